@@ -1,0 +1,84 @@
+"""Parts of the pipeline that note when they were used, and a recording in memory to feed it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from tdfusion_edge.frames import Frame
+from tdfusion_edge.runtime.engines import Array, Engine, Tensor
+from tdfusion_edge.runtime.sinks import Result, Sink
+
+
+class TimedEngine:
+    """An engine that notes when it ran: what lies between two passes is everything else."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.passes: list[tuple[int, int]] = []
+        """Start and end of every pass in nanoseconds."""
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """Those of the engine."""
+        return self._engine.inputs
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """Those of the engine."""
+        return self._engine.outputs
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """One pass of the engine."""
+        start_ns = time.perf_counter_ns()
+        outputs = self._engine.run(inputs)
+        self.passes.append((start_ns, time.perf_counter_ns()))
+        return outputs
+
+    def close(self) -> None:
+        """Close the engine."""
+        self._engine.close()
+
+
+class TimedSink:
+    """A sink that notes how long it took for each result."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.milliseconds: list[float] = []
+
+    def write(self, result: Result) -> None:
+        """Hand the result on."""
+        start_ns = time.perf_counter_ns()
+        self._sink.write(result)
+        self.milliseconds.append((time.perf_counter_ns() - start_ns) / 1e6)
+
+    def close(self) -> None:
+        """Close the sink."""
+        self._sink.close()
+
+    def abort(self) -> None:
+        """Abort the sink."""
+        self._sink.abort()
+
+
+class Replay:
+    """A recording in memory, repeated until ``count`` frames are read, as fast as they are asked for."""
+
+    def __init__(self, name: str, frames: Sequence[Frame], count: int, fps: float) -> None:
+        self.name, self.live = name, False
+        self._frames, self._count, self._fps, self._next = frames, count, fps, 0
+
+    def read(self) -> Frame | None:
+        """The next frame, with the number and the capture time that it has in the long recording."""
+        number = self._next
+        if number >= self._count:
+            return None
+        self._next += 1
+        frame = self._frames[number % len(self._frames)]
+        return replace(frame, time_ns=round(number * 1e9 / self._fps), sequence=number)
+
+    def close(self) -> None:
+        """End it."""
+        self._count = 0

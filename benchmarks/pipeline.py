@@ -1,0 +1,185 @@
+"""What the pipeline costs beside its network: stage by stage, in memory, and from capture to file.
+
+  python -m benchmarks.pipeline
+  python -m benchmarks.pipeline --frames 2000 --size 1280x720
+
+The replay cases run frames of the simulated rig that were drawn before, as fast as the loop takes
+them; the others read the simulated cameras in real time, whose drawing takes its share of the cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.common import latencies, summary
+from benchmarks.instruments import Replay, TimedEngine, TimedSink
+from benchmarks.process import FPS, GRACE_S, run_command, watch
+from benchmarks.schema import DIGITS, Figure, Latency, Results, Timing
+from benchmarks.script import Benchmark, Measured, add_bundle, add_count, add_threads, main, parse_size
+from tdfusion_edge import bundle
+from tdfusion_edge.console import say
+from tdfusion_edge.errors import RequestError
+from tdfusion_edge.frames import Frame
+from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.engines import open_engine
+from tdfusion_edge.runtime.fusion import Fusion
+from tdfusion_edge.runtime.pipeline import Plan, run
+from tdfusion_edge.runtime.sinks import open_sink
+from tdfusion_edge.runtime.sources import open_source
+from tdfusion_edge.runtime.sources.base import Source
+from tdfusion_edge.runtime.stretch import Stretch
+
+DRAWN = 30
+"""Frames of each camera that a replay repeats; 45 MB at 640x480."""
+WARM_UP = 20
+"""First frames of a case that are not counted: buffers are made, the encoder is opened."""
+SHOWN = ("paired", "held", "single", "frozen", "failures")
+"""Counters of a camera that tell of no lost frame."""
+BESIDE = ("align", "compose", "hand over")
+"""Stages of the loop beside the network."""
+WATCH_S = 0.2
+"""Interval at which the memory of the process is read."""
+
+
+class Case(NamedTuple):
+    """One way to run the pipeline."""
+
+    name: str
+    depth: int
+    """Bits of the infrared camera."""
+    live: bool
+    """Simulated cameras in real time, or a replay."""
+    video: bool
+    """Write a video, or nothing."""
+
+
+CASES = (
+    Case("replay, 8 bits", 8, live=False, video=False),
+    Case("replay, 16 bits", 16, live=False, video=False),
+    Case("replay, 16 bits, video", 16, live=False, video=True),
+    Case("real time, 16 bits, video", 16, live=True, video=True),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    add_count(parser, "frames", 1000, "frames of each case")
+    parser.add_argument(
+        "--size",
+        type=parse_size,
+        default=(640, 480),
+        metavar="WxH",
+        help="of both cameras (default: 640x480)",
+    )
+    add_count(parser, "seconds", 20, "duration of the run whose memory is read")
+    add_threads(parser)
+    add_bundle(parser)
+
+
+def measure(args: argparse.Namespace) -> Measured:
+    """Run all cases, and the program for its memory."""
+    if args.frames <= 2 * WARM_UP:
+        raise RequestError("--frames", expected=f"more than {2 * WARM_UP}", got=str(args.frames))
+    opened = bundle.read(args.bundle)
+    backend, engine = open_engine(opened.graph("fusion")[1], threads=args.threads)
+    timings: list[Timing] = []
+    stages: list[Latency] = []
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory(prefix="pipeline") as name, contextlib.closing(engine):
+        folder = Path(name)
+        for case in CASES:
+            say(f"{case.name} ...", error=True)
+            timed = TimedEngine(engine)
+            sinks = [TimedSink(open_sink(folder / "fused.mp4"))] if case.video else []
+            fusion = Fusion(opened, timed, rig.SIMULATED.cameras["ir0"], None, Stretch("temporal"))
+            report = run(plan(case, fusion, sinks, args)).as_dict()
+            timings += case_timings(case, timed.passes, sinks)
+            stages += latencies(report, f"{case.name}: ")
+            figures += case_figures(case, report)
+        say("memory ...", error=True)
+        command = run_command(folder, args.seconds, args.bundle, threads=args.threads, video=True)
+        watched = watch(command, interval_s=WATCH_S, timeout_s=args.seconds + GRACE_S)
+        figures.append(Figure(name="run: peak memory", value=round(watched.peak_megabytes, 2), unit="MB"))
+    facts = {"bundle": opened.manifest.name, "back end": backend}
+    numbers = Results(timings=tuple(timings), latencies=tuple(stages), figures=tuple(figures))
+    return Measured(numbers, facts)
+
+
+def plan(case: Case, fusion: Fusion, sinks: Sequence[TimedSink], args: argparse.Namespace) -> Plan:
+    """What the program itself would plan for such cameras and outputs."""
+    sources = cameras(case, args.size, args.frames)
+    if case.live:
+        return Plan(sources, rig.Sync(), fusion, sinks, "latest", seconds=args.frames / FPS)
+    return Plan(sources, rig.Sync(), fusion, sinks, "every")
+
+
+def cameras(case: Case, size: tuple[int, int], count: int) -> dict[rig.Role, Source]:
+    """Both cameras of a case: simulated ones in real time, or a replay of what they give."""
+    width, height = size
+    pace = f"fps={FPS}&realtime={int(case.live)}&size={width}x{height}"
+    addresses: dict[rig.Role, str] = {
+        "infrared": f"sim://ir?{pace}&view={width}x{height}&depth={case.depth}",
+        "visible": f"sim://vis?{pace}",
+    }
+    epoch_ns = time.monotonic_ns() if case.live else 0
+    sources = {
+        role: open_source(role, rig.Camera(uri=uri), role, epoch_ns=epoch_ns)
+        for role, uri in addresses.items()
+    }
+    if case.live:
+        return sources
+    return {role: Replay(role, draw(source), count, FPS) for role, source in sources.items()}
+
+
+def draw(source: Source) -> list[Frame]:
+    """The first :data:`DRAWN` frames of a simulated camera, which is closed."""
+    frames = [source.read() for _ in range(DRAWN)]
+    source.close()
+    return [frame for frame in frames if frame is not None]
+
+
+def case_timings(
+    case: Case, passes: Sequence[tuple[int, int]], sinks: Sequence[TimedSink]
+) -> Iterator[Timing]:
+    """Passes of the network, the time between them, and the sinks, without the warm-up."""
+    counted = passes[WARM_UP:]
+    if not counted:  # a machine that cannot keep up with the cameras
+        return
+    yield summary(f"{case.name}: network pass", [(end - start) / 1e6 for start, end in counted])
+    if not case.live:  # live, the loop waits for the cameras as well
+        gaps = [(after[0] - before[1]) / 1e6 for before, after in pairwise(counted)]
+        yield summary(f"{case.name}: between two passes", gaps)
+    for sink in sinks:
+        yield summary(f"{case.name}: sink", sink.milliseconds[WARM_UP:] or sink.milliseconds)
+
+
+def case_figures(case: Case, report: Mapping[str, Any]) -> Iterator[Figure]:
+    """Throughput, drops, and the sum of the stages beside the network."""
+    overhead = sum(report["latency_ms"][stage]["p50"] for stage in BESIDE)
+    yield Figure(
+        name=f"{case.name}: medians of {', '.join(BESIDE)} together",
+        value=round(overhead, DIGITS),
+        unit="ms",
+    )
+    yield Figure(
+        name=f"{case.name}: throughput",
+        value=round(report["pictures"] / report["seconds"], 2),
+        unit="pictures a second",
+    )
+    yield Figure(name=f"{case.name}: dropped by sinks", value=report["sink_dropped"], unit="pictures")
+    for role, counts in report["cameras"].items():
+        lost = sum(count for reason, count in counts.items() if reason not in SHOWN)
+        yield Figure(name=f"{case.name}: {role} not shown", value=lost, unit="frames")
+
+
+BENCHMARK = Benchmark("pipeline", __doc__, add_arguments, measure)
+
+if __name__ == "__main__":
+    raise SystemExit(main(BENCHMARK))

@@ -1,0 +1,120 @@
+"""Fusion metrics of the shipped bundle beside published networks and what needs no network.
+
+  python -m benchmarks.quality
+  python -m benchmarks.quality --bundle runs/edge/bundle --data DIR
+
+A min-max stretch raises the contrast metrics of any picture, so every method is shown without and
+with it. The pairs are validation pictures that took no part in the training of the bundle; the
+other networks come as the pictures that their own weights gave.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias, get_args
+
+import numpy as np
+
+from benchmarks.schema import Results, Score, StretchMode
+from benchmarks.script import ROOT, Benchmark, Measured, add_bundle, main, parse_count
+from tdfusion_edge import bundle
+from tdfusion_edge.color import U8
+from tdfusion_edge.console import say
+from tdfusion_edge.errors import InputMissing
+from tdfusion_edge.images import list_images
+from tdfusion_edge.runtime.command_eval import BASELINES, Fuse, luma8, score
+from tdfusion_edge.runtime.engines import Engine, open_engine
+from tdfusion_edge.runtime.stretch import F32, Stretch
+
+Method: TypeAlias = Callable[[str, U8, U8], F32]
+"""Stem, infrared and visible luma, uint8 (H, W), to fused luma, float32 (H, W) in [0, 1]."""
+
+UNIT = np.float32(1 / 255)
+PEERS = ("seafusion", "mmdrfuse")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    data = Path(os.environ.get("TDFUSION_DATA") or ROOT.parent / "shared" / "data") / "msrs"
+    add_bundle(parser)
+    parser.add_argument(
+        "--data", type=Path, default=data, metavar="DIR",
+        help="folder with ir/, vi/ and peers/ (default: msrs in $TDFUSION_DATA or ../shared/data)",
+    )  # fmt: skip
+    parser.add_argument("--names", default="split_val.txt", metavar="FILE", help="list of stems in DIR")
+    parser.add_argument("--first", type=parse_count, metavar="N", help="only the first N of them")
+
+
+def measure(args: argparse.Namespace) -> Measured:
+    """Score every method with both stretches."""
+    opened = bundle.read(args.bundle)
+    graph = opened.graph("fusion")[1]
+    backend, engine = open_engine(graph)
+    methods: dict[str, Method] = {opened.manifest.name: partial(_by_network, engine)}
+    for peer in PEERS:
+        pictures = {path.stem: path for path in list_images(args.data / "peers" / peer)}
+        methods[peer] = partial(_from_pictures, pictures)
+    methods |= {name: partial(_unit, fuse) for name, fuse in BASELINES.items()}
+    names = read_names(args.data / args.names)[: args.first]
+    rows = []
+    for stretch in get_args(StretchMode):
+        for method, fused in methods.items():
+            say(f"{method}, stretch {stretch} ...", error=True)
+            scores = score(args.data, names, partial(_stretched, fused, stretch))
+            metrics = {key: round(value, 5) for key, value in scores._asdict().items()}
+            rows.append(Score(method=method, stretch=stretch, pairs=len(names), metrics=metrics))
+    engine.close()
+    facts = {
+        "bundle": opened.manifest.name,
+        "bundle sha256": hashlib.sha256(graph).hexdigest(),
+        "back end": backend,
+        "pairs": ", ".join(names),
+    }
+    return Measured(Results(scores=tuple(rows)), facts)
+
+
+def read_names(path: Path) -> list[str]:
+    """Stems in a text file.
+
+    Raises:
+        InputMissing: there is no such file, or it is empty.
+    """
+    names = path.read_text(encoding="utf-8").split() if path.is_file() else []
+    if not names:
+        raise InputMissing(f"there is no list {path}", expected="a text file with one stem a line")
+    return names
+
+
+def _stretched(method: Method, stretch: StretchMode, name: str, infrared: U8, visible: U8) -> U8:
+    return Stretch(stretch).apply(method(name, infrared, visible), 0)
+
+
+def _by_network(engine: Engine, name: str, infrared: U8, visible: U8) -> F32:
+    inputs = {"infrared": _scaled(infrared)[None, None], "visible": _scaled(visible)[None, None]}
+    fused: F32 = engine.run(inputs)["fused"][0, 0]
+    return fused
+
+
+def _from_pictures(pictures: Mapping[str, Path], name: str, infrared: U8, visible: U8) -> F32:
+    if name not in pictures:
+        raise InputMissing(f"there is no fused picture '{name}' to compare")
+    return _scaled(luma8(pictures[name]))
+
+
+def _unit(fuse: Fuse, name: str, infrared: U8, visible: U8) -> F32:
+    return _scaled(fuse(name, infrared, visible))
+
+
+def _scaled(picture: U8) -> F32:
+    return np.multiply(picture, UNIT, dtype=np.float32)
+
+
+BENCHMARK = Benchmark("quality", __doc__, add_arguments, measure)
+
+if __name__ == "__main__":
+    raise SystemExit(main(BENCHMARK))

@@ -1,0 +1,38 @@
+"""Results as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from benchmarks.schema import Results
+
+
+def as_table(results: Results) -> str:
+    """All numbers, a line each, under the names of their columns."""
+    rows = list(_rows(results))
+    width = max(len(name) for name, _ in rows) + 2
+    return "\n".join(f"{name:{width}}{cells}" for name, cells in rows)
+
+
+def _rows(results: Results) -> Iterator[tuple[str, str]]:
+    if results.timings:
+        yield "milliseconds", _cells(("median", "q1", "q3", "minimum", "count"))
+    for timing in results.timings:
+        yield timing.name, _cells((timing.median, timing.q1, timing.q3, timing.minimum, timing.count))
+    for ratio in results.ratios:
+        name = f"{ratio.numerator} / {ratio.denominator}"
+        yield name, _cells((ratio.median, ratio.q1, ratio.q3, "", ratio.rounds))
+    if results.latencies:
+        yield "milliseconds", _cells(("p50", "p95", "p99", "max"))
+    for latency in results.latencies:
+        yield latency.name, _cells((latency.p50, latency.p95, latency.p99, latency.max))
+    for figure in results.figures:
+        yield figure.name, f"{figure.value:12.6g} {figure.unit}"
+    if results.scores:
+        yield f"{results.scores[0].pairs} pairs", _cells(results.scores[0].metrics)
+    for score in results.scores:
+        yield f"{score.method}, stretch {score.stretch}", _cells(score.metrics.values())
+
+
+def _cells(values: Iterable[float | str]) -> str:
+    return "".join(f"{value:12.3f}" if isinstance(value, float) else f"{value:>12}" for value in values)

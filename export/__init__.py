@@ -1,0 +1,1 @@
+"""Folds trained networks into ONNX bundles; needs the ``export`` extra."""

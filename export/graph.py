@@ -1,0 +1,134 @@
+"""A fusion network as one ONNX graph, checked against the network it came from."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import onnxsim
+import torch
+from torch import nn
+
+from tdfusion_edge.bundle import Graph, TensorInfo
+from tdfusion_edge.errors import ExportError
+from tdfusion_edge.train.models.base import FusionOutput
+
+OPSET = 18
+LARGEST = 8192
+"""Largest height and width that the graph is exported for, pixels."""
+PARITY_SIZES = ((96, 128), (480, 640), (127, 159))
+"""Heights and widths at which ONNX is compared with PyTorch; the last one is odd."""
+FP32_TOLERANCE = 1e-4
+INPUTS = ("infrared", "visible")
+
+
+def fusion_onnx(network: nn.Module) -> bytes:
+    """The network as a checked and simplified ONNX graph with free height and width.
+
+    Raises:
+        ExportError: the simplifier cannot show that its result equals the graph.
+    """
+    # Two tensors, not one twice: the exporter would take them for the same input.
+    example = tuple(torch.zeros(1, 1, *PARITY_SIZES[0]) for _ in INPUTS)
+    free = {
+        2: torch.export.Dim("height", min=minimum_size(network), max=LARGEST),
+        3: torch.export.Dim("width", min=minimum_size(network), max=LARGEST),
+    }
+    network.eval()
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)  # it warns that torchvision is missing, which nothing here needs
+    try:
+        with warnings.catch_warnings(), torch.inference_mode():
+            warnings.simplefilter("ignore")  # deprecations inside the exporter itself
+            program = torch.onnx.export(
+                network,
+                example,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=list(INPUTS),
+                output_names=list(FusionOutput._fields),
+                dynamic_shapes=(free, free),
+                verbose=False,
+            )
+    finally:
+        log.setLevel(level)
+    assert program is not None
+    model, equal = onnxsim.simplify(program.model_proto)
+    if not equal:
+        raise ExportError("the simplified graph differs from the exported one")
+    for output in model.graph.output:
+        # The exporter writes the output's size as a formula of the input's that always equals it.
+        output.type.CopyFrom(model.graph.input[0].type)
+    onnx.checker.check_model(model, full_check=True)
+    raw: bytes = model.SerializeToString()
+    return raw
+
+
+def parity(network: nn.Module, graph: bytes) -> dict[str, float]:
+    """Largest and mean absolute difference between PyTorch and ONNX Runtime over several sizes.
+
+    The inputs are smooth random pictures: white noise alone never reaches the saturated range.
+
+    Raises:
+        ExportError: the largest difference passes ``FP32_TOLERANCE``.
+    """
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    worst, means = 0.0, []
+    for seed, (height, width) in enumerate(PARITY_SIZES):
+        infrared, visible = smooth_pair(height, width, seed)
+        with torch.inference_mode():
+            reference = network(torch.from_numpy(infrared), torch.from_numpy(visible)).fused.numpy()
+        (fused,) = session.run(None, {"infrared": infrared, "visible": visible})
+        difference = np.abs(fused - reference)
+        worst = max(worst, float(difference.max()))
+        means.append(float(difference.mean()))
+    if worst > FP32_TOLERANCE:
+        raise ExportError(
+            "the ONNX graph differs from PyTorch", expected=f"at most {FP32_TOLERANCE}", got=f"{worst:.2e}"
+        )
+    return {"fp32_max_abs": worst, "fp32_mean_abs": float(np.mean(means))}
+
+
+def describe(network: nn.Module, file: str) -> Graph:
+    """What the manifest says about the fusion graph."""
+    luma = "float32 luma in [0, 1], BT.601 full range"
+
+    def tensor(name: str, content: str) -> TensorInfo:
+        return TensorInfo(name=name, dtype="float32", shape=(1, 1, "height", "width"), content=content)
+
+    return Graph(
+        file=file,
+        precision="fp32",
+        inputs=(
+            tensor("infrared", "float32 in [0, 1], hot is bright, aligned with visible"),
+            tensor("visible", luma),
+        ),
+        outputs=tuple(tensor(name, luma) for name in FusionOutput._fields),
+        minimum_size=minimum_size(network),
+        opset=OPSET,
+    )
+
+
+def minimum_size(network: nn.Module) -> int:
+    """Smallest height and width, pixels: the network's own, and 32 in a graph."""
+    return max(32, int(getattr(network, "minimum_size", 32)))
+
+
+def smooth_pair(
+    height: int, width: int, seed: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Two random pictures with low and high frequencies, (1, 1, H, W) float32 in [0, 1]."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    pictures = []
+    for _ in range(2):
+        fx, fy, px, py = random.uniform(0.01, 0.2, 4)
+        waves = 0.5 + 0.4 * np.sin(fx * x + 9 * px) * np.cos(fy * y + 9 * py)
+        noisy = waves + random.normal(0, 0.1, (height, width))
+        pictures.append(np.clip(noisy, 0, 1).astype(np.float32)[None, None])
+    return pictures[0], pictures[1]

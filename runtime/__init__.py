@@ -1,0 +1,1 @@
+"""Streams synchronised cameras through the exported networks; numpy, OpenCV and an inference engine only."""

@@ -1,0 +1,80 @@
+"""List the cameras of the rig and of this machine, and what they offer.
+
+A device's address, with one of its formats, is what --camera and the uri of a rig file take:
+v4l2:///dev/video2?format=Y16&size=640x512
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from tdfusion_edge.console import say
+from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.sources.listing import CameraInfo, Mode, cameras
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument(
+        "--rig", type=Path, metavar="FILE", help="rig file (default: $TDFUSION_RIG, ./rig.toml)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+
+
+def main(args: argparse.Namespace) -> int:
+    """List."""
+    path = rig.find(args.rig)
+    chosen = rig.read(path)
+    found = cameras(chosen)
+    if args.json:
+        rows = [as_dict(camera, chosen) for camera in found]
+        say(json.dumps({"rig": None if path is None else str(path), "cameras": rows}, indent=2))
+    else:
+        say(as_text(path, chosen, found))
+    return 0
+
+
+def as_dict(camera: CameraInfo, chosen: rig.Rig) -> dict[str, Any]:
+    """One camera for a program; ``role`` is None where the order in ``--camera`` decides."""
+    formats = [
+        {
+            "fourcc": form.fourcc,
+            "description": form.description,
+            "modes": [mode._asdict() for mode in form.modes],
+        }
+        for form in camera.formats
+    ]
+    return {
+        "name": camera.name,
+        "address": camera.address,
+        "in_rig": camera.in_rig,
+        "role": chosen.cameras[camera.name].role if camera.in_rig else None,
+        "problem": camera.problem,
+        "formats": formats,
+    }
+
+
+def as_text(path: Path | None, chosen: rig.Rig, found: list[CameraInfo]) -> str:
+    """Both lists for people."""
+    source = "no rig file, these are simulated" if path is None else str(path)
+    lines = [f"cameras of the rig ({source})"]
+    for camera in found:
+        if camera.in_rig:
+            role = chosen.cameras[camera.name].role or "by order"
+            lines.append(f"  {camera.name:8} {role:8}  {camera.address}  {camera.problem or 'ok'}")
+    devices = [camera for camera in found if not camera.in_rig]
+    lines.append("devices of this machine" + ("" if devices else ": none, /dev has no V4L2 camera"))
+    for camera in devices:
+        lines.append(f"  {camera.address}  {camera.name}  {camera.problem or 'ok'}")
+        for form in camera.formats:
+            modes = ", ".join(map(_mode, form.modes))
+            lines.append(f"      {form.fourcc:4}  {modes or 'sizes unknown'}  {form.description}".rstrip())
+    return "\n".join(lines)
+
+
+def _mode(mode: Mode) -> str:
+    rates = "/".join(f"{rate:g}" for rate in mode.fps)
+    return f"{mode.width}x{mode.height}" + (f"@{rates}" if rates else "")

@@ -1,0 +1,66 @@
+"""Fuse a pair of pictures, two folders of pictures, or two videos.
+
+  tdfusion-edge fuse ir.png vis.png -o fused.png
+  tdfusion-edge fuse ir/ vis/ -o fused/
+  tdfusion-edge fuse ir.mp4 vis.mp4 -o fused.mp4
+
+Folders are matched by stem, and what has no partner is listed. Videos are matched by their
+timestamps, which the output keeps. The output has the size of the visible picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import ExitStack
+from pathlib import Path
+
+from tdfusion_edge.console import say
+from tdfusion_edge.errors import InputMissing, RequestError
+from tdfusion_edge.images import IMAGE_SUFFIXES
+from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.command_run import add_network_arguments, open_fusion, refuse_clashes
+from tdfusion_edge.runtime.fuse import Stage, fuse_folders, fuse_pictures, fuse_videos
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument("infrared", type=Path, metavar="IR", help="infrared picture, folder or video")
+    parser.add_argument("visible", type=Path, metavar="VIS", help="visible picture, folder or video")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT", help="picture, folder or video"
+    )
+    parser.add_argument(
+        "--rig", type=Path, metavar="FILE", help="rig file whose [registration] aligns the two"
+    )
+    add_network_arguments(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Fuse and say what was written; 1 where a picture could not be read."""
+    for path in (args.infrared, args.visible):
+        if not path.exists():
+            raise InputMissing(f"there is no {path}")
+    kinds = _kind(args.infrared), _kind(args.visible)
+    if kinds[0] != kinds[1]:
+        raise RequestError(
+            "the two inputs are of different kinds",
+            expected="two pictures, folders or videos",
+            got=" and ".join(kinds),
+        )
+    refuse_clashes([str(args.output)], (str(args.infrared), str(args.visible)))
+    # A rig that merely lies around must not warp pictures that are aligned already.
+    registration = None if args.rig is None else rig.read(rig.find(args.rig)).registration
+    work = {"picture": fuse_pictures, "folder": fuse_folders, "video": fuse_videos}[kinds[0]]
+    with ExitStack() as stack:
+        stage: Stage = open_fusion(args, stack, rig.Camera(uri=str(args.infrared)), registration)
+        summary = work(stage, args.infrared, args.visible, args.output)
+    for line in summary.notes:
+        say(line, error=True)
+    say(f"{summary.pictures} fused, written to {args.output}")
+    return 1 if summary.failed else 0
+
+
+def _kind(path: Path) -> str:
+    if path.is_dir():
+        return "folder"
+    return "picture" if path.suffix.lower() in IMAGE_SUFFIXES else "video"

@@ -1,0 +1,178 @@
+"""Stream two cameras into one fused picture.
+
+  tdfusion-edge run --camera ir0,vis0 --seconds 10 --output fused.mp4
+
+--camera takes two names of the rig, or two addresses: sim://ir, v4l2:///dev/video0?format=Y16, a
+video file, a folder of images. Without a rig file, ir0 and vis0 are simulated cameras.
+Ctrl-C ends a run properly: every file is closed, and the table is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+
+from tdfusion_edge import bundle
+from tdfusion_edge.console import say
+from tdfusion_edge.errors import RequestError
+from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.engines import BACKENDS, open_engine
+from tdfusion_edge.runtime.fuse import Stage
+from tdfusion_edge.runtime.fusion import Fusion
+from tdfusion_edge.runtime.pipeline import Plan, run
+from tdfusion_edge.runtime.signals import stopped_by_signals
+from tdfusion_edge.runtime.sinks import Sink, open_sink
+from tdfusion_edge.runtime.sources import open_source
+from tdfusion_edge.runtime.sources.base import Source
+from tdfusion_edge.runtime.streams import Mode
+from tdfusion_edge.runtime.stretch import Stretch, StretchName
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument("--camera", required=True, metavar="IR,VIS", help="two cameras, infrared first")
+    parser.add_argument(
+        "--rig", type=Path, metavar="FILE", help="rig file (default: $TDFUSION_RIG, ./rig.toml)"
+    )
+    parser.add_argument(
+        "-o", "--output", action="append", default=[], metavar="OUT",
+        help="out.mp4, out.mkv, out.jsonl or a folder for PNGs; may be given several times",
+    )  # fmt: skip
+    parser.add_argument("--show", action="store_true", help="show a window; q ends the run")
+    parser.add_argument("--seconds", type=float, metavar="S", help="end after so much time")
+    parser.add_argument(
+        "--mode", choices=get_args(Mode),
+        help="latest: drop what is too old (default for cameras); every: process all (default for files)",
+    )  # fmt: skip
+    parser.add_argument("--policy", choices=get_args(rig.Policy), help="what a frame without partner becomes")
+    parser.add_argument("--tolerance-ms", type=float, metavar="MS", help="largest time difference in a pair")
+    parser.add_argument("--json", action="store_true", help="print the final figures as JSON")
+    add_network_arguments(parser)
+
+
+def add_network_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that ``run`` and ``fuse`` share."""
+    parser.add_argument(
+        "--bundle", type=Path, default=bundle.default_path(), help="bundle (default: the one shipped)"
+    )
+    parser.add_argument(
+        "--backend", default="auto", choices=("auto", *BACKENDS), help="what runs the network"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=0, metavar="N", help="CPU threads (default: one a core)"
+    )
+    parser.add_argument("--range", choices=get_args(rig.RangeName), help="how infrared becomes 8 bits")
+    parser.add_argument(
+        "--stretch", choices=get_args(StretchName),
+        help="output stretch (default: temporal for streams and videos, image for pictures)",
+    )  # fmt: skip
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run until the end and print the table."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+    path = rig.find(args.rig)
+    (ir_name, ir), (vis_name, vis) = rig.choose(chosen := rig.read(path), _two_names(args.camera))
+    if ir.uri.startswith("sim:") and path is None and "://" not in args.camera:
+        say("no rig file: ir0 and vis0 are simulated cameras", error=True)
+    refuse_clashes(args.output, (ir.uri, vis.uri))
+    with ExitStack() as stack:
+        fusion = open_fusion(args, stack, ir, chosen.registration)("temporal")
+        sinks: list[Sink] = [open_sink(output) for output in args.output]
+        if args.show:
+            from tdfusion_edge.runtime.sinks.window import WindowSink
+
+            sinks.append(WindowSink())
+        epoch_ns = time.monotonic_ns()
+        sources: dict[rig.Role, Source] = {}
+        role: rig.Role
+        for role, name, camera in (("infrared", ir_name, ir), ("visible", vis_name, vis)):
+            sources[role] = open_source(name, camera, role, epoch_ns=epoch_ns)
+            stack.callback(sources[role].close)
+        live = any(source.live for source in sources.values())
+        mode: Mode = args.mode or ("latest" if live else "every")
+        plan = Plan(sources, sync_options(chosen.sync, args), fusion, sinks, mode, seconds=args.seconds)
+        with stopped_by_signals(plan.stop):
+            report = run(plan)
+    say(json.dumps(report.as_dict()) if args.json else report.as_table())
+    return 0
+
+
+def open_fusion(
+    args: argparse.Namespace, stack: ExitStack, infrared: rig.Camera, registration: rig.Registration | None
+) -> Stage:
+    """Load the network; what comes back makes fusion stages that share it.
+
+    Raises:
+        RequestError: options that do not fit.
+        BundleError: the bundle is damaged.
+        EngineError: its network cannot be loaded.
+    """
+    if args.threads < 0:
+        raise RequestError("--threads", expected="0 or more", got=str(args.threads))
+    opened = bundle.read(args.bundle)
+    backend, engine = open_engine(opened.graph("fusion")[1], args.backend, threads=args.threads)
+    stack.callback(engine.close)
+    if args.range is not None:
+        infrared = with_range(infrared, args.range)
+    say(f"bundle {opened.manifest.name}, back end {backend}", error=True)
+    return lambda stretch: Fusion(opened, engine, infrared, registration, Stretch(args.stretch or stretch))
+
+
+def with_range(camera: rig.Camera, mode: rig.RangeName) -> rig.Camera:
+    """The camera with another range mode.
+
+    Raises:
+        RequestError: ``linear`` where the rig gives no counts.
+    """
+    try:
+        return msgspec.structs.replace(camera, range=msgspec.structs.replace(camera.range, mode=mode))
+    except ValueError as error:
+        raise RequestError(
+            f"--range {mode}: {error}", hint="Set low and high in [cameras.NAME.range] of a rig file."
+        ) from error
+
+
+def sync_options(sync: rig.Sync, args: argparse.Namespace) -> rig.Sync:
+    """``[sync]`` of the rig with what the command line overrides."""
+    if args.tolerance_ms is not None and not args.tolerance_ms > 0:
+        raise RequestError("--tolerance-ms", expected="more than 0", got=f"{args.tolerance_ms:g}")
+    if args.seconds is not None and not args.seconds > 0:
+        raise RequestError("--seconds", expected="more than 0", got=f"{args.seconds:g}")
+    changes = {"policy": args.policy, "tolerance_ms": args.tolerance_ms}
+    return msgspec.structs.replace(
+        sync, **{key: value for key, value in changes.items() if value is not None}
+    )
+
+
+def refuse_clashes(outputs: Sequence[str], inputs: Sequence[str]) -> None:
+    """Refuse two outputs in one place, and an output that would replace an input.
+
+    Raises:
+        RequestError: the first clash.
+    """
+    taken = {Path(uri.removeprefix("file://")).resolve(): "an input" for uri in inputs}
+    for output in outputs:
+        place = Path(output).resolve()
+        if place in taken:
+            raise RequestError(f"--output {output} is {taken[place]} already", expected="another name")
+        taken[place] = "an output"
+
+
+def _two_names(camera: str) -> tuple[str, str]:
+    names = camera.split(",")
+    if len(names) != 2 or not all(names):
+        raise RequestError(
+            f"--camera {camera}",
+            expected="two names or addresses, infrared first: ir0,vis0",
+            got=str(len(names)),
+        )
+    return names[0], names[1]

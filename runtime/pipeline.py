@@ -1,0 +1,66 @@
+"""The one loop: pairs in, aligned, fused, out to the sinks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tdfusion_edge.detections import Detections
+from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.fusion import Fusion
+from tdfusion_edge.runtime.report import Report
+from tdfusion_edge.runtime.sinks.base import Result, Sink
+from tdfusion_edge.runtime.sources.base import Source
+from tdfusion_edge.runtime.streams import Mode, Streams
+from tdfusion_edge.runtime.worker import SinkWorker
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is made of; everything in it is open and is closed by :func:`run`."""
+
+    sources: Mapping[rig.Role, Source]
+    sync: rig.Sync
+    fusion: Fusion
+    sinks: Sequence[Sink]
+    mode: Mode
+    classes: tuple[str, ...] = ()
+    seconds: float | None = None
+    """End after this much time: of the clock for live cameras, of the recording for files."""
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set from anywhere to end the run properly."""
+    clock: Callable[[], int] = time.monotonic_ns
+
+
+def run(plan: Plan) -> Report:
+    """Stream until the end, ``seconds`` or ``stop``.
+
+    Raises:
+        SourceError: a file ended by damage; what came before it was written.
+        SinkError: an output failed.
+        RequestError: the frames do not fit the network or the registration.
+    """
+    clock, fusion = plan.clock, plan.fusion
+    streams = Streams(
+        plan.sources, plan.sync, mode=plan.mode, stop=plan.stop, seconds=plan.seconds, clock=clock
+    )
+    report = Report(live=streams.live, clock=clock)
+    worker = SinkWorker(plan.sinks, mode=plan.mode, on_written=report.written, clock=clock)
+    with worker, streams:
+        for index, pair in enumerate(streams):
+            report.paired(pair)
+            with report.stage("align"):
+                aligned = fusion.align(pair)
+            with report.stage("network"):
+                fused = fusion.fuse(aligned)
+            with report.stage("compose"):
+                picture = fusion.picture(aligned, fused)
+            with report.stage("hand over"):
+                worker.put(Result(index, pair, picture, Detections.empty(plan.classes), aligned.degraded))
+            report.fused(aligned.degraded)
+    report.finish(streams, worker)
+    if streams.failure is not None:
+        raise streams.failure
+    return report

@@ -1,0 +1,181 @@
+"""``rig.toml``: which cameras there are, how they are paired and how infrared maps onto visible.
+
+Found by ``--rig``, ``$TDFUSION_RIG``, ``./rig.toml`` or the user's configuration folder; with none
+of them ``ir0`` and ``vis0`` are the simulated cameras.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta, field
+
+from tdfusion_edge.config import Table, load
+from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
+
+Role: TypeAlias = Literal["infrared", "visible"]
+RangeName: TypeAlias = Literal["auto", "percentile", "linear", "clahe", "camera"]
+Policy: TypeAlias = Literal["drop", "hold-last", "single"]
+
+Positive: TypeAlias = Annotated[float, Meta(gt=0)]
+Size: TypeAlias = tuple[Annotated[int, Meta(ge=32)], Annotated[int, Meta(ge=32)]]
+Row: TypeAlias = tuple[float, float, float]
+
+
+class ThermalRange(Table, frozen=True, kw_only=True):
+    """How infrared counts become 8 bits (``[cameras.NAME.range]``)."""
+
+    mode: RangeName = "auto"
+    """``percentile``: smoothed limits; ``linear``: fixed counts; ``clahe``: local contrast on top of
+    ``percentile``; ``camera``: 8 bits as they come. ``auto`` is ``percentile`` for 16-bit frames and
+    ``camera`` for 8-bit ones, whose camera has already ranged them."""
+    low: float | None = None
+    """Lower limit: a percentile in [0, 100] (1 if not given), or counts for ``linear``, which needs it."""
+    high: float | None = None
+    """Upper limit, likewise (99 if not given)."""
+    smoothing_s: Annotated[float, Meta(ge=0)] = 0.5
+    """Time constant of the limits in seconds; 0 follows every frame."""
+
+    def __post_init__(self) -> None:
+        # A ValueError here reaches the reader of a rig file as a ConfigError that names the table.
+        if self.mode == "camera":
+            return
+        low, high = self.limits
+        if not 0 < high - low < float("inf"):
+            raise ValueError(f"range: low must be below high, both finite, got {low:g} and {high:g}")
+        if self.mode != "linear" and (low < 0 or high > 100):
+            raise ValueError(f"range: percentiles lie in 0..100, got {low:g} and {high:g}")
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Percentiles, or counts for ``linear``: as given, else 1 and 99.
+
+        Raises:
+            ValueError: ``linear`` without both counts.
+        """
+        if self.mode == "linear" and (self.low is None or self.high is None):
+            raise ValueError("range: mode 'linear' needs low and high in counts, say 7000 and 9000")
+        return 1.0 if self.low is None else self.low, 99.0 if self.high is None else self.high
+
+
+class Camera(Table, frozen=True, kw_only=True):
+    """One ``[cameras.NAME]`` table."""
+
+    uri: str
+    """``sim://ir``, ``v4l2:///dev/video0?format=Y16``, a video file or a folder of images."""
+    role: Role | None = None
+    """``infrared`` or ``visible``; None leaves it to the order in ``--camera`` (infrared first)."""
+    size: Size | None = None
+    """Width and height to ask the camera for, in pixels."""
+    fps: Positive | None = None
+    """Frame rate to ask the camera for, or the rate at which a folder of images plays."""
+    offset_ms: float = 0.0
+    """Added to the capture times of this camera, in milliseconds."""
+    range: ThermalRange = field(default_factory=ThermalRange)
+    """Thermal range; used for infrared only."""
+
+
+class Sync(Table, frozen=True, kw_only=True):
+    """``[sync]``: which frames belong together."""
+
+    tolerance_ms: Positive = 20.0
+    """Largest difference of capture times within a pair, in milliseconds."""
+    policy: Policy = "single"
+    """What a frame without partner becomes: nothing, a pair with the last infrared frame, a single."""
+    silent_ms: Positive = 500.0
+    """After this long without a frame a camera counts as silent (``single``, ``hold-last``)."""
+
+
+class Registration(Table, frozen=True, kw_only=True):
+    """``[registration]``: the homography that maps infrared pixels onto visible pixels.
+
+    Exact at one depth only: beyond it a stereo rig keeps parallax.
+    """
+
+    homography: tuple[Row, Row, Row]
+    """3 x 3, row by row: (x, y, 1) in the infrared picture to homogeneous visible pixels."""
+    infrared_size: Size
+    """Width and height of the infrared picture that the homography was measured on."""
+    visible_size: Size
+    """Width and height of the visible picture that it was measured on."""
+    reprojection_error: Annotated[float, Meta(ge=0)] | None = None
+    """Root mean square over the measured points, in visible pixels."""
+
+
+class Rig(Table, frozen=True, kw_only=True):
+    """A whole ``rig.toml``."""
+
+    cameras: dict[str, Camera]
+    sync: Sync = field(default_factory=Sync)
+    registration: Registration | None = None
+
+
+SIMULATED = Rig(
+    cameras={
+        "ir0": Camera(uri="sim://ir", role="infrared"),
+        "vis0": Camera(uri="sim://vis", role="visible"),
+    }
+)
+"""The rig that stands in where none is described."""
+
+
+def find(explicit: Path | None) -> Path | None:
+    """The rig file to use, or None where there is none.
+
+    Raises:
+        InputMissing: a file named by ``--rig`` or ``$TDFUSION_RIG`` does not exist.
+    """
+    named = explicit or (Path(os.environ["TDFUSION_RIG"]) if os.environ.get("TDFUSION_RIG") else None)
+    if named is not None:
+        if not named.is_file():
+            raise InputMissing(f"there is no rig file {named}", hint="Name one with --rig FILE.")
+        return named
+    config_home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    candidates = (Path("rig.toml"), config_home / "tdfusion-edge" / "rig.toml")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def read(path: Path | None) -> Rig:
+    """The rig in ``path``, or the simulated one for None."""
+    return SIMULATED if path is None else load(path, Rig)
+
+
+def choose(rig: Rig, names: tuple[str, str]) -> tuple[tuple[str, Camera], tuple[str, Camera]]:
+    """The infrared and the visible camera that two names or URIs stand for, each with its name.
+
+    Raises:
+        RequestError: a name that the rig lacks, the same camera twice, or two cameras of one role.
+    """
+    if names[0] == names[1]:
+        raise RequestError(f"--camera names '{names[0]}' twice", expected="an infrared and a visible camera")
+    first, second = (_camera(rig, name) for name in names)
+    roles = _roles(first.role, second.role)
+    if roles[0] == roles[1]:
+        raise RequestError(
+            f"--camera {names[0]},{names[1]}",
+            expected="one infrared and one visible camera",
+            got=f"two {roles[0]}",
+        )
+    pair = ((names[0], first), (names[1], second))
+    return pair if roles[0] == "infrared" else (pair[1], pair[0])
+
+
+def _roles(first: Role | None, second: Role | None) -> tuple[Role, Role]:
+    """The roles of two cameras: one that is not told is what the other is not, the first infrared."""
+    if first is None:
+        first = "visible" if second == "infrared" else "infrared"
+    return first, second or ("infrared" if first == "visible" else "visible")
+
+
+def _camera(rig: Rig, name: str) -> Camera:
+    if name in rig.cameras:
+        return rig.cameras[name]
+    if "://" in name or name.startswith("gst:") or os.access(name, os.F_OK):
+        return Camera(uri=name)
+    raise ConfigError(
+        f"no camera '{name}'",
+        expected=f"one of {', '.join(sorted(rig.cameras))}, a URI, a video file or a folder",
+        hint="List what is there: tdfusion-edge cameras",
+    )

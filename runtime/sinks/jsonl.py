@@ -1,0 +1,128 @@
+"""One line of JSON for each result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from tdfusion_edge.errors import RequestError, SinkError
+from tdfusion_edge.runtime.sinks.base import Json, Result
+from tdfusion_edge.runtime.sinks.output import StreamFile, require_writable, sink_error
+
+VERSION = 1
+"""Version of :class:`Record`. A field may be added under the same number; none changes or goes."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One line. Each carries the version, so that any part of a file can be read alone.
+
+    ``msgspec.json.decode(line, type=Record)`` reads it back.
+    """
+
+    version: int
+    """1."""
+    index: int
+    """Number of the result in its run, from 0; a gap means results that were dropped."""
+    time_ns: int
+    """Capture time of the pair, monotonic nanoseconds."""
+    t: float
+    """The same in seconds since the first line."""
+    skew_ms: float | None
+    """Infrared minus visible capture time in milliseconds; null for a single frame."""
+    infrared_sequence: int | None
+    """Number of the infrared frame at its camera; null where it is missing."""
+    visible_sequence: int | None
+    """Number of the visible frame, likewise."""
+    size: tuple[int, int]
+    """Width and height of the fused picture, which the boxes refer to."""
+    degraded: str | None
+    """null, or why the picture is not fused from two fresh frames: ``held``, ``frozen``,
+    ``infrared missing``, ``visible missing``."""
+    detections: list[Json]
+    """``{"box": [x1, y1, x2, y2], "score": 0..1, "class": name}`` each, in pixels."""
+
+
+class JsonlSink:
+    """Write a ``.jsonl`` file: a line is on its way to the disk when :meth:`write` returns.
+
+    After a crash the file ends in a whole line; after a power cut it lacks at most the last second.
+    An existing file is replaced at the first result. Where no result comes, there is no file.
+
+    Args:
+        path: Ends in ``.jsonl``.
+        clock: Monotonic nanoseconds, for the pace of syncs.
+
+    Raises:
+        RequestError: another suffix, or a place that cannot be written.
+    """
+
+    def __init__(self, path: Path, *, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        if path.suffix.lower() != ".jsonl":
+            raise RequestError(f"{path}: unknown kind of line file", expected=".jsonl")
+        require_writable(path)
+        self._path = path
+        self._file = StreamFile(path, clock=clock)
+        self._first_ns: int | None = None
+        self._lines = 0
+
+    def write(self, result: Result) -> None:
+        """Append one line (see :class:`Record`).
+
+        Raises:
+            SinkError: the disk is full or gone; the file ends in the last whole line.
+        """
+        self._file.require_usable()
+        if self._first_ns is None:
+            self._first_ns = result.pair.time_ns
+        line = msgspec.json.encode(_record(result, self._first_ns)) + b"\n"
+        try:
+            self._file.write(line)
+            self._file.commit()
+        except OSError as error:
+            raise self._fail(error) from error
+        self._lines += 1
+
+    def close(self) -> None:
+        """Sync and close; safe to call twice.
+
+        Raises:
+            SinkError: the disk refuses the last lines.
+        """
+        try:
+            if not self._file.failed:
+                self._file.commit(sync=True)
+        except OSError as error:
+            raise self._fail(error) from error
+        finally:
+            self._file.close()
+
+    def abort(self) -> None:
+        """Close; whole lines stay. Never raises."""
+        try:
+            self.close()
+        except SinkError:
+            return
+
+    def _fail(self, error: OSError) -> SinkError:
+        self._file.discard_tail()
+        return sink_error(self._path, error, f"{self._lines} lines", hint="Those lines are whole.")
+
+
+def _record(result: Result, first_ns: int) -> Record:
+    pair = result.pair
+    height, width = result.fused.shape[:2]
+    return Record(
+        version=VERSION,
+        index=result.index,
+        time_ns=pair.time_ns,
+        t=(pair.time_ns - first_ns) / 1e9,
+        skew_ms=None if pair.skew_ns is None else pair.skew_ns / 1e6,
+        infrared_sequence=None if pair.infrared is None else pair.infrared.sequence,
+        visible_sequence=None if pair.visible is None else pair.visible.sequence,
+        size=(width, height),
+        degraded=result.degraded,
+        detections=result.detections.to_rows(),
+    )

@@ -1,0 +1,111 @@
+"""Opens cameras, videos, folders and simulations by their address."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from tdfusion_edge.errors import InputMissing, SourceError
+from tdfusion_edge.frames import Frame
+from tdfusion_edge.redact import redact
+from tdfusion_edge.runtime.rig import Camera, Role
+from tdfusion_edge.runtime.sources import uri as addresses
+from tdfusion_edge.runtime.sources.base import Source
+from tdfusion_edge.runtime.sources.uri import SourceUri
+
+OPENERS: Mapping[str, str] = {
+    "sim": "tdfusion_edge.runtime.sources.simulated:from_uri",
+    "v4l2": "tdfusion_edge.runtime.sources.v4l2:from_uri",
+    "pictures": "tdfusion_edge.runtime.sources.folder:from_uri",
+    "video": "tdfusion_edge.runtime.sources.video:from_uri",
+}
+"""Kind of source to ``module:function``, imported when one is opened.
+
+Each takes ``(name, uri, *, epoch_ns, clock)`` and returns a :class:`Source`; ``uri`` is a
+:class:`SourceUri`, for ``sim`` its text.
+"""
+
+
+def open_source(
+    name: str,
+    camera: Camera,
+    role: Role,
+    *,
+    epoch_ns: int,
+    clock: Callable[[], int] = time.monotonic_ns,
+) -> Source:
+    """The source that a camera of the rig stands for.
+
+    Args:
+        name: Its name in the rig, or the address itself; credentials in it are hidden.
+        camera: Address, size and rate to ask for, and the offset that is added to capture times.
+        role: A visible camera must give 8 bits.
+        epoch_ns: Monotonic nanoseconds at which files and simulations begin.
+        clock: Monotonic nanoseconds, the clock of all cameras of the rig.
+
+    Raises:
+        RequestError: an address that cannot be read or a kind that is not supported yet, an option
+            or a format that the source does not have.
+        InputMissing: there is no such camera, file or folder.
+        SourceError: it is there and cannot be opened.
+    """
+    size = None if camera.size is None else f"{camera.size[0]}x{camera.size[1]}"
+    rate = None if camera.fps is None else f"{camera.fps:.12g}"
+    uri = addresses.parse(camera.uri).asking(size=size, fps=rate)
+    module, function = OPENERS[_kind(uri)].split(":")
+    opener = getattr(importlib.import_module(module), function)
+    # A simulation has options of its own, which it reads from the text.
+    address = str(uri) if uri.scheme == "sim" else uri
+    source = cast(Source, opener(redact(name), address, epoch_ns=epoch_ns, clock=clock))
+    offset_ns = round(camera.offset_ms * 1_000_000)
+    return _Checked(source, role, offset_ns) if offset_ns or role == "visible" else source
+
+
+def _kind(uri: SourceUri) -> str:
+    """Which of :data:`OPENERS` an address asks for; files are told apart by what is there."""
+    if uri.scheme != "file":
+        return uri.scheme
+    from tdfusion_edge.images import IMAGE_SUFFIXES
+
+    path = Path(uri.path).expanduser()
+    if not os.access(path, os.F_OK):
+        raise InputMissing(f"{path} does not exist", expected="a video file, a folder of images or an image")
+    return "pictures" if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES else "video"
+
+
+class _Checked:
+    """A source whose frames get the rig's time offset, and are refused where a role forbids them."""
+
+    def __init__(self, source: Source, role: Role, offset_ns: int) -> None:
+        self._source, self._role, self._offset_ns = source, role, offset_ns
+
+    @property
+    def name(self) -> str:
+        return self._source.name
+
+    @property
+    def live(self) -> bool:
+        return self._source.live
+
+    def read(self) -> Frame | None:
+        frame = self._source.read()
+        if frame is None:
+            return None
+        if self._role == "visible" and frame.image.dtype == np.uint16:
+            raise SourceError(
+                f"{self.name} gives 16-bit frames",
+                expected="8 bits of a visible camera",
+                got="uint16",
+                hint='Swap the two: --camera INFRARED,VISIBLE; or set role = "infrared" in the rig.',
+            )
+        return replace(frame, time_ns=frame.time_ns + self._offset_ns) if self._offset_ns else frame
+
+    def close(self) -> None:
+        self._source.close()

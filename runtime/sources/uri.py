@@ -1,0 +1,185 @@
+"""Addresses of cameras and recordings: ``v4l2:///dev/video0?format=Y16``, ``sim://ir``, a path.
+
+::
+
+    v4l2:///dev/video0?format=Y16&size=640x512&fps=30   a camera; /dev/video0 alone means the same
+    sim://ir?...                                        a simulated camera
+    file:///data/ir?fps=10                              a video or a folder, "%20" for a blank
+    recordings/ir                                       the same as a plain path, taken literally
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from urllib.parse import parse_qsl, quote, unquote, urlencode
+
+from tdfusion_edge.errors import RequestError
+from tdfusion_edge.redact import redact
+
+SCHEMES = ("v4l2", "sim", "file")
+"""What this version opens."""
+
+UNSUPPORTED: Mapping[str, str] = {
+    "rtsp": "Record it to a file first: ffmpeg -rtsp_transport tcp -i ADDRESS -c copy clip.mkv",
+    "rtsps": "Record it to a file first: ffmpeg -i ADDRESS -c copy clip.mkv",
+    "http": "Record it to a file first: ffmpeg -i ADDRESS -c copy clip.mkv",
+    "https": "Record it to a file first: ffmpeg -i ADDRESS -c copy clip.mkv",
+    "csi": "Use a camera that appears as /dev/video*: tdfusion-edge cameras",
+    "gst": "Use a camera that appears as /dev/video*: tdfusion-edge cameras",
+}
+"""Kinds of address that are known but not opened yet, each with the way around."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceUri:
+    """One address, taken apart. ``str()`` puts it together again."""
+
+    scheme: str
+    """One of :data:`SCHEMES`."""
+    path: str
+    """Device, file or folder, percent-decoded; the name of the view for ``sim``."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    """Options, percent-decoded."""
+
+    def __str__(self) -> str:
+        query = f"?{urlencode(self.query)}" if self.query else ""
+        return f"{self.scheme}://{quote(self.path)}{query}"
+
+    def asking(self, **options: str | None) -> SourceUri:
+        """The same address with further options; one that is None is left out.
+
+        Raises:
+            RequestError: an option is in the address already, with another value.
+        """
+        added = {key: value for key, value in options.items() if value is not None}
+        for key, value in added.items():
+            if self.query.get(key, value) != value:
+                raise RequestError(
+                    f"{redact(str(self))}: {key} is given twice",
+                    expected=f"'{self.query[key]}' as in the address",
+                    got=f"'{value}' in the rig",
+                    hint="Remove one of the two.",
+                )
+        return replace(self, query={**self.query, **added})
+
+    def refuse_unknown(self, known: Iterable[str]) -> None:
+        """Check the options.
+
+        Raises:
+            RequestError: an option is not among ``known``; the nearest one is named.
+        """
+        known = sorted(known)
+        for key in self.query:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                options = f"Options: {', '.join(known)}." if known else "It takes no options."
+                raise RequestError(
+                    f"{redact(str(self))}: unknown option '{key}'",
+                    hint=f"Did you mean '{near[0]}'?" if near else options,
+                )
+
+    def fps(self) -> float | None:
+        """The option ``fps`` in frames per second, None where it is not given.
+
+        Raises:
+            RequestError: it is no positive number.
+        """
+        text = self.query.get("fps")
+        if text is None:
+            return None
+        try:
+            rate = float(text)
+        except ValueError:
+            rate = math.nan
+        if not 0 < rate < math.inf:
+            raise self._wrong("fps", "a positive number such as 30 or 8.6", text)
+        return rate
+
+    def size(self) -> tuple[int, int] | None:
+        """The option ``size`` as width and height in pixels, None where it is not given.
+
+        Raises:
+            RequestError: it is not of the form ``640x480``.
+        """
+        text = self.query.get("size")
+        if text is None:
+            return None
+        width, cross, height = text.partition("x")
+        if not (cross and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+            raise self._wrong("size", "width and height such as 640x480", text)
+        return int(width), int(height)
+
+    def _wrong(self, key: str, expected: str, got: str) -> RequestError:
+        return RequestError(f"{redact(str(self))}: bad {key}", expected=expected, got=f"'{got}'")
+
+
+def parse(text: str) -> SourceUri:
+    """Take an address apart.
+
+    A plain path is taken literally, blanks and ``%`` included; one below ``/dev/`` is a camera.
+
+    Raises:
+        RequestError: an empty or unreadable address, an unknown scheme (the nearest one is named),
+            or a kind that this version does not open yet (the way around is named).
+    """
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return _plain(text)
+    scheme = scheme.lower()
+    if scheme in UNSUPPORTED:
+        raise _not_yet(scheme, text)
+    if scheme not in SCHEMES:
+        near = difflib.get_close_matches(scheme, (*SCHEMES, *UNSUPPORTED), n=1)
+        raise RequestError(
+            f"{redact(text)}: unknown kind of source '{redact(scheme)}://'",
+            expected=f"{', '.join(f'{known}://' for known in SCHEMES)} or a path",
+            hint=f"Did you mean '{near[0]}://'?" if near else None,
+        )
+    if scheme == "file" and rest.startswith("localhost/"):
+        rest = rest.removeprefix("localhost")
+    return _with_query(scheme, rest, text)
+
+
+def _plain(text: str) -> SourceUri:
+    if text.lower().startswith("gst:"):
+        raise _not_yet("gst", text)
+    if text.startswith("/dev/"):
+        return _with_query("v4l2", text, text)
+    if not text:
+        raise RequestError("an empty address", expected="a camera, a video file or a folder of images")
+    return SourceUri("file", text)
+
+
+def _with_query(scheme: str, rest: str, text: str) -> SourceUri:
+    path, mark, query = rest.partition("?")
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(mark))
+    except ValueError:
+        raise RequestError(
+            f"{redact(text)}: options cannot be read",
+            expected="?key=value&key=value",
+            got=f"'?{redact(query)}'",
+        ) from None
+    if len(dict(pairs)) < len(pairs):
+        raise RequestError(f"{redact(text)}: an option is given twice")
+    if not path:
+        example = {"v4l2": "v4l2:///dev/video0", "sim": "sim://ir"}.get(scheme, "file:///data/ir.mkv")
+        raise RequestError(f"{redact(text)}: names no source", expected=f"an address such as {example}")
+    if scheme == "v4l2" and not path.startswith("/"):
+        raise RequestError(
+            f"{redact(text)}: names no device",
+            expected="v4l2:///dev/video0, with three slashes",
+            hint="List what is there: tdfusion-edge cameras",
+        )
+    return SourceUri(scheme, unquote(path), dict(pairs))
+
+
+def _not_yet(scheme: str, text: str) -> RequestError:
+    return RequestError(
+        f"{redact(text)}: a {scheme} source is not supported yet in this version",
+        expected=f"{', '.join(f'{known}://' for known in SCHEMES)} or a path",
+        hint=UNSUPPORTED[scheme],
+    )

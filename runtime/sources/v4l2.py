@@ -1,0 +1,221 @@
+"""Cameras on V4L2 (USB, and whatever else appears as ``/dev/video*``), 8-bit and 16-bit."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+import time
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from tdfusion_edge.errors import RequestError, SourceError, TdfusionError
+from tdfusion_edge.frames import Frame, Image
+from tdfusion_edge.runtime.sources.capture import Capture, OpenCVCapture, Opener
+from tdfusion_edge.runtime.sources.pixel_format import CONVERTED, FORMATS, as_picture, configure
+from tdfusion_edge.runtime.sources.uri import SourceUri
+
+TIMEOUT_S = 5.0
+"""Silence after which a read fails. A shutter of a thermal camera (up to 3 s) is no failure."""
+_SLICE_S = 0.1
+"""A wait is cut into pieces of this length, so that closing never takes longer."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
+_STAMP_AGE_NS = 2_000_000_000
+"""A first frame older than this carries the stamp of another clock."""
+
+
+class V4L2Source:
+    """One V4L2 camera, opened and checked at once.
+
+    Frames carry the kernel's capture time, which is monotonic; where a driver stamps with another
+    clock it is the moment at which the frame arrived. A frame that arrives damaged is skipped and
+    leaves a gap in the sequence; frames that the driver itself drops cannot be seen through OpenCV.
+
+    After an error the device is released; the next read waits 0.5 s, then 1 s and so on up to 8 s,
+    and opens it anew.
+
+    Args:
+        name: Name for messages and frames, without credentials.
+        path: Device file, ``/dev/video0`` or a link below ``/dev/v4l/by-id``.
+        pixel_format: One of :data:`.pixel_format.FORMATS`, None for the camera's own choice.
+        size: Width and height in pixels, None for the camera's choice near 640 x 480.
+        fps: Frames a second, None for the camera's choice.
+        timeout_s: Silence after which a read fails.
+        clock: Monotonic nanoseconds, the clock that stamps the frames.
+        opener: Opens the device.
+        pause: Sleeps for seconds; None sleeps so that closing ends it.
+
+    Raises:
+        RequestError: the camera has no such format, size or rate.
+        InputMissing: there is no such device.
+        SourceError: it is taken, may not be used, is silent, or gives other frames than its format
+            promises.
+    """
+
+    live = True
+
+    def __init__(
+        self,
+        name: str,
+        path: str,
+        *,
+        pixel_format: str | None = None,
+        size: tuple[int, int] | None = None,
+        fps: float | None = None,
+        timeout_s: float = TIMEOUT_S,
+        clock: Callable[[], int] = time.monotonic_ns,
+        opener: Opener = OpenCVCapture,
+        pause: Callable[[float], object] | None = None,
+    ) -> None:
+        self.name = name
+        self._path, self._asked = path, (pixel_format, size, fps)
+        self._timeout_ns = int(timeout_s * 1e9)
+        self._clock, self._opener = clock, opener
+        self._closing = threading.Event()
+        self._pause = pause or self._closing.wait
+        self._lock = threading.Lock()
+        self._sequence, self._failures = 0, 0
+        self._capture: Capture | None = None
+        self._format, self._size = CONVERTED, (0, 0)
+        self._kernel_clock = False
+        self._first: Frame | None = None
+        self._open()
+
+    def read(self) -> Frame | None:
+        """The next frame; None once the source is closed.
+
+        Raises:
+            SourceError: no frame came in time, the camera is gone, or it cannot be opened again
+                yet. Reading again tries to bring it back.
+        """
+        with self._lock:
+            try:
+                if self._capture is None and not self._closing.is_set():
+                    self._pause(min(_FIRST_PAUSE_S * 2 ** (self._failures - 1), _LONGEST_PAUSE_S))
+                    if not self._closing.is_set():
+                        self._open()
+                if self._closing.is_set() or self._capture is None:
+                    return None
+                frame, self._first = self._first or self._next(self._capture), None
+            except TdfusionError as error:
+                self._fail()
+                if isinstance(error, SourceError):
+                    raise
+                # Whatever it is when a camera is first asked for, later it is the camera that failed.
+                raise SourceError(
+                    error.what, expected=error.expected, got=error.got, hint=error.hint
+                ) from error
+            self._failures = 0
+            return frame
+
+    def close(self) -> None:
+        """Release the device; a read that is waiting in another thread ends with None."""
+        self._closing.set()
+        with self._lock:
+            if self._capture is not None:
+                self._capture.release()
+            self._capture, self._first = None, None
+
+    def _fail(self) -> None:
+        if self._capture is not None:
+            self._capture.release()
+        self._capture, self._first = None, None
+        self._failures = min(self._failures + 1, 8)
+
+    def _open(self) -> None:
+        """Open and set up the device and take a first frame, which shows what it really gives."""
+        capture = self._opener(self._path)
+        try:
+            self._format, self._size = configure(capture, self.name, *self._asked)
+            self._first = self._next(capture, opening=True)
+        except BaseException:
+            capture.release()
+            raise
+        self._capture = capture
+
+    def _next(self, capture: Capture, *, opening: bool = False) -> Frame | None:
+        """The next whole frame, None when closed meanwhile."""
+        deadline = self._clock() + self._timeout_ns
+        while self._wait(capture, deadline):
+            time_ns = self._stamp(capture, opening)
+            raw = capture.take()
+            sequence, self._sequence = self._sequence, self._sequence + 1
+            image = None if raw is None else as_picture(raw, self._size, self._format)
+            if image is not None:
+                self._check_bits(image)
+                return Frame(image, time_ns, sequence, self.name)
+            if self._clock() >= deadline:
+                raise self._silent("damaged ones only")
+        return None
+
+    def _wait(self, capture: Capture, deadline: int) -> bool:
+        """Wait for a frame; False when closed meanwhile."""
+        while not capture.wait(_SLICE_S):
+            if self._closing.is_set():
+                return False
+            if self._clock() >= deadline:
+                raise self._silent("none")
+        return True
+
+    def _silent(self, got: str) -> SourceError:
+        return SourceError(
+            f"camera {self.name} is silent",
+            expected=f"a frame within {self._timeout_ns / 1e9:g} s",
+            got=got,
+            hint=f"Check the cable and the power of {self._path}; unplug it and plug it in again.",
+        )
+
+    def _stamp(self, capture: Capture, opening: bool) -> int:
+        """Capture time of the frame that was waited for, in nanoseconds on the clock."""
+        now = self._clock()
+        # OpenCV hands out the microseconds of the kernel as a floating-point number of milliseconds.
+        stamp = round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1000) * 1000
+        if opening:
+            self._kernel_clock = 0 <= now - stamp < _STAMP_AGE_NS
+        return stamp if self._kernel_clock and 0 < stamp <= now else now
+
+    def _check_bits(self, image: Image) -> None:
+        named = self._asked[0] or "the camera's own format"
+        if self._format.bits == 16 and (image.dtype != np.uint16 or image.ndim != 2):
+            raise SourceError(
+                f"camera {self.name} gives no 16-bit frames although {named} promises them",
+                expected="uint16 (H, W)",
+                got=f"{image.dtype} {image.shape}",
+                hint="This OpenCV converts them: python -m pip install --upgrade opencv-python-headless. "
+                "To go on with 8 bits name another format, such as ?format=GREY",
+            )
+        if self._format.bits == 8 and image.dtype != np.uint8:
+            raise SourceError(
+                f"camera {self.name} gives 16-bit frames although {named} promises 8 bits",
+                expected="uint8",
+                got=f"{image.dtype} {image.shape}",
+                hint=f"Ask for them by name: v4l2://{self._path}?format=Y16",
+            )
+
+
+def from_uri(
+    name: str,
+    uri: SourceUri,
+    *,
+    epoch_ns: int,
+    clock: Callable[[], int] = time.monotonic_ns,
+    opener: Opener = OpenCVCapture,
+) -> V4L2Source:
+    """The source for an address; takes the options ``format``, ``size`` and ``fps``.
+
+    Raises:
+        RequestError: an unknown option or format, besides what :class:`V4L2Source` raises.
+    """
+    uri.refuse_unknown(("format", "size", "fps"))
+    pixel_format = uri.query.get("format")
+    if pixel_format is not None and (pixel_format := pixel_format.strip().upper()) not in FORMATS:
+        near = difflib.get_close_matches(pixel_format, FORMATS, n=1)
+        raise RequestError(
+            f"{uri}: unknown format '{pixel_format}'",
+            expected=f"one of {', '.join(FORMATS)}",
+            hint=f"Did you mean {near[0]}?" if near else "See what it offers: tdfusion-edge cameras",
+        )
+    return V4L2Source(
+        name, uri.path, pixel_format=pixel_format, size=uri.size(), fps=uri.fps(), clock=clock, opener=opener
+    )

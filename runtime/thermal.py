@@ -1,0 +1,145 @@
+"""Thermal range: infrared counts become 8 bits without flicker.
+
+A thermal camera with 14 or 16 bits fills a few per cent of them. Limits taken from every frame
+on its own make the picture pump; here they follow the scene with a time constant.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import cv2
+import numpy as np
+
+from tdfusion_edge.color import U8
+from tdfusion_edge.errors import RequestError
+from tdfusion_edge.frames import Image
+from tdfusion_edge.runtime import rig
+
+MIN_SPAN_16BIT = 64.0
+"""Narrowest limits for 16-bit frames, in counts. A flat scene is 5 to 10 counts of noise wide."""
+MIN_SPAN_8BIT = 32.0
+"""Narrowest limits for 8-bit frames, in grey levels: a gain of 8 at most."""
+SNAP_FRACTION = 0.5
+"""Limits that would clip more than this share of a frame are given up at once."""
+SAMPLES = 16384
+"""About so many pixels are looked at for percentiles: 0.1 % of them are still 16 pixels."""
+CLAHE_CLIP, CLAHE_TILES = 2.0, (8, 8)
+
+
+class ThermalRange:
+    """Turns the frames of one infrared camera into uint8, in capture order.
+
+    The limits of ``percentile`` and ``clahe`` follow those of the frame exponentially, with the
+    time constant ``smoothing_s`` in capture time. They jump only where they have become useless:
+    after a change of the sensor's gain or a pan onto the sky they would clip more than half of
+    the picture. A hot object that enters covers less than that, so the background does not jump.
+
+    Args:
+        config: ``[cameras.NAME.range]`` of the rig.
+        source: Name of the camera, for messages.
+    """
+
+    def __init__(self, config: rig.ThermalRange, source: str = "infrared") -> None:
+        self._mode = config.mode
+        self._wanted = (0.0, 0.0) if config.mode == "camera" else config.limits
+        self._smoothing_s = config.smoothing_s
+        self._source = source
+        self._limits: tuple[float, float] | None = self._wanted if config.mode == "linear" else None
+        self._time_ns = 0
+        self._clahe = cv2.createCLAHE(CLAHE_CLIP, CLAHE_TILES) if config.mode == "clahe" else None
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """Counts that are shown as 0 and 255; None before the first frame and for ``camera``."""
+        return self._limits
+
+    def apply(self, image: Image, time_ns: int) -> U8:
+        """The picture in 8 bits.
+
+        Args:
+            image: uint8 or uint16 (H, W).
+            time_ns: Capture time in nanoseconds; the limits stand still where it does not advance.
+
+        Returns:
+            uint8 (H, W); the very same array where the range is the camera's own.
+
+        Raises:
+            RequestError: mode ``camera`` and a 16-bit frame.
+            ValueError: an image of another dtype or shape.
+        """
+        if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16):
+            raise ValueError(f"infrared must be uint8 or uint16 (H, W), got {image.dtype} {image.shape}")
+        deep = image.dtype == np.uint16
+        if self._mode == "camera" or (self._mode == "auto" and not deep):
+            if deep:
+                raise RequestError(
+                    f"{self._source}: range mode 'camera' shows the camera's own 8 bits",
+                    expected="uint8 frames",
+                    got="uint16 frames",
+                    hint='Set mode = "auto" in [cameras.NAME.range], or ask the camera for 8 bits.',
+                )
+            return image
+        if self._mode != "linear":
+            self._follow(image, time_ns, MIN_SPAN_16BIT if deep else MIN_SPAN_8BIT)
+        assert self._limits is not None
+        picture = scale_to_8bit(image, *self._limits)
+        return cast(U8, self._clahe.apply(picture)) if self._clahe is not None else picture
+
+    def _follow(self, image: Image, time_ns: int, min_span: float) -> None:
+        sample = subsample(image)
+        target = _widened(*percentiles(sample, *self._wanted), min_span)
+        if self._limits is None or _clipped(sample, *self._limits) > SNAP_FRACTION:
+            self._limits = target
+        else:
+            share = smoothing_share((time_ns - self._time_ns) / 1e9, self._smoothing_s)
+            low, high = self._limits
+            self._limits = (low + share * (target[0] - low), high + share * (target[1] - high))
+        self._time_ns = time_ns
+
+
+def scale_to_8bit(image: Image, low: float, high: float) -> U8:
+    """``round(255 * (image - low) / (high - low))`` clipped to 0..255.
+
+    Args:
+        image: uint8, uint16 or float32 (H, W).
+        low: Value that becomes 0.
+        high: Value that becomes 255, above ``low``.
+    """
+    gain = 255.0 / (high - low)
+    # addWeighted saturates at both ends; convertScaleAbs would fold what is below ``low`` upwards.
+    return cast(U8, cv2.addWeighted(image, gain, image, 0.0, -low * gain, dtype=cv2.CV_8U))
+
+
+def subsample(image: Image) -> Image:
+    """About ``SAMPLES`` pixels of an (H, W) image, flat, on a grid of odd step.
+
+    Odd, so that column noise, which repeats every second or fourth column, is not missed.
+    """
+    step = max(1, math.isqrt(image.size // SAMPLES)) | 1
+    return image[::step, ::step].ravel()
+
+
+def percentiles(sample: Image, low: float, high: float) -> tuple[float, float]:
+    """Two percentiles in [0, 100] of a flat sample, each the value of a pixel (nearest rank)."""
+    ranks = [round((sample.size - 1) * percent / 100) for percent in (low, high)]
+    ordered = np.partition(sample, ranks)
+    return float(ordered[ranks[0]]), float(ordered[ranks[1]])
+
+
+def smoothing_share(elapsed_s: float, time_constant_s: float) -> float:
+    """Share of the way to its target that an exponential average covers in the elapsed time."""
+    if elapsed_s <= 0:
+        return 0.0
+    return 1.0 if time_constant_s == 0 else -math.expm1(-elapsed_s / time_constant_s)
+
+
+def _widened(low: float, high: float, min_span: float) -> tuple[float, float]:
+    grow = max(0.0, min_span - (high - low)) / 2
+    return low - grow, high + grow
+
+
+def _clipped(sample: Image, low: float, high: float) -> float:
+    """Share of the sample outside the limits."""
+    return float(np.count_nonzero((sample < low) | (sample > high))) / sample.size

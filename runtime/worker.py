@@ -1,0 +1,202 @@
+"""The thread that writes, so that encoding does not delay fusion."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Literal, TypeAlias
+
+from tdfusion_edge.errors import SinkError
+from tdfusion_edge.runtime.sinks.base import Result, Sink
+
+Mode: TypeAlias = Literal["latest", "every"]
+
+POLL_S = 0.1
+"""A blocked caller looks this often whether the thread still lives, and whether Ctrl-C came."""
+
+
+class SinkWorker:
+    """Feed results to all sinks in one thread of its own.
+
+    A sink that fails gets no further result and is aborted at the end; the others go on with what is
+    queued. The first failure is raised at the next :meth:`put` and at :meth:`close`.
+
+    Used as a context manager it closes at the end of the block, and aborts after an exception.
+
+    Args:
+        sinks: Fed in this order. Written, closed and aborted in the worker's thread only.
+        mode: ``every``: :meth:`put` waits while the queue is full, nothing is lost (files).
+            ``latest``: it never waits, the oldest result of a full queue is dropped and counted (live).
+        capacity: Results that may wait, at least 1. Each holds its pictures, about 2 MB at 640x480.
+        on_written: Called in the worker's thread with a result and the time at which every sink had
+            taken it, for the latency from capture to sink. What it raises counts as a failure.
+        clock: Monotonic nanoseconds, the clock of the capture times.
+
+    Raises:
+        ValueError: ``mode`` is neither, or ``capacity`` is below 1.
+    """
+
+    def __init__(
+        self,
+        sinks: Sequence[Sink],
+        *,
+        mode: Mode,
+        capacity: int = 4,
+        on_written: Callable[[Result, int], None] | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        if mode not in ("latest", "every"):
+            raise ValueError(f"mode must be 'latest' or 'every', got {mode!r}")
+        if capacity < 1:
+            raise ValueError(f"capacity must be at least 1, got {capacity}")
+        self.written = 0
+        """Results that every sink took."""
+        self.dropped = 0
+        """Results that no sink got: pushed out of a full queue, or left in it by :meth:`abort`."""
+        self._sinks = tuple(sinks)
+        self._healthy = list(sinks)
+        self._mode = mode
+        self._capacity = capacity
+        self._on_written = on_written
+        self._clock = clock
+        self._queue: deque[Result] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._aborting = False
+        self._reported = False
+        self._failure: tuple[str, BaseException] | None = None
+        # A daemon: a disk that never answers must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="sinks", daemon=True)
+        self._thread.start()
+
+    def put(self, result: Result) -> None:
+        """Queue one result. Its pictures must not be changed afterwards.
+
+        Raises:
+            SinkError: a sink failed, now or at an earlier result; its own error is the cause.
+            RuntimeError: the worker is closed.
+        """
+        with self._changed:
+            self._refuse()
+            while len(self._queue) >= self._capacity:
+                if self._mode == "latest":
+                    self._queue.popleft()
+                    self.dropped += 1
+                else:
+                    self._changed.wait(POLL_S)
+                    self._refuse()
+            self._queue.append(result)
+            self._changed.notify_all()
+
+    @property
+    def waiting(self) -> int:
+        """Results in the queue."""
+        return len(self._queue)
+
+    def close(self) -> None:
+        """Write what is queued, close every sink, and end the thread; safe to call twice.
+
+        Raises:
+            SinkError: a sink failed while it was written or closed (once; a second call is silent).
+        """
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        while self._thread.is_alive():
+            self._thread.join(POLL_S)
+        if self._failure is not None and not self._reported:
+            self._reported = True
+            raise self._error()
+
+    def abort(self, timeout_s: float = 5.0) -> bool:
+        """Drop what is queued, abort every sink, and end the thread; for interrupts. Never raises.
+
+        Args:
+            timeout_s: How long to wait for a sink that is still writing.
+
+        Returns:
+            False where that was not enough: the thread ends with the process then.
+        """
+        with self._changed:
+            self._closing = self._aborting = self._reported = True
+            self._drop_queue()
+            self._changed.notify_all()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def __enter__(self) -> SinkWorker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    def _refuse(self) -> None:
+        """Raise where nothing can be put any more; the lock is held."""
+        if self._failure is not None:
+            raise self._error()
+        if self._closing or not self._thread.is_alive():
+            raise RuntimeError("the sinks are closed")
+
+    def _error(self) -> SinkError:
+        """A fresh error of the first failure: the one that was kept belongs to the other thread."""
+        assert self._failure is not None
+        name, cause = self._failure
+        if isinstance(cause, SinkError):
+            error = SinkError(cause.what, expected=cause.expected, got=cause.got, hint=cause.hint)
+        else:
+            error = SinkError(f"{name} failed: {cause!r}")
+        error.__cause__ = cause
+        return error
+
+    def _run(self) -> None:
+        while (result := self._next()) is not None:
+            self._deliver(result)
+        for sink in self._sinks:
+            healthy = sink in self._healthy and not self._aborting
+            self._attempt(sink, sink.close if healthy else sink.abort)
+
+    def _next(self) -> Result | None:
+        """The oldest queued result, waiting for it; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._closing)
+            if not self._queue:
+                return None
+            self._changed.notify_all()
+            return self._queue.popleft()
+
+    def _deliver(self, result: Result) -> None:
+        count = len(self._healthy)
+        for sink in tuple(self._healthy):
+            self._attempt(sink, partial(sink.write, result))
+        if len(self._healthy) < count or count < len(self._sinks):
+            return
+        self.written += 1
+        if self._on_written is not None:
+            self._attempt(None, partial(self._on_written, result, self._clock()))
+
+    def _attempt(self, sink: Sink | None, work: Callable[[], None]) -> None:
+        """Do ``work`` for ``sink``; what it raises is kept and wakes whoever waits."""
+        try:
+            work()
+        # Everything: an exception that ended the thread would leave the caller waiting for it.
+        except BaseException as error:
+            with self._changed:
+                if self._failure is None:
+                    name = "on_written" if sink is None else type(sink).__name__
+                    self._failure = (name, error)
+                if sink is not None and sink in self._healthy:
+                    self._healthy.remove(sink)
+                self._changed.notify_all()
+
+    def _drop_queue(self) -> None:
+        self.dropped += len(self._queue)
+        self._queue.clear()

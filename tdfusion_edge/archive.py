@@ -1,0 +1,182 @@
+"""A handful of files kept together, as a folder or as one ``.zip``; written whole or not at all.
+
+What is read may come from a stranger: nothing is unpacked to disk, no link is followed, and sizes
+are counted while they are read, whatever the archive says about itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from tdfusion_edge.errors import BundleError, SinkError
+
+MAX_FILES = 1000
+"""A folder with more is some other folder: it is not walked to its end."""
+
+
+def names(path: Path) -> list[str]:
+    """Names of the files in a folder or ``.zip``, relative, with ``/`` between their parts.
+
+    Raises:
+        BundleError: it cannot be read, or holds something else than files: a link, a pipe, a name
+            twice, an unusual compression.
+    """
+    return _folder_names(path) if path.is_dir() else _zip_names(path)
+
+
+def read(path: Path, wanted: Iterable[str], *, limit: int) -> dict[str, bytes]:
+    """Content of some of the files that :func:`names` gave.
+
+    Raises:
+        BundleError: a file cannot be read, or together they have more than ``limit`` bytes.
+    """
+    if path.is_dir():
+        return _contents(path, wanted, lambda name: (path / name).open("rb"), limit)
+    with _opened_zip(path) as archive:
+        return _contents(path, wanted, archive.open, limit)
+
+
+def write(path: Path, content: Mapping[str, bytes]) -> None:
+    """Write a ``.zip`` or, for any other name, a folder; what was there before is replaced.
+
+    It is written beside its place and then renamed. The same content gives the same bytes.
+
+    Raises:
+        SinkError: the disk is full or not writable; what was there before is as it was.
+    """
+    path = path.resolve()
+    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (_write_zip if path.suffix == ".zip" else _write_folder)(aside, content)
+        _put_in_place(aside, path)
+    except OSError as error:
+        raise SinkError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        _remove(aside)
+
+
+def refuse_bad_name(path: Path, name: str) -> None:
+    """Only a plain relative name is good: one way to write it, the same on every system.
+
+    Raises:
+        BundleError: the name leads out of ``path``, or could be read in two ways.
+    """
+    pure = PurePosixPath(name)
+    plain = str(pure) == name != "." and not pure.is_absolute() and ".." not in pure.parts
+    if not plain or any(sign in name for sign in "\\:\0"):
+        raise BundleError(
+            f"{path}: {name!r} is no name for a file in it", expected="a name such as fusion.onnx"
+        )
+
+
+def _folder_names(path: Path) -> list[str]:
+    found = []
+    for file in path.rglob("*"):
+        name = file.relative_to(path).as_posix()
+        # A link may lead anywhere, and a pipe would be waited for without end.
+        if file.is_symlink() or not (file.is_file() or file.is_dir()):
+            raise BundleError(f"{path}: '{name}' is no plain file")
+        if file.is_file():
+            found.append(name)
+        if len(found) > MAX_FILES:
+            raise BundleError(f"{path} holds too many files", expected=f"at most {MAX_FILES}")
+    return sorted(found)
+
+
+def _zip_names(path: Path) -> list[str]:
+    with _opened_zip(path) as archive:
+        members = [member for member in archive.infolist() if not member.is_dir()]
+    found = sorted(member.filename for member in members)
+    for first, second in itertools.pairwise(found):
+        if first == second:
+            raise BundleError(f"{path} holds '{first}' twice")
+    for member in members:
+        # Other methods unpack a block at once, however large it becomes.
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise BundleError(f"{path}: '{member.filename}' is neither stored nor deflated")
+    return found
+
+
+@contextlib.contextmanager
+def _opened_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    # RuntimeError: it is encrypted. ValueError: names and offsets that make no sense.
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        struct.error,
+        EOFError,
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        raise BundleError(f"{path} is no readable zip: {error}") from error
+
+
+def _contents(
+    path: Path, wanted: Iterable[str], opened: Callable[[str], IO[bytes]], limit: int
+) -> dict[str, bytes]:
+    files, left = {}, limit
+    for name in wanted:
+        chunks = []
+        try:
+            with opened(name) as stream:
+                while chunk := stream.read(1 << 20):
+                    chunks.append(chunk)
+                    left -= len(chunk)
+                    if left < 0:
+                        raise BundleError(f"{path} is too large", expected=f"at most {limit} bytes")
+        except OSError as error:
+            raise BundleError(f"{path}: '{name}' cannot be read: {error.strerror or error}") from error
+        files[name] = b"".join(chunks)
+    return files
+
+
+def _write_folder(aside: Path, content: Mapping[str, bytes]) -> None:
+    for name, data in content.items():
+        target = aside / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+
+
+def _write_zip(aside: Path, content: Mapping[str, bytes]) -> None:
+    with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content.items():
+            member = zipfile.ZipInfo(name)  # of 1980: the clock must not show in the bytes
+            member.external_attr = 0o644 << 16
+            archive.writestr(member, data, zipfile.ZIP_DEFLATED)
+
+
+def _put_in_place(aside: Path, path: Path) -> None:
+    """Rename ``aside`` to ``path``; a folder that is there steps back until the new one stands."""
+    if not path.is_dir():
+        aside.replace(path)
+        return
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    path.rename(old)
+    try:
+        aside.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)

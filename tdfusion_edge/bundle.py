@@ -1,0 +1,221 @@
+"""The bundle: the only thing that passes from export to runtime.
+
+A folder, or one ``.zip`` of the same files: ``manifest.json``, the ONNX graphs and ``MODEL_CARD.md``.
+The manifest names every file with its sha256; a file that differs, is missing or is not named is an
+error, and so is a name that leads out of the bundle. No engine is ever part of a bundle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from tdfusion_edge import archive
+from tdfusion_edge.config import Table, parse, to_json
+from tdfusion_edge.errors import BundleError, InputMissing, RequestError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+MAX_BYTES = 1 << 30
+"""A bundle that unpacks to more than this is refused: the largest network here has some megabytes."""
+
+GraphName: TypeAlias = Literal["fusion", "detector", "pipeline"]
+Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
+
+
+class TensorInfo(Table, frozen=True, kw_only=True):
+    """One input or output of a graph."""
+
+    name: str
+    dtype: str
+    """NumPy's name: ``float32``, ``uint8`` …"""
+    shape: tuple[int | str, ...]
+    """A string names a dynamic axis."""
+    content: str
+    """What the numbers mean: colour, range, coordinates."""
+
+
+class Graph(Table, frozen=True, kw_only=True):
+    """One ONNX file."""
+
+    file: str
+    precision: Precision
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    minimum_size: int
+    """Smallest height and width in pixels."""
+    opset: int
+
+
+class TrainingData(Table, frozen=True, kw_only=True):
+    """One data set that the weights were trained on."""
+
+    name: str
+    terms: str
+    """Licence or terms of use, as far as they bind the weights."""
+    pairs: int
+
+
+class Manifest(Table, frozen=True, kw_only=True):
+    """``manifest.json``."""
+
+    format: int
+    name: str
+    """Name of the bundle, for people."""
+    network: str
+    """Name of the fusion network."""
+    strategy: str
+    """How it was trained."""
+    created: str
+    """Date, ISO 8601."""
+    graphs: dict[GraphName, Graph]
+    classes: tuple[str, ...] = ()
+    score_threshold: float = 0.25
+    training_data: tuple[TrainingData, ...] = ()
+    metrics: dict[str, float] = msgspec.field(default_factory=dict)
+    """Fusion metrics on the validation pairs, measured at export or by the training."""
+    parity: dict[str, float] = msgspec.field(default_factory=dict)
+    """ONNX against PyTorch, measured at export."""
+    versions: dict[str, str] = msgspec.field(default_factory=dict)
+    sha256: dict[str, str]
+    """Hex digest of every file but the manifest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An opened, verified bundle: every file is in memory and matches its digest."""
+
+    manifest: Manifest
+    files: Mapping[str, bytes]
+
+    def graph(self, name: GraphName) -> tuple[Graph, bytes]:
+        """Description and ONNX bytes of one graph.
+
+        Raises:
+            BundleError: the bundle has no such graph.
+        """
+        graph = self.manifest.graphs.get(name)
+        if graph is None:
+            raise BundleError(
+                f"bundle '{self.manifest.name}' has no {name} graph", got=", ".join(self.manifest.graphs)
+            )
+        return graph, self.files[graph.file]
+
+
+def default_path() -> Path:
+    """The bundle that ships with the package."""
+    return Path(__file__).parent / "runtime" / "bundles" / "edge"
+
+
+def read(path: Path) -> Bundle:
+    """Open a bundle and verify every digest.
+
+    Args:
+        path: Folder or ``.zip``.
+
+    Raises:
+        InputMissing: there is nothing at ``path``.
+        ConfigError: the manifest is no JSON, or has an unknown key or a wrong type.
+        BundleError: a file is missing, changed, not named, cannot be read or lies outside the
+            bundle, all of it is too large, or another version of this package wrote it.
+    """
+    if not path.exists():
+        raise InputMissing(
+            f"there is no bundle at {path}", hint="Make one: tdfusion-edge export CHECKPOINT -o BUNDLE"
+        )
+    names = archive.names(path)
+    if MANIFEST not in names:
+        raise BundleError(f"{path} is no bundle", expected=MANIFEST, got=", ".join(names[:5]) or "nothing")
+    raw = archive.read(path, [MANIFEST], limit=MAX_BYTES)[MANIFEST]
+    _refuse_other_format(path, raw)
+    manifest = parse(raw, Manifest, name=f"{path}/{MANIFEST}")
+    _check_names(path, manifest, set(names) - {MANIFEST})
+    files = archive.read(path, manifest.sha256, limit=MAX_BYTES)
+    _check_digests(path, manifest, files)
+    return Bundle(manifest, files)
+
+
+def write(path: Path, manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Manifest:
+    """Write a bundle whole or not at all; one that stood at ``path`` stays until then.
+
+    Args:
+        path: Folder to create or replace, or a ``.zip``.
+        manifest: Fields of :class:`Manifest` without ``format`` and ``sha256``.
+        files: Name to content.
+
+    Raises:
+        RequestError: ``path`` holds something that is no bundle.
+        ConfigError: ``manifest`` does not fit :class:`Manifest`.
+        BundleError: a file name leads out of the bundle, or a graph has no file.
+        SinkError: the disk is full or not writable.
+    """
+    _refuse_foreign(path)
+    digests = {name: _sha256(content) for name, content in files.items()}
+    raw = to_json({"format": FORMAT, **manifest, "sha256": digests})
+    # Parsed like a file, so that nothing is written that read() would refuse.
+    full = parse(raw, Manifest, name=f"{path}/{MANIFEST}")
+    _check_names(path, full, files)
+    archive.write(path, {MANIFEST: raw, **files})
+    return full
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _refuse_other_format(path: Path, raw: bytes) -> None:
+    """Refuse before the schema does, whose complaint about a new key would not say why."""
+    try:
+        got = msgspec.json.decode(raw, type=dict[str, Any]).get("format", FORMAT)
+    except (ValueError, RecursionError):
+        return  # for the schema to explain
+    if got != FORMAT:
+        raise BundleError(
+            f"{path} was written by another version of tdfusion-edge",
+            expected=f"format {FORMAT}",
+            got=f"format {got}",
+            hint="Export it again with this version.",
+        )
+
+
+def _check_names(path: Path, manifest: Manifest, names: Collection[str]) -> None:
+    for name in manifest.sha256:
+        archive.refuse_bad_name(path, name)
+        if name not in names or name == MANIFEST:
+            raise BundleError(f"{path} lacks '{name}', which its manifest names")
+    unnamed = sorted(set(names) - set(manifest.sha256))
+    if unnamed:
+        raise BundleError(f"{path} holds files that its manifest does not name: {', '.join(unnamed[:5])}")
+    for graph in manifest.graphs.values():
+        if graph.file not in names:
+            raise BundleError(f"{path} lacks the graph '{graph.file}'")
+
+
+def _check_digests(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
+    for name, digest in manifest.sha256.items():
+        got = _sha256(files[name])
+        if got != digest:
+            raise BundleError(
+                f"{path}: '{name}' was changed after export",
+                expected=f"sha256 {digest[:12]}",
+                got=got[:12],
+                hint="Export the bundle again, or fetch it again.",
+            )
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Replace a bundle or an empty folder, and nothing else."""
+    if not path.exists():
+        return
+    if path.suffix == ".zip":
+        ours = zipfile.is_zipfile(path) and MANIFEST in archive.names(path)
+    else:
+        ours = path.is_dir() and ((path / MANIFEST).is_file() or not any(path.iterdir()))
+    if not ours:
+        raise RequestError(f"{path} exists and is no bundle", hint="Name a new place for the bundle with -o.")

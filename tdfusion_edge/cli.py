@@ -1,0 +1,120 @@
+"""The ``tdfusion-edge`` command: a table of subcommands, each imported when it is called.
+
+Each command's module has two functions: ``add_arguments(parser)`` declares, ``main(args)`` does the
+work and returns the exit code: 0 done, 1 the work failed, 2 the request was wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from tdfusion_edge import __version__
+from tdfusion_edge.console import say
+from tdfusion_edge.errors import TdfusionError
+from tdfusion_edge.redact import redact
+
+
+class Command(NamedTuple):
+    """One row of the table."""
+
+    name: str
+    module: str
+    summary: str
+    extra: str | None = None
+    """Extra that brings what the module imports; named when an import fails."""
+
+
+COMMANDS = (
+    Command("run", "tdfusion_edge.runtime.command_run", "stream two cameras into one fused picture"),
+    Command(
+        "fuse", "tdfusion_edge.runtime.command_fuse", "fuse a pair of pictures, two folders or two videos"
+    ),
+    Command("train", "tdfusion_edge.train.command", "train a fusion network from a recipe", "train"),
+    Command("export", "tdfusion_edge.export.command", "turn a checkpoint into a bundle", "export"),
+    Command("eval", "tdfusion_edge.runtime.command_eval", "score fused pictures against their sources"),
+    Command("cameras", "tdfusion_edge.runtime.command_cameras", "list cameras and what they offer"),
+    Command(
+        "doctor", "tdfusion_edge.runtime.command_doctor", "check this installation and say what is missing"
+    ),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code.
+
+    Raises:
+        SystemExit: ``--help``, ``--version`` or a command line that argparse refuses.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    root = _root_parser()
+    if not arguments:
+        root.print_help()
+        return 2
+    command = next((row for row in COMMANDS if row.name == arguments[0]), None)
+    if command is None:
+        root.parse_args(arguments)
+        root.error(f"expected a command first, got '{arguments[0]}'")
+    try:
+        return _run(command, arguments[1:])
+    except TdfusionError as error:
+        say(f"error: {redact(str(error))}", error=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Python flushes standard output once more at exit and would complain about it there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception:
+        # Only a fault of this program comes here. Its traceback may quote an address with a password.
+        say(redact(traceback.format_exc()), error=True)
+        say("error: this is a fault in tdfusion-edge; please report the lines above", error=True)
+        return 1
+
+
+def command_parser(command: Command) -> tuple[argparse.ArgumentParser, Callable[[argparse.Namespace], int]]:
+    """Parser and ``main`` of one command, whose module is imported here."""
+    module = importlib.import_module(command.module)
+    parser = argparse.ArgumentParser(
+        prog=f"tdfusion-edge {command.name}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    return parser, module.main
+
+
+def _root_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tdfusion-edge",
+        description="Infrared and visible cameras in, one fused picture with detections out.",
+    )
+    parser.add_argument("--version", action="version", version=f"tdfusion-edge {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        commands.add_parser(command.name, help=command.summary, add_help=False)
+    return parser
+
+
+def _run(command: Command, arguments: Sequence[str]) -> int:
+    try:
+        parser, work = command_parser(command)
+        return work(parser.parse_args(arguments))
+    except ImportError as error:
+        if error.name is None or error.name.split(".")[0] == "tdfusion_edge":
+            raise
+        say(_missing(command, error), error=True)
+        return 2
+
+
+def _missing(command: Command, error: ImportError) -> str:
+    what = f"error: 'tdfusion-edge {command.name}' needs {error.name}"
+    if command.extra is not None and isinstance(error, ModuleNotFoundError):
+        return f'{what}, which is not installed\n  pip install "tdfusion-edge[{command.extra}]"'
+    return f"{what}, which cannot be imported: {error}\n  Find out what is missing: tdfusion-edge doctor"

@@ -1,0 +1,92 @@
+"""Every error that this package raises on purpose.
+
+::
+
+    TdfusionError
+    ├── RequestError      the request was wrong: exit code 2
+    │   ├── ConfigError       a rig, recipe or manifest that cannot be read as written
+    │   └── InputMissing      a named file, folder or camera does not exist
+    └── WorkError         the request was fine, the work failed: exit code 1
+        ├── SourceError       a camera, video or picture that fails while it is read
+        ├── BundleError       a bundle that is damaged or was tampered with
+        ├── EngineError       a network that cannot be loaded or run
+        ├── SinkError         an output that cannot be written (disk full, no permission)
+        ├── TrainingError     a training that cannot go on
+        └── ExportError       an export that does not reproduce its network
+
+A message says what went wrong, what was expected against what was found, and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class TdfusionError(Exception):
+    """Root of the tree.
+
+    Args:
+        what: What went wrong, with the name of the thing it happened to.
+        expected: What would have been right.
+        got: What was found instead.
+        hint: The next step, preferably a command.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        expected: str | None = None,
+        got: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        facts = []
+        if expected is not None:
+            facts.append(f"expected {expected}")
+        if got is not None:
+            facts.append(f"got {got}")
+        message = f"{what}: {', '.join(facts)}" if facts else what
+        super().__init__(f"{message}\n  {hint}" if hint else message)
+        self.what, self.expected, self.got, self.hint = what, expected, got, hint
+
+
+class RequestError(TdfusionError):
+    """The request was wrong; asking again unchanged will fail again."""
+
+    exit_code = 2
+
+
+class ConfigError(RequestError):
+    """A typed file (rig, recipe, manifest) does not say what its schema asks for."""
+
+
+class InputMissing(RequestError):
+    """A file, folder or camera that was named does not exist."""
+
+
+class WorkError(TdfusionError):
+    """The request was fine, the work failed."""
+
+
+class SourceError(WorkError):
+    """A camera, video or picture failed while it was opened or read."""
+
+
+class BundleError(WorkError):
+    """A bundle is incomplete, damaged or does not match its manifest."""
+
+
+class EngineError(WorkError):
+    """A network cannot be loaded or run by the chosen back end."""
+
+
+class SinkError(WorkError):
+    """An output cannot be written."""
+
+
+class TrainingError(WorkError):
+    """A training cannot go on; the last checkpoint is intact."""
+
+
+class ExportError(WorkError):
+    """An exported graph does not reproduce its network."""

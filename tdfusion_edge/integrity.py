@@ -1,0 +1,141 @@
+"""Tells a whole file from one that was cut short, from its structure alone.
+
+Decoders do not: depending on the version a cut JPEG or PNG comes back half grey without a word, and
+a cut video looks like a short one. So the structure that promises a length or an end is read here:
+the end marker of a JPEG, the IEND chunk of a PNG, the sizes that WebP, BMP, AVI, MP4 and Matroska
+files state. A damaged picture of the right length is left to the decoder's own checks.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+# In the coded data of a JPEG, FF stands for a marker unless 00 (a literal FF), D0..D7 (restart) or
+# another FF (filling) follows.
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)
+_JPEG_END, _JPEG_SCAN = 0xD9, 0xDA
+
+_BMP_UNCOMPRESSED = 0
+_MATROSKA_SIGNATURE, _MATROSKA_SEGMENT = b"\x1a\x45\xdf\xa3", 0x18538067
+
+
+def image_is_cut(data: bytes) -> bool:
+    """True where a PNG, JPEG, WebP or BMP file ends before its own structure does.
+
+    False for every other kind, TIFF among them: its decoder notices.
+    """
+    for signature, is_cut in _IMAGE_CHECKS:
+        if data.startswith(signature):
+            return is_cut(data)
+    return False
+
+
+def video_bytes_missing(path: Path) -> int:
+    """How many bytes an MP4, MOV, Matroska, WebM or AVI file lacks of the length that it states.
+
+    0 for a whole file, for every other kind and for a recording that states no length because it
+    was never closed.
+    """
+    actual = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(16)
+        file.seek(0)
+        if head[:4] == b"RIFF":
+            return max(0, 8 + int.from_bytes(head[4:8], "little") - actual)
+        if head[:4] == _MATROSKA_SIGNATURE:
+            return max(0, _matroska_end(file, actual) - actual)
+        if head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip"):
+            return max(0, _mp4_end(file, actual) - actual)
+    return 0
+
+
+def _png_is_cut(data: bytes) -> bool:
+    at = len(PNG_SIGNATURE)
+    while at + 12 <= len(data):  # length, name and checksum of a chunk
+        if data[at + 4 : at + 8] == b"IEND":
+            return False
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    return True
+
+
+def _jpeg_is_cut(data: bytes) -> bool:
+    # Segments are stepped over by their lengths: a preview inside one has an end marker of its own.
+    at = 2
+    while (marker := _JPEG_MARKER.search(data, at)) is not None:
+        kind, at = marker[1][0], marker.end()
+        if kind == _JPEG_END:
+            return False
+        at += int.from_bytes(data[at : at + 2], "big")
+    return True
+
+
+def _webp_is_cut(data: bytes) -> bool:
+    return 8 + int.from_bytes(data[4:8], "little") > len(data)
+
+
+def _bmp_is_cut(data: bytes) -> bool:
+    if len(data) < 34 or int.from_bytes(data[14:18], "little") < 40:
+        return len(data) < 26
+    if int.from_bytes(data[30:34], "little") != _BMP_UNCOMPRESSED:
+        return False
+    begin, bits = int.from_bytes(data[10:14], "little"), int.from_bytes(data[28:30], "little")
+    width = abs(int.from_bytes(data[18:22], "little", signed=True))
+    height = abs(int.from_bytes(data[22:26], "little", signed=True))  # negative: top row first
+    row = (width * bits + 31) // 32 * 4
+    # The size that the header states is not used: some cameras leave it 0.
+    return begin + row * height > len(data)
+
+
+_IMAGE_CHECKS: tuple[tuple[bytes, Callable[[bytes], bool]], ...] = (
+    (PNG_SIGNATURE, _png_is_cut),
+    (b"\xff\xd8\xff", _jpeg_is_cut),
+    (b"RIFF", _webp_is_cut),
+    (b"BM", _bmp_is_cut),
+)
+
+
+def _mp4_end(file: BinaryIO, actual: int) -> int:
+    """Where the last top-level box ends, the one that reaches beyond the file included."""
+    at = 0
+    while at < actual:
+        file.seek(at)
+        head = file.read(16)
+        if len(head) < 8:
+            return at + 8
+        size = int.from_bytes(head[:4], "big")
+        if size == 1:  # a 64-bit size follows the name
+            size = int.from_bytes(head[8:16], "big")
+        if size == 0:  # the box reaches to the end of the file, whatever that is
+            return actual
+        if size < 8:  # no box: the structure is damaged, which the demuxer will say
+            return actual
+        at += size
+    return at
+
+
+def _matroska_end(file: BinaryIO, actual: int) -> int:
+    """Where the segment ends according to its size; ``actual`` for a segment of unknown size."""
+    while file.tell() < actual:
+        name, _ = _ebml_number(file, keep_marker=True)
+        size, unknown = _ebml_number(file, keep_marker=False)
+        if name == _MATROSKA_SEGMENT:
+            return actual if unknown else file.tell() + size
+        file.seek(size, os.SEEK_CUR)
+    return actual
+
+
+def _ebml_number(file: BinaryIO, *, keep_marker: bool) -> tuple[int, bool]:
+    """A number of variable length, and whether all its bits are 1, which means unknown."""
+    first = file.read(1)
+    if not first or first[0] == 0:
+        return 0, True
+    length = 9 - first[0].bit_length()
+    value = int.from_bytes(first + file.read(length - 1), "big")
+    mask = (1 << (7 * length)) - 1
+    return (value if keep_marker else value & mask), value & mask == mask

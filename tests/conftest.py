@@ -1,0 +1,86 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import onnx
+import pytest
+from hypothesis import settings
+from onnx import TensorProto, helper
+
+from tdfusion_edge import bundle
+
+# A deadline would time the machine, not the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Folder of real pairs, from ``TDFUSION_DATA`` or ``../shared/data``."""
+    folder = Path(os.environ.get("TDFUSION_DATA") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"real data absent: {folder} (set TDFUSION_DATA)")
+    return folder
+
+
+def mean_graph() -> bytes:
+    """An ONNX graph with the names of a fusion network whose output is the mean of its inputs."""
+    shape = (1, 1, "height", "width")
+    tensors = {
+        name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name in ("infrared", "visible", "fused")
+    }
+    nodes = [
+        helper.make_node("Add", ["infrared", "visible"], ["sum"]),
+        helper.make_node("Mul", ["sum", "half"], ["fused"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "mean",
+        [tensors["infrared"], tensors["visible"]],
+        [tensors["fused"]],
+        [helper.make_tensor("half", TensorProto.FLOAT, (), [0.5])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model)
+    raw: bytes = model.SerializeToString()
+    return raw
+
+
+@pytest.fixture(scope="session")
+def mean_bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose fusion network averages: what comes out can be foretold to the level."""
+    shape = (1, 1, "height", "width")
+    tensors = {
+        name: bundle.TensorInfo(name=name, dtype="float32", shape=shape, content="luma in [0, 1]")
+        for name in ("infrared", "visible", "fused")
+    }
+    graph = bundle.Graph(
+        file="fusion.onnx",
+        precision="fp32",
+        inputs=(tensors["infrared"], tensors["visible"]),
+        outputs=(tensors["fused"],),
+        minimum_size=32,
+        opset=18,
+    )
+    manifest = {
+        "name": "mean",
+        "network": "mean",
+        "strategy": "none",
+        "created": "2026-01-01",
+        "graphs": {"fusion": graph},
+    }
+    path = tmp_path_factory.mktemp("bundles") / "mean"
+    bundle.write(path, manifest, {"fusion.onnx": mean_graph()})
+    return path
+
+
+@pytest.fixture(scope="session")
+def mean_bundle(mean_bundle_path: Path) -> bundle.Bundle:
+    """The same, opened."""
+    return bundle.read(mean_bundle_path)

@@ -1,0 +1,141 @@
+"""From a checkpoint to a bundle: the graph equals the network, and nothing else gets in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from tdfusion_edge import bundle, checkpoint
+from tdfusion_edge.errors import ExportError, RequestError
+from tdfusion_edge.export import graph as export_graph
+from tdfusion_edge.export.command import export, load_network
+from tdfusion_edge.train.models.edge import Edge
+from tdfusion_edge.train.models.tdfusion import TDFusion
+
+
+def save(path: Path, network: torch.nn.Module, name: str = "edge", **options: Any) -> Path:
+    """A checkpoint of ``network``."""
+    header = checkpoint.Header(
+        format=checkpoint.FORMAT,
+        recipe="test",
+        network=name,
+        network_options=options,
+        strategy="fixed",
+        seed=0,
+        step=1,
+        training_data=(bundle.TrainingData(name="made up", terms="public domain", pairs=1),),
+        metrics={"qabf": 0.5},
+    )
+    checkpoint.write(path, {key: value.numpy() for key, value in network.state_dict().items()}, header)
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, torch.nn.Module]:
+    folder = tmp_path_factory.mktemp("export")
+    torch.manual_seed(0)
+    network = Edge().eval()
+    export(save(folder / "edge.safetensors", network), folder / "bundle")
+    return folder / "bundle", network
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (240, 321), (480, 640)])
+def test_the_bundle_gives_what_the_network_gives_at_any_size(
+    exported: tuple[Path, torch.nn.Module], size: tuple[int, int]
+) -> None:
+    path, network = exported
+    _, raw = bundle.read(path).graph("fusion")
+    infrared, visible = export_graph.smooth_pair(*size, seed=9)
+    session = onnxruntime.InferenceSession(raw, providers=["CPUExecutionProvider"])
+    (fused,) = session.run(["fused"], {"infrared": infrared, "visible": visible})
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(infrared), torch.from_numpy(visible)).fused.numpy()
+    assert fused.shape == (1, 1, *size)
+    np.testing.assert_allclose(fused, expected, atol=export_graph.FP32_TOLERANCE)
+
+
+def test_the_manifest_says_what_the_graph_takes_and_gives(exported: tuple[Path, torch.nn.Module]) -> None:
+    manifest = bundle.read(exported[0]).manifest
+    graph = manifest.graphs["fusion"]
+    model = onnx.load_from_string(bundle.read(exported[0]).files[graph.file])
+    assert [tensor.name for tensor in graph.inputs] == [value.name for value in model.graph.input]
+    assert (
+        [tensor.name for tensor in graph.outputs] == [value.name for value in model.graph.output] == ["fused"]
+    )
+    for told, value in zip(
+        (*graph.inputs, *graph.outputs), (*model.graph.input, *model.graph.output), strict=True
+    ):
+        shape = [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+        assert list(told.shape) == shape == [1, 1, "height", "width"]
+    assert 0 < manifest.parity["fp32_max_abs"] <= export_graph.FP32_TOLERANCE
+    assert manifest.metrics == {"qabf": 0.5}
+    assert "public domain" in bundle.read(exported[0]).files["MODEL_CARD.md"].decode()
+
+
+def test_edge_has_only_operations_that_tensorrt_has(exported: tuple[Path, torch.nn.Module]) -> None:
+    model = onnx.load_from_string(bundle.read(exported[0]).files["fusion.onnx"])
+    known = {
+        "Concat",
+        "Conv",
+        "Relu",
+        "Sigmoid",
+        "DepthToSpace",
+        "Shape",
+        "Slice",
+        "Split",
+        "Mul",
+        "Add",
+        "Clip",
+        "Min",
+    }
+    assert {node.op_type for node in model.graph.node} <= known
+
+
+def test_the_paper_network_exports_with_the_same_names(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = TDFusion().eval()
+    raw = export_graph.fusion_onnx(network)
+    assert export_graph.parity(network, raw)["fp32_max_abs"] <= export_graph.FP32_TOLERANCE
+    operations = {node.op_type for node in onnx.load_from_string(raw).graph.node}
+    assert "LayerNormalization" in operations
+    assert "ReduceL2" not in operations, "the norm over H * W overflows in FP16"
+
+
+def test_a_graph_of_other_weights_is_refused() -> None:
+    torch.manual_seed(0)
+    raw = export_graph.fusion_onnx(Edge())
+    with pytest.raises(ExportError, match="differs from PyTorch"):
+        export_graph.parity(Edge().eval(), raw)
+
+
+def test_no_bundle_is_written_beyond_the_tolerance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export_graph, "FP32_TOLERANCE", -1.0)
+    with pytest.raises(ExportError):
+        export(save(tmp_path / "edge.safetensors", Edge()), tmp_path / "bundle")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["edge.safetensors"]
+
+
+def test_a_checkpoint_cannot_name_code_to_run(tmp_path: Path) -> None:
+    path = save(tmp_path / "evil.safetensors", Edge(), "os:system", command="touch pwned")
+    with pytest.raises(RequestError, match="names the network 'os:system'"):
+        load_network(path)
+    with pytest.raises(RequestError, match="names the network 'os:system'"):
+        load_network(path, allowed="somewhere:Else")
+
+
+def test_a_users_own_class_loads_when_the_user_names_it(tmp_path: Path) -> None:
+    name = "tdfusion_edge.train.models.edge:Edge"
+    path = save(tmp_path / "own.safetensors", Edge(width=8), name, width=8)
+    assert load_network(path, allowed=name)(*torch.rand(2, 1, 1, 40, 40)).fused.shape == (1, 1, 40, 40)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "wide.safetensors", Edge(width=8))
+    with pytest.raises(RequestError, match="does not fit the network 'edge'"):
+        load_network(path)

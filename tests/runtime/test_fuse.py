@@ -1,0 +1,195 @@
+"""``tdfusion-edge fuse`` from end to end, with good and with bad input."""
+
+from __future__ import annotations
+
+import resource
+import signal
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from sink_results import number_of, numbered
+
+from tdfusion_edge.cli import main
+from tdfusion_edge.frames import Image
+
+TIME_BASE = Fraction(1, 90_000)
+
+
+def write_video(path: Path, numbers: list[int], times: list[int]) -> Path:
+    """A video whose pictures show ``numbers``, at ``times`` in ticks of 1/90000 s."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"crf": "12"})
+        stream.width, stream.height, stream.pix_fmt = 80, 48, "yuv420p"
+        stream.codec_context.time_base = TIME_BASE
+        for number, time in zip(numbers, times, strict=True):
+            frame = av.VideoFrame.from_ndarray(numbered(number, (80, 48), colour=True), format="bgr24")
+            frame.pts, frame.time_base = time, TIME_BASE
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def read_video(path: Path) -> list[tuple[int, Fraction]]:
+    """Number and time of every frame."""
+    with av.open(str(path)) as container:
+        frames = list(container.decode(video=0))
+    return [
+        (number_of(frame.to_ndarray(format="bgr24")), frame.pts * frame.time_base)
+        for frame in frames
+        if frame.pts is not None and frame.time_base is not None
+    ]
+
+
+def fuse(*arguments: object, bundle: Path) -> int:
+    return main(["fuse", *map(str, arguments), "--bundle", str(bundle), "--stretch", "none"])
+
+
+def picture(level: int, shape: tuple[int, ...] = (48, 64)) -> Image:
+    return np.full(shape, level, np.uint8)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Folders with the stems 1, 2, 10 in both, and one alone in each."""
+    infrared, visible = tmp_path / "ir", tmp_path / "vis"
+    for folder, suffix, alone in ((infrared, "png", "7"), (visible, "bmp", "8")):
+        folder.mkdir()
+        for stem in ("1", "2", "10", alone):
+            level = 2 * int(stem) if folder is infrared else 100
+            cv2.imwrite(str(folder / f"{stem}.{suffix}"), picture(level, (35, 51)))
+    return infrared, visible
+
+
+def test_two_pictures(tmp_path: Path, mean_bundle_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "ir.png"), picture(40))
+    cv2.imwrite(str(tmp_path / "vis.png"), picture(100))
+    out = tmp_path / "fused.png"
+    assert fuse(tmp_path / "ir.png", tmp_path / "vis.png", "-o", out, bundle=mean_bundle_path) == 0
+    np.testing.assert_array_equal(cv2.imread(str(out), cv2.IMREAD_UNCHANGED), picture(70))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fused.png", "ir.png", "vis.png"]
+
+
+def test_two_folders_are_matched_by_stem_and_the_rest_is_listed(
+    folders: tuple[Path, Path], tmp_path: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fuse(*folders, "-o", tmp_path / "out", bundle=mean_bundle_path) == 0
+    printed = capsys.readouterr()
+    assert "3 fused" in printed.out
+    assert f"without partner in {folders[0]}: 7" in printed.err
+    assert f"without partner in {folders[1]}: 8" in printed.err
+    for stem in (1, 2, 10):
+        np.testing.assert_array_equal(
+            cv2.imread(str(tmp_path / "out" / f"{stem}.png"), cv2.IMREAD_UNCHANGED),
+            picture(50 + stem, (35, 51)),
+        )
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_a_damaged_picture_is_named_and_the_others_are_fused(
+    folders: tuple[Path, Path], tmp_path: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folders[0] / "2.png").write_text("this is no picture")
+    assert fuse(*folders, "-o", tmp_path / "out", bundle=mean_bundle_path) == 1
+    assert "2.png is no image" in capsys.readouterr().err
+    assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == ["1", "10"]
+
+
+def test_two_videos_keep_every_frame_and_its_time(tmp_path: Path, mean_bundle_path: Path) -> None:
+    times = [0, 3_000, 6_100, 9_000, 15_000, 15_900, 30_000]
+    for name in ("ir", "vis"):
+        write_video(tmp_path / f"{name}.mp4", list(range(7)), times)
+    out = tmp_path / "fused.mp4"
+    assert fuse(tmp_path / "ir.mp4", tmp_path / "vis.mp4", "-o", out, bundle=mean_bundle_path) == 0
+    assert read_video(out) == [(number, time * TIME_BASE) for number, time in enumerate(times)]
+
+
+def test_videos_of_different_length_say_what_was_left_out(
+    tmp_path: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    infrared = write_video(tmp_path / "ir.mp4", list(range(5)), [i * 3_000 for i in range(5)])
+    visible = write_video(tmp_path / "vis.mp4", list(range(9)), [i * 3_000 for i in range(9)])
+    assert fuse(infrared, visible, "-o", tmp_path / "fused.mp4", bundle=mean_bundle_path) == 0
+    assert f"4 frames of {visible} have no partner" in capsys.readouterr().err
+    assert [number for number, _ in read_video(tmp_path / "fused.mp4")] == list(range(5))
+
+
+def test_a_cut_video_leaves_nothing_behind(
+    tmp_path: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [
+        write_video(tmp_path / f"{name}.mkv", list(range(90)), [i * 3_000 for i in range(90)])
+        for name in ("ir", "vis")
+    ]
+    paths[0].write_bytes(paths[0].read_bytes()[: paths[0].stat().st_size // 2])
+    (tmp_path / "fused.mp4").write_text("an older file")
+    assert fuse(*paths, "-o", tmp_path / "fused.mp4", bundle=mean_bundle_path) == 1
+    assert "ir.mkv" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fused.mp4", "ir.mkv", "vis.mkv"]
+    assert (tmp_path / "fused.mp4").read_text() == "an older file"
+
+
+def test_wrong_requests(
+    folders: tuple[Path, Path], tmp_path: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), picture(1))
+    cv2.imwrite(str(tmp_path / "small.png"), picture(1, (31, 64)))
+    cv2.imwrite(str(tmp_path / "deep.png"), np.zeros((48, 64), np.uint16))
+    (tmp_path / "text.png").write_text("no picture")
+    a, out = tmp_path / "a.png", tmp_path / "out.png"
+    cases = [
+        ((tmp_path / "none.png", a, "-o", out), 2, "there is no"),
+        (
+            (folders[0], a, "-o", out),
+            2,
+            "different kinds: expected two pictures, folders or videos, got folder and picture",
+        ),
+        ((a, a, "-o", tmp_path / "out.mp4"), 2, "unknown kind of picture"),
+        ((*folders, "-o", folders[0]), 2, "is an input already"),
+        ((a, a, "-o", a), 2, "is an input already"),
+        ((folders[0], tmp_path, "-o", tmp_path / "out"), 2, "no picture has a partner"),
+        ((a, tmp_path / "small.png", "-o", out), 2, "expected 32x32 pixels or more, got 64x31"),
+        ((a, tmp_path / "deep.png", "-o", out), 2, "the visible picture has 16 bits"),
+        ((a, tmp_path / "text.png", "-o", out), 1, "is no image"),
+        ((a, a, "-o", out, "--threads", "-1"), 2, "--threads: expected 0 or more"),
+    ]
+    before = sorted(path for path in tmp_path.rglob("*"))
+    for arguments, code, message in cases:
+        assert fuse(*arguments, bundle=mean_bundle_path) == code, message
+        assert message in capsys.readouterr().err
+        assert sorted(path for path in tmp_path.rglob("*")) == before, message
+
+
+def test_a_full_disk_leaves_the_older_picture(
+    tmp_path: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (480, 640), np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), noise)
+    out = tmp_path / "out.png"
+    out.write_text("an older file")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        assert fuse(tmp_path / "a.png", tmp_path / "a.png", "-o", out, bundle=mean_bundle_path) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "the disk allows no larger file" in capsys.readouterr().err
+    assert out.read_text() == "an older file"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "out.png"]
+
+
+def test_real_pairs_of_odd_sizes_come_out_at_their_own_size(data: Path, tmp_path: Path) -> None:
+    sizes = {}
+    for part in ("ir", "vi"):
+        (tmp_path / part).mkdir()
+        for path in sorted((data / "roadscene" / part).iterdir())[:6]:
+            (tmp_path / part / path.name).write_bytes(path.read_bytes())
+            sizes[path.stem] = cv2.imread(str(path)).shape[:2]
+    assert any(height % 2 or width % 2 for height, width in sizes.values())
+    assert main(["fuse", str(tmp_path / "ir"), str(tmp_path / "vi"), "-o", str(tmp_path / "out")]) == 0
+    assert {path.stem: cv2.imread(str(path)).shape[:2] for path in (tmp_path / "out").iterdir()} == sizes

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tdfusion_edge.errors import RequestError
+from tdfusion_edge.runtime.sources.uri import SourceUri, parse
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme", "path", "query"),
+    [
+        ("v4l2:///dev/video0", "v4l2", "/dev/video0", {}),
+        ("V4L2:///dev/video0?format=Y16&fps=8.6", "v4l2", "/dev/video0", {"format": "Y16", "fps": "8.6"}),
+        ("/dev/video2", "v4l2", "/dev/video2", {}),
+        ("/dev/video2?size=640x512", "v4l2", "/dev/video2", {"size": "640x512"}),
+        ("sim://ir?seed=3", "sim", "ir", {"seed": "3"}),
+        ("file:///data/my%20clip.mp4", "file", "/data/my clip.mp4", {}),
+        ("file://localhost/data/ir?fps=10", "file", "/data/ir", {"fps": "10"}),
+        ("file://clips/ir.mkv", "file", "clips/ir.mkv", {}),
+        ("clips/ir.mkv", "file", "clips/ir.mkv", {}),
+        ("odd 100%20?.mkv", "file", "odd 100%20?.mkv", {}),
+    ],
+)
+def test_addresses_come_apart(text: str, scheme: str, path: str, query: dict[str, str]) -> None:
+    assert parse(text) == SourceUri(scheme, path, query)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "empty address"),
+        ("file://", "names no source"),
+        ("sim://?seed=1", "names no source"),
+        ("v4l2://video0", "three slashes"),
+        ("v4l2:///dev/video0?format", "options cannot be read"),
+        ("v4l2:///dev/video0?fps=30&fps=60", "given twice"),
+        ("v4l:///dev/video0", "Did you mean 'v4l2://'?"),
+        ("ftp://host/x", "unknown kind of source"),
+    ],
+)
+def test_unreadable_addresses_say_why(text: str, says: str) -> None:
+    with pytest.raises(RequestError, match=re.escape(says)):
+        parse(text)
+
+
+@pytest.mark.parametrize("text", ["rtsp://admin:se/cr@et@cam/1", "csi://0", "gst:videotestsrc ! appsink"])
+def test_known_kinds_that_are_not_opened_yet_say_so(text: str) -> None:
+    with pytest.raises(RequestError, match="not supported yet in this version") as caught:
+        parse(text)
+    assert caught.value.hint
+    assert not any(part in str(caught.value) for part in ("admin", "se/cr", "et@"))
+
+
+def test_an_unknown_option_names_the_nearest() -> None:
+    with pytest.raises(RequestError, match="unknown option 'formt'") as caught:
+        parse("v4l2:///dev/video0?formt=Y16").refuse_unknown(("format", "size", "fps"))
+    assert caught.value.hint == "Did you mean 'format'?"
+
+
+@pytest.mark.parametrize("value", ["0", "-5", "nan", "inf", "fast", ""])
+def test_a_rate_must_be_a_positive_number(value: str) -> None:
+    with pytest.raises(RequestError, match="bad fps"):
+        SourceUri("file", "ir", {"fps": value}).fps()
+
+
+@pytest.mark.parametrize("value", ["640", "640x", "x480", "0x480", "640x480x3", "640X480", "-1x5"])
+def test_a_size_must_be_width_and_height(value: str) -> None:
+    with pytest.raises(RequestError, match="bad size"):
+        SourceUri("v4l2", "/dev/video0", {"size": value}).size()
+
+
+def test_options_of_the_rig_are_added_and_may_not_contradict_the_address() -> None:
+    uri = parse("v4l2:///dev/video0?fps=30").asking(size="640x480", fps="30")
+    assert uri.size() == (640, 480)
+    assert uri.fps() == 30
+    with pytest.raises(RequestError, match="fps is given twice"):
+        uri.asking(fps="25")
+
+
+@settings(deadline=None)
+@given(
+    path=st.text(min_size=1).map("/".__add__),
+    query=st.dictionaries(st.text(min_size=1, max_size=5), st.text(max_size=5), max_size=3),
+)
+def test_putting_together_undoes_taking_apart(path: str, query: dict[str, str]) -> None:
+    uri = SourceUri("file", path, query)
+    assert parse(str(uri)) == uri

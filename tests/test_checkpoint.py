@@ -1,0 +1,84 @@
+"""Checkpoints: round trip, refusals, and that a failed write leaves the old one."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tdfusion_edge import checkpoint
+from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
+
+HEADER = checkpoint.Header(
+    format=checkpoint.FORMAT, recipe="r", network="edge", strategy="fixed", seed=3, step=7, training_data=()
+)
+WEIGHTS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array(4.5, np.float32)}
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    checkpoint.write(tmp_path / "runs" / "c.safetensors", WEIGHTS, HEADER)
+    header, weights = checkpoint.read(tmp_path / "runs" / "c.safetensors")
+    assert header == HEADER
+    assert weights.keys() == WEIGHTS.keys()
+    for name, array in WEIGHTS.items():
+        np.testing.assert_array_equal(weights[name], array)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["c.safetensors"]
+
+
+def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "c.safetensors"
+    checkpoint.write(path, WEIGHTS, HEADER)
+    before = path.read_bytes()
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.write(path, {"a": WEIGHTS["a"] + 1}, HEADER)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["c.safetensors"]
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(InputMissing, match="tdfusion-edge train"):
+        checkpoint.read(tmp_path / "none.safetensors")
+
+
+def test_a_cut_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    checkpoint.write(path, WEIGHTS, HEADER)
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(RequestError, match="no whole checkpoint"):
+        checkpoint.read(path)
+
+
+def rewritten(path: Path, metadata: dict[str, str]) -> Path:
+    """An empty safetensors file with this metadata, byte by byte as the format says."""
+    head = json.dumps({"__metadata__": metadata}).encode()
+    path.write_bytes(struct.pack("<Q", len(head)) + head)
+    return path
+
+
+def test_foreign_and_newer_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="no checkpoint of tdfusion-edge"):
+        checkpoint.read(rewritten(tmp_path / "foreign.safetensors", {"format": "pt"}))
+    header = {
+        "recipe": "r",
+        "network": "edge",
+        "strategy": "fixed",
+        "seed": 0,
+        "step": 1,
+        "training_data": [],
+    }
+    newer = rewritten(tmp_path / "newer.safetensors", {checkpoint.KEY: json.dumps({**header, "format": 99})})
+    with pytest.raises(RequestError, match=r"another format: expected 1, got 99"):
+        checkpoint.read(newer)
+    odd = rewritten(
+        tmp_path / "odd.safetensors", {checkpoint.KEY: json.dumps({**header, "format": 1, "sed": 0})}
+    )
+    with pytest.raises(ConfigError, match=r"unknown key 'sed'(?s:.*)'seed'"):
+        checkpoint.read(odd)

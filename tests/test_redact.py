@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tdfusion_edge.redact import redact
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("rtsp://admin:secret@10.0.0.5:554/live", "rtsp://***@10.0.0.5:554/live"),
+        ("rtsp://admin:p@ss@10.0.0.5/live", "rtsp://***@10.0.0.5/live"),
+        ("rtsp://admin:p/ss@10.0.0.5/live", "rtsp://***@10.0.0.5/live"),
+        ("rtsp://admin:p%40s%rd@10.0.0.5/live", "rtsp://***@10.0.0.5/live"),
+        ("rtsp://admin:1234/5@10.0.0.5/live", "rtsp://***@10.0.0.5/live"),
+        ("rtsp://admin:p?s#s@10.0.0.5/live", "rtsp://***@10.0.0.5/live"),
+        ("rtsp://admin@10.0.0.5/live", "rtsp://***@10.0.0.5/live"),
+        ("rtsp://:secret@10.0.0.5/live", "rtsp://***@10.0.0.5/live"),
+        ("RTSPS://admin:secret@cam.local/", "RTSPS://***@cam.local/"),
+        ("rtsp://admin:secret@[fe80::1]:554/live", "rtsp://***@[fe80::1]:554/live"),
+        ("http://cam/v?token=abc&fps=30", "http://cam/v?token=***&fps=30"),
+        ("http://cam/v?fps=30&access_token=a/b%3D", "http://cam/v?fps=30&access_token=***"),
+        ("http://cam/v?user=admin&password=a/b%40c@d&fps=3", "http://cam/v?user=***&password=***&fps=3"),
+        ("http://cam/v?usr=admin&pwd=x", "http://cam/v?usr=***&pwd=***"),
+        ("http://relay/?url=rtsp%3A%2F%2Fadmin%3Apw%40cam", "http://relay/?url=rtsp%3A%2F%2F***%40cam"),
+        ("rtsp://a:b@one/x,rtsp://c:d@two/y", "rtsp://***@one/x,rtsp://***@two/y"),
+    ],
+)
+def test_an_address_loses_its_credentials_and_nothing_else(text: str, expected: str) -> None:
+    assert redact(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "cannot open 'rtsp://admin:p@ss@cam/1': 401 Unauthorized",
+            "cannot open 'rtsp://***@cam/1': 401 Unauthorized",
+        ),
+        ("tried rtsp://one/1 and rtsp://u:p@two/2", "tried rtsp://one/1 and rtsp://***@two/2"),
+        ("no route to admin:p@ss@10.0.0.5: refused", "no route to ***@10.0.0.5: refused"),
+        ("rtspsrc user-id=admin user-pw=sec ! fakesink", "rtspsrc user-id=*** user-pw=*** ! fakesink"),
+        ('login with password="two words" failed', "login with password=*** failed"),
+        ("the password: hunter2", "the password: ***"),
+        ("Authorization: Basic YWRtaW46cHc=\nCSeq: 2", "Authorization: ***\nCSeq: 2"),
+        ("sent Bearer abc.def-ghi", "sent Bearer ***"),
+    ],
+)
+def test_free_text_loses_its_credentials(text: str, expected: str) -> None:
+    assert redact(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "v4l2:///dev/video0?format=Y16&fps=30",
+        "v4l2:///dev/v4l/by-id/usb-046d:0825@1-video-index0",
+        "file:///data/cam@2/x.mp4?fps=3",
+        "sim://ir?seed=3",
+        "rtsp://cam.local:554/live",
+        "rtsp://[fe80::1]:554/live",
+        "recordings/cam:2/ir@night.mkv",
+        "[h264 @ 0x55d0c0ffee] error while decoding MB 3 4",
+        "12:30:05 unknown key 'fps': did you mean 'format'?",
+        "keyframe=1 monkey=2",
+    ],
+)
+def test_text_without_credentials_is_left_alone(text: str) -> None:
+    assert redact(text) == text
+
+
+# Letters that occur in no other part of the address, and every mark that makes parsing hard but the
+# comma and the semicolon: "a,rtsp://" is where the next address of a list begins.
+SECRETS = st.text(alphabet="QXZ@/%:?#&=+!$'()*[]~", min_size=1, max_size=12).map("QZX".__add__)
+
+
+@settings(deadline=None)
+@given(user=SECRETS, password=SECRETS)
+def test_no_part_of_any_password_survives(user: str, password: str) -> None:
+    shown = redact(f"cannot open rtsp://{user}:{password}XQ@cam.local:554/live: refused")
+    assert not set("QXZ") & set(shown)
+    assert shown.startswith("cannot open rtsp://")
+    assert shown.endswith("@cam.local:554/live: refused")
+
+
+@settings(deadline=None)
+@given(st.text(max_size=80))
+def test_redacting_twice_changes_nothing_more(text: str) -> None:
+    once = redact(f"rtsp://{text}@cam?token={text} password: {text}")
+    assert redact(once) == once

@@ -1,0 +1,132 @@
+"""The fusion networks: size, range, any picture size, and that attention survives FP16."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tdfusion_edge.errors import ConfigError, RequestError
+from tdfusion_edge.train.models.edge import Edge
+from tdfusion_edge.train.models.restormer import channel_attention
+from tdfusion_edge.train.models.tables import FUSION_NETWORKS, resolve
+from tdfusion_edge.train.models.tdfusion import TDFusion
+
+# Section 3.3 of the paper with the released sizes, row by row.
+PAPER_ROWS = {
+    "stem_infrared": 144,
+    "stem_visible": 144,
+    "encoder_infrared": 2 * 3_640,
+    "encoder_visible": 2 * 3_640,
+    "merge": 15_472,
+    "decoder": 2 * 12_392,
+    "head1": 4_608,
+    "head2": 144,
+}
+
+
+def count(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_tdfusion_has_the_parameters_of_the_paper_row_by_row() -> None:
+    network = TDFusion()
+    assert {name: count(child) for name, child in network.named_children()} == PAPER_ROWS
+    assert count(network) == sum(PAPER_ROWS.values()) == 59_856
+
+
+def released_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """The textbook form: L2-normalise over pixels, multiply, softmax."""
+    gram = F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1)
+    return torch.softmax(gram * t, dim=-1) @ v
+
+
+def test_channel_attention_equals_the_textbook_form() -> None:
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 2, 8, 4, 35 * 21).double()
+    t = torch.rand(8, 1, 1).double() * 4
+    expected = released_attention(q, k, v, t)
+    torch.testing.assert_close(
+        channel_attention(q.float(), k.float(), v.float(), t.float()).double(), expected, atol=1e-5, rtol=1e-5
+    )
+
+
+def test_channel_attention_survives_fp16_where_the_textbook_form_does_not() -> None:
+    torch.manual_seed(0)
+    # A standard deviation of 1 over 640 x 480 pixels: the sum of squares, 307,200, is beyond FP16.
+    shared = torch.randn(1, 1, 1, 480 * 640)
+    q = shared + 0.1 * torch.randn(1, 2, 4, 480 * 640)
+    k = torch.cat((shared + 0 * q[:, :, :1], torch.randn(1, 2, 3, 480 * 640)), dim=2)
+    v = torch.tensor([1.0, 2.0, 3.0, 4.0]).view(1, 1, 4, 1).expand(1, 2, 4, 480 * 640)
+    t = torch.full((2, 1, 1), 4.0)
+    exact = released_attention(q, k, v, t)[..., 0]
+    ours = channel_attention(q.half(), k.half(), v.half(), t)[..., 0].float()
+    overflowed = q.half().square().sum(-1, dtype=torch.float16)
+    assert torch.isinf(overflowed).all()
+    torch.testing.assert_close(ours, exact, atol=5e-3, rtol=5e-3)
+
+
+def test_channel_attention_of_silence_is_the_mean_and_not_nan() -> None:
+    zeros = torch.zeros(1, 8, 2, 100)
+    values = torch.tensor([1.0, 3.0]).view(1, 1, 2, 1).expand(1, 8, 2, 100)
+    assert torch.equal(
+        channel_attention(zeros, zeros, values, torch.ones(8, 1, 1)), torch.full((1, 8, 2, 100), 2.0)
+    )
+
+
+@pytest.mark.parametrize("network", [Edge, TDFusion])
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (64, 35), (161, 97)])
+def test_any_size_comes_out_at_its_own_size_in_the_unit_range(network: type, size: tuple[int, int]) -> None:
+    torch.manual_seed(1)
+    infrared, visible = torch.rand(2, 1, 1, *size)
+    with torch.inference_mode():
+        fused = network()(infrared, visible).fused
+    assert fused.shape == (1, 1, *size)
+    assert 0 <= fused.min() <= fused.max() <= 1
+
+
+def test_edge_gives_no_more_light_than_its_sources_have() -> None:
+    torch.manual_seed(2)
+    network = Edge()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=3)
+    infrared, visible = torch.rand(2, 2, 1, 51, 70)
+    with torch.inference_mode():
+        fused = network(infrared, visible).fused
+        dark = network(torch.zeros_like(infrared), torch.zeros_like(visible)).fused
+    assert (fused <= (infrared + visible).clamp(max=1) + 1e-6).all()
+    assert not dark.any()
+
+
+@pytest.mark.parametrize("side", ["infrared", "visible"])
+def test_every_pixel_of_both_sources_can_change_the_edge_output(side: str) -> None:
+    torch.manual_seed(3)
+    network = Edge()
+    inputs = {name: torch.rand(1, 1, 37, 45, requires_grad=name == side) for name in ("infrared", "visible")}
+    network(**inputs).fused.square().sum().backward()
+    gradient = inputs[side].grad
+    assert gradient is not None
+    assert (gradient != 0).all()
+
+
+@pytest.mark.parametrize(
+    ("infrared", "visible", "message"),
+    [
+        ((1, 1, 31, 64), (1, 1, 31, 64), "too small"),
+        ((1, 1, 64, 64), (1, 1, 64, 65), "differ"),
+        ((1, 3, 64, 64), (1, 1, 64, 64), "infrared input"),
+        ((1, 1, 64, 64), (64, 64), "visible input"),
+    ],
+)
+def test_wrong_inputs_are_refused(infrared: tuple[int, ...], visible: tuple[int, ...], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        Edge()(torch.zeros(infrared), torch.zeros(visible))
+
+
+def test_networks_resolve_by_name_and_by_module() -> None:
+    assert resolve("edge", FUSION_NETWORKS, "fusion network") is Edge
+    assert resolve("collections:OrderedDict", FUSION_NETWORKS, "fusion network").__name__ == "OrderedDict"
+    with pytest.raises(ConfigError, match=r"unknown fusion network 'egde'(?s:.*)Did you mean 'edge'"):
+        resolve("egde", FUSION_NETWORKS, "fusion network")
+    with pytest.raises(ConfigError, match="cannot be imported"):
+        resolve("no_such_module:X", FUSION_NETWORKS, "fusion network")

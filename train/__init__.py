@@ -1,0 +1,1 @@
+"""Trains the fusion networks; needs the ``train`` extra (PyTorch, safetensors, tqdm)."""

@@ -1,0 +1,47 @@
+"""Networks by name, as data: ``name -> "module:Class"``, imported at use.
+
+A user's own class is named the same way ("mypackage.nets:MyFusion") and needs no registration.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from tdfusion_edge.errors import ConfigError
+
+FUSION_NETWORKS: Mapping[str, str] = MappingProxyType(
+    {
+        "tdfusion": "tdfusion_edge.train.models.tdfusion:TDFusion",
+        "edge": "tdfusion_edge.train.models.edge:Edge",
+    }
+)
+
+
+def resolve(name: str, table: Mapping[str, str], kind: str) -> Any:
+    """The class that ``name`` stands for.
+
+    Args:
+        name: A key of ``table`` or "module:Class".
+        table: Known names.
+        kind: What is looked up, for the message.
+
+    Raises:
+        ConfigError: an unknown name, or a module or class that cannot be imported.
+    """
+    target = table.get(name, name)
+    if ":" not in target:
+        near = difflib.get_close_matches(name, table, n=1)
+        raise ConfigError(
+            f"unknown {kind} '{name}'",
+            expected=f"one of {', '.join(table)} or 'module:Class'",
+            hint=f"Did you mean '{near[0]}'?" if near else None,
+        )
+    module_name, _, attribute = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{kind} '{name}' cannot be imported: {error}") from error
