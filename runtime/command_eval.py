@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a row for fused pictures of others",
     )
     parser.add_argument(
-        "--baselines", action="store_true", help="rows for each sensor, their mean and their maximum"
+        "--baselines", action="store_true", help="rows for each sensor, their average and their maximum"
     )
     parser.add_argument(
         "--stretch", choices=[s for s in get_args(StretchName) if s != "temporal"], default="none"
@@ -67,6 +67,10 @@ def main(args: argparse.Namespace) -> int:
     rows: dict[str, Fuse] = {opened.manifest.name: partial(_by_network, engine, args.stretch)}
     for compared in args.compare:
         name, _, folder = compared.partition("=")
+        if not (name and folder):
+            raise RequestError(f"--compare {compared}", expected="NAME=FOLDER")
+        if name in rows:
+            raise RequestError(f"two rows are called '{name}'", hint="Give --compare another NAME.")
         rows[name] = partial(_from_folder, _by_stem(Path(folder)))
     if args.baselines:
         rows |= BASELINES
@@ -112,7 +116,7 @@ def luma8(path: Path) -> U8:
 BASELINES: Mapping[str, Fuse] = {
     "infrared": lambda _, infrared, visible: infrared,
     "visible": lambda _, infrared, visible: visible,
-    "mean": lambda _, infrared, visible: cast(U8, cv2.addWeighted(infrared, 0.5, visible, 0.5, 0)),
+    "average": lambda _, infrared, visible: cast(U8, cv2.addWeighted(infrared, 0.5, visible, 0.5, 0)),
     "maximum": lambda _, infrared, visible: cast(U8, np.maximum(infrared, visible)),
 }
 """What needs no network."""

@@ -16,7 +16,7 @@ from tdfusion_edge.config import Table, load
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
 
 Role: TypeAlias = Literal["infrared", "visible"]
-RangeName: TypeAlias = Literal["auto", "percentile", "linear", "clahe", "camera"]
+RangeName: TypeAlias = Literal["auto", "percentile", "linear", "clahe", "steady", "camera"]
 Policy: TypeAlias = Literal["drop", "hold-last", "single"]
 
 Positive: TypeAlias = Annotated[float, Meta(gt=0)]
@@ -29,8 +29,9 @@ class ThermalRange(Table, frozen=True, kw_only=True):
 
     mode: RangeName = "auto"
     """``percentile``: smoothed limits; ``linear``: fixed counts; ``clahe``: local contrast on top of
-    ``percentile``; ``camera``: 8 bits as they come. ``auto`` is ``percentile`` for 16-bit frames and
-    ``camera`` for 8-bit ones, whose camera has already ranged them."""
+    ``percentile``; ``steady``: the camera's own 8 bits without the jumps of its gain control;
+    ``camera``: 8 bits as they come. ``auto`` is ``percentile`` for 16-bit frames and ``steady`` for
+    8-bit ones, whose camera has already ranged them."""
     low: float | None = None
     """Lower limit: a percentile in [0, 100] (1 if not given), or counts for ``linear``, which needs it."""
     high: float | None = None
@@ -40,7 +41,7 @@ class ThermalRange(Table, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         # A ValueError here reaches the reader of a rig file as a ConfigError that names the table.
-        if self.mode == "camera":
+        if self.mode in ("camera", "steady"):
             return
         low, high = self.limits
         if not 0 < high - low < float("inf"):

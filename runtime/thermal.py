@@ -11,6 +11,7 @@ from typing import cast
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import RequestError
@@ -25,6 +26,12 @@ SNAP_FRACTION = 0.5
 """Limits that would clip more than this share of a frame are given up at once."""
 SAMPLES = 16384
 """About so many pixels are looked at for percentiles: 0.1 % of them are still 16 pixels."""
+PROFILE = np.linspace(5, 95, 19)
+"""Percentiles that ``steady`` compares; the ends, where hot objects and hot pixels are, count little."""
+STEADY_GAIN = 4.0
+"""Largest correction of contrast by ``steady``, up or down."""
+UNCHANGED_GAIN, UNCHANGED_OFFSET = 1 / 256, 0.5
+"""Corrections of ``steady`` below these change no grey level and are left out."""
 CLAHE_CLIP, CLAHE_TILES = 2.0, (8, 8)
 
 
@@ -36,6 +43,10 @@ class ThermalRange:
     after a change of the sensor's gain or a pan onto the sky they would clip more than half of
     the picture. A hot object that enters covers less than that, so the background does not jump.
 
+    ``steady`` undoes the jumps of a camera's own gain control: percentiles of the frame are mapped
+    onto the same percentiles smoothed over time, by the gain and offset that fit them best. So a
+    jump becomes a glide, and a frame that is like those before it passes unchanged.
+
     Args:
         config: ``[cameras.NAME.range]`` of the rig.
         source: Name of the camera, for messages.
@@ -43,16 +54,17 @@ class ThermalRange:
 
     def __init__(self, config: rig.ThermalRange, source: str = "infrared") -> None:
         self._mode = config.mode
-        self._wanted = (0.0, 0.0) if config.mode == "camera" else config.limits
+        self._wanted = (0.0, 0.0) if config.mode in ("camera", "steady") else config.limits
         self._smoothing_s = config.smoothing_s
         self._source = source
         self._limits: tuple[float, float] | None = self._wanted if config.mode == "linear" else None
+        self._profile: npt.NDArray[np.float64] | None = None
         self._time_ns = 0
         self._clahe = cv2.createCLAHE(CLAHE_CLIP, CLAHE_TILES) if config.mode == "clahe" else None
 
     @property
     def limits(self) -> tuple[float, float] | None:
-        """Counts that are shown as 0 and 255; None before the first frame and for ``camera``."""
+        """Counts shown as 0 and 255; None before the first frame, and for ``camera`` and ``steady``."""
         return self._limits
 
     def apply(self, image: Image, time_ns: int) -> U8:
@@ -63,29 +75,43 @@ class ThermalRange:
             time_ns: Capture time in nanoseconds; the limits stand still where it does not advance.
 
         Returns:
-            uint8 (H, W); the very same array where the range is the camera's own.
+            uint8 (H, W); the very same array where nothing is to be changed.
 
         Raises:
-            RequestError: mode ``camera`` and a 16-bit frame.
+            RequestError: mode ``camera`` or ``steady`` and a 16-bit frame.
             ValueError: an image of another dtype or shape.
         """
         if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16):
             raise ValueError(f"infrared must be uint8 or uint16 (H, W), got {image.dtype} {image.shape}")
         deep = image.dtype == np.uint16
-        if self._mode == "camera" or (self._mode == "auto" and not deep):
+        if self._mode in ("camera", "steady") or (self._mode == "auto" and not deep):
             if deep:
                 raise RequestError(
-                    f"{self._source}: range mode 'camera' shows the camera's own 8 bits",
+                    f"{self._source}: range mode '{self._mode}' shows the camera's own 8 bits",
                     expected="uint8 frames",
                     got="uint16 frames",
                     hint='Set mode = "auto" in [cameras.NAME.range], or ask the camera for 8 bits.',
                 )
-            return image
+            return image if self._mode == "camera" else self._steadied(cast(U8, image), time_ns)
         if self._mode != "linear":
             self._follow(image, time_ns, MIN_SPAN_16BIT if deep else MIN_SPAN_8BIT)
         assert self._limits is not None
         picture = scale_to_8bit(image, *self._limits)
         return cast(U8, self._clahe.apply(picture)) if self._clahe is not None else picture
+
+    def _steadied(self, image: U8, time_ns: int) -> U8:
+        sample = subsample(image)
+        ranks = np.rint((sample.size - 1) * PROFILE / 100).astype(int)
+        profile = np.partition(sample, ranks)[ranks].astype(np.float64)
+        if self._profile is None:
+            self._profile = profile
+        share = smoothing_share((time_ns - self._time_ns) / 1e9, self._smoothing_s)
+        self._profile = self._profile + share * (profile - self._profile)
+        self._time_ns = time_ns
+        gain, offset = _affine(profile, self._profile)
+        if abs(gain - 1) < UNCHANGED_GAIN and abs(offset) < UNCHANGED_OFFSET:
+            return image
+        return cast(U8, cv2.addWeighted(image, gain, image, 0.0, offset))
 
     def _follow(self, image: Image, time_ns: int, min_span: float) -> None:
         sample = subsample(image)
@@ -133,6 +159,22 @@ def smoothing_share(elapsed_s: float, time_constant_s: float) -> float:
     if elapsed_s <= 0:
         return 0.0
     return 1.0 if time_constant_s == 0 else -math.expm1(-elapsed_s / time_constant_s)
+
+
+def _affine(source: npt.NDArray[np.float64], target: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Gain and offset that bring most of ``source`` to ``target``: medians (Theil and Sen).
+
+    A hot object that enters changes the upper percentiles alone, and must not dim all the others.
+    """
+    # Pairs far apart: the percentiles are whole levels, and between neighbours that is all one sees.
+    low, high = np.triu_indices(source.size, source.size // 3)
+    rises = source[high] - source[low]
+    usable = rises > 0
+    gain = 1.0
+    if usable.any():
+        gain = float(np.median((target[high] - target[low])[usable] / rises[usable]))
+    gain = min(max(gain, 1 / STEADY_GAIN), STEADY_GAIN)
+    return gain, float(np.median(target - gain * source))
 
 
 def _widened(low: float, high: float, min_span: float) -> tuple[float, float]:

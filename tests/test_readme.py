@@ -37,7 +37,7 @@ Text with `tdfusion-edge run --show` and `rig.toml`.
 ```sh
 # a comment
 python3 -m venv .venv && .venv/bin/pip install . \\
-    && .venv/bin/tdfusion-edge run --camera 'a b' > log
+    && .venv/bin/tdfusion-edge run -o 'a b' > log
 ls | wc -l; tdfusion-edge doctor   # two on one line
 ```
 
@@ -53,7 +53,7 @@ python3 -m venv .venv && .venv/bin/pytest
 
 def test_shell_blocks_are_read_and_others_not() -> None:
     assert shell_lines(SAMPLE) == [
-        "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/tdfusion-edge run --camera 'a b' > log",
+        "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/tdfusion-edge run -o 'a b' > log",
         "ls | wc -l; tdfusion-edge doctor # two on one line",
         "python3 -m venv .venv && .venv/bin/pytest",
     ]
@@ -62,7 +62,7 @@ def test_shell_blocks_are_read_and_others_not() -> None:
 
 def test_calls_are_found_within_a_line() -> None:
     first, second, third = shell_lines(SAMPLE)
-    assert list(calls(first)) == [["run", "--camera", "a b"]]
+    assert list(calls(first)) == [["run", "-o", "a b"]]
     assert list(calls(second)) == [["doctor"]]
     assert list(calls(third)) == []
     assert quoted_calls(SAMPLE) == [["run", "--show"]]

@@ -134,7 +134,7 @@ def test_other_pictures_are_refused(image: Any) -> None:
     [
         ('mode = "linear"', "needs low and high in counts"),
         ('mode = "linear"\nlow = 9\nhigh = 9', "low must be below high"),
-        ('mode = "linear"\nlow = 0\nhigh = inf', "both finite"),
+        ('mode = "linear"\nlow = 0\nhigh = inf', "expected a finite number, got inf"),
         ("low = 99\nhigh = 1", "low must be below high"),
         ("low = -1", r"percentiles lie in 0..100, got -1 and 99"),
         ("high = 8000", r"percentiles lie in 0..100"),
@@ -210,3 +210,65 @@ def test_a_hot_object_does_not_make_the_background_jump() -> None:
     changes = np.abs(np.diff(background))
     assert background[-1] < background[0] / 2  # in the end the object has its place in the range
     assert changes.max() < 0.3 * (background[0] - background[-1])
+
+
+def steady(smoothing_s: float = 0.5) -> ThermalRange:
+    return ThermalRange(rig.ThermalRange(mode="steady", smoothing_s=smoothing_s))
+
+
+def street(seed: int) -> npt.NDArray[np.uint8]:
+    """A picture with a wide histogram and new noise for each seed, uint8 (48, 64)."""
+    y, x = np.mgrid[:48, :64]
+    scene = 60 + 40 * np.sin(x / 9) * np.cos(y / 7) + np.where((x - 30) ** 2 + (y - 20) ** 2 < 40, 70, 0)
+    return (scene + np.random.default_rng(seed).normal(0, 1.5, scene.shape)).clip(0, 255).astype(np.uint8)
+
+
+def test_steady_passes_a_first_frame_and_an_equal_one_as_they_are() -> None:
+    thermal, picture = steady(), street(0)
+    assert thermal.apply(picture, 0) is picture
+    assert thermal.apply(picture, 33_000_000) is picture
+
+
+def test_steady_turns_the_jumps_of_a_gain_control_into_a_glide() -> None:
+    thermal = steady()
+    gains = [1.0] * 10 + [1.6, 1.0, 1.0, 1.6, 1.6, 0.7, 1.6] + [1.6] * 60
+    shown, given = [], []
+    for number, gain in enumerate(gains):
+        picture = (street(number).astype(np.float64) * gain + 20 * (gain - 1)).clip(0, 255).astype(np.uint8)
+        given.append(float(picture.mean()))
+        shown.append(float(thermal.apply(picture, number * 33_000_000).mean()))
+    assert np.abs(np.diff(given)).max() > 40
+    assert np.abs(np.diff(shown)).max() < 5
+    assert shown[-1] == pytest.approx(given[-1], abs=3), "a change that stays is followed"
+
+
+def test_steady_leaves_the_background_alone_when_a_hot_object_enters() -> None:
+    thermal = steady()
+    for number in range(10):
+        thermal.apply(street(number), number * 33_000_000)
+    entered = street(10)
+    entered[10:25, 5:25] = 250
+    shown = thermal.apply(entered, 330_000_000)
+    background = np.s_[30:, 30:]
+    assert abs(float(shown[background].mean()) - float(entered[background].mean())) < 6
+    assert shown[12, 10] > 200
+
+
+def test_auto_steadies_eight_bits_and_camera_does_not() -> None:
+    auto, camera = ThermalRange(rig.ThermalRange()), ThermalRange(rig.ThermalRange(mode="camera"))
+    dark, bright = street(0), street(0) + np.uint8(60)
+    for thermal in (auto, camera):
+        thermal.apply(dark, 0)
+    assert float(auto.apply(bright, 33_000_000).mean()) < float(dark.mean()) + 8
+    assert camera.apply(bright, 33_000_000) is bright
+
+
+def test_steady_takes_flat_pictures() -> None:
+    thermal = steady()
+    thermal.apply(np.full((40, 40), 10, np.uint8), 0)
+    assert (thermal.apply(np.full((40, 40), 200, np.uint8), 33_000_000) < 30).all()
+
+
+def test_steady_refuses_sixteen_bits() -> None:
+    with pytest.raises(RequestError, match="mode 'steady' shows the camera's own 8 bits"):
+        steady().apply(np.zeros((40, 40), np.uint16), 0)

@@ -1,0 +1,53 @@
+"""The README's picture: one moment of the simulated rig in infrared, visible and fused.
+
+python -m benchmarks.demo_picture
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from tdfusion_edge import bundle
+from tdfusion_edge.color import U8
+from tdfusion_edge.frames import Frame, Pair
+from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.engines import open_engine
+from tdfusion_edge.runtime.fusion import Fusion
+from tdfusion_edge.runtime.simulation.scene import Scene
+from tdfusion_edge.runtime.sinks.folder import write_picture
+from tdfusion_edge.runtime.stretch import Stretch
+
+DEFAULT = Path(__file__).resolve().parent.parent / "runtime" / "simulation" / "demo.jpg"
+GAP = 8
+"""White pixels between the pictures."""
+
+
+def demo_picture(seed: int, time_s: float) -> U8:
+    """Infrared, visible and fused side by side, uint8 (H, 3 W + gaps, 3) BGR."""
+    scene = Scene(seed)
+    infrared, visible = scene.infrared(time_s), scene.visible(time_s)
+    shipped = bundle.read(bundle.default_path())
+    _, engine = open_engine(shipped.graph("fusion")[1])
+    fusion = Fusion(shipped, engine, rig.SIMULATED.cameras["ir0"], None, Stretch("none"))
+    aligned = fusion.align(Pair(Frame(infrared, 0, 0, "ir0"), Frame(visible, 0, 0, "vis0")))
+    fused = fusion.picture(aligned, fusion.fuse(aligned))
+    gap = np.full((len(visible), GAP, 3), 255, np.uint8)
+    return np.hstack([np.dstack([infrared] * 3), gap, visible, gap, fused])
+
+
+def main() -> None:
+    """Write the picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--time", type=float, default=2.0, help="moment in the scene's 28 s cycle, seconds")
+    parser.add_argument("-o", "--output", type=Path, default=DEFAULT)
+    args = parser.parse_args()
+    write_picture(args.output, demo_picture(args.seed, args.time))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""``tdfusion-edge eval``: rows that can be foretold, and requests that cannot be met."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tdfusion_edge.cli import main
+from tdfusion_edge.metrics import evaluate
+
+
+@pytest.fixture
+def data_folder(tmp_path: Path) -> Path:
+    """Three pairs of 64x80 and the stems of two of them in a list."""
+    random = np.random.default_rng(0)
+    for part in ("ir", "vi", "other"):
+        (tmp_path / part).mkdir()
+        for number in range(3):
+            smooth = cv2.GaussianBlur(random.integers(0, 256, (64, 80)).astype(np.float32), (0, 0), 2)
+            picture = cv2.normalize(smooth, None, 0, 254, cv2.NORM_MINMAX).astype(np.uint8) & 0xFE
+            cv2.imwrite(str(tmp_path / part / f"{number}.png"), picture)
+    (tmp_path / "some.txt").write_text("0\n2\n")
+    return tmp_path
+
+
+def test_rows_are_means_over_the_listed_pairs(
+    data_folder: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--data", str(data_folder), "--names", "some.txt", "--baselines", "--json"]
+    compare = ["--compare", f"other={data_folder / 'other'}"]
+    assert main(["eval", str(mean_bundle_path), *arguments, *compare]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["pairs"] == 2
+    rows = printed["rows"]
+    assert list(rows) == ["mean", "other", "infrared", "visible", "average", "maximum"]
+    # The bundle's network averages, so its row is that of the baseline, computed another way.
+    assert rows["mean"] == pytest.approx(rows["average"], abs=1e-9)
+    pictures = [
+        [cv2.imread(str(data_folder / part / f"{number}.png"), 0) for part in ("other", "ir", "vi")]
+        for number in (0, 2)
+    ]
+    scores = [evaluate(*pair) for pair in pictures]
+    for field in scores[0]._fields:
+        assert rows["other"][field] == pytest.approx(np.mean([getattr(row, field) for row in scores]))
+    assert rows["infrared"]["ssim"] > rows["other"]["ssim"]
+
+
+def test_the_table_names_its_columns(
+    data_folder: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", str(mean_bundle_path), "--data", str(data_folder)]) == 0
+    header, columns, row = capsys.readouterr().out.splitlines()
+    assert header == "3 pairs"
+    assert columns.split() == ["en", "sf", "sd", "ag", "scd", "vif", "qabf", "ssim"]
+    assert row.startswith("mean")
+
+
+def test_wrong_requests(
+    data_folder: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data_folder / "bad.txt").write_text("0 99")
+    bundle, data = str(mean_bundle_path), str(data_folder)
+    cases = [
+        ([bundle, "--data", str(data_folder / "ir")], "cannot be read"),
+        ([bundle, "--data", data, "--names", "none.txt"], "there is no list"),
+        ([bundle, "--data", data, "--names", "bad.txt"], "got 99"),
+        ([bundle, "--data", data, "--compare", "nofolder"], "NAME=FOLDER"),
+        ([bundle, "--data", data, "--compare", f"mean={data}/other"], "two rows are called 'mean'"),
+        (["nowhere", "--data", data], "there is no bundle"),
+    ]
+    for arguments, message in cases:
+        assert main(["eval", *arguments]) == 2
+        assert message in capsys.readouterr().err
