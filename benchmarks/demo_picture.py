@@ -41,7 +41,9 @@ def demo_picture(seed: int, time_s: float) -> U8:
 
 def main() -> None:
     """Write the picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--time", type=float, default=2.0, help="moment in the scene's 28 s cycle, seconds")
     parser.add_argument("-o", "--output", type=Path, default=DEFAULT)

@@ -35,7 +35,7 @@ class Aligned:
     luma: U8 | None
     """uint8 (H, W), visible luma; None where only infrared is there."""
     chroma: U8 | None
-    """uint8 (H, W, 2), None where visible is grey or absent."""
+    """uint8 (2, H, W), None where visible is grey or absent."""
     degraded: str | None
 
 

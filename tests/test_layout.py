@@ -54,6 +54,8 @@ def test_data_files_are_packaged(setuptools_table: dict[str, Any]) -> None:
         path
         for folder in ("tdfusion_edge", *STAGES)
         for path in (ROOT / folder).rglob("*")
-        if path.is_file() and path.suffix not in (".py", ".pyc", ".png") and not path.name.startswith(".")
+        if path.is_file()
+        and path.suffix not in (".py", ".pyc", ".png", ".jpg")
+        and not path.name.startswith(".")
     }
     assert {str(path) for path in present - packaged} == set()
