@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from tdfusion_edge import bundle
@@ -34,6 +33,7 @@ def demo_picture(seed: int, time_s: float) -> U8:
     _, engine = open_engine(shipped.graph("fusion")[1])
     fusion = Fusion(shipped, engine, rig.SIMULATED.cameras["ir0"], None, Stretch("none"))
     aligned = fusion.align(Pair(Frame(infrared, 0, 0, "ir0"), Frame(visible, 0, 0, "vis0")))
+    assert aligned is not None
     fused = fusion.picture(aligned, fusion.fuse(aligned))
     gap = np.full((len(visible), GAP, 3), 255, np.uint8)
     return np.hstack([np.dstack([infrared] * 3), gap, visible, gap, fused])

@@ -25,9 +25,8 @@ STARTED_S = 5.0
 """By then the program streams."""
 WARM_UP_S = 60.0
 """Until then the process still grows to its working size; the slope is fitted behind it."""
-SETTLED = ("paired", "held", "single", "unmatched", "late", "overrun", "missing")
-"""Reasons of which every frame of a camera gets exactly one. ``superseded`` and ``frozen`` come on
-top of one, and a ``duplicate`` is no frame of its own."""
+SETTLED = ("paired", "held", "single", "unmatched", "late", "overrun", "missing", "superseded", "left")
+"""Reasons of which every frame of a camera gets exactly one; a ``duplicate`` is no frame of its own."""
 AT_THE_ENDS = 10
 """So many frames may stand open: 8 that wait for a partner when the time is over, and one each for
 the starts of camera and clock."""

@@ -47,17 +47,25 @@ def main(args: argparse.Namespace) -> int:
             expected="two pictures, folders or videos",
             got=" and ".join(kinds),
         )
-    refuse_clashes([str(args.output)], (str(args.infrared), str(args.visible)))
+    refuse_clashes([str(args.output)], (args.infrared, args.visible))
     # A rig that merely lies around must not warp pictures that are aligned already.
-    registration = None if args.rig is None else rig.read(rig.find(args.rig)).registration
+    described = None if args.rig is None else rig.read(rig.find(args.rig))
+    registration = None if described is None else described.registration
     work = {"picture": fuse_pictures, "folder": fuse_folders, "video": fuse_videos}[kinds[0]]
     with ExitStack() as stack:
-        stage: Stage = open_fusion(args, stack, rig.Camera(uri=str(args.infrared)), registration)
+        stage: Stage = open_fusion(args, stack, _infrared_camera(described), registration)
         summary = work(stage, args.infrared, args.visible, args.output)
     for line in summary.notes:
         say(line, error=True)
     say(f"{summary.pictures} fused, written to {args.output}")
     return 1 if summary.failed else 0
+
+
+def _infrared_camera(described: rig.Rig | None) -> rig.Camera:
+    """The rig's infrared camera, for its thermal range; a plain one where the rig has not just one."""
+    cameras = [] if described is None else list(described.cameras.values())
+    infrared = [camera for camera in cameras if camera.role == "infrared"]
+    return infrared[0] if len(infrared) == 1 else rig.Camera(uri="")
 
 
 def _kind(path: Path) -> str:

@@ -12,8 +12,10 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import get_args
@@ -22,7 +24,7 @@ import msgspec
 
 from tdfusion_edge import bundle
 from tdfusion_edge.console import say
-from tdfusion_edge.errors import RequestError
+from tdfusion_edge.errors import RequestError, WorkError
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.engines import BACKENDS, open_engine
 from tdfusion_edge.runtime.fuse import Stage
@@ -31,6 +33,7 @@ from tdfusion_edge.runtime.pipeline import Plan, run
 from tdfusion_edge.runtime.signals import stopped_by_signals
 from tdfusion_edge.runtime.sinks import Sink, open_sink
 from tdfusion_edge.runtime.sources import open_source
+from tdfusion_edge.runtime.sources import uri as addresses
 from tdfusion_edge.runtime.sources.base import Source
 from tdfusion_edge.runtime.streams import Mode
 from tdfusion_edge.runtime.stretch import Stretch, StretchName
@@ -47,13 +50,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="out.mp4, out.mkv, out.jsonl or a folder for PNGs; may be given several times",
     )  # fmt: skip
     parser.add_argument("--show", action="store_true", help="show a window; q ends the run")
-    parser.add_argument("--seconds", type=float, metavar="S", help="end after so much time")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        metavar="S",
+        help="end after so much time: of the clock, or of the recording for files",
+    )
     parser.add_argument(
         "--mode", choices=get_args(Mode),
         help="latest: drop what is too old (default for cameras); every: process all (default for files)",
     )  # fmt: skip
-    parser.add_argument("--policy", choices=get_args(rig.Policy), help="what a frame without partner becomes")
-    parser.add_argument("--tolerance-ms", type=float, metavar="MS", help="largest time difference in a pair")
+    parser.add_argument(
+        "--policy", choices=get_args(rig.Policy),
+        help="a frame without partner: drop it, hold-last: show visible with the last infrared frame, "
+        "single: show it alone once the other camera is silent (default: the rig's, else single)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tolerance-ms", type=float, metavar="MS",
+        help="largest time difference in a pair (default: the rig's, else 20)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the final figures as JSON")
     add_network_arguments(parser)
 
@@ -81,29 +96,69 @@ def main(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     path = rig.find(args.rig)
     (ir_name, ir), (vis_name, vis) = rig.choose(chosen := rig.read(path), _two_names(args.camera))
+    sync, stop = sync_options(chosen.sync, args), threading.Event()
+    refuse_clashes(args.output, [place for camera in (ir, vis) if (place := _file_of(camera)) is not None])
     if ir.uri.startswith("sim:") and path is None and "://" not in args.camera:
         say("no rig file: ir0 and vis0 are simulated cameras", error=True)
-    refuse_clashes(args.output, (ir.uri, vis.uri))
     with ExitStack() as stack:
         fusion = open_fusion(args, stack, ir, chosen.registration)("temporal")
-        sinks: list[Sink] = [open_sink(output) for output in args.output]
-        if args.show:
-            from tdfusion_edge.runtime.sinks.window import WindowSink
-
-            sinks.append(WindowSink())
-        epoch_ns = time.monotonic_ns()
-        sources: dict[rig.Role, Source] = {}
-        role: rig.Role
-        for role, name, camera in (("infrared", ir_name, ir), ("visible", vis_name, vis)):
-            sources[role] = open_source(name, camera, role, epoch_ns=epoch_ns)
-            stack.callback(sources[role].close)
-        live = any(source.live for source in sources.values())
-        mode: Mode = args.mode or ("latest" if live else "every")
-        plan = Plan(sources, sync_options(chosen.sync, args), fusion, sinks, mode, seconds=args.seconds)
-        with stopped_by_signals(plan.stop):
+        sinks = open_sinks(args, stop)
+        sources = open_sources({"infrared": (ir_name, ir), "visible": (vis_name, vis)}, stack)
+        mode = delivery_mode(args.mode, sources)
+        plan = Plan(sources, sync, fusion, sinks, mode, seconds=args.seconds, stop=stop)
+        with stopped_by_signals(stop) as interrupted:
             report = run(plan)
     say(json.dumps(report.as_dict()) if args.json else report.as_table())
+    if report.failure is not None:
+        raise report.failure
+    if not report.pictures and not interrupted.is_set():
+        raise WorkError("no picture was made", hint="The counters above say what became of the frames.")
     return 0
+
+
+def open_sinks(args: argparse.Namespace, stop: threading.Event) -> list[Sink]:
+    """The outputs asked for; a window that is closed sets ``stop``."""
+    sinks: list[Sink] = [open_sink(output) for output in args.output]
+    if args.show:
+        from tdfusion_edge.runtime.sinks.window import WindowSink
+
+        sinks.append(WindowSink(on_close=stop.set))
+    return sinks
+
+
+def open_sources(
+    cameras: Mapping[rig.Role, tuple[str, rig.Camera]], stack: ExitStack
+) -> dict[rig.Role, Source]:
+    """Both cameras on one epoch, closed by ``stack``.
+
+    Raises:
+        RequestError: one is live and the other recorded.
+    """
+    epoch_ns = time.monotonic_ns()
+    sources: dict[rig.Role, Source] = {}
+    for role, (name, camera) in cameras.items():
+        sources[role] = open_source(name, camera, role, epoch_ns=epoch_ns)
+        stack.callback(sources[role].close)
+    kinds = ["live" if source.live else "recorded" for source in sources.values()]
+    if kinds[0] != kinds[1]:
+        raise RequestError(
+            "the two cameras do not share a clock",
+            expected="two live or two recorded",
+            got=" and ".join(kinds),
+        )
+    return sources
+
+
+def delivery_mode(asked: Mode | None, sources: Mapping[rig.Role, Source]) -> Mode:
+    """What ``--mode`` asks for, or what the sources need.
+
+    Raises:
+        RequestError: ``latest`` for recordings: which frames it would drop depends on the machine.
+    """
+    live = any(source.live for source in sources.values())
+    if asked == "latest" and not live:
+        raise RequestError("--mode latest is for live cameras", expected="every for files", got="latest")
+    return asked or ("latest" if live else "every")
 
 
 def open_fusion(
@@ -143,28 +198,33 @@ def with_range(camera: rig.Camera, mode: rig.RangeName) -> rig.Camera:
 
 def sync_options(sync: rig.Sync, args: argparse.Namespace) -> rig.Sync:
     """``[sync]`` of the rig with what the command line overrides."""
-    if args.tolerance_ms is not None and not args.tolerance_ms > 0:
-        raise RequestError("--tolerance-ms", expected="more than 0", got=f"{args.tolerance_ms:g}")
-    if args.seconds is not None and not args.seconds > 0:
-        raise RequestError("--seconds", expected="more than 0", got=f"{args.seconds:g}")
+    for option, value in (("--tolerance-ms", args.tolerance_ms), ("--seconds", args.seconds)):
+        if value is not None and not 0 < value < math.inf:
+            raise RequestError(option, expected="more than 0 and finite", got=f"{value:g}")
     changes = {"policy": args.policy, "tolerance_ms": args.tolerance_ms}
     return msgspec.structs.replace(
         sync, **{key: value for key, value in changes.items() if value is not None}
     )
 
 
-def refuse_clashes(outputs: Sequence[str], inputs: Sequence[str]) -> None:
+def refuse_clashes(outputs: Sequence[str], inputs: Sequence[Path]) -> None:
     """Refuse two outputs in one place, and an output that would replace an input.
 
     Raises:
         RequestError: the first clash.
     """
-    taken = {Path(uri.removeprefix("file://")).resolve(): "an input" for uri in inputs}
+    taken = {path.resolve(): "an input" for path in inputs}
     for output in outputs:
         place = Path(output).resolve()
         if place in taken:
             raise RequestError(f"--output {output} is {taken[place]} already", expected="another name")
         taken[place] = "an output"
+
+
+def _file_of(camera: rig.Camera) -> Path | None:
+    """The file or folder behind a camera's address; None for a device or a simulation."""
+    uri = addresses.parse(camera.uri)
+    return Path(uri.path).expanduser() if uri.scheme == "file" else None
 
 
 def _two_names(camera: str) -> tuple[str, str]:

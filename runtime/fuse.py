@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from tdfusion_edge.errors import RequestError, SourceError
+from tdfusion_edge.errors import RequestError, SinkError, SourceError
 from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.images import list_images, read_image
 from tdfusion_edge.runtime import rig
@@ -55,7 +56,7 @@ def fuse_pictures(stage: Stage, infrared: Path, visible: Path, output: Path) -> 
 def fuse_folders(stage: Stage, infrared: Path, visible: Path, output: Path) -> Summary:
     """Fuse the pairs of equal stem into ``output/STEM.png``.
 
-    A picture that cannot be read is noted and the others go on.
+    A picture that cannot be read or does not fit the network is noted and the others go on.
 
     Raises:
         InputMissing: a folder has no picture.
@@ -80,8 +81,8 @@ def fuse_folders(stage: Stage, infrared: Path, visible: Path, output: Path) -> S
     for stem in common:
         try:
             picture = _fused(stage("image"), left[stem], right[stem])
-        except SourceError as error:
-            damaged.append(str(error))
+        except (SourceError, RequestError) as error:
+            damaged.append(f"{stem}: {error}")
             continue
         output.mkdir(exist_ok=True)
         write_picture(output / f"{stem}.png", picture)
@@ -101,7 +102,8 @@ def fuse_videos(stage: Stage, infrared: Path, visible: Path, output: Path) -> Su
         raise RequestError(
             f"{output} is no video file", expected=".mp4 or .mkv", got=output.suffix or "no suffix"
         )
-    aside = output.with_name(f".{output.stem}.partial{output.suffix}")
+    require_writable(output)
+    aside = output.with_name(f".{output.stem}.{os.getpid()}.partial{output.suffix}")
     stop = threading.Event()
     sources: dict[rig.Role, VideoSource] = {}
     try:
@@ -112,11 +114,16 @@ def fuse_videos(stage: Stage, infrared: Path, visible: Path, output: Path) -> Su
             report = run(plan)
         if interrupted.is_set():
             raise KeyboardInterrupt
+        if isinstance(report.failure, SinkError):
+            # What the partial file still holds is removed, so its own words do not apply.
+            raise SinkError(f"{output} was not written: {report.failure.what}") from report.failure
+        if report.failure is not None:
+            raise report.failure
         if not report.pictures:
             raise RequestError(
                 "no frame has a partner", expected=f"frames less than {VIDEO_SYNC.tolerance_ms:g} ms apart"
             )
-        aside.replace(output)
+        _put_in_place(aside, output)
     finally:
         for source in sources.values():
             source.close()
@@ -132,11 +139,19 @@ def fuse_videos(stage: Stage, infrared: Path, visible: Path, output: Path) -> Su
     )
 
 
+def _put_in_place(aside: Path, output: Path) -> None:
+    try:
+        aside.replace(output)
+    except OSError as error:
+        raise SinkError(f"{output} cannot be written: {error.strerror}") from error
+
+
 def _fused(fusion: Fusion, infrared: Path, visible: Path) -> Image:
     pair = Pair(
         Frame(read_image(infrared), 0, 0, str(infrared)), Frame(read_image(visible), 0, 0, str(visible))
     )
     aligned = fusion.align(pair)
+    assert aligned is not None  # only infrared alone has no picture
     return fusion.picture(aligned, fusion.fuse(aligned))
 
 

@@ -63,10 +63,16 @@ class Fusion:
         self._range = ThermalRange(infrared.range)
         self._frozen = Frozen()
         self._warp: Warp | None = None
+        self._outside: U8 | None = None
+        self._visible_size = None if registration is None else registration.visible_size
         self._buffers: tuple[F32, F32] | None = None
 
-    def align(self, pair: Pair) -> Aligned:
+    def align(self, pair: Pair) -> Aligned | None:
         """Both pictures as 8-bit luma of the visible size.
+
+        Returns:
+            None for infrared alone while the visible size is not known: a picture of another size
+            would end every video.
 
         Raises:
             RequestError: the visible picture has 16 bits or is too small, or the registration does
@@ -75,10 +81,14 @@ class Fusion:
         infrared = None if pair.infrared is None else self._ranged(pair.infrared)
         if pair.visible is None:
             assert infrared is not None
-            if self._warp is not None and self._warp.infrared == infrared.shape[::-1]:
-                infrared = self._warp.apply(infrared)
-            return Aligned(pair, infrared, None, None, "visible missing")
+            visible_size = self._visible_size
+            if visible_size is None:
+                return None
+            return Aligned(
+                pair, self._warp_to(visible_size, infrared).apply(infrared), None, None, "visible missing"
+            )
         visible = self._checked(pair.visible)
+        self._visible_size = pair.visible.size
         visible_luma, chroma = split(visible)
         if pair.infrared is None or infrared is None:
             return Aligned(pair, None, visible_luma, chroma, "infrared missing")
@@ -117,7 +127,7 @@ class Fusion:
                 f"{frame.source}: the visible picture has 16 bits",
                 expected="8 bits",
                 got=str(frame.image.dtype),
-                hint="Is it the infrared camera? The first of --camera is infrared, the second visible.",
+                hint="Is it the infrared one? The first of the two is infrared, the second visible.",
             )
         if min(frame.size) < self._minimum:
             raise RequestError(
@@ -128,14 +138,20 @@ class Fusion:
         return frame.image
 
     def _warped(self, infrared: U8, visible: U8) -> U8:
-        sizes = infrared.shape[::-1], visible.shape[::-1]
-        if self._warp is None or (self._warp.infrared, self._warp.visible) != sizes:
-            self._warp = Warp(self._registration, *sizes)
-        warped = self._warp.apply(infrared)
-        if self._warp.valid is not None:
+        height, width = visible.shape
+        warped: U8 = self._warp_to((width, height), infrared).apply(infrared)
+        if self._outside is not None:
             # Where infrared does not see, both inputs are the visible luma, and so is the fused one.
-            warped = cv2.copyTo(warped, self._warp.valid, visible.copy())
+            cv2.copyTo(visible, self._outside, warped)
         return warped
+
+    def _warp_to(self, visible: tuple[int, int], infrared: U8) -> Warp:
+        height, width = infrared.shape
+        if self._warp is None or (self._warp.infrared, self._warp.visible) != ((width, height), visible):
+            self._warp = Warp(self._registration, (width, height), visible)
+            valid = self._warp.valid
+            self._outside = None if valid is None else cv2.bitwise_not(valid)  # type: ignore[assignment]
+        return self._warp
 
     def _inputs(self, shape: Any) -> tuple[F32, F32]:
         if self._buffers is None or self._buffers[0].shape[2:] != shape:

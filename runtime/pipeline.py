@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tdfusion_edge.detections import Detections
+from tdfusion_edge.errors import SinkError
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.fusion import Fusion
 from tdfusion_edge.runtime.report import Report
@@ -37,9 +38,10 @@ class Plan:
 def run(plan: Plan) -> Report:
     """Stream until the end, ``seconds`` or ``stop``.
 
+    A source or sink that fails ends the run; what came before it is written, and the error is in
+    the report's ``failure``.
+
     Raises:
-        SourceError: a file ended by damage; what came before it was written.
-        SinkError: an output failed.
         RequestError: the frames do not fit the network or the registration.
     """
     clock, fusion = plan.clock, plan.fusion
@@ -48,19 +50,21 @@ def run(plan: Plan) -> Report:
     )
     report = Report(live=streams.live, clock=clock)
     worker = SinkWorker(plan.sinks, mode=plan.mode, on_written=report.written, clock=clock)
-    with worker, streams:
-        for index, pair in enumerate(streams):
+    with report.catch(SinkError), worker, streams:
+        for pair in streams:
             report.paired(pair)
             with report.stage("align"):
                 aligned = fusion.align(pair)
+            if aligned is None:
+                report.skipped()
+                continue
             with report.stage("network"):
                 fused = fusion.fuse(aligned)
             with report.stage("compose"):
                 picture = fusion.picture(aligned, fused)
+            result = Result(report.pictures, pair, picture, Detections.empty(plan.classes), aligned.degraded)
             with report.stage("hand over"):
-                worker.put(Result(index, pair, picture, Detections.empty(plan.classes), aligned.degraded))
+                worker.put(result)
             report.fused(aligned.degraded)
     report.finish(streams, worker)
-    if streams.failure is not None:
-        raise streams.failure
     return report

@@ -112,7 +112,7 @@ def _scaling(role: rig.Role, measured: Size, actual: Size) -> F64:
             f"the rig's registration does not fit the {role} camera",
             expected=f"{measured[0]}x{measured[1]} or the same aspect ratio",
             got=f"{actual[0]}x{actual[1]}",
-            hint="Ask the camera for that size, or measure again: tdfusion-edge calibrate",
+            hint="Ask the camera for that size, or correct [registration] in the rig file.",
         )
     x, y = actual[0] / measured[0], actual[1] / measured[1]
     # Pixel centres lie at whole numbers, so the picture's corner is at (-0.5, -0.5), not at 0.
@@ -163,5 +163,5 @@ def _bad(what: str, expected: str, got: str) -> ConfigError:
         f"[registration] homography {what}",
         expected=expected,
         got=got,
-        hint="Measure it again: tdfusion-edge calibrate",
+        hint="Correct [registration] in the rig file.",
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tdfusion_edge.errors import TdfusionError
 from tdfusion_edge.frames import Pair
 from tdfusion_edge.runtime.latency import Histogram
 from tdfusion_edge.runtime.sinks.base import Result
@@ -34,15 +35,20 @@ class Report:
         self.latency = {name: Histogram() for name in names}
         self.degraded: Counter[str] = Counter()
         self.pictures = 0
+        self.waiting_for_size = 0
+        """Infrared pictures that were not shown, because the visible size was not known yet."""
+        self.failure: TdfusionError | None = None
+        """The source or sink that ended the run."""
         self._start_ns = clock()
-        self._first_ns = self._last_ns = 0
+        self._first_ns: int | None = None
+        self._last_ns = 0
         self._end: dict[str, Any] = {}
 
     def paired(self, pair: Pair) -> None:
         """A pair came out of the synchroniser."""
         if self._live:
             self.latency[CAPTURE_TO_PAIR].add(self._clock() - pair.time_ns)
-        if not self.pictures:
+        if self._first_ns is None:
             self._first_ns = pair.time_ns
         self._last_ns = pair.time_ns
 
@@ -52,6 +58,18 @@ class Report:
         start_ns = self._clock()
         yield
         self.latency[name].add(self._clock() - start_ns)
+
+    @contextmanager
+    def catch(self, kind: type[TdfusionError]) -> Iterator[None]:
+        """Keep an error of this kind as the failure of the run instead of raising it."""
+        try:
+            yield
+        except kind as error:
+            self.failure = error
+
+    def skipped(self) -> None:
+        """An infrared picture came alone before the visible size was known."""
+        self.waiting_for_size += 1
 
     def fused(self, degraded: str | None) -> None:
         """A picture was handed to the sinks."""
@@ -66,6 +84,7 @@ class Report:
 
     def finish(self, streams: Streams, worker: SinkWorker) -> None:
         """Take over the counters once everything is closed."""
+        self.failure = self.failure or streams.failure
         skew = streams.synchroniser.skew_report()
         self._end = {
             "seconds": (self._clock() - self._start_ns) / 1e9,
@@ -80,11 +99,12 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, as ``--json`` prints it; latencies in milliseconds."""
-        recorded_s = (self._last_ns - self._first_ns) / 1e9
+        recorded_s = (self._last_ns - (self._first_ns or 0)) / 1e9
         return {
             "pictures": self.pictures,
             "fps": (self.pictures - 1) / recorded_s if self.pictures > 1 and recorded_s else None,
             "degraded": dict(self.degraded),
+            "waiting_for_size": self.waiting_for_size,
             **self._end,
             "latency_ms": {name: histogram.summary() for name, histogram in self.latency.items()},
         }
@@ -101,6 +121,8 @@ class Report:
             lines.append(
                 "  degraded:  " + ", ".join(f"{count} {why}" for why, count in facts["degraded"].items())
             )
+        if self.waiting_for_size:
+            lines.append(f"  waiting:   {self.waiting_for_size} infrared alone before any visible frame")
         lines.append(f"  sinks:     {facts['written']} written, {facts['sink_dropped']} dropped")
         if facts["skew"]["median_ms"] is not None:
             lines.append("  skew:      " + _skew(**facts["skew"]))

@@ -133,7 +133,10 @@ def find(explicit: Path | None) -> Path | None:
         if not named.is_file():
             raise InputMissing(f"there is no rig file {named}", hint="Name one with --rig FILE.")
         return named
-    config_home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    try:
+        config_home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    except RuntimeError:  # a user without a home: a container's
+        config_home = Path()
     candidates = (Path("rig.toml"), config_home / "tdfusion-edge" / "rig.toml")
     return next((path for path in candidates if path.is_file()), None)
 

@@ -36,7 +36,9 @@ class Stream:
         self.last: tuple[int, int] | None = None
         """Newest sequence number and capture time."""
         self.arrived_ns = 0
-        """Time of arrival of the newest frame."""
+        """Time of arrival of the newest frame that was taken."""
+        self.heard_ns: int | None = None
+        """Time of arrival of the newest frame, taken or refused: a camera that is late is not silent."""
         self._intervals: deque[int] = deque(maxlen=RHYTHM)
         self._delays: deque[int] = deque(maxlen=RHYTHM)
         self.interval_ns: int | None = None

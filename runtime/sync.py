@@ -24,7 +24,7 @@ from tdfusion_edge.runtime.skew import SkewReport, SkewWindow
 from tdfusion_edge.runtime.stream import Stream
 
 Reason: TypeAlias = Literal[
-    "paired", "held", "single", "unmatched", "late", "duplicate", "overrun", "missing", "frozen", "superseded"
+    "paired", "held", "single", "unmatched", "late", "duplicate", "overrun", "missing", "superseded", "left"
 ]
 OTHER: dict[rig.Role, rig.Role] = {"infrared": "visible", "visible": "infrared"}
 
@@ -35,8 +35,9 @@ class Synchroniser:
     What became of every frame pushed is counted once, under the camera it came from: ``paired``,
     ``held`` (shown with an infrared frame that was passed before), ``single`` (shown alone), or
     dropped as ``unmatched``, ``late`` (not after the frame before it), ``duplicate`` (same sequence
-    number) or ``overrun`` (too many were waiting, the oldest goes). ``missing`` counts gaps in the
-    sequence; ``frozen`` and ``superseded`` are the caller's.
+    number), ``overrun`` (too many were waiting, the oldest goes), ``superseded`` (its pair was too
+    old to be shown) or ``left`` (not shown when the stream ended). ``missing`` counts gaps in the
+    sequence: frames that were never pushed.
 
     Args:
         sync: ``[sync]`` of the rig.
@@ -66,9 +67,28 @@ class Synchroniser:
         return self._counts
 
     def count(self, role: rig.Role, reason: Reason, frames: int = 1) -> None:
-        """Add to the counters what the caller alone can see (``frozen``, ``superseded``)."""
+        """Add to the counters."""
         if frames:
             self._counts[role][reason] += frames
+
+    def supersede(self, pair: Pair, reason: Literal["superseded", "left"]) -> None:
+        """Count the frames of a pair under ``reason`` instead: it was given out but not shown."""
+        single = pair.infrared is None or pair.visible is None
+        told: Reason = "held" if pair.held else "single" if single else "paired"
+        roles: list[rig.Role] = []
+        if pair.infrared is not None and not pair.held:
+            roles.append("infrared")
+        if pair.visible is not None:
+            roles.append("visible")
+        for role in roles:
+            self._counts[role][told] -= 1
+            self._counts[role][reason] += 1
+
+    def close(self) -> None:
+        """Count what still waits for a partner as ``left``; safe to call twice."""
+        for role, stream in self._streams.items():
+            self.count(role, "left", len(stream.waiting))
+            stream.waiting.clear()
 
     def skew_report(self) -> SkewReport:
         """Median and drift of the skew over the last pairs."""
@@ -93,6 +113,7 @@ class Synchroniser:
         if self._live and stream.set_back(frame, now_ns, self._silent_ns):
             self.count(role, "late", stream.restart())
             self._emitted_ns = None if self._emitted_ns is None else min(self._emitted_ns, frame.time_ns - 1)
+        stream.heard_ns = now_ns
         refused = self._refused(role, frame)
         if refused is not None:
             stream.refuse(frame)
@@ -193,7 +214,8 @@ class Synchroniser:
             return True
         assert self._start_ns is not None
         if self._live:
-            return now_ns - (other.arrived_ns if other.last else self._start_ns) >= self._silent_ns
+            heard_ns = self._start_ns if other.heard_ns is None else other.heard_ns
+            return now_ns - heard_ns >= self._silent_ns
         heard_ns = other.passed.time_ns if other.passed else self._start_ns
         return frame.time_ns - heard_ns >= self._silent_ns
 

@@ -58,6 +58,7 @@ class WindowSink:
         title: Title of the window.
         picture: What of a result is shown, e.g. with its boxes drawn; the fused picture as it is
             where none is given.
+        on_close: Called once when the user asks to stop.
         highgui: ``cv2``, or what stands in for it.
 
     Raises:
@@ -69,11 +70,13 @@ class WindowSink:
         title: str = "tdfusion-edge",
         *,
         picture: Callable[[Result], Image] | None = None,
+        on_close: Callable[[], None] | None = None,
         highgui: Any = cv2,
     ) -> None:
         require_windows(highgui.getBuildInformation(), sys.platform, os.environ)
         self._title = title
         self._picture = picture
+        self._on_close = on_close
         self._gui = highgui
         self._open = False
         self._closed = False
@@ -93,17 +96,23 @@ class WindowSink:
             return
         try:
             if self._open and self._gui.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
-                self._closed = True  # by the window's own button; imshow would open it again
+                self._stop()  # by the window's own button; imshow would open it again
                 return
             self._gui.imshow(self._title, result.fused if self._picture is None else self._picture(result))
             self._open = True
-            self._closed = self._gui.waitKey(1) & 0xFF in _STOP_KEYS
+            if self._gui.waitKey(1) & 0xFF in _STOP_KEYS:
+                self._stop()
         except cv2.error as error:
             self._closed = True
             raise SinkError(
                 f"the window cannot be shown: {str(error).strip()}",
                 hint=f"An OpenCV with windows: {INSTALL}",
             ) from error
+
+    def _stop(self) -> None:
+        self._closed = True
+        if self._on_close is not None:
+            self._on_close()
 
     def close(self) -> None:
         """Close the window; safe to call twice."""

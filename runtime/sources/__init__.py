@@ -12,7 +12,7 @@ from typing import cast
 
 import numpy as np
 
-from tdfusion_edge.errors import InputMissing, SourceError
+from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.frames import Frame
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime.rig import Camera, Role
@@ -74,7 +74,10 @@ def _kind(uri: SourceUri) -> str:
         return uri.scheme
     from tdfusion_edge.images import IMAGE_SUFFIXES
 
-    path = Path(uri.path).expanduser()
+    try:
+        path = Path(uri.path).expanduser()
+    except RuntimeError as error:
+        raise InputMissing(f"{uri.path} names a user that is not there") from error
     if not os.access(path, os.F_OK):
         raise InputMissing(f"{path} does not exist", expected="a video file, a folder of images or an image")
     return "pictures" if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES else "video"
@@ -99,7 +102,7 @@ class _Checked:
         if frame is None:
             return None
         if self._role == "visible" and frame.image.dtype == np.uint16:
-            raise SourceError(
+            raise RequestError(
                 f"{self.name} gives 16-bit frames",
                 expected="8 bits of a visible camera",
                 got="uint16",

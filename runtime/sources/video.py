@@ -65,7 +65,7 @@ class VideoSource:
         try:
             self._bytes_missing = video_bytes_missing(path)
             # "file:" keeps a colon in a file name from being taken for a protocol.
-            self._container = av.open(f"file:{path}")
+            self._container = av.open(f"file:{path}", metadata_errors="replace")
         except (av.FFmpegError, OSError) as error:
             raise self._damaged("cannot be opened as a video", error) from error
         # FFmpeg "plays" a text file as a picture of a terminal.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import resource
 import signal
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -98,6 +100,34 @@ def test_a_damaged_picture_is_named_and_the_others_are_fused(
     assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == ["1", "10"]
 
 
+def test_a_picture_that_does_not_fit_is_noted_too(
+    folders: tuple[Path, Path], tmp_path: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cv2.imwrite(str(folders[1] / "2.bmp"), picture(1, (20, 51)))
+    assert fuse(*folders, "-o", tmp_path / "out", bundle=mean_bundle_path) == 1
+    assert "too small for the network" in capsys.readouterr().err
+    assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == ["1", "10"]
+
+
+def test_a_full_disk_leaves_no_video_and_says_so(tmp_path: Path, mean_bundle_path: Path) -> None:
+    paths = [
+        write_video(tmp_path / f"{name}.mp4", list(range(90)), [i * 3_000 for i in range(90)])
+        for name in ("ir", "vis")
+    ]
+    out = tmp_path / "out.mp4"
+    limited = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000)); from tdfusion_edge.cli import main;"
+        f"sys.exit(main(['fuse', {str(paths[0])!r}, {str(paths[1])!r}, '-o', {str(out)!r}]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", limited], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert f"{out} was not written" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ir.mp4", "vis.mp4"]
+
+
 def test_two_videos_keep_every_frame_and_its_time(tmp_path: Path, mean_bundle_path: Path) -> None:
     times = [0, 3_000, 6_100, 9_000, 15_000, 15_900, 30_000]
     for name in ("ir", "vis"):
@@ -150,6 +180,7 @@ def test_wrong_requests(
         ((a, a, "-o", tmp_path / "out.mp4"), 2, "unknown kind of picture"),
         ((*folders, "-o", folders[0]), 2, "is an input already"),
         ((a, a, "-o", a), 2, "is an input already"),
+        ((a, a, "-o", out, "--range", "linear"), 2, "needs low and high in counts"),
         ((folders[0], tmp_path, "-o", tmp_path / "out"), 2, "no picture has a partner"),
         ((a, tmp_path / "small.png", "-o", out), 2, "expected 32x32 pixels or more, got 64x31"),
         ((a, tmp_path / "deep.png", "-o", out), 2, "the visible picture has 16 bits"),

@@ -187,7 +187,7 @@ def test_a_strong_tilt_has_no_infrared_behind_the_horizon() -> None:
     ],
 )
 def test_a_useless_homography_is_refused(homography: Any, message: str) -> None:
-    with pytest.raises(ConfigError, match=rf"homography .*{message}(.|\n)*tdfusion-edge calibrate"):
+    with pytest.raises(ConfigError, match=rf"homography .*{message}(.|\n)*in the rig file"):
         Warp(registration(homography), (320, 256), (320, 256))
 
 

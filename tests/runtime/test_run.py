@@ -67,7 +67,7 @@ def test_the_simulated_rig_gives_a_video_whose_frames_fit_together(
         assert time == pytest.approx((row["time_ns"] - first) / 1e9, abs=1e-4)
     for role in ("infrared", "visible"):
         counts = facts["cameras"][role]
-        assert counts["paired"] - counts.get("superseded", 0) == facts["pictures"]
+        assert counts["paired"] == facts["pictures"]
     assert set(facts["latency_ms"]["capture to sink"]) == {"p50", "p95", "p99", "max"}
 
 
@@ -88,7 +88,8 @@ def test_files_are_processed_whole_and_in_order(
 ) -> None:
     out = tmp_path / "out"
     camera = f"{recorded[0]},{recorded[1]}"
-    assert run("--camera", camera, "-o", out, "--bundle", mean_bundle_path, "--stretch", "none") == 0
+    arguments = ("--bundle", mean_bundle_path, "--stretch", "none", "--range", "camera")
+    assert run("--camera", camera, "-o", out, *arguments) == 0
     levels = [int(cv2.imread(str(path), 0)[0, 0]) for path in sorted(out.iterdir())]
     assert levels == [100 + number for number in range(20)]
 
@@ -194,11 +195,19 @@ def test_wrong_requests(
         (("--camera", good, "--bundle", changed), 1, "'fusion.onnx' was changed after export"),
         (("--camera", good, "--bundle", "none"), 2, "there is no bundle at none"),
         (("--camera", good, "--seconds", "0"), 2, "--seconds: expected more than 0"),
+        (("--camera", good, "--seconds", "inf"), 2, "--seconds: expected more than 0 and finite"),
+        (("--camera", good, "--mode", "latest"), 2, "--mode latest is for live cameras"),
+        (("--camera", f"{recorded[0]},sim://vis"), 2, "two live or two recorded, got recorded and live"),
+        (
+            ("--camera", f"file://{recorded[0]}?fps=10,{recorded[1]}", "-o", recorded[0]),
+            2,
+            "an input already",
+        ),
         (("--camera", good, "--tolerance-ms", "-1"), 2, "--tolerance-ms"),
         (("--camera", good, "-o", "x.avi"), 2, "unknown kind of output"),
         (("--camera", good, "-o", "x.mp4", "-o", "./x.mp4"), 2, "an output already"),
         (("--camera", good, "-o", recorded[0]), 2, "an input already"),
-        (("--camera", f"{recorded[0]},{deep}"), 1, "16-bit"),
+        (("--camera", f"{recorded[0]},{deep}"), 2, "16-bit"),
         (("--camera", f"{deep},{recorded[1]}", "--range", "camera"), 2, "range mode 'camera'"),
         (("--camera", f"{recorded[0]},{small}"), 2, "expected 32x32 pixels or more, got 64x20"),
     ]
@@ -207,6 +216,21 @@ def test_wrong_requests(
         assert run(*arguments) == code, message
         assert message in capsys.readouterr().err
         assert sorted(tmp_path.rglob("*")) == before, message
+
+
+def test_a_run_without_a_picture_has_failed(
+    recorded: tuple[Path, Path], tmp_path: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig = tmp_path / "rig.toml"
+    rig.write_text(
+        f'[cameras.a]\nuri = "{recorded[0]}"\noffset_ms = 90000\n[cameras.b]\nuri = "{recorded[1]}"\n'
+    )
+    arguments = ("--rig", rig, "--camera", "a,b", "--policy", "drop", "--bundle", mean_bundle_path)
+    assert run(*arguments, "-o", tmp_path / "out.mp4") == 1
+    printed = capsys.readouterr()
+    assert "20 unmatched" in printed.out
+    assert "no picture was made" in printed.err
+    assert not (tmp_path / "out.mp4").exists()
 
 
 def test_a_full_disk_ends_the_run_with_what_was_written(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from tdfusion_edge.errors import SourceError
+from tdfusion_edge.errors import RequestError, SourceError
 from tdfusion_edge.frames import Frame
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.streams import Streams
@@ -37,7 +37,7 @@ class Script:
 def frames(name: str, times_ms: Iterable[float]) -> list[Frame]:
     """Frames whose grey level is their number."""
     return [
-        Frame(np.full((32, 32), number, np.uint8), round(time * MS), number, name)
+        Frame(np.full((32, 32), number % 256, np.uint8), round(time * MS), number, name)
         for number, time in enumerate(times_ms)
     ]
 
@@ -88,6 +88,10 @@ def test_stop_ends_the_stream_between_two_pairs() -> None:
             if seen == 3:
                 stop.set()
     assert seen == 3
+    for counts in both.synchroniser.counts.values():
+        pushed = sum(count for reason, count in counts.items() if reason != "missing")
+        assert counts["paired"] == 3
+        assert counts["left"] == pushed - 3, "what was read and not shown is counted too"
 
 
 def test_a_damaged_recording_gives_what_came_before_and_keeps_its_error() -> None:
@@ -119,13 +123,14 @@ def test_latest_gives_the_newest_pair_and_counts_the_others() -> None:
     times = (0, 20, 40, 60)
     infrared, visible = (Script(name, frames(name, times), live=True) for name in ("ir", "vis"))
     both = streams(infrared, visible, mode="latest", clock=lambda: 60 * MS)
-    for thread in both._threads:
+    for thread in both._threads.values():
         thread.join()
     with both:
         pairs = list(both)
     assert [pair.time_ns for pair in pairs] == [60 * MS]
     for role in ("infrared", "visible"):
-        assert both.synchroniser.counts[role]["superseded"] == 3  # type: ignore[index]
+        counts = both.synchroniser.counts[role]  # type: ignore[index]
+        assert (counts["superseded"], counts["paired"]) == (3, 1), "each frame is counted once"
 
 
 def test_a_defect_in_a_source_is_raised_where_the_stream_is_read() -> None:
@@ -134,3 +139,63 @@ def test_a_defect_in_a_source_is_raised_where_the_stream_is_read() -> None:
         pytest.raises(ZeroDivisionError, match="defect"),
     ):
         list(both)
+
+
+def test_a_defect_is_raised_even_while_the_other_camera_goes_on() -> None:
+    broken = Script("ir", [*frames("ir", (0, 20)), ZeroDivisionError("defect")])
+    with (
+        streams(broken, Script("vis", frames("vis", range(0, 20_000, 20)))) as both,
+        pytest.raises(ZeroDivisionError, match="defect"),
+    ):
+        list(both)
+
+
+def test_what_cannot_get_better_ends_a_live_stream_at_once() -> None:
+    wrong = RequestError("vis gives 16-bit frames", expected="8 bits", got="uint16")
+    visible = Script("vis", [wrong, *frames("vis", range(0, 2000, 20))], live=True)
+    with streams(Script("ir", frames("ir", (0, 20)), live=True), visible, clock=lambda: 0) as both:
+        list(both)
+    assert both.failure is wrong
+    assert both.failures == {"infrared": 0, "visible": 0}
+
+
+def test_a_long_stretch_without_partners_is_skipped_without_waiting() -> None:
+    waits = 0
+    late = frames("ir", range(100_000, 100_200, 20))
+    early = frames("vis", [*range(0, 60_000, 20), *range(100_000, 100_200, 20)])
+    both = streams(Script("ir", late), Script("vis", early))
+    wait = both._changed.wait
+
+    def counted(timeout: float | None = None) -> bool:
+        nonlocal waits
+        woken = wait(timeout)
+        waits += not woken
+        return woken
+
+    both._changed.wait = counted  # type: ignore[method-assign]
+    with both:
+        assert len(list(both)) == 10
+    assert waits < 50, "the reader is woken by what is dropped, not by its time-out"
+
+
+def test_a_silent_live_camera_does_not_hold_up_the_end() -> None:
+    class Silent(Script):
+        """Waits for a frame until it is closed, as a camera does."""
+
+        def __init__(self) -> None:
+            super().__init__("ir", [], live=True)
+            self.over = threading.Event()
+
+        def read(self) -> Frame | None:
+            assert self.over.wait(60)
+            return None
+
+        def close(self) -> None:
+            super().close()
+            self.over.set()
+
+    silent = Silent()
+    both = streams(silent, Script("vis", frames("vis", (0, 20)), live=True))
+    both.close()
+    assert silent.closed
+    assert not any(thread.is_alive() for thread in both._threads.values())

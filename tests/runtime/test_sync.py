@@ -177,9 +177,9 @@ def test_a_full_buffer_drops_the_oldest() -> None:
 def test_the_caller_adds_what_it_alone_sees() -> None:
     paired = Synchroniser(rig.Sync(), live=True)
     paired.count("visible", "superseded", 3)
-    paired.count("infrared", "frozen")
+    paired.count("infrared", "missing")
     assert paired.counts["visible"]["superseded"] == 3
-    assert paired.counts["infrared"]["frozen"] == 1
+    assert paired.counts["infrared"]["missing"] == 1
 
 
 def test_hold_last_gives_every_visible_frame_the_newest_infrared_one() -> None:

@@ -163,3 +163,27 @@ def test_a_clock_that_was_set_back_costs_the_silent_time_only() -> None:
     pairs, paired = live(pushes, sync)
     assert [pair.time_ns // MS for pair, _ in pairs] == before + after[5:]
     assert paired.counts["visible"] == {"paired": 45, "late": 4, "unmatched": 1}
+
+
+def test_a_visible_camera_that_comes_back_late_is_paired_again() -> None:
+    """Its frames arrive 100 ms after infrared's: singles of infrared must not lock it out for ever."""
+    step = 100 / 3
+    infrared = arriving("infrared", frames("infrared", np.arange(0, 6000, step)), 10)
+    visible = arriving("visible", frames("visible", np.arange(0, 6000, step)), 100)
+    outage = [push for push in visible if not 2000 <= push[1].time_ns / MS < 3000]
+    pairs, _ = live(infrared + outage, rig.Sync(policy="single"))
+    back = [pair for pair, _ in pairs if pair.time_ns >= 3500 * MS]
+    assert len(back) > 70
+    assert all(pair.infrared and pair.visible for pair in back)
+
+
+def test_pairs_that_are_not_shown_and_frames_that_wait_are_counted_once() -> None:
+    pushes = arriving("infrared", frames("infrared", (0, 33, 66)), 1)
+    pushes += arriving("visible", frames("visible", (0, 33, 66, 100)), 1)
+    pairs, paired = live(pushes)
+    paired.supersede(pairs[0][0], "superseded")
+    paired.supersede(pairs[2][0], "left")
+    paired.close()
+    paired.close()
+    assert +paired.counts["infrared"] == {"paired": 1, "superseded": 1, "left": 1}
+    assert sum(paired.counts["visible"].values()) == 4
