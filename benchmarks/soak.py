@@ -109,7 +109,7 @@ def open_figures(report: dict[str, Any], captured: int) -> Iterator[Figure]:
         yield Figure(name=f"{role}: unaccounted", value=captured - settled, unit="frames")
     visible, infrared = cameras["visible"], cameras["infrared"]
     pairs = sum(visible.get(reason, 0) for reason in ("paired", "held", "single")) + infrared.get("single", 0)
-    shown = pairs - visible.get("superseded", 0)
+    shown = pairs - report.get("waiting_for_size", 0)
     yield Figure(name="pairs: unaccounted", value=shown - report["pictures"], unit="pairs")
     written = report["written"] + report["sink_dropped"]
     yield Figure(name="pictures: unaccounted", value=report["pictures"] - written, unit="pictures")

@@ -20,7 +20,7 @@ from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.export.graph import describe, fusion_onnx, parity
 from tdfusion_edge.export.model_card import model_card
-from tdfusion_edge.train.models.tables import FUSION_NETWORKS, resolve
+from tdfusion_edge.train.models.tables import FUSION_NETWORKS, build
 
 GRAPH_FILE = "fusion.onnx"
 
@@ -62,8 +62,8 @@ def export(
         RequestError: the checkpoint does not fit its network, or names a class that is not allowed.
         ExportError: the graph does not reproduce the network; nothing is written.
     """
-    header, _ = checkpoint.read(path)
-    network = load_network(path, allowed)
+    header, weights = checkpoint.read(path)
+    network = load_network(path, header, weights, allowed)
     graph = fusion_onnx(network)
     manifest = {
         "name": name or header.recipe,
@@ -85,22 +85,21 @@ def export(
     return bundle.write(output, manifest, files)
 
 
-def load_network(path: Path, allowed: str | None = None) -> nn.Module:
+def load_network(
+    path: Path, header: checkpoint.Header, weights: checkpoint.Weights, allowed: str | None = None
+) -> nn.Module:
     """The network of a checkpoint with its weights, in evaluation mode.
 
     A checkpoint may come from anywhere, and importing a class by the name in a file would run code
     of that file's choice: only this package's networks load without the user naming the class.
     """
-    header, weights = checkpoint.read(path)
     if header.network not in FUSION_NETWORKS and header.network != allowed:
         raise RequestError(
-            f"{path} names the network '{header.network}', which is none of this package's",
+            f"{path} names the network {header.network!r}, which is none of this package's",
             expected=f"one of {', '.join(FUSION_NETWORKS)}",
-            hint=f"If you trust it, allow it: --network {header.network}",
+            hint="If it is a class of yours, name it with --network MODULE:CLASS.",
         )
-    network = resolve(header.network, FUSION_NETWORKS, "fusion network")(**header.network_options)
-    if not isinstance(network, nn.Module):
-        raise RequestError(f"'{header.network}' is no fusion network", expected="a torch.nn.Module")
+    network = build(header.network, header.network_options)
     try:
         network.load_state_dict({key: torch.from_numpy(array) for key, array in weights.items()})
     except RuntimeError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tdfusion_edge.checkpoint import Header
 
 METRIC_NAMES = {name.lower(): name for name in ("EN", "SF", "SD", "AG", "SCD", "VIF", "Qabf", "SSIM")}
@@ -9,13 +11,19 @@ METRIC_NAMES = {name.lower(): name for name in ("EN", "SF", "SD", "AG", "SCD", "
 
 def model_card(header: Header, name: str) -> str:
     """Markdown from a checkpoint's header."""
-    data = "\n".join(f"| {row.name} | {row.pairs} | {row.terms} |" for row in header.training_data)
-    metrics = {METRIC_NAMES.get(key, key): value for key, value in header.metrics.items()}
+    data = _rows((row.name, str(row.pairs), row.terms) for row in header.training_data)
+    metrics = {METRIC_NAMES.get(key, key): f"{value:.3f}" for key, value in header.metrics.items()}
+    settings = _rows(
+        (table, ", ".join(f"{key} {value}" for key, value in header.settings[table].items()))
+        for table in ("loss", "augmentation", "optimiser")
+        if table in header.settings
+    )
+    limits = "\n".join(f"- {_cell(limit)}" for limit in header.limits)
     return f"""# {name}
 
 Fusion network `{header.network}`, strategy `{header.strategy}`, recipe `{header.recipe}` (seed {header.seed},
-step {header.step}). Takes an infrared and a visible luma picture that are aligned, gives one fused
-luma picture.
+checkpoint of step {header.step} of {header.steps}). Takes an infrared and a visible luma picture that are
+aligned, gives one fused luma picture.
 
 ## Training data
 
@@ -23,20 +31,33 @@ luma picture.
 |---|---|---|
 {data}
 
-The weights are published under these terms: where a data set is for research use, so are they, as
-far as its terms reach. The code is Apache-2.0.
+Where a data set is for research use, so are these weights, as far as its terms reach. A fused picture is
+a view of two sensors, not a measurement: no person or event may be judged by it alone.
+
+## Training
+
+| table | options |
+|---|---|
+{settings}
 
 ## Fusion metrics on the recipe's validation pairs
 
-| {" | ".join(metrics)} |
+{_rows([tuple(metrics)])}
 |{"---|" * len(metrics)}
-| {" | ".join(f"{value:.3f}" for value in metrics.values())} |
+{_rows([tuple(metrics.values())])}
 
 VIF and SSIM are means over the two sources; the picture is not stretched.
 
 ## Limits
 
-- The pictures must be registered: what is shifted between the sensors appears twice.
-- Trained on street scenes of 640x480 pixels at day and night; other scenes were not measured.
-- No person or event may be judged by a fused picture alone: it is a view of two sensors, not a measurement.
+{limits}
 """
+
+
+def _rows(rows: Iterable[tuple[str, ...]]) -> str:
+    return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in rows)
+
+
+def _cell(text: str) -> str:
+    """Text that stays in its cell."""
+    return " ".join(text.split()).replace("|", "\\|")

@@ -21,10 +21,10 @@ import cv2
 import numpy as np
 
 from tdfusion_edge import bundle
-from tdfusion_edge.color import U8, luma
+from tdfusion_edge.color import U8
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import InputMissing, RequestError
-from tdfusion_edge.images import list_images, read_image
+from tdfusion_edge.images import by_stem, read_luma8, read_names
 from tdfusion_edge.metrics import Scores, evaluate, mean
 from tdfusion_edge.runtime.engines import BACKENDS, Engine, open_engine
 from tdfusion_edge.runtime.stretch import Stretch, StretchName
@@ -61,19 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Score and print."""
-    names = _names(args.data, args.names)
+    names = pair_names(args.data, args.names)
     opened = bundle.read(args.bundle)
     _, engine = open_engine(opened.graph("fusion")[1], args.backend)
-    rows: dict[str, Fuse] = {opened.manifest.name: partial(_by_network, engine, args.stretch)}
-    for compared in args.compare:
-        name, _, folder = compared.partition("=")
-        if not (name and folder):
-            raise RequestError(f"--compare {compared}", expected="NAME=FOLDER")
-        if name in rows:
-            raise RequestError(f"two rows are called '{name}'", hint="Give --compare another NAME.")
-        rows[name] = partial(_from_folder, _by_stem(Path(folder)))
-    if args.baselines:
-        rows |= BASELINES
+    rows = _rows(args, opened.manifest.name, engine)
     table = {row: score(args.data, names, fuse) for row, fuse in rows.items()}
     if args.json:
         say(
@@ -87,30 +78,41 @@ def main(args: argparse.Namespace) -> int:
 
 
 def score(data: Path, names: list[str], fuse: Fuse) -> Scores:
-    """Mean scores of ``fuse`` over the pairs of ``data`` with these stems."""
-    infrared, visible = _by_stem(data / "ir"), _by_stem(data / "vi")
+    """Mean scores of ``fuse`` over the pairs of ``data`` with these stems.
+
+    Raises:
+        RequestError: the two pictures of a pair, or the fused one, differ in size, or one has 16 bits.
+        SourceError: a picture cannot be read.
+    """
+    infrared, visible = by_stem(data / "ir"), by_stem(data / "vi")
 
     def one(name: str) -> Scores:
-        pair = luma8(infrared[name]), luma8(visible[name])
-        return evaluate(fuse(name, *pair), *pair)
+        pair = read_luma8(infrared[name]), read_luma8(visible[name])
+        _require_equal_sizes(name, "infrared", pair[0], pair[1])
+        fused = fuse(name, *pair)
+        _require_equal_sizes(name, "fused", fused, pair[1])
+        return evaluate(fused, *pair)
 
     # The metrics are NumPy and OpenCV, which release the interpreter: threads are enough.
     with ThreadPoolExecutor(cv2.getNumberOfCPUs()) as pool:
         return mean(pool.map(one, names))
 
 
-def luma8(path: Path) -> U8:
-    """Luma of a picture file, uint8 (H, W).
+def pair_names(data: Path, listed: str | None) -> list[str]:
+    """Stems of the pairs to score: those in the file ``listed`` of ``data``, or all.
 
     Raises:
-        RequestError: it has 16 bits.
+        InputMissing: there is no such list, or a pair of it is not in ``data``, or there is none.
     """
-    image = luma(read_image(path))
-    if image.dtype != np.uint8:
-        raise RequestError(
-            f"{path} has 16 bits", expected="8 bits", hint="Metrics are defined on 8-bit pictures."
+    infrared, visible = by_stem(data / "ir"), by_stem(data / "vi")
+    common = [name for name in infrared if name in visible]
+    names = common if listed is None else read_names(data / listed)
+    lacking = [name for name in names if name not in infrared or name not in visible]
+    if lacking or not names:
+        raise InputMissing(
+            f"{data} lacks pairs", expected="equal stems in ir/ and vi/", got=", ".join(lacking[:5]) or "none"
         )
-    return image
+    return names
 
 
 BASELINES: Mapping[str, Fuse] = {
@@ -120,6 +122,31 @@ BASELINES: Mapping[str, Fuse] = {
     "maximum": lambda _, infrared, visible: cast(U8, np.maximum(infrared, visible)),
 }
 """What needs no network."""
+
+
+def _rows(args: argparse.Namespace, network: str, engine: Engine) -> dict[str, Fuse]:
+    """What is scored, by the names of the rows."""
+    rows: dict[str, Fuse] = {network: partial(_by_network, engine, args.stretch)}
+    if args.baselines and network in BASELINES:
+        raise RequestError(f"the bundle is called '{network}' like a row of --baselines")
+    for compared in args.compare:
+        name, _, folder = compared.partition("=")
+        if not (name and folder):
+            raise RequestError(f"--compare {compared}", expected="NAME=FOLDER")
+        if name in rows or (args.baselines and name in BASELINES):
+            raise RequestError(f"two rows are called '{name}'", hint="Give --compare another NAME.")
+        rows[name] = partial(_from_folder, by_stem(Path(folder)))
+    return rows | dict(BASELINES) if args.baselines else rows
+
+
+def _require_equal_sizes(name: str, what: str, picture: U8, visible: U8) -> None:
+    if picture.shape != visible.shape:
+        (height, width), (visible_height, visible_width) = picture.shape, visible.shape
+        raise RequestError(
+            f"pair '{name}': the {what} picture has another size than the visible one",
+            expected=f"{visible_width}x{visible_height}",
+            got=f"{width}x{height}",
+        )
 
 
 def _by_network(engine: Engine, stretch: StretchName, name: str, infrared: U8, visible: U8) -> U8:
@@ -133,28 +160,7 @@ def _by_network(engine: Engine, stretch: StretchName, name: str, infrared: U8, v
 def _from_folder(pictures: Mapping[str, Path], name: str, infrared: U8, visible: U8) -> U8:
     if name not in pictures:
         raise InputMissing(f"there is no fused picture '{name}' to compare")
-    return luma8(pictures[name])
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in list_images(folder)}
-
-
-def _names(data: Path, listed: str | None) -> list[str]:
-    infrared, visible = _by_stem(data / "ir"), _by_stem(data / "vi")
-    if listed is None:
-        names = sorted(set(infrared) & set(visible))
-    else:
-        path = data / listed
-        if not path.is_file():
-            raise InputMissing(f"there is no list {path}", expected="a text file with one stem a line")
-        names = path.read_text(encoding="utf-8").split()
-    lacking = [name for name in names if name not in infrared or name not in visible]
-    if lacking or not names:
-        raise InputMissing(
-            f"{data} lacks pairs", expected="equal stems in ir/ and vi/", got=", ".join(lacking[:5]) or "none"
-        )
-    return names
+    return read_luma8(pictures[name])
 
 
 def _as_table(table: Mapping[str, Scores], pairs: int) -> str:

@@ -30,7 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, required=True, metavar="OUT", help="picture, folder or video"
     )
     parser.add_argument(
-        "--rig", type=Path, metavar="FILE", help="rig file whose [registration] aligns the two"
+        "--rig",
+        type=Path,
+        metavar="FILE",
+        help="rig file whose [registration] aligns the two, and whose infrared camera gives the range",
     )
     add_network_arguments(parser)
 
@@ -52,8 +55,15 @@ def main(args: argparse.Namespace) -> int:
     described = None if args.rig is None else rig.read(rig.find(args.rig))
     registration = None if described is None else described.registration
     work = {"picture": fuse_pictures, "folder": fuse_folders, "video": fuse_videos}[kinds[0]]
+    camera = _infrared_camera(described)
+    if args.range == "linear" and camera is None:
+        raise RequestError(
+            "--range linear needs low and high in counts",
+            expected="--rig FILE with one infrared camera",
+            hint='Set role = "infrared" in [cameras.NAME] and low and high in [cameras.NAME.range] there.',
+        )
     with ExitStack() as stack:
-        stage: Stage = open_fusion(args, stack, _infrared_camera(described), registration)
+        stage: Stage = open_fusion(args, stack, camera or rig.Camera(uri=str(args.infrared)), registration)
         summary = work(stage, args.infrared, args.visible, args.output)
     for line in summary.notes:
         say(line, error=True)
@@ -61,11 +71,11 @@ def main(args: argparse.Namespace) -> int:
     return 1 if summary.failed else 0
 
 
-def _infrared_camera(described: rig.Rig | None) -> rig.Camera:
-    """The rig's infrared camera, for its thermal range; a plain one where the rig has not just one."""
+def _infrared_camera(described: rig.Rig | None) -> rig.Camera | None:
+    """The rig's infrared camera, for its thermal range; None where the rig has not just one."""
     cameras = [] if described is None else list(described.cameras.values())
     infrared = [camera for camera in cameras if camera.role == "infrared"]
-    return infrared[0] if len(infrared) == 1 else rig.Camera(uri="")
+    return infrared[0] if len(infrared) == 1 else None
 
 
 def _kind(path: Path) -> str:

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from tdfusion_edge.errors import RequestError, SinkError, SourceError
+from tdfusion_edge.errors import ConfigError, RequestError, SinkError, SourceError
 from tdfusion_edge.frames import Frame, Image, Pair
-from tdfusion_edge.images import list_images, read_image
+from tdfusion_edge.images import by_stem, read_image
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.fusion import Fusion
 from tdfusion_edge.runtime.pipeline import Plan, run
 from tdfusion_edge.runtime.signals import stopped_by_signals
 from tdfusion_edge.runtime.sinks.folder import write_picture
-from tdfusion_edge.runtime.sinks.output import require_writable
+from tdfusion_edge.runtime.sinks.output import require_writable, sink_error
 from tdfusion_edge.runtime.sinks.video import VideoSink
 from tdfusion_edge.runtime.sources.video import VideoSource
 from tdfusion_edge.runtime.stretch import StretchName
@@ -64,7 +64,7 @@ def fuse_folders(stage: Stage, infrared: Path, visible: Path, output: Path) -> S
             a file.
         SinkError: the output cannot be written.
     """
-    left, right = (_by_stem(folder) for folder in (infrared, visible))
+    left, right = (by_stem(folder) for folder in (infrared, visible))
     common = [stem for stem in left if stem in right]
     if not common:
         raise RequestError("no picture has a partner", expected=f"equal stems in {infrared} and {visible}")
@@ -78,9 +78,13 @@ def fuse_folders(stage: Stage, infrared: Path, visible: Path, output: Path) -> S
         if alone
     ]
     damaged = []
+    fusion = stage("image")
     for stem in common:
+        fusion.forget()
         try:
-            picture = _fused(stage("image"), left[stem], right[stem])
+            picture = _fused(fusion, left[stem], right[stem])
+        except ConfigError:
+            raise  # the rig fits none of them
         except (SourceError, RequestError) as error:
             damaged.append(f"{stem}: {error}")
             continue
@@ -115,8 +119,7 @@ def fuse_videos(stage: Stage, infrared: Path, visible: Path, output: Path) -> Su
         if interrupted.is_set():
             raise KeyboardInterrupt
         if isinstance(report.failure, SinkError):
-            # What the partial file still holds is removed, so its own words do not apply.
-            raise SinkError(f"{output} was not written: {report.failure.what}") from report.failure
+            raise _not_kept(report.failure, aside, output) from report.failure
         if report.failure is not None:
             raise report.failure
         if not report.pictures:
@@ -143,7 +146,17 @@ def _put_in_place(aside: Path, output: Path) -> None:
     try:
         aside.replace(output)
     except OSError as error:
-        raise SinkError(f"{output} cannot be written: {error.strerror}") from error
+        raise sink_error(output, error, "the last frame", hint="Nothing was kept.") from error
+
+
+def _not_kept(failure: SinkError, aside: Path, output: Path) -> SinkError:
+    """The failure in the words of the request: the file aside, and what is whole in it, are removed."""
+    what = failure.what.replace(str(aside), str(output))
+    return SinkError(
+        f"{output} was not written, nothing was kept: {what.removeprefix(f'{output}: ')}",
+        expected=failure.expected,
+        got=failure.got,
+    )
 
 
 def _fused(fusion: Fusion, infrared: Path, visible: Path) -> Image:
@@ -153,16 +166,3 @@ def _fused(fusion: Fusion, infrared: Path, visible: Path) -> Image:
     aligned = fusion.align(pair)
     assert aligned is not None  # only infrared alone has no picture
     return fusion.picture(aligned, fusion.fuse(aligned))
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-    by_stem: dict[str, Path] = {}
-    for path in list_images(folder):
-        if path.stem in by_stem:
-            raise RequestError(
-                f"{folder} has two pictures of one stem",
-                expected="one",
-                got=f"{by_stem[path.stem].name} and {path.name}",
-            )
-        by_stem[path.stem] = path
-    return by_stem

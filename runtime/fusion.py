@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import cv2
 import numpy as np
@@ -16,13 +17,15 @@ from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.engines.base import Engine
 from tdfusion_edge.runtime.frozen import Frozen
-from tdfusion_edge.runtime.registration import Warp
+from tdfusion_edge.runtime.registration import Size, Warp
 from tdfusion_edge.runtime.stretch import Stretch
 from tdfusion_edge.runtime.thermal import ThermalRange
 
 F32: TypeAlias = npt.NDArray[np.float32]
 
 UNIT = np.float32(1 / 255)
+WARPS = 4
+"""So many pairs of sizes are prepared for; the maps of one take 2.5 MB at 640x480."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,14 +61,22 @@ class Fusion:
         registration: rig.Registration | None,
         stretch: Stretch,
     ) -> None:
-        self._engine, self._stretch, self._registration = engine, stretch, registration
+        self._engine, self._registration = engine, registration
         self._minimum = bundle.manifest.graphs["fusion"].minimum_size
-        self._range = ThermalRange(infrared.range)
-        self._frozen = Frozen()
-        self._warp: Warp | None = None
-        self._outside: U8 | None = None
-        self._visible_size = None if registration is None else registration.visible_size
+        self._camera, self._fresh_stretch = infrared, stretch
+        self._warps: dict[tuple[Size, Size], tuple[Warp, U8 | None]] = {}
+        """By the sizes of infrared and visible, each with the mask of where infrared does not see."""
         self._buffers: tuple[F32, F32] | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin a new stream: nothing is left of earlier frames but what only their sizes decide."""
+        self._range = ThermalRange(self._camera.range)
+        self._frozen = Frozen()
+        self._stretch = copy.copy(self._fresh_stretch)
+        self._visible_size = None if self._registration is None else self._registration.visible_size
+        self._held: tuple[Frame, U8] | None = None
+        """The last infrared frame, and what became of it at visible size."""
 
     def align(self, pair: Pair) -> Aligned | None:
         """Both pictures as 8-bit luma of the visible size.
@@ -78,22 +89,27 @@ class Fusion:
             RequestError: the visible picture has 16 bits or is too small, or the registration does
                 not fit the sizes.
         """
-        infrared = None if pair.infrared is None else self._ranged(pair.infrared)
         if pair.visible is None:
-            assert infrared is not None
-            visible_size = self._visible_size
-            if visible_size is None:
+            assert pair.infrared is not None
+            if self._visible_size is None:
                 return None
             return Aligned(
-                pair, self._warp_to(visible_size, infrared).apply(infrared), None, None, "visible missing"
+                pair, self._warped(pair.infrared, self._visible_size), None, None, "visible missing"
             )
         visible = self._checked(pair.visible)
         self._visible_size = pair.visible.size
         visible_luma, chroma = split(visible)
-        if pair.infrared is None or infrared is None:
+        if pair.infrared is None:
             return Aligned(pair, None, visible_luma, chroma, "infrared missing")
         degraded = "held" if pair.held else "frozen" if self._frozen.update(pair.infrared) else None
-        return Aligned(pair, self._warped(infrared, visible_luma), visible_luma, chroma, degraded)
+        again = self._held is not None and self._held[0] is pair.infrared
+        infrared = self._warped(pair.infrared, pair.visible.size)
+        outside = self._warp(pair.infrared.size, pair.visible.size)[1]
+        if outside is not None:
+            # Where infrared does not see, both inputs are the visible luma, and so is the fused one.
+            # Written into what the remap made; but that of a held frame may be on its way to a sink.
+            infrared = cast(U8, cv2.copyTo(visible_luma, outside, infrared.copy() if again else infrared))
+        return Aligned(pair, infrared, visible_luma, chroma, degraded)
 
     def fuse(self, aligned: Aligned) -> F32 | None:
         """The network's fused luma, float32 (H, W) in [0, 1]; None where one picture stands alone."""
@@ -118,9 +134,6 @@ class Fusion:
         assert aligned.infrared is not None
         return aligned.infrared
 
-    def _ranged(self, frame: Frame) -> U8:
-        return self._range.apply(luma(frame.image), frame.time_ns)
-
     def _checked(self, frame: Frame) -> Image:
         if frame.image.dtype != np.uint8:
             raise RequestError(
@@ -137,21 +150,24 @@ class Fusion:
             )
         return frame.image
 
-    def _warped(self, infrared: U8, visible: U8) -> U8:
-        height, width = visible.shape
-        warped: U8 = self._warp_to((width, height), infrared).apply(infrared)
-        if self._outside is not None:
-            # Where infrared does not see, both inputs are the visible luma, and so is the fused one.
-            cv2.copyTo(visible, self._outside, warped)
+    def _warped(self, frame: Frame, visible: Size) -> U8:
+        """The infrared frame in 8 bits at visible size; a held one is not worked on again."""
+        if self._held is not None and self._held[0] is frame and self._held[1].shape[::-1] == visible:
+            return self._held[1]
+        ranged = self._range.apply(luma(frame.image), frame.time_ns)
+        warped: U8 = self._warp(frame.size, visible)[0].apply(ranged)
+        self._held = frame, warped
         return warped
 
-    def _warp_to(self, visible: tuple[int, int], infrared: U8) -> Warp:
-        height, width = infrared.shape
-        if self._warp is None or (self._warp.infrared, self._warp.visible) != ((width, height), visible):
-            self._warp = Warp(self._registration, (width, height), visible)
-            valid = self._warp.valid
-            self._outside = None if valid is None else cv2.bitwise_not(valid)  # type: ignore[assignment]
-        return self._warp
+    def _warp(self, infrared: Size, visible: Size) -> tuple[Warp, U8 | None]:
+        sizes = infrared, visible
+        if sizes not in self._warps:
+            warp = Warp(self._registration, *sizes)
+            outside = None if warp.valid is None else cast(U8, cv2.bitwise_not(warp.valid))
+            if len(self._warps) == WARPS:
+                del self._warps[next(iter(self._warps))]
+            self._warps[sizes] = warp, outside
+        return self._warps[sizes]
 
     def _inputs(self, shape: Any) -> tuple[F32, F32]:
         if self._buffers is None or self._buffers[0].shape[2:] != shape:

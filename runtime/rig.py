@@ -7,6 +7,7 @@ of them ``ir0`` and ``vis0`` are the simulated cameras.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -14,6 +15,7 @@ from msgspec import Meta, field
 
 from tdfusion_edge.config import Table, load
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
+from tdfusion_edge.redact import redact
 
 Role: TypeAlias = Literal["infrared", "visible"]
 RangeName: TypeAlias = Literal["auto", "percentile", "linear", "clahe", "steady", "camera"]
@@ -133,11 +135,10 @@ def find(explicit: Path | None) -> Path | None:
         if not named.is_file():
             raise InputMissing(f"there is no rig file {named}", hint="Name one with --rig FILE.")
         return named
-    try:
+    candidates = [Path("rig.toml")]
+    with suppress(RuntimeError):  # a user without a home: a container's
         config_home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    except RuntimeError:  # a user without a home: a container's
-        config_home = Path()
-    candidates = (Path("rig.toml"), config_home / "tdfusion-edge" / "rig.toml")
+        candidates.append(config_home / "tdfusion-edge" / "rig.toml")
     return next((path for path in candidates if path.is_file()), None)
 
 
@@ -153,12 +154,14 @@ def choose(rig: Rig, names: tuple[str, str]) -> tuple[tuple[str, Camera], tuple[
         RequestError: a name that the rig lacks, the same camera twice, or two cameras of one role.
     """
     if names[0] == names[1]:
-        raise RequestError(f"--camera names '{names[0]}' twice", expected="an infrared and a visible camera")
+        raise RequestError(
+            f"--camera names '{redact(names[0])}' twice", expected="an infrared and a visible camera"
+        )
     first, second = (_camera(rig, name) for name in names)
     roles = _roles(first.role, second.role)
     if roles[0] == roles[1]:
         raise RequestError(
-            f"--camera {names[0]},{names[1]}",
+            f"--camera {redact(names[0])},{redact(names[1])}",
             expected="one infrared and one visible camera",
             got=f"two {roles[0]}",
         )
@@ -179,7 +182,7 @@ def _camera(rig: Rig, name: str) -> Camera:
     if "://" in name or name.startswith("gst:") or os.access(name, os.F_OK):
         return Camera(uri=name)
     raise ConfigError(
-        f"no camera '{name}'",
-        expected=f"one of {', '.join(sorted(rig.cameras))}, a URI, a video file or a folder",
+        f"no camera '{redact(name)}'",
+        expected=f"one of {', '.join(map(redact, sorted(rig.cameras)))}, a URI, a video file or a folder",
         hint="List what is there: tdfusion-edge cameras",
     )

@@ -28,6 +28,8 @@ SAMPLES = 16384
 """About so many pixels are looked at for percentiles: 0.1 % of them are still 16 pixels."""
 PROFILE = np.linspace(5, 95, 19)
 """Percentiles that ``steady`` compares; the ends, where hot objects and hot pixels are, count little."""
+# Pairs of percentiles far apart: they are whole levels, and between neighbours that is all one sees.
+_LOWER, _UPPER = np.triu_indices(PROFILE.size, PROFILE.size // 3)
 STEADY_GAIN = 4.0
 """Largest correction of contrast by ``steady``, up or down."""
 UNCHANGED_GAIN, UNCHANGED_OFFSET = 1 / 256, 0.5
@@ -59,6 +61,9 @@ class ThermalRange:
         self._source = source
         self._limits: tuple[float, float] | None = self._wanted if config.mode == "linear" else None
         self._profile: npt.NDArray[np.float64] | None = None
+        self._samples = 0
+        self._ranks = np.zeros(0, np.int64)
+        """Where the percentiles of ``PROFILE`` stand among ``_samples`` pixels in order."""
         self._time_ns = 0
         self._clahe = cv2.createCLAHE(CLAHE_CLIP, CLAHE_TILES) if config.mode == "clahe" else None
 
@@ -101,8 +106,10 @@ class ThermalRange:
 
     def _steadied(self, image: U8, time_ns: int) -> U8:
         sample = subsample(image)
-        ranks = np.rint((sample.size - 1) * PROFILE / 100).astype(int)
-        profile = np.partition(sample, ranks)[ranks].astype(np.float64)
+        if sample.size != self._samples:
+            self._samples = sample.size
+            self._ranks = np.rint((sample.size - 1) * PROFILE / 100).astype(np.int64)
+        profile = np.partition(sample, self._ranks)[self._ranks].astype(np.float64)
         if self._profile is None:
             self._profile = profile
         share = smoothing_share((time_ns - self._time_ns) / 1e9, self._smoothing_s)
@@ -162,17 +169,15 @@ def smoothing_share(elapsed_s: float, time_constant_s: float) -> float:
 
 
 def _affine(source: npt.NDArray[np.float64], target: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Gain and offset that bring most of ``source`` to ``target``: medians (Theil and Sen).
+    """Gain and offset that bring most of one profile to another: medians (Theil and Sen).
 
     A hot object that enters changes the upper percentiles alone, and must not dim all the others.
     """
-    # Pairs far apart: the percentiles are whole levels, and between neighbours that is all one sees.
-    low, high = np.triu_indices(source.size, source.size // 3)
-    rises = source[high] - source[low]
+    rises = source[_UPPER] - source[_LOWER]
     usable = rises > 0
     gain = 1.0
     if usable.any():
-        gain = float(np.median((target[high] - target[low])[usable] / rises[usable]))
+        gain = float(np.median((target[_UPPER] - target[_LOWER])[usable] / rises[usable]))
     gain = min(max(gain, 1 / STEADY_GAIN), STEADY_GAIN)
     return gain, float(np.median(target - gain * source))
 

@@ -25,7 +25,8 @@ class SinkWorker:
     A sink that fails gets no further result and is aborted at the end; the others go on with what is
     queued. The first failure is raised at the next :meth:`put` and at :meth:`close`.
 
-    Used as a context manager it closes at the end of the block, and aborts after an exception.
+    Used as a context manager it closes at the end of the block, also where a SinkError ended it, and
+    aborts after any other exception.
 
     Args:
         sinks: Fed in this order. Written, closed and aborted in the worker's thread only.
@@ -135,6 +136,9 @@ class SinkWorker:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
+            self.close()
+        elif issubclass(kind, SinkError):
+            self._reported = True  # it is under way; a second one would hide where it came from
             self.close()
         else:
             self.abort()

@@ -1,4 +1,4 @@
-"""Infrared and visible cameras in, one fused picture with detections out.
+"""Infrared and visible cameras in, one fused picture out.
 
 The stages live beside this package in the repository and install as
 ``tdfusion_edge.train``, ``tdfusion_edge.export`` and ``tdfusion_edge.runtime``.

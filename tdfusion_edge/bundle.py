@@ -8,7 +8,6 @@ error, and so is a name that leads out of the bundle. No engine is ever part of 
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import msgspec
 
 from tdfusion_edge import archive
 from tdfusion_edge.config import Table, parse, to_json
-from tdfusion_edge.errors import BundleError, InputMissing, RequestError
+from tdfusion_edge.errors import BundleError, InputMissing, RequestError, TdfusionError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -150,7 +149,7 @@ def write(path: Path, manifest: Mapping[str, Any], files: Mapping[str, bytes]) -
         files: Name to content.
 
     Raises:
-        RequestError: ``path`` holds something that is no bundle.
+        RequestError: ``path`` holds something that is no bundle, or a bundle with other files.
         ConfigError: ``manifest`` does not fit :class:`Manifest`.
         BundleError: a file name leads out of the bundle, or a graph has no file.
         SinkError: the disk is full or not writable.
@@ -210,12 +209,36 @@ def _check_digests(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Replace a bundle or an empty folder, and nothing else."""
+    """Replace what this package wrote, or an empty folder, and nothing else: not even a note beside it."""
     if not path.exists():
         return
-    if path.suffix == ".zip":
-        ours = zipfile.is_zipfile(path) and MANIFEST in archive.names(path)
-    else:
-        ours = path.is_dir() and ((path / MANIFEST).is_file() or not any(path.iterdir()))
-    if not ours:
-        raise RequestError(f"{path} exists and is no bundle", hint="Name a new place for the bundle with -o.")
+    reason = _why_foreign(path)
+    if reason is not None:
+        raise RequestError(
+            f"{path} exists and is no bundle",
+            expected="a bundle and nothing else in it, or an empty folder",
+            got=reason,
+            hint="Name a new place for the bundle with -o.",
+        )
+
+
+def _why_foreign(path: Path) -> str | None:
+    """What makes ``path`` something else than a bundle, None where it may be replaced."""
+    if path.is_dir() == (path.suffix == ".zip"):
+        return "a folder" if path.is_dir() else "a file"
+    if path.is_dir() and not any(path.iterdir()):
+        return None
+    try:
+        names = archive.names(path)
+        if MANIFEST not in names:
+            return f"no {MANIFEST}"
+        raw = archive.read(path, [MANIFEST], limit=MAX_BYTES)[MANIFEST]
+        manifest = parse(raw, Manifest, name=f"{path}/{MANIFEST}")
+    except TdfusionError as error:
+        return error.what
+    named = {MANIFEST, *manifest.sha256}
+    if more := sorted(set(names) - named):
+        return f"one that also holds '{more[0]}'"
+    if less := sorted(named - set(names)):
+        return f"one without '{less[0]}', which its manifest names"
+    return None

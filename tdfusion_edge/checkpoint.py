@@ -38,6 +38,12 @@ class Header(Table, frozen=True, kw_only=True):
     strategy: str
     seed: int
     step: int
+    steps: int
+    """Steps of the whole training, which its learning rates depend on."""
+    settings: dict[str, Any] = {}
+    """The whole recipe, as it was used."""
+    limits: tuple[str, ...] = ()
+    """What the weights must not be relied on for, a sentence each."""
     training_data: tuple[TrainingData, ...]
     metrics: dict[str, float] = {}
     """Fusion metrics on the validation pairs at this step."""
@@ -63,6 +69,7 @@ def write(path: Path, weights: Weights, header: Header) -> None:
             stream.write(raw)
             stream.flush()
             os.fsync(stream.fileno())
+        Path(aside).chmod(0o644)
         Path(aside).replace(path)
     except BaseException:
         Path(aside).unlink(missing_ok=True)

@@ -93,7 +93,7 @@ def command_parser(command: Command) -> tuple[argparse.ArgumentParser, Callable[
 def _root_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tdfusion-edge",
-        description="Infrared and visible cameras in, one fused picture with detections out.",
+        description="Infrared and visible cameras in, one fused picture out.",
     )
     parser.add_argument("--version", action="version", version=f"tdfusion-edge {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tdfusion_edge.errors import InputMissing, SourceError
+from tdfusion_edge.color import U8, luma
+from tdfusion_edge.errors import InputMissing, RequestError, SourceError
 from tdfusion_edge.frames import Image
 from tdfusion_edge.integrity import image_is_cut
 from tdfusion_edge.redact import redact
@@ -29,20 +30,51 @@ def list_images(folder: Path) -> list[Path]:
     Raises:
         InputMissing: there is none; subfolders that hold some are named.
     """
+    return _list_files(folder, IMAGE_SUFFIXES)
+
+
+def by_stem(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
+    """The files in ``folder`` itself with one of ``suffixes``, by stem, in the order of :func:`list_images`.
+
+    Args:
+        folder: Where they are.
+        suffixes: What their names may end in, in lower case.
+
+    Raises:
+        InputMissing: there is no such folder, or no such file in it.
+        RequestError: two files have one stem.
+    """
+    if not folder.is_dir():
+        raise InputMissing(f"there is no folder {folder}")
+    found: dict[str, Path] = {}
+    for path in _list_files(folder, suffixes):
+        if path.stem in found:
+            raise RequestError(
+                f"{folder} has two files of one stem",
+                expected="one",
+                got=f"{found[path.stem].name} and {path.name}",
+                hint="Which one belongs to the pair cannot be told: move the other away.",
+            )
+        found[path.stem] = path
+    return found
+
+
+def read_names(path: Path) -> list[str]:
+    """The stems in a text file, in its order; white space parts them.
+
+    Raises:
+        InputMissing: there is no such file, or no stem in it.
+        RequestError: it is no UTF-8 text.
+    """
+    if not path.is_file():
+        raise InputMissing(f"there is no list {path}", expected="a text file with one stem a line")
     try:
-        entries = list(folder.iterdir())
-        images = [path for path in entries if _is_image(path)]
-        if images:
-            return sorted(images, key=natural_order)
-        below = sorted(path.name for path in entries if path.is_dir() and any(map(_is_image, path.iterdir())))
-    except OSError as error:
-        raise InputMissing(f"{folder} cannot be read: {error.strerror}") from error
-    raise InputMissing(
-        f"{folder} holds no images",
-        expected=f"files that end in {' '.join(IMAGE_SUFFIXES)}",
-        got=f"{len(entries)} other entries" if entries else "an empty folder",
-        hint=f"Images are in its subfolders {', '.join(below)}: name one of them." if below else None,
-    )
+        names = path.read_text(encoding="utf-8-sig").split()
+    except (UnicodeDecodeError, OSError) as error:
+        raise RequestError(f"{path} cannot be read", expected="a text file with one stem a line") from error
+    if not names:
+        raise InputMissing(f"{path} names no pair", expected="one stem a line", got="an empty list")
+    return names
 
 
 def natural_order(path: Path) -> tuple[Sequence[str | int], str]:
@@ -87,6 +119,47 @@ def read_image(path: Path, *, grey16_ok: bool = True) -> Image:
     )
 
 
+def read_luma8(path: Path) -> U8:
+    """Luma of a picture file, uint8 (H, W).
+
+    Raises:
+        InputMissing: there is no such file.
+        RequestError: it has 16 bits, for which only a range fixed in advance gives comparable levels.
+        SourceError: it cannot be read, as :func:`read_image` says.
+    """
+    image = luma(read_image(path))
+    if image.dtype != np.uint8:
+        raise RequestError(
+            f"{path} is a {image.dtype} picture",
+            expected="8 bits",
+            hint="Convert it with a fixed range first.",
+        )
+    return image
+
+
+def _list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    def is_wanted(path: Path) -> bool:
+        return path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
+
+    try:
+        entries = list(folder.iterdir())
+        files = [path for path in entries if is_wanted(path)]
+        if files:
+            return sorted(files, key=natural_order)
+        below = sorted(path.name for path in entries if path.is_dir() and any(map(is_wanted, path.iterdir())))
+    except OSError as error:
+        raise InputMissing(f"{folder} cannot be read: {error.strerror}") from error
+    what = "images or videos" if set(suffixes) & set(VIDEO_SUFFIXES) else "images"
+    raise InputMissing(
+        f"{folder} holds no {what}",
+        expected=f"files that end in {' '.join(suffixes)}",
+        got=f"{len(entries)} other entries" if entries else "an empty folder",
+        hint=f"{what.capitalize()} are in its subfolders {', '.join(below)}: name one of them."
+        if below
+        else None,
+    )
+
+
 def _bytes_of(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -112,7 +185,3 @@ def _decode(path: Path, data: bytes) -> Image:
     if image is None:
         raise SourceError(f"{path} is no image, or a damaged one", expected="PNG, JPEG, BMP, WebP or TIFF")
     return image
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()

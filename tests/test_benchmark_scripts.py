@@ -7,19 +7,45 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+import psutil
 import pytest
 
 from benchmarks import script, soak
 from benchmarks.process import Memory, report_in, run_command, watch
 from benchmarks.schema import read
 from tdfusion_edge import bundle, config
-from tdfusion_edge.errors import RequestError, TdfusionError, WorkError
+from tdfusion_edge.errors import RequestError, WorkError
 from tdfusion_edge.runtime.rig import SIMULATED, Rig
 
 
-def test_the_memory_of_a_process_is_watched_until_its_end() -> None:
-    code = "import time; x = b'1' * 80_000_000; time.sleep(0.3); del x; time.sleep(0.3); print('{\"a\": 1}')"
-    watched = watch([sys.executable, "-c", code], interval_s=0.05, timeout_s=30)
+@pytest.fixture
+def until_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Code of a function for a watched process: ``until_seen("a")`` returns when its memory was read."""
+    look = psutil.Process.memory_info
+
+    def answering_look(process: psutil.Process) -> Any:
+        asked = list(tmp_path.glob("*.asked"))  # before the look, so that it shows what they ask to be seen
+        memory = look(process)
+        for path in asked:
+            path.with_suffix(".seen").touch()
+        return memory
+
+    monkeypatch.setattr(psutil.Process, "memory_info", answering_look)
+    return f"""
+import pathlib, time
+def until_seen(name):
+    path = pathlib.Path({str(tmp_path)!r}, name + ".asked")
+    path.touch()
+    while not path.with_suffix(".seen").exists():
+        time.sleep(0.005)
+"""
+
+
+def test_the_memory_of_a_process_is_watched_until_its_end(until_seen: str) -> None:
+    code = "x = b'1' * 80_000_000; until_seen('large'); del x; until_seen('small'); print('{\"a\": 1}')"
+    watched = watch([sys.executable, "-c", until_seen + code], interval_s=0.02, timeout_s=60)
     assert report_in(watched.output) == {"a": 1}
     assert watched.peak_megabytes >= 80
     assert watched.memory[-1].megabytes < watched.peak_megabytes - 60
@@ -27,17 +53,18 @@ def test_the_memory_of_a_process_is_watched_until_its_end() -> None:
     assert times == sorted(times)
 
 
-def test_the_peak_of_a_process_is_not_that_of_its_parent() -> None:
+def test_the_peak_of_a_process_is_not_that_of_its_parent(until_seen: str) -> None:
     ballast = bytearray(os.urandom(1 << 20)) * 150  # 157 MB in this process
-    watched = watch([sys.executable, "-c", "import time; time.sleep(0.3)"], interval_s=0.05, timeout_s=30)
+    watched = watch([sys.executable, "-c", until_seen + "until_seen('it')"], interval_s=0.02, timeout_s=60)
     assert watched.peak_megabytes < 100 < len(ballast) / 1e6
 
 
 def test_a_process_that_fails_or_hangs_is_an_error() -> None:
     with pytest.raises(WorkError, match="no such camera"):
-        watch([sys.executable, "-c", "raise SystemExit('no such camera')"], interval_s=0.05, timeout_s=30)
+        watch([sys.executable, "-c", "raise SystemExit('no such camera')"], interval_s=0.02, timeout_s=60)
+    endless = "import threading; threading.Event().wait()"
     with pytest.raises(WorkError, match="does not end"):
-        watch([sys.executable, "-c", "import time; time.sleep(60)"], interval_s=0.05, timeout_s=0.2)
+        watch([sys.executable, "-c", endless], interval_s=0.02, timeout_s=0.1)
 
 
 @pytest.mark.parametrize("output", ["", "[1]", "half {"])
@@ -73,10 +100,10 @@ def test_the_slope_of_the_memory_is_fitted_behind_the_warm_up() -> None:
 
 
 def report(**changes: int) -> dict[str, Any]:
-    """900 visible frames: 890 paired, of which 5 were superseded, 4 unmatched, 3 late, 3 lost."""
-    visible = {"paired": 890, "unmatched": 4, "late": 3, "missing": 3, "superseded": 5, "failures": 0}
-    infrared = {"paired": 890, "unmatched": 9, "overrun": 1, "superseded": 5, "frozen": 2, "failures": 0}
-    facts = {"pictures": 885, "written": 880, "sink_dropped": 5}
+    """900 frames of each camera, 885 of them in pairs that were shown."""
+    visible = {"paired": 885, "unmatched": 4, "late": 3, "missing": 3, "superseded": 5, "failures": 0}
+    infrared = {"paired": 885, "unmatched": 9, "overrun": 1, "superseded": 4, "left": 1, "frozen": 2}
+    facts = {"pictures": 885, "written": 880, "sink_dropped": 5, "waiting_for_size": 0}
     return {**facts, "cameras": {"infrared": infrared, "visible": visible | changes}}
 
 
@@ -87,7 +114,9 @@ def opened(facts: dict[str, Any]) -> dict[str, float]:
 def test_frames_are_accounted_for() -> None:
     assert set(opened(report()).values()) == {0}
     assert opened(report(unmatched=0))["visible: unaccounted"] == 4
-    assert opened(report(superseded=0))["pairs: unaccounted"] == 5
+    assert opened(report(superseded=0))["visible: unaccounted"] == 5
+    assert opened(report(paired=890, superseded=0))["pairs: unaccounted"] == 5
+    assert opened({**report(single=2), "waiting_for_size": 2})["pairs: unaccounted"] == 0
     assert opened({**report(), "written": 870})["pictures: unaccounted"] == 10
 
 
@@ -142,18 +171,31 @@ def test_quality_scores_every_method_with_both_stretches(
     options = ["--bundle", str(random_bundle), "--data", str(data / "msrs"), "--first", "1"]
     assert script.main(BENCHMARK, [*options, "--output", str(path)]) == 0
     scores = {(row.method, row.stretch): row.metrics for row in read(path).results.scores}
-    methods = {"random", "seafusion", "mmdrfuse", "infrared", "visible", "mean", "maximum"}
+    methods = {"random", "seafusion", "mmdrfuse", "infrared", "visible", "average", "maximum"}
     assert set(scores) == {(method, stretch) for method in methods for stretch in ("none", "image")}
     # A stretch of 8-bit levels is one to one: it moves them apart and leaves the entropy.
-    assert scores["mean", "image"]["en"] == pytest.approx(scores["mean", "none"]["en"])
-    assert scores["mean", "image"]["sd"] > scores["mean", "none"]["sd"]
+    assert scores["average", "image"]["en"] == pytest.approx(scores["average", "none"]["en"])
+    assert scores["average", "image"]["sd"] > scores["average", "none"]["sd"]
 
 
-def test_quality_needs_a_list(tmp_path: Path) -> None:
-    from benchmarks.quality import read_names
+def test_quality_needs_pairs_and_their_list(
+    mean_bundle_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks.quality import BENCHMARK
 
-    with pytest.raises(TdfusionError, match="no list"):
-        read_names(tmp_path / "val.txt")
+    options = ["--bundle", str(mean_bundle_path), "--data", str(tmp_path)]
+    output = ["--output", str(tmp_path / "out" / "quality.json")]
+    assert script.main(BENCHMARK, [*options, *output]) == 2
+    assert f"there is no folder {tmp_path / 'ir'}" in capsys.readouterr().err
+    for part in ("ir", "vi"):
+        (tmp_path / part).mkdir()
+        cv2.imwrite(str(tmp_path / part / "a.png"), np.zeros((48, 64), np.uint8))
+    assert script.main(BENCHMARK, [*options, *output]) == 2
+    assert "there is no list" in capsys.readouterr().err
+    (tmp_path / "split_val.txt").write_text("a\nb\n")
+    assert script.main(BENCHMARK, [*options, *output]) == 2
+    assert "lacks pairs: expected equal stems in ir/ and vi/, got b" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_pipeline_reports_stages_overhead_and_memory(random_bundle: Path, tmp_path: Path) -> None:

@@ -61,6 +61,11 @@ def result_file() -> ResultFile:
     )
 
 
+def test_results_are_published() -> None:
+    assert PUBLISHED, f"{script.RESULTS} holds no result"
+    assert {path.suffix for path in PUBLISHED} == {".json"}
+
+
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.name)
 def test_every_published_result_is_valid(path: Path) -> None:
     check_published(path)

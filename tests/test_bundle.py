@@ -441,9 +441,22 @@ def foreign_zip(place: Path) -> None:
         opened.writestr("thesis.txt", "x")
 
 
+def web_extension(place: Path) -> None:
+    """Someone else's folder, which happens to hold a file of that name."""
+    place.mkdir()
+    (place / MANIFEST).write_text('{"manifest_version": 3, "name": "mine"}')
+
+
+def zipped_web_extension(place: Path) -> None:
+    with zipfile.ZipFile(place, "w") as opened:
+        opened.writestr(MANIFEST, '{"manifest_version": 3, "name": "mine"}')
+
+
 @pytest.mark.parametrize(
     ("name", "make"),
     [
+        ("edge", web_extension),
+        ("edge.zip", zipped_web_extension),
         ("edge", foreign_folder),
         ("edge", lambda place: place.write_text("x")),
         ("edge.zip", foreign_zip),
@@ -459,6 +472,39 @@ def test_what_is_no_bundle_is_not_replaced(tmp_path: Path, name: str, make: Call
         bundle.write(place, fields(), FILES)
     assert (contents(place) if place.is_dir() else place.read_bytes()) == before
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "more/own.txt", ".hidden"])
+def test_a_bundle_with_someone_s_notes_is_not_replaced(whole: Path, name: str) -> None:
+    replace(whole, contents(whole) | {name: b"mine"})
+    before = contents(whole)
+    with pytest.raises(RequestError, match=f"is no bundle(?s:.*)one that also holds '{name}'"):
+        bundle.write(whole, fields(name="newer"), FILES)
+    assert contents(whole) == before
+    assert [path.name for path in whole.parent.iterdir()] == [whole.name]
+
+
+def test_what_lacks_a_file_of_its_manifest_is_not_replaced(whole: Path) -> None:
+    content = contents(whole)
+    del content["MODEL_CARD.md"]
+    replace(whole, content)
+    with pytest.raises(RequestError, match=r"one without 'MODEL_CARD\.md', which its manifest names"):
+        bundle.write(whole, fields(name="newer"), FILES)
+    assert contents(whole) == content
+
+
+def test_a_folder_with_a_link_is_not_replaced(tmp_path: Path) -> None:
+    bundle.write(tmp_path / "edge", fields(), FILES)
+    (tmp_path / "edge" / "link").symlink_to("nowhere")
+    with pytest.raises(RequestError, match="'link' is no plain file"):
+        bundle.write(tmp_path / "edge", fields(name="newer"), FILES)
+    assert (tmp_path / "edge" / "link").is_symlink()
+
+
+def test_a_changed_bundle_is_replaced(whole: Path) -> None:
+    replace(whole, contents(whole) | {"MODEL_CARD.md": b"damaged"})
+    bundle.write(whole, fields(name="newer"), FILES)
+    assert bundle.read(whole).manifest.name == "newer"
 
 
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:

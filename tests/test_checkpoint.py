@@ -13,7 +13,14 @@ from tdfusion_edge import checkpoint
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
 
 HEADER = checkpoint.Header(
-    format=checkpoint.FORMAT, recipe="r", network="edge", strategy="fixed", seed=3, step=7, training_data=()
+    format=checkpoint.FORMAT,
+    recipe="r",
+    network="edge",
+    strategy="fixed",
+    seed=3,
+    step=7,
+    steps=9,
+    training_data=(),
 )
 WEIGHTS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array(4.5, np.float32)}
 
@@ -72,6 +79,7 @@ def test_foreign_and_newer_files_are_refused(tmp_path: Path) -> None:
         "strategy": "fixed",
         "seed": 0,
         "step": 1,
+        "steps": 1,
         "training_data": [],
     }
     newer = rewritten(tmp_path / "newer.safetensors", {checkpoint.KEY: json.dumps({**header, "format": 99})})

@@ -1,8 +1,10 @@
-"""Train a fusion network from a recipe.
+"""Train a fusion network from a recipe, on the CPU.
 
 A recipe is a TOML file, or the name of one that ships with the package:
 
   tdfusion-edge train edge_fixed --data DIR -o runs/edge
+
+A training starts anew; an interrupted one keeps its last and its best checkpoint, but does not resume.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from pathlib import Path
 
 from tdfusion_edge.config import load
 from tdfusion_edge.console import say
-from tdfusion_edge.errors import ConfigError, InputMissing
+from tdfusion_edge.errors import ConfigError, InputMissing, SinkError
 from tdfusion_edge.train.loop import train
 from tdfusion_edge.train.recipe import Recipe
 
@@ -39,7 +41,17 @@ def main(args: argparse.Namespace) -> int:
         raise ConfigError("--steps", expected="1 or more", got=str(args.steps))
     if not args.data.is_dir():
         raise InputMissing(f"there is no data folder {args.data}")
-    best = train(recipe, args.data, args.output or Path("runs") / recipe.name, steps=args.steps)
+    output = args.output or Path("runs") / recipe.name
+    try:
+        best = train(recipe, args.data, output, steps=args.steps)
+    except KeyboardInterrupt:
+        kept = ", ".join(str(path) for path in sorted(output.glob("*.safetensors"))) or "none"
+        say(f"interrupted; whole checkpoints: {kept}", error=True)
+        raise
+    except OSError as error:
+        raise SinkError(
+            f"{output} cannot be written: {error.strerror}", hint="Free space, or name a folder with -o."
+        ) from error
     say(f"best checkpoint: {best}\nnext: tdfusion-edge export {best} -o BUNDLE")
     return 0
 

@@ -1,13 +1,13 @@
 """Aligned pairs, read once into memory as luma and cut into random crops.
 
-The whole MSRS training part is 150 MB as uint8 luma, so memory is cheaper than decoding each epoch.
+242 pairs of 640x480 take 150 MB as uint8 luma, so memory is cheaper than decoding them each epoch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -15,12 +15,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tdfusion_edge.color import luma
+from tdfusion_edge.color import U8, luma
 from tdfusion_edge.errors import InputMissing, RequestError, SourceError
-from tdfusion_edge.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES, read_image
+from tdfusion_edge.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES, by_stem, read_luma8, read_names
+from tdfusion_edge.integrity import video_bytes_missing
+from tdfusion_edge.redact import redact
 from tdfusion_edge.train.recipe import Augmentation, DataSource
-
-U8: TypeAlias = npt.NDArray[np.uint8]
 
 
 class LumaPair(NamedTuple):
@@ -43,24 +43,33 @@ class Batch(NamedTuple):
 
 
 def load_pairs(root: Path, source: DataSource) -> list[LumaPair]:
-    """Read every pair of one data source.
+    """Read the pairs of one data source: pictures in the order of their names or of its list, then videos.
 
     Raises:
         InputMissing: the folder, its ``ir`` or ``vi``, or a pair named in the list is not there.
-        RequestError: the two pictures of a pair differ in size, or there is no pair at all.
-        SourceError: a picture or video cannot be decoded.
+        RequestError: the two sides of a pair differ in size, kind or number of frames, one has more
+            than 8 bits, two files have one stem, or there is no pair at all.
+        SourceError: a picture or video is cut short or cannot be decoded.
     """
     folder = root / source.folder
-    infrared, visible = (_by_stem(folder / part) for part in ("ir", "vi"))
-    names = sorted(set(infrared) & set(visible))
+    if not folder.is_dir():
+        raise InputMissing(f"there is no folder {folder}", hint="Name the data folder with --data DIR.")
+    infrared, visible = (by_stem(folder / part, (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)) for part in ("ir", "vi"))
+    names = [name for name in infrared if name in visible]
     if source.names is not None:
-        names = _read_names(folder / source.names)
+        names = read_names(folder / source.names)
     lacking = [name for name in names if name not in infrared or name not in visible]
     if lacking:
         raise InputMissing(
             f"{folder} lacks the pair '{lacking[0]}'", expected=f"ir/{lacking[0]}.* and vi/{lacking[0]}.*"
         )
-    pairs = [pair for name in names for pair in _read_pair(name, infrared[name], visible[name], source.every)]
+    pictures = [name for name in names if not _is_video(infrared[name])][:: source.every]
+    videos = [name for name in names if _is_video(infrared[name])]
+    pairs = [
+        pair
+        for name in pictures + videos
+        for pair in _read_pair(name, infrared[name], visible[name], source.every)
+    ]
     if not pairs:
         raise RequestError(f"{folder} has no pair", expected="files of the same stem in ir/ and vi/")
     return pairs
@@ -72,8 +81,18 @@ def random_batches(
     """Endless batches of random crops; the same seed gives the same batches.
 
     Raises:
-        RequestError: a pair is smaller than the crop.
+        RequestError: a pair is smaller than the crop; raised by the call, before the first batch.
     """
+    _refuse_small(pairs, augmentation)
+    return _random_batches(pairs, augmentation, batch, seed)
+
+
+def to_tensor(image: U8) -> Tensor:
+    """(H, W) uint8 to (1, 1, H, W) float32 in [0, 1]."""
+    return torch.from_numpy(image).float().div(255)[None, None]
+
+
+def _refuse_small(pairs: list[LumaPair], augmentation: Augmentation) -> None:
     for pair in pairs:
         if min(pair.infrared.shape) < augmentation.crop:
             height, width = pair.infrared.shape
@@ -83,6 +102,11 @@ def random_batches(
                 got=f"{width}x{height}",
                 hint="Set [augmentation] crop to a smaller number.",
             )
+
+
+def _random_batches(
+    pairs: list[LumaPair], augmentation: Augmentation, batch: int, seed: int
+) -> Iterator[Batch]:
     random = np.random.default_rng(seed)
     while True:
         order = random.permutation(len(pairs))
@@ -91,11 +115,6 @@ def random_batches(
             crops = [_crop(pair, augmentation, random) for pair in chosen]
             infrared, visible = (np.stack(parts)[:, None] for parts in zip(*crops, strict=True))
             yield Batch(torch.from_numpy(infrared), torch.from_numpy(visible))
-
-
-def to_tensor(image: U8) -> Tensor:
-    """(H, W) uint8 to (1, 1, H, W) float32 in [0, 1]."""
-    return torch.from_numpy(image).float().div(255)[None, None]
 
 
 def _crop(
@@ -116,28 +135,21 @@ def _crop(
     return crops[0], crops[1]
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise InputMissing(f"there is no folder {folder}", hint="Name the data folder with --data DIR.")
-    return {
-        path.stem: path
-        for path in folder.iterdir()
-        if path.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
-    }
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def _read_names(path: Path) -> list[str]:
-    if not path.is_file():
-        raise InputMissing(f"there is no list {path}", expected="a text file with one stem a line")
-    return path.read_text(encoding="utf-8").split()
-
-
-def _read_pair(name: str, infrared: Path, visible: Path, every: int) -> Iterator[LumaPair]:
-    if infrared.suffix.lower() in VIDEO_SUFFIXES:
-        frames = zip(_read_video(infrared, every), _read_video(visible, every), strict=False)
-        pairs = [LumaPair(f"{name}#{i * every}", ir, vis) for i, (ir, vis) in enumerate(frames)]
+def _read_pair(name: str, infrared: Path, visible: Path, every: int) -> list[LumaPair]:
+    if _is_video(infrared) != _is_video(visible):
+        raise RequestError(
+            f"pair '{name}' is a picture and a video",
+            expected="two of one kind",
+            got=f"ir/{infrared.name} and vi/{visible.name}",
+        )
+    if _is_video(infrared):
+        pairs = _read_videos(name, infrared, visible, every)
     else:
-        pairs = [LumaPair(name, _luma8(infrared), _luma8(visible))]
+        pairs = [LumaPair(name, read_luma8(infrared), read_luma8(visible))]
     for pair in pairs:
         if pair.infrared.shape != pair.visible.shape:
             raise RequestError(
@@ -145,25 +157,52 @@ def _read_pair(name: str, infrared: Path, visible: Path, every: int) -> Iterator
                 expected=str(pair.visible.shape),
                 got=str(pair.infrared.shape),
             )
-        yield pair
+    return pairs
 
 
-def _luma8(path: Path) -> U8:
-    image = luma(read_image(path))
-    if image.dtype != np.uint8:
+def _read_videos(name: str, infrared: Path, visible: Path, every: int) -> list[LumaPair]:
+    (left, left_count), (right, right_count) = (_read_video(path, every) for path in (infrared, visible))
+    if left_count != right_count:
+        # Frames are paired by number, so one lost frame shifts every pair behind it.
         raise RequestError(
-            f"{path} is a {image.dtype} picture",
+            f"the videos of pair '{name}' differ in length",
+            expected="equal numbers of frames",
+            got=f"{left_count} in {infrared} and {right_count} in {visible}",
+        )
+    return [
+        LumaPair(f"{name}#{i * every}", *frames) for i, frames in enumerate(zip(left, right, strict=True))
+    ]
+
+
+def _read_video(path: Path, every: int) -> tuple[list[U8], int]:
+    """Luma of every n-th frame, and the number of all frames."""
+    kept: list[U8] = []
+    count = 0
+    try:
+        if missing := video_bytes_missing(path):
+            raise SourceError(
+                f"{path} is cut short", expected="a whole video", got=f"{missing} bytes too few"
+            )
+        # "file:" keeps a colon in a file name from being taken for a protocol.
+        with av.open(f"file:{path}") as container:
+            if not container.streams.video:
+                raise SourceError(f"{path} holds no video stream", expected="a video file")
+            for frame in container.decode(video=0):
+                _refuse_deep_grey(path, frame)
+                if count % every == 0:
+                    kept.append(luma(frame.to_ndarray(format="bgr24")))
+                count += 1
+    except (av.FFmpegError, OSError) as error:
+        raise SourceError(f"{path} cannot be decoded: {redact(str(error))}") from error
+    return kept, count
+
+
+def _refuse_deep_grey(path: Path, frame: av.VideoFrame) -> None:
+    """Thermal counts of 10 to 16 bits: a conversion to 8 bits would keep the upper ones alone."""
+    channels = frame.format.components
+    if len(channels) <= 2 and channels[0].bits > 8:  # the second is alpha
+        raise RequestError(
+            f"{path} is a {frame.format.name} video",
             expected="8 bits",
             hint="Convert it with a fixed range first.",
         )
-    return image
-
-
-def _read_video(path: Path, every: int) -> Iterator[U8]:
-    try:
-        with av.open(str(path)) as container:
-            for index, frame in enumerate(container.decode(video=0)):
-                if index % every == 0:
-                    yield luma(frame.to_ndarray(format="bgr24"))
-    except av.error.FFmpegError as error:
-        raise SourceError(f"{path} cannot be decoded: {error}") from error

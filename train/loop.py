@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
+import cv2
+import msgspec
 import numpy as np
 import torch
 from torch import nn
@@ -20,12 +23,15 @@ from tdfusion_edge.bundle import TrainingData
 from tdfusion_edge.errors import RequestError, TrainingError
 from tdfusion_edge.metrics import Scores, evaluate, mean
 from tdfusion_edge.train.data import LumaPair, load_pairs, random_batches, to_tensor
-from tdfusion_edge.train.models.tables import FUSION_NETWORKS, resolve
+from tdfusion_edge.train.models.tables import build, resolve
 from tdfusion_edge.train.recipe import Recipe
 from tdfusion_edge.train.strategies import STRATEGIES, Strategy
 
 logger = logging.getLogger(__name__)
 
+LAST, BEST = "last.safetensors", "best.safetensors"
+SMALLEST_VALIDATION = 41
+"""VIF needs so many pixels a side."""
 WARM_UP = 0.05
 """Share of the steps over which the learning rate rises from 0."""
 
@@ -61,6 +67,11 @@ def train(recipe: Recipe, data: Path, output: Path, *, steps: int | None = None)
 
 def setup(recipe: Recipe, data: Path, output: Path) -> Training:
     """Arguments to objects: data in memory, seeded network, strategy."""
+    if output.is_file() or any((output / name).exists() for name in ("log.jsonl", LAST, BEST)):
+        raise RequestError(f"{output} holds a training already", hint="Name another folder with -o.")
+    torch.manual_seed(recipe.seed)
+    network = build(recipe.network, recipe.network_options)
+    strategy_class = resolve(recipe.strategy, STRATEGIES, "strategy")
     parts: dict[str, list[LumaPair]] = {"train": [], "validation": []}
     training_data = []
     for source in recipe.data:
@@ -73,9 +84,13 @@ def setup(recipe: Recipe, data: Path, output: Path) -> Training:
             raise RequestError(
                 f"recipe '{recipe.name}' names no {part} data", expected=f'a [[data]] with part = "{part}"'
             )
-    torch.manual_seed(recipe.seed)
-    network: nn.Module = resolve(recipe.network, FUSION_NETWORKS, "fusion network")(**recipe.network_options)
-    strategy: Strategy = resolve(recipe.strategy, STRATEGIES, "strategy")(network, recipe)
+    for pair in parts["validation"]:
+        if min(pair.visible.shape) < SMALLEST_VALIDATION:
+            raise RequestError(
+                f"validation pair '{pair.name}' is too small to score",
+                expected=f"{SMALLEST_VALIDATION} pixels or more a side",
+            )
+    strategy: Strategy = strategy_class(network, recipe)
     return Training(recipe, output, strategy, parts["train"], parts["validation"], tuple(training_data))
 
 
@@ -84,7 +99,7 @@ def fit(training: Training, steps: int) -> Path:
     recipe, strategy = training.recipe, training.strategy
     batches = random_batches(training.train, recipe.augmentation, recipe.optimiser.batch, recipe.seed)
     training.output.mkdir(parents=True, exist_ok=True)
-    best_score, best = -math.inf, training.output / "best.safetensors"
+    best_score, best = -math.inf, training.output / BEST
     with (
         (training.output / "log.jsonl").open("w", encoding="utf-8") as log,
         tqdm(
@@ -102,6 +117,12 @@ def fit(training: Training, steps: int) -> Path:
             progress.update()
             if step % recipe.validate_every and step != steps:
                 continue
+            weights = state(strategy.fusion)
+            if not all(np.isfinite(array).all() for array in weights.values()):
+                raise TrainingError(
+                    f"the weights became NaN or infinite by step {step}",
+                    hint="The last checkpoint is from before.",
+                )
             scores = validate(strategy.fusion, training.validation)
             figures = {"loss": losses["loss"], **selected(scores)}
             progress.set_postfix({name: f"{value:.4f}" for name, value in figures.items()})
@@ -109,12 +130,12 @@ def fit(training: Training, steps: int) -> Path:
                 "step %d of %d: %s", step, steps, ", ".join(f"{k} {v:.4f}" for k, v in figures.items())
             )
             _log(log, {"step": step, **losses, **scores._asdict()})
-            targets = [training.output / "last.safetensors"]
+            targets = [training.output / LAST]
             if selection_score(scores) > best_score:
                 best_score = selection_score(scores)
                 targets.append(best)
             for target in targets:
-                checkpoint.write(target, state(strategy.fusion), _header(training, step, scores))
+                checkpoint.write(target, weights, _header(training, step, steps, scores))
     return best
 
 
@@ -150,7 +171,7 @@ def selected(scores: Scores) -> dict[str, float]:
 
 
 def selection_score(scores: Scores) -> float:
-    """Sum of the four, SCD halved so that its range (0 to 2) weighs as much as the others'."""
+    """Sum of the four, SCD halved so that it weighs about as much as the others."""
     return scores.scd / 2 + scores.vif + scores.qabf + scores.ssim
 
 
@@ -159,7 +180,7 @@ def state(network: nn.Module) -> dict[str, Any]:
     return {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
 
 
-def _header(training: Training, step: int, scores: Scores) -> checkpoint.Header:
+def _header(training: Training, step: int, steps: int, scores: Scores) -> checkpoint.Header:
     recipe = training.recipe
     return checkpoint.Header(
         format=checkpoint.FORMAT,
@@ -169,9 +190,19 @@ def _header(training: Training, step: int, scores: Scores) -> checkpoint.Header:
         strategy=recipe.strategy,
         seed=recipe.seed,
         step=step,
+        steps=steps,
+        settings=msgspec.to_builtins(recipe),
+        limits=recipe.limits,
         training_data=training.training_data,
         metrics={name: round(value, 5) for name, value in scores._asdict().items()},
-        versions={"tdfusion-edge": __version__, "torch": str(torch.__version__), "numpy": np.__version__},
+        versions={
+            "tdfusion-edge": __version__,
+            "torch": str(torch.__version__),
+            "torch threads": str(torch.get_num_threads()),
+            "numpy": np.__version__,
+            "opencv": cv2.__version__,
+            "av": av.__version__,
+        },
     )
 
 

@@ -7,8 +7,8 @@ Source: TDFusion, CVPR 2025 (arXiv 2412.03240), section 3.2: L_f = L_int + alpha
 
 The released code differs: its weights enter squared (``intensity = "squared"``), and its gradient
 target is the *signed* Sobel response of the source with the larger magnitude, x and y apart. The
-paper's formula leaves the sign open; a target without sign cannot be matched by any picture, so
-the signed target is what we use throughout. Its zero padding draws a strong artificial edge
+paper's formula leaves the sign open; with the signed target an edge keeps its polarity, and that is
+what we use throughout. Its zero padding draws a strong artificial edge
 around the picture; ours replicates the border.
 
 Pictures are (B, 1, H, W) float in [0, 1].
@@ -23,9 +23,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Intensity: TypeAlias = Literal["linear", "squared", "max"]
-
-SSIM_WINDOW = 7
-SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 
 
 def sobel(image: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,21 +72,3 @@ def gradient_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
         for f, i, v in zip(sobel(fused), sobel(infrared), sobel(visible), strict=True)
     ]
     return losses[0] + losses[1]
-
-
-def ssim_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
-    """1 - (SSIM(fused, infrared) + SSIM(fused, visible)) / 2, a scalar; not in the paper."""
-    return 1 - (ssim(fused, infrared) + ssim(fused, visible)) / 2
-
-
-def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Mean structural similarity (Wang et al. 2004), uniform window 7, range 1, a scalar.
-
-    The window is that of the evaluator; a Gaussian one trains no better and costs far more on a CPU.
-    """
-    moments = F.avg_pool2d(torch.cat((a, b, a * a, b * b, a * b), dim=1), SSIM_WINDOW, stride=1)
-    mean_a, mean_b, square_a, square_b, product = moments.chunk(5, dim=1)
-    covariance = product - mean_a * mean_b
-    variances = square_a - mean_a.square() + square_b - mean_b.square()
-    luminance = (2 * mean_a * mean_b + SSIM_C1) / (mean_a.square() + mean_b.square() + SSIM_C1)
-    return (luminance * (2 * covariance + SSIM_C2) / (variances + SSIM_C2)).mean()

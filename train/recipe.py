@@ -23,7 +23,7 @@ class DataSource(Table, frozen=True, kw_only=True):
     names: str | None = None
     """Text file in ``folder`` with one stem a line; None takes every pair."""
     every: Count = 1
-    """Take every n-th frame of a video."""
+    """Take every n-th frame of a video, or every n-th pair of pictures."""
     terms: str
     """Licence or terms of use, copied into the model card."""
 
@@ -34,7 +34,7 @@ class Loss(Table, frozen=True, kw_only=True):
     intensity: Intensity = "linear"
     """``linear``: the paper; ``squared``: its released code; ``max``: the brighter source."""
     weight_infrared: Fraction = 0.5
-    """w_ir of L_int; w_vis = 1 - w_ir. 1/2 is the ablation "fixed" of the paper."""
+    """w_ir of L_int; w_vis = 1 - w_ir. 1/2 is the ablation "fixed" of the paper. Not used by ``max``."""
     alpha: Annotated[float, Meta(ge=0)] = 1.0
     """Weight of L_grad; 0 is the ablation without gradient term."""
 
@@ -66,10 +66,12 @@ class Recipe(Table, frozen=True, kw_only=True):
     """A fusion network by name, or "module:Class"."""
     network_options: dict[str, Any] = {}
     strategy: str = "fixed"
-    seed: int = 0
+    seed: Annotated[int, Meta(ge=0)] = 0
     validate_every: Count = 500
     """Steps between validations; each also writes a checkpoint."""
     data: tuple[DataSource, ...]
+    limits: tuple[str, ...] = ()
+    """What the weights must not be relied on for, a sentence each, for the model card."""
     loss: Loss = field(default_factory=Loss)
     augmentation: Augmentation = field(default_factory=Augmentation)
     optimiser: Optimiser

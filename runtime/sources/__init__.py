@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -74,10 +73,7 @@ def _kind(uri: SourceUri) -> str:
         return uri.scheme
     from tdfusion_edge.images import IMAGE_SUFFIXES
 
-    try:
-        path = Path(uri.path).expanduser()
-    except RuntimeError as error:
-        raise InputMissing(f"{uri.path} names a user that is not there") from error
+    path = uri.local_path()
     if not os.access(path, os.F_OK):
         raise InputMissing(f"{path} does not exist", expected="a video file, a folder of images or an image")
     return "pictures" if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES else "video"
@@ -102,6 +98,7 @@ class _Checked:
         if frame is None:
             return None
         if self._role == "visible" and frame.image.dtype == np.uint16:
+            # Not a SourceError: no second try makes a visible camera of it.
             raise RequestError(
                 f"{self.name} gives 16-bit frames",
                 expected="8 bits of a visible camera",

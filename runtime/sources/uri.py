@@ -14,9 +14,10 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
-from tdfusion_edge.errors import RequestError
+from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.redact import redact
 
 SCHEMES = ("v4l2", "sim", "file")
@@ -111,6 +112,19 @@ class SourceUri:
         if not (cross and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
             raise self._wrong("size", "width and height such as 640x480", text)
         return int(width), int(height)
+
+    def local_path(self) -> Path:
+        """The file or folder, with ``~`` and ``~user`` put in.
+
+        Raises:
+            InputMissing: there is no such user.
+        """
+        try:
+            return Path(self.path).expanduser()
+        except RuntimeError:
+            raise InputMissing(
+                f"{self.path} does not exist", expected="a home folder behind '~'", got="none"
+            ) from None
 
     def _wrong(self, key: str, expected: str, got: str) -> RequestError:
         return RequestError(f"{redact(str(self))}: bad {key}", expected=expected, got=f"'{got}'")

@@ -64,7 +64,8 @@ class VideoSource:
         self._sequence, self._reached = 0, Fraction(0)
         try:
             self._bytes_missing = video_bytes_missing(path)
-            # "file:" keeps a colon in a file name from being taken for a protocol.
+            # "file:" keeps a colon in a file name from being taken for a protocol. A title need not be
+            # UTF-8, and nobody here reads it.
             self._container = av.open(f"file:{path}", metadata_errors="replace")
         except (av.FFmpegError, OSError) as error:
             raise self._damaged("cannot be opened as a video", error) from error
@@ -179,7 +180,7 @@ def from_uri(
             got=", ".join(sorted(uri.query)),
             hint="Remove them from the address or from the rig.",
         )
-    return VideoSource(name, Path(uri.path).expanduser(), epoch_ns=epoch_ns)
+    return VideoSource(name, uri.local_path(), epoch_ns=epoch_ns)
 
 
 def _grey(frame: VideoFrame, dtype: np.dtype[Any]) -> Image:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tdfusion_edge import bundle, checkpoint
-from tdfusion_edge.errors import ExportError, RequestError
+from tdfusion_edge.errors import ConfigError, ExportError, RequestError
 from tdfusion_edge.export import graph as export_graph
 from tdfusion_edge.export.command import export, load_network
 from tdfusion_edge.train.models.edge import Edge
@@ -29,6 +29,9 @@ def save(path: Path, network: torch.nn.Module, name: str = "edge", **options: An
         strategy="fixed",
         seed=0,
         step=1,
+        steps=2,
+        settings={"loss": {"alpha": 1.5}},
+        limits=("Only a | test.",),
         training_data=(bundle.TrainingData(name="made up", terms="public domain", pairs=1),),
         metrics={"qabf": 0.5},
     )
@@ -75,7 +78,11 @@ def test_the_manifest_says_what_the_graph_takes_and_gives(exported: tuple[Path, 
         assert list(told.shape) == shape == [1, 1, "height", "width"]
     assert 0 < manifest.parity["fp32_max_abs"] <= export_graph.FP32_TOLERANCE
     assert manifest.metrics == {"qabf": 0.5}
-    assert "public domain" in bundle.read(exported[0]).files["MODEL_CARD.md"].decode()
+    card = bundle.read(exported[0]).files["MODEL_CARD.md"].decode()
+    assert "public domain" in card
+    assert "| loss | alpha 1.5 |" in card
+    assert "checkpoint of step 1 of 2" in card
+    assert r"Only a \| test." in card
 
 
 def test_edge_has_only_operations_that_tensorrt_has(exported: tuple[Path, torch.nn.Module]) -> None:
@@ -114,6 +121,23 @@ def test_a_graph_of_other_weights_is_refused() -> None:
         export_graph.parity(Edge().eval(), raw)
 
 
+def test_weights_that_are_no_numbers_are_refused() -> None:
+    network = Edge().eval()
+    with torch.no_grad():
+        network.head.bias.fill_(float("nan"))
+    with pytest.raises(ExportError, match="got nan"):
+        export_graph.parity(network, export_graph.fusion_onnx(network))
+
+
+def test_misspelt_network_options_are_a_wrong_request(tmp_path: Path) -> None:
+    path = save(tmp_path / "odd.safetensors", Edge(), widht=8)
+    with pytest.raises(ConfigError, match="does not take these options"):
+        load_network(path, *checkpoint.read(path))
+    path = save(tmp_path / "huge.safetensors", Edge(), width=10**6)
+    with pytest.raises(RequestError, match=r"width in 1\.\.256"):
+        load_network(path, *checkpoint.read(path))
+
+
 def test_no_bundle_is_written_beyond_the_tolerance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export_graph, "FP32_TOLERANCE", -1.0)
     with pytest.raises(ExportError):
@@ -123,19 +147,26 @@ def test_no_bundle_is_written_beyond_the_tolerance(tmp_path: Path, monkeypatch: 
 
 def test_a_checkpoint_cannot_name_code_to_run(tmp_path: Path) -> None:
     path = save(tmp_path / "evil.safetensors", Edge(), "os:system", command="touch pwned")
-    with pytest.raises(RequestError, match="names the network 'os:system'"):
-        load_network(path)
-    with pytest.raises(RequestError, match="names the network 'os:system'"):
-        load_network(path, allowed="somewhere:Else")
+    for allowed in (None, "somewhere:Else"):
+        with pytest.raises(RequestError, match="names the network 'os:system'"):
+            load_network(path, *checkpoint.read(path), allowed)
+    foreign = save(tmp_path / "dict.safetensors", Edge(), "builtins:dict")
+    with pytest.raises(ConfigError, match="is no fusion network"):
+        load_network(foreign, *checkpoint.read(foreign), "builtins:dict")
 
 
 def test_a_users_own_class_loads_when_the_user_names_it(tmp_path: Path) -> None:
     name = "tdfusion_edge.train.models.edge:Edge"
     path = save(tmp_path / "own.safetensors", Edge(width=8), name, width=8)
-    assert load_network(path, allowed=name)(*torch.rand(2, 1, 1, 40, 40)).fused.shape == (1, 1, 40, 40)
+    assert load_network(path, *checkpoint.read(path), name)(*torch.rand(2, 1, 1, 40, 40)).fused.shape == (
+        1,
+        1,
+        40,
+        40,
+    )
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "wide.safetensors", Edge(width=8))
     with pytest.raises(RequestError, match="does not fit the network 'edge'"):
-        load_network(path)
+        load_network(path, *checkpoint.read(path))

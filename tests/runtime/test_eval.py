@@ -63,15 +63,63 @@ def test_wrong_requests(
     data_folder: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (data_folder / "bad.txt").write_text("0 99")
+    (data_folder / "none_named.txt").touch()
     bundle, data = str(mean_bundle_path), str(data_folder)
     cases = [
-        ([bundle, "--data", str(data_folder / "ir")], "cannot be read"),
+        ([bundle, "--data", str(data_folder / "ir")], "there is no folder"),
         ([bundle, "--data", data, "--names", "none.txt"], "there is no list"),
         ([bundle, "--data", data, "--names", "bad.txt"], "got 99"),
         ([bundle, "--data", data, "--compare", "nofolder"], "NAME=FOLDER"),
         ([bundle, "--data", data, "--compare", f"mean={data}/other"], "two rows are called 'mean'"),
+        (
+            [bundle, "--data", data, "--baselines", "--compare", f"average={data}/other"],
+            "two rows are called 'average'",
+        ),
+        ([bundle, "--data", data, "--names", "none_named.txt"], "names no pair"),
+        ([bundle, "--data", data, "--compare", f"other={data}/nowhere"], "there is no folder"),
         (["nowhere", "--data", data], "there is no bundle"),
     ]
     for arguments, message in cases:
         assert main(["eval", *arguments]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_row_may_be_called_like_a_baseline_that_is_not_asked_for(
+    data_folder: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--data", str(data_folder), "--compare", f"average={data_folder / 'other'}", "--json"]
+    assert main(["eval", str(mean_bundle_path), *arguments]) == 0
+    assert list(json.loads(capsys.readouterr().out)["rows"]) == ["mean", "average"]
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ("ir", "pair '1': the infrared picture has another size than the visible one"),
+        ("other", "pair '1': the fused picture has another size than the visible one"),
+    ],
+)
+def test_pictures_of_unequal_sizes_are_named(
+    data_folder: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str], part: str, message: str
+) -> None:
+    cv2.imwrite(str(data_folder / part / "1.png"), np.zeros((64, 90), np.uint8))
+    arguments = ["--data", str(data_folder), "--compare", f"other={data_folder / 'other'}"]
+    assert main(["eval", str(mean_bundle_path), *arguments]) == 2
+    assert f"{message}: expected 80x64, got 90x64" in capsys.readouterr().err
+
+
+def test_two_pictures_of_one_stem_are_refused(
+    data_folder: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cv2.imwrite(str(data_folder / "vi" / "1.jpg"), np.zeros((64, 80), np.uint8))
+    assert main(["eval", str(mean_bundle_path), "--data", str(data_folder)]) == 2
+    assert "two files of one stem: expected one, got 1.jpg and 1.png" in capsys.readouterr().err
+
+
+def test_hidden_files_are_no_pairs(
+    data_folder: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part in ("ir", "vi"):
+        (data_folder / part / "._1.png").write_bytes(b"not a picture")
+    assert main(["eval", str(mean_bundle_path), "--data", str(data_folder)]) == 0
+    assert capsys.readouterr().out.startswith("3 pairs")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -17,6 +18,7 @@ from sink_results import number_of, numbered
 
 from tdfusion_edge.cli import main
 from tdfusion_edge.frames import Image
+from tdfusion_edge.runtime.registration import Warp
 
 TIME_BASE = Fraction(1, 90_000)
 
@@ -124,7 +126,8 @@ def test_a_full_disk_leaves_no_video_and_says_so(tmp_path: Path, mean_bundle_pat
         [sys.executable, "-c", limited], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 1
-    assert f"{out} was not written" in done.stderr
+    assert f"{out} was not written, nothing was kept: the disk allows no larger file" in done.stderr
+    assert "partial" not in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ir.mp4", "vis.mp4"]
 
 
@@ -180,7 +183,7 @@ def test_wrong_requests(
         ((a, a, "-o", tmp_path / "out.mp4"), 2, "unknown kind of picture"),
         ((*folders, "-o", folders[0]), 2, "is an input already"),
         ((a, a, "-o", a), 2, "is an input already"),
-        ((a, a, "-o", out, "--range", "linear"), 2, "needs low and high in counts"),
+        ((a, a, "-o", out, "--range", "linear"), 2, "needs low and high in counts: expected --rig FILE"),
         ((folders[0], tmp_path, "-o", tmp_path / "out"), 2, "no picture has a partner"),
         ((a, tmp_path / "small.png", "-o", out), 2, "expected 32x32 pixels or more, got 64x31"),
         ((a, tmp_path / "deep.png", "-o", out), 2, "the visible picture has 16 bits"),
@@ -224,3 +227,44 @@ def test_real_pairs_of_odd_sizes_come_out_at_their_own_size(data: Path, tmp_path
     assert any(height % 2 or width % 2 for height, width in sizes.values())
     assert main(["fuse", str(tmp_path / "ir"), str(tmp_path / "vi"), "-o", str(tmp_path / "out")]) == 0
     assert {path.stem: cv2.imread(str(path)).shape[:2] for path in (tmp_path / "out").iterdir()} == sizes
+
+
+RIG = """
+[cameras.thermal]
+uri = "sim://ir"
+role = "infrared"
+range = { mode = "linear", low = 1000, high = 3550 }
+[cameras.colour]
+uri = "sim://vis"
+role = "visible"
+"""
+
+
+def test_the_range_comes_from_the_infrared_camera_of_the_rig(tmp_path: Path, mean_bundle_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "ir.png"), np.full((48, 64), 1600, np.uint16))
+    cv2.imwrite(str(tmp_path / "vis.png"), picture(100))
+    (tmp_path / "rig.toml").write_text(RIG)
+    out = tmp_path / "fused.png"
+    paths = tmp_path / "ir.png", tmp_path / "vis.png", "-o", out, "--rig", tmp_path / "rig.toml"
+    for more in ((), ("--range", "linear")):
+        assert fuse(*paths, *more, bundle=mean_bundle_path) == 0
+        np.testing.assert_array_equal(cv2.imread(str(out), cv2.IMREAD_UNCHANGED), picture(80))
+        out.unlink()
+
+
+def test_pictures_of_a_folder_share_the_warp_of_their_sizes(
+    folders: tuple[Path, Path], tmp_path: Path, mean_bundle_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+
+    def counted(*arguments: Any) -> Warp:
+        made.append(arguments[1:])
+        return Warp(*arguments)
+
+    monkeypatch.setattr("tdfusion_edge.runtime.fusion.Warp", counted)
+    cv2.imwrite(str(folders[0] / "10.png"), picture(20, (70, 102)))
+    assert fuse(*folders, "-o", tmp_path / "out", bundle=mean_bundle_path) == 0
+    assert sorted(map(str, made)) == ["((102, 70), (51, 35))", "((51, 35), (51, 35))"]
+    for stem in (1, 2, 10):
+        written = cv2.imread(str(tmp_path / "out" / f"{stem}.png"), cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(written, picture(50 + stem if stem != 10 else 60, (35, 51)))

@@ -12,7 +12,7 @@ from tdfusion_edge.errors import RequestError
 from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.fusion import Fusion
+from tdfusion_edge.runtime.fusion import Aligned, Fusion
 from tdfusion_edge.runtime.stretch import Stretch, StretchName
 
 HALF_SHIFT = rig.Registration(
@@ -44,9 +44,27 @@ def pair(infrared: Image | None, visible: Image | None, *, number: int = 0, held
     return Pair(frames[0], frames[1], held=held)
 
 
-def fused(fusion: Fusion, taken: Pair) -> Image:
+def align(fusion: Fusion, taken: Pair) -> Aligned:
     aligned = fusion.align(taken)
+    assert aligned is not None
+    return aligned
+
+
+def fused(fusion: Fusion, taken: Pair) -> Image:
+    aligned = align(fusion, taken)
     return fusion.picture(aligned, fusion.fuse(aligned))
+
+
+class WarpCalls:
+    """Counts how often the stage prepares an infrared frame."""
+
+    def __init__(self, fusion: Fusion) -> None:
+        self.count, self._apply = 0, fusion._range.apply
+        fusion._range.apply = self  # type: ignore[method-assign]
+
+    def __call__(self, image: Image, time_ns: int) -> Image:
+        self.count += 1
+        return self._apply(image, time_ns)
 
 
 def flat(level: int, shape: tuple[int, ...] = (48, 64)) -> Image:
@@ -96,10 +114,10 @@ def test_sixteen_bit_infrared_is_ranged(make: Make) -> None:
 def test_a_single_frame_passes_alone(make: Make) -> None:
     fusion = make(stretch="temporal")
     visible = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
-    aligned = fusion.align(pair(None, visible))
+    aligned = align(fusion, pair(None, visible))
     assert aligned.degraded == "infrared missing"
     np.testing.assert_allclose(fusion.picture(aligned, fusion.fuse(aligned)), visible, atol=2)
-    aligned = fusion.align(pair(flat(90), None))
+    aligned = align(fusion, pair(flat(90), None))
     assert aligned.degraded == "visible missing"
     assert (fusion.picture(aligned, fusion.fuse(aligned)) == 90).all()
 
@@ -113,10 +131,10 @@ def test_infrared_alone_comes_at_the_size_of_the_visible_it_was_shown_with(make:
 def test_held_and_frozen_pictures_say_so(make: Make) -> None:
     fusion = make()
     noise = np.random.default_rng(0).integers(0, 256, (48, 64), np.uint8)
-    told = [fusion.align(pair(noise, flat(9), number=number)).degraded for number in range(5)]
+    told = [align(fusion, pair(noise, flat(9), number=number)).degraded for number in range(5)]
     assert told == [None, None, None, "frozen", "frozen"]
-    assert fusion.align(pair(noise, flat(9), number=5, held=True)).degraded == "held"
-    assert fusion.align(pair(noise ^ 1, flat(9), number=6)).degraded is None
+    assert align(fusion, pair(noise, flat(9), number=5, held=True)).degraded == "held"
+    assert align(fusion, pair(noise ^ 1, flat(9), number=6)).degraded is None
 
 
 @pytest.mark.parametrize(
@@ -142,3 +160,45 @@ def test_the_size_may_change_between_pairs(make: Make) -> None:
     fusion = make()
     for shape in ((48, 64), (33, 47), (64, 48)):
         assert fused(fusion, pair(flat(8, shape), flat(8, shape))).shape == shape
+
+
+def test_infrared_alone_waits_until_the_visible_size_is_known(make: Make) -> None:
+    """A picture of the infrared size would end a video at the first visible frame."""
+    fusion = make()
+    assert fusion.align(pair(flat(10, (24, 32)), None)) is None
+    fused(fusion, pair(None, flat(10)))
+    assert fused(fusion, pair(flat(10, (24, 32)), None)).shape == (48, 64)
+    measured = make(registration=HALF_SHIFT)
+    assert fused(measured, pair(flat(10, (96, 128)), None)).shape == (48, 64)
+
+
+@pytest.mark.parametrize("first_alone", [True, False])
+def test_a_held_frame_is_warped_once_and_what_was_shown_stays(make: Make, first_alone: bool) -> None:
+    fusion = make(registration=HALF_SHIFT)
+    warps = WarpCalls(fusion)
+    infrared = Frame(np.full((48, 64), 201, np.uint8), 0, 0, "ir")
+    frames = [Frame(flat(level), level * 1_000_000, level, "vis") for level in (10, 50, 90)]
+    shown = [
+        align(fusion, Pair(infrared, None if first_alone else frames[0])),
+        align(fusion, Pair(infrared, frames[1], held=True)),
+        align(fusion, Pair(infrared, frames[2], held=True)),
+    ]
+    left = [aligned.infrared[0, 0] for aligned in shown if aligned.infrared is not None]
+    right = [aligned.infrared[0, 60] for aligned in shown if aligned.infrared is not None]
+    assert left == [201 if first_alone else 10, 50, 90]
+    assert right == [201, 201, 201]
+    assert (infrared.image == 201).all()
+    assert warps.count == 1
+
+
+def test_forgetting_begins_a_new_stream_but_keeps_the_warps(make: Make) -> None:
+    fusion = make(stretch="temporal", registration=HALF_SHIFT)
+    ramp = np.linspace(0, 255, 48 * 64).reshape(48, 64).astype(np.uint8)
+    first = fused(fusion, pair(ramp, ramp))
+    dim = fused(fusion, pair(ramp // 4, ramp // 4, number=1))
+    warp = fusion._warp((64, 48), (64, 48))[0]
+    fusion.forget()
+    np.testing.assert_array_equal(fused(fusion, pair(ramp, ramp)), first)
+    fusion.forget()
+    assert (fused(fusion, pair(ramp // 4, ramp // 4)) != dim).any()
+    assert fusion._warp((64, 48), (64, 48))[0] is warp

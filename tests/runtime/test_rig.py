@@ -188,3 +188,25 @@ def test_a_name_of_the_rig_wins_over_a_file_of_that_name(elsewhere: Path) -> Non
 def test_an_unknown_name_lists_the_known_ones(name: str) -> None:
     with pytest.raises(ConfigError, match=r"expected one of ir0, vis0, a URI, .*\n.*tdfusion-edge cameras"):
         choose(SIMULATED, (name, "vis0"))
+
+
+def test_a_user_without_a_home_has_no_rig_there(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setattr(Path, "home", homeless)
+    place(elsewhere / "work" / "tdfusion-edge" / "rig.toml")
+    assert rig.find(None) is None
+    place(elsewhere / "work" / "rig.toml")
+    assert rig.find(None) == Path("rig.toml")
+
+
+@pytest.mark.parametrize(
+    "names", [2 * ("rtsp://admin:secret@cam/1",), ("admin:secret@cam", "ir0"), ("a", "rtsp://u:secret@cam")]
+)
+def test_no_credentials_in_what_is_refused(names: tuple[str, str]) -> None:
+    chosen = Rig(cameras={name: Camera(uri="x", role="infrared") for name in ("a", "rtsp://u:secret@cam")})
+    with pytest.raises(RequestError) as refused:
+        choose(chosen, names)
+    assert "secret" not in str(refused.value)

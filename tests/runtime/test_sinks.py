@@ -92,6 +92,17 @@ def test_closing_the_window_asks_to_stop_and_does_not_open_it_again() -> None:
 
 
 @pytest.mark.usefixtures("display")
+@pytest.mark.parametrize(("keys", "visible"), [([ord("q")], []), ([], [0.0])])
+def test_closing_is_told_once(keys: list[int], visible: list[float]) -> None:
+    told: list[bool] = []
+    sink = WindowSink(on_close=lambda: told.append(True), highgui=Screen(keys, visible=visible).highgui)
+    for index in range(4):
+        sink.write(result(index))
+    sink.close()
+    assert told == [True]
+
+
+@pytest.mark.usefixtures("display")
 def test_a_window_that_fails_is_a_sink_error() -> None:
     screen = Screen([])
     sink = WindowSink(highgui=screen.highgui, picture=lambda r: numbered(r.index + 100))

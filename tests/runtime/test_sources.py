@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tdfusion_edge.errors import InputMissing, RequestError, SourceError, TdfusionError
+from tdfusion_edge.errors import InputMissing, RequestError, TdfusionError
 from tdfusion_edge.runtime import sources
 from tdfusion_edge.runtime.rig import Camera
 from tdfusion_edge.runtime.sources import open_source
@@ -84,7 +84,7 @@ def test_a_single_picture_is_a_source(folder: Path) -> None:
 
 def test_sixteen_bits_are_no_visible_picture(folder: Path) -> None:
     source = open_source("vis0", Camera(uri=str(folder)), "visible", epoch_ns=0)
-    with pytest.raises(SourceError, match="vis0 gives 16-bit frames") as caught:
+    with pytest.raises(RequestError, match="vis0 gives 16-bit frames") as caught:
         source.read()
     assert "role" in str(caught.value)
 
@@ -146,3 +146,9 @@ def test_the_package_imports_no_decoder_until_a_source_is_opened() -> None:
         "import sys, tdfusion_edge.runtime.sources; sys.exit(bool({'cv2', 'av', 'torch'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", probe], check=False).returncode == 0
+
+
+def test_a_user_that_is_not_there_is_missing() -> None:
+    for uri in ("~no-such-user-here/ir", "file://~no-such-user-here/ir.mkv"):
+        with pytest.raises(InputMissing, match="~no-such-user-here"):
+            open_source("ir0", Camera(uri=uri), "infrared", epoch_ns=0)

@@ -373,3 +373,23 @@ def test_a_video_takes_no_rate(tmp_path: Path) -> None:
     assert frame is not None
     assert (frame.time_ns, frame.source, source.live) == (7, "vis", False)
     assert source.read() is None
+
+
+def test_a_title_that_is_no_utf8_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "title.mkv"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "cafZZ"
+        stream: Any = container.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 6, 4, "gray"
+        frame = av.VideoFrame.from_ndarray(np.full((4, 6), 7, np.uint8), format="gray")
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    raw = path.read_bytes()
+    assert raw.count(b"cafZZ") == 1
+    path.write_bytes(raw.replace(b"cafZZ", b"caf\xe9\xe9"))
+    source = VideoSource("vis", path, epoch_ns=0)
+    taken = source.read()
+    assert taken is not None
+    assert taken.image[0, 0] == 7
+    assert source.read() is None
+    source.close()

@@ -340,3 +340,31 @@ def test_a_full_disk_stops_the_run_and_keeps_the_other_output(tmp_path: Path) ->
     got = numbers(video)
     assert got
     assert got == list(range(len(got)))
+
+
+@pytest.mark.parametrize("mode", ["every", "latest"])
+def test_a_sink_that_fails_in_the_block_lets_the_others_finish(mode: Mode) -> None:
+    gate, failed = threading.Event(), threading.Event()
+
+    class Broken(FakeSink):
+        def write(self, result: Result) -> None:
+            failed.set()
+            raise SinkError("disk full")
+
+    broken, healthy = Broken(), FakeSink(gate=gate)
+
+    def run() -> None:
+        with SinkWorker([broken, healthy], mode=mode, capacity=10) as worker:
+            worker.put(result(0))
+            assert failed.wait(PATIENCE_S)
+            assert healthy.entered.wait(PATIENCE_S)
+            # The worker is held in the healthy sink, with its failure known and these two queued.
+            worker._queue.extend([result(1), result(2)])
+            gate.set()
+            worker.put(result(3))
+
+    error = finish(run)
+    assert isinstance(error, SinkError)
+    assert error.__context__ is None, "a second error hides the first"
+    assert healthy.written == [0, 1, 2]
+    assert (broken.ends, healthy.ends) == (["abort"], ["close"])

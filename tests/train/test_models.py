@@ -74,6 +74,25 @@ def test_channel_attention_of_silence_is_the_mean_and_not_nan() -> None:
     )
 
 
+def test_a_black_picture_gives_finite_gradients() -> None:
+    torch.manual_seed(0)
+    network = TDFusion()
+    network(torch.zeros(1, 1, 32, 32), torch.rand(1, 1, 32, 32)).fused.sum().backward()
+    gradients = [parameter.grad for parameter in network.parameters()]
+    assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients)
+
+
+def test_the_attention_weights_are_in_full_precision_under_autocast() -> None:
+    torch.manual_seed(0)
+    q, k = torch.randn(2, 1, 8, 2, 4096)
+    # A huge temperature turns an error of 1e-3 in the cosine into a swapped choice.
+    t, identity = torch.full((8, 1, 1), 300.0), torch.eye(2).expand(1, 8, 2, 2)
+    exact = channel_attention(q, k, identity, t)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = channel_attention(q, k, identity, t)
+    torch.testing.assert_close(mixed.float(), exact, atol=4e-3, rtol=4e-3)
+
+
 @pytest.mark.parametrize("network", [Edge, TDFusion])
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (64, 35), (161, 97)])
 def test_any_size_comes_out_at_its_own_size_in_the_unit_range(network: type, size: tuple[int, int]) -> None:
@@ -128,5 +147,6 @@ def test_networks_resolve_by_name_and_by_module() -> None:
     assert resolve("collections:OrderedDict", FUSION_NETWORKS, "fusion network").__name__ == "OrderedDict"
     with pytest.raises(ConfigError, match=r"unknown fusion network 'egde'(?s:.*)Did you mean 'edge'"):
         resolve("egde", FUSION_NETWORKS, "fusion network")
-    with pytest.raises(ConfigError, match="cannot be imported"):
-        resolve("no_such_module:X", FUSION_NETWORKS, "fusion network")
+    for name in ("no_such_module:X", "torch:NoSuchClass", ":X", ".a:X"):
+        with pytest.raises(ConfigError, match="cannot be imported"):
+            resolve(name, FUSION_NETWORKS, "fusion network")

@@ -199,9 +199,66 @@ def test_the_command_trains_and_its_errors_are_of_the_right_kind(
     assert (tmp_path / "out" / "best.safetensors").is_file()
 
 
-def test_each_ablation_of_the_loss_trains(pairs_folder: Path, tmp_path: Path) -> None:
-    for number, loss in enumerate(
-        (Loss(alpha=0), Loss(intensity="squared"), Loss(intensity="max"), Loss(weight_infrared=0.8))
+def test_each_option_of_the_loss_reaches_the_training(pairs_folder: Path, tmp_path: Path) -> None:
+    variants = (
+        Loss(),
+        Loss(alpha=0),
+        Loss(intensity="squared"),
+        Loss(intensity="max"),
+        Loss(weight_infrared=0.8),
+    )
+    heads = []
+    for number, loss in enumerate(variants):
+        best = loop.train(recipe(loss=loss), pairs_folder, tmp_path / str(number), steps=4)
+        header, weights = checkpoint.read(best)
+        assert header.settings["loss"]["intensity"] == loss.intensity
+        heads.append(weights["head.weight"])
+    for number, head in enumerate(heads):
+        assert not any(np.array_equal(head, other) for other in heads[:number])
+
+
+def test_nothing_is_touched_before_a_wrong_request_is_refused(pairs_folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    loop.train(recipe(), pairs_folder, output, steps=1)
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    with pytest.raises(RequestError, match="holds a training already"):
+        loop.train(recipe(), pairs_folder, output, steps=1)
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+    for wrong in (
+        recipe(augmentation=Augmentation(crop=128)),
+        recipe(network="egde"),
+        recipe(network_options={"widht": 3}),
     ):
-        best = loop.train(recipe(loss=loss), pairs_folder, tmp_path / str(number), steps=3)
-        assert np.isfinite(checkpoint.read(best)[1]["head.weight"]).all()
+        with pytest.raises(RequestError):
+            loop.train(wrong, pairs_folder, tmp_path / "other")
+        assert not (tmp_path / "other").exists()
+
+
+def test_weights_that_are_no_numbers_are_never_written(
+    pairs_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Fixed.step
+
+    def poisoning(self: Fixed, batch: object) -> object:
+        losses = step(self, batch)  # type: ignore[arg-type]
+        with torch.no_grad():
+            next(iter(self.fusion.parameters())).fill_(float("inf"))
+        return losses
+
+    monkeypatch.setattr(Fixed, "step", poisoning)
+    with pytest.raises(TrainingError, match="the weights became NaN or infinite by step 1"):
+        loop.train(recipe(), pairs_folder, tmp_path / "run", steps=1)
+    assert not list((tmp_path / "run").glob("*.safetensors"))
+
+
+def test_an_output_that_cannot_be_written_is_an_error_of_the_work(
+    pairs_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "t.toml").write_text(
+        'name="t"\nnetwork="edge"\n[augmentation]\ncrop=32\n[optimiser]\nsteps=1\nbatch=2\n'
+        '[[data]]\nfolder="made"\nterms="x"\n[[data]]\nfolder="made"\nterms="x"\npart="validation"\n'
+    )
+    arguments = ["train", str(tmp_path / "t.toml"), "--data", str(pairs_folder)]
+    assert main([*arguments, "-o", str(tmp_path / "file" / "run")]) == 1
+    assert "cannot be written" in capsys.readouterr().err

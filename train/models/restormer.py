@@ -8,7 +8,7 @@ q and k by their L2 norm over all H*W pixels before it multiplies them. In FP16 
 passes 65,504 at feature standard deviations of 0.46 (640x480), the quotient becomes 0 and the
 attention uniform, without a NaN; and the products of normalised elements (rms 1/sqrt(H*W)) are
 subnormal. Here the Gram matrix and the norms are *means* over H*W of un-normalised elements, in
-FP32 whatever the network's precision: the same numbers, all of them of order one.
+FP32 in half-precision networks and under autocast too: the same attention from numbers of order one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from torch.nn import functional as F
 HEADS = 8
 EXPANSION = 2
 NORM_EPS = 1e-6
-"""Added to each root mean square; the released code clamps the sum over H*W at 1e-12 instead."""
+"""Least root mean square; the released code clamps the norm at 1e-12. Inside the root, because the
+root's own slope at 0, a black picture's, is infinite."""
 
 
 def conv1x1(channels_in: int, channels_out: int) -> nn.Conv2d:
@@ -51,13 +52,14 @@ def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> T
     Returns:
         (B, heads, C, N) in v's dtype.
     """
-    pixels = q.shape[-1]
-    qf, kf = q.float(), k.float()
-    gram = (qf / pixels) @ kf.transpose(-2, -1)
-    q_norm = qf.square().mean(-1, keepdim=True).sqrt() + NORM_EPS
-    k_norm = kf.square().mean(-1, keepdim=True).sqrt() + NORM_EPS
-    cosine = gram / (q_norm * k_norm.transpose(-2, -1))
-    weights = torch.softmax(temperature.float() * cosine, dim=-1)
+    scale = q.shape[-1] ** -0.5  # on both sides, so that neither factor becomes subnormal
+    with torch.autocast(q.device.type, enabled=False):
+        qf, kf = q.float(), k.float()
+        gram = (qf * scale) @ (kf * scale).transpose(-2, -1)
+        q_norm = (qf.square().mean(-1, keepdim=True) + NORM_EPS**2).sqrt()
+        k_norm = (kf.square().mean(-1, keepdim=True) + NORM_EPS**2).sqrt()
+        cosine = gram / (q_norm * k_norm.transpose(-2, -1))
+        weights = torch.softmax(temperature.float() * cosine, dim=-1)
     return weights.to(v.dtype) @ v
 
 

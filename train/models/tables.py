@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from torch import nn
+
 from tdfusion_edge.errors import ConfigError
 
 FUSION_NETWORKS: Mapping[str, str] = MappingProxyType(
@@ -43,5 +45,24 @@ def resolve(name: str, table: Mapping[str, str], kind: str) -> Any:
     module_name, _, attribute = target.partition(":")
     try:
         return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{kind} '{name}' cannot be imported: {error}") from error
+    except (ImportError, AttributeError, ValueError, TypeError, SyntaxError) as error:
+        raise ConfigError(
+            f"{kind} '{name}' cannot be imported: {error}",
+            hint="Its module must be installed, or on PYTHONPATH.",
+        ) from error
+
+
+def build(name: str, options: Mapping[str, Any]) -> nn.Module:
+    """A fusion network with fresh weights.
+
+    Raises:
+        ConfigError: it is unknown, is no ``nn.Module``, or does not take these options.
+    """
+    network = resolve(name, FUSION_NETWORKS, "fusion network")
+    # Before it is called: "module:attribute" may name any function.
+    if not (isinstance(network, type) and issubclass(network, nn.Module)):
+        raise ConfigError(f"'{name}' is no fusion network", expected="a class of torch.nn.Module")
+    try:
+        return network(**options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"fusion network '{name}' does not take these options: {error}") from error

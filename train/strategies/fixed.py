@@ -1,7 +1,7 @@
 """Strategy ``fixed``: the fusion network alone, on a fusion loss whose weights do not change.
 
-Source: TDFusion, CVPR 2025 (arXiv 2412.03240), table 3, variant I: w = 1/2 everywhere. It is the
-ablation that the learned loss is measured against. ``[loss]`` of the recipe holds its variants.
+Source: TDFusion, CVPR 2025 (arXiv 2412.03240), table 3, variant I: w = 1/2 everywhere, alpha = 1. It
+is the ablation that the learned loss is measured against. ``[loss]`` of the recipe holds variants.
 """
 
 from __future__ import annotations
