@@ -224,7 +224,7 @@ def refuse_clashes(outputs: Sequence[str], inputs: Sequence[Path]) -> None:
 def _file_of(camera: rig.Camera) -> Path | None:
     """The file or folder behind a camera's address; None for a device or a simulation."""
     uri = addresses.parse(camera.uri)
-    return Path(uri.path).expanduser() if uri.scheme == "file" else None
+    return uri.local_path() if uri.scheme == "file" else None
 
 
 def _two_names(camera: str) -> tuple[str, str]:

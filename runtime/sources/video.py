@@ -74,7 +74,9 @@ class VideoSource:
             self._container.close()
             raise SourceError(f"{path} holds no video stream", expected="a video file")
         self._stream: VideoStream = self._container.streams.video[0]
-        self._stream.thread_type = "AUTO"
+        # With several threads FFmpeg now and then hands out a damaged frame without saying so. One decodes
+        # 640x480 in about a millisecond.
+        self._stream.thread_type = "NONE"
         self._origin = _origin(self._container)
         self._period = 1 / _rate(self._stream)
         # One converter for the stream: setting up a new one costs ten times the conversion.

@@ -312,7 +312,8 @@ def test_a_frame_that_the_decoder_had_to_guess_is_noticed(tmp_path: Path) -> Non
     frames, error = read_until_it_fails(path)
     assert 10 < len(frames) < 30
     assert [level(frame) for frame in frames] == list(range(len(frames)))
-    assert "is damaged" in str(error)
+    # The encoder's bits differ from run to run: the decoder repairs the damage or gives up on it.
+    assert "is damaged" in str(error) or "cannot be decoded further" in str(error)
 
 
 def test_packets_lost_on_the_way_are_noticed(tmp_path: Path) -> None:
