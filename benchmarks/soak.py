@@ -28,8 +28,8 @@ WARM_UP_S = 60.0
 SETTLED = ("paired", "held", "single", "unmatched", "late", "overrun", "missing", "superseded", "left")
 """Reasons of which every frame of a camera gets exactly one; a ``duplicate`` is no frame of its own."""
 AT_THE_ENDS = 10
-"""So many frames may stand open: 8 that wait for a partner when the time is over, and one each for
-the starts of camera and clock."""
+"""So many frames may stand open: camera, clock and run do not start and end at one moment, and what was
+taken is reckoned from the nominal rate."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

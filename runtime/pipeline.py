@@ -27,7 +27,6 @@ class Plan:
     fusion: Fusion
     sinks: Sequence[Sink]
     mode: Mode
-    classes: tuple[str, ...] = ()
     seconds: float | None = None
     """End after this much time: of the clock for live cameras, of the recording for files."""
     stop: threading.Event = field(default_factory=threading.Event)
@@ -62,7 +61,7 @@ def run(plan: Plan) -> Report:
                 fused = fusion.fuse(aligned)
             with report.stage("compose"):
                 picture = fusion.picture(aligned, fused)
-            result = Result(report.pictures, pair, picture, Detections.empty(plan.classes), aligned.degraded)
+            result = Result(report.pictures, pair, picture, Detections.empty(), aligned.degraded)
             with report.stage("hand over"):
                 worker.put(result)
             report.fused(aligned.degraded)

@@ -87,7 +87,8 @@ class Streams:
             self._undelivered = pairs
             while self._undelivered and not self._stop.is_set():
                 if not self.live and self._is_over(self._undelivered[0].time_ns):
-                    return
+                    self._stop.set()
+                    break
                 yield self._undelivered.pop(0)
         if self._crash is not None:
             raise self._crash

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from tdfusion_edge import __version__, checkpoint
 from tdfusion_edge.bundle import TrainingData
 from tdfusion_edge.errors import RequestError, TrainingError
-from tdfusion_edge.metrics import Scores, evaluate, mean
+from tdfusion_edge.metrics import VIF_MIN_SIDE, Scores, evaluate, mean
 from tdfusion_edge.train.data import LumaPair, load_pairs, random_batches, to_tensor
 from tdfusion_edge.train.models.tables import build, resolve
 from tdfusion_edge.train.recipe import Recipe
@@ -30,8 +30,6 @@ from tdfusion_edge.train.strategies import STRATEGIES, Strategy
 logger = logging.getLogger(__name__)
 
 LAST, BEST = "last.safetensors", "best.safetensors"
-SMALLEST_VALIDATION = 41
-"""VIF needs so many pixels a side."""
 WARM_UP = 0.05
 """Share of the steps over which the learning rate rises from 0."""
 
@@ -85,10 +83,10 @@ def setup(recipe: Recipe, data: Path, output: Path) -> Training:
                 f"recipe '{recipe.name}' names no {part} data", expected=f'a [[data]] with part = "{part}"'
             )
     for pair in parts["validation"]:
-        if min(pair.visible.shape) < SMALLEST_VALIDATION:
+        if min(pair.visible.shape) < VIF_MIN_SIDE:
             raise RequestError(
                 f"validation pair '{pair.name}' is too small to score",
-                expected=f"{SMALLEST_VALIDATION} pixels or more a side",
+                expected=f"{VIF_MIN_SIDE} pixels or more a side",
             )
     strategy: Strategy = strategy_class(network, recipe)
     return Training(recipe, output, strategy, parts["train"], parts["validation"], tuple(training_data))
@@ -102,9 +100,8 @@ def fit(training: Training, steps: int) -> Path:
     best_score, best = -math.inf, training.output / BEST
     with (
         (training.output / "log.jsonl").open("w", encoding="utf-8") as log,
-        tqdm(
-            total=steps, unit="step", desc=recipe.name, disable=None
-        ) as progress,  # None: on a terminal only
+        # disable=None: a bar on a terminal only.
+        tqdm(total=steps, unit="step", desc=recipe.name, disable=None) as progress,
     ):
         for step in range(1, steps + 1):
             strategy.set_rate(learning_rate_factor(step, steps))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import resource
 import signal
-import subprocess
-import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from limited import run_limited
 from sink_results import number_of, numbered
 
 from tdfusion_edge.cli import main
@@ -117,14 +116,7 @@ def test_a_full_disk_leaves_no_video_and_says_so(tmp_path: Path, mean_bundle_pat
         for name in ("ir", "vis")
     ]
     out = tmp_path / "out.mp4"
-    limited = (
-        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000)); from tdfusion_edge.cli import main;"
-        f"sys.exit(main(['fuse', {str(paths[0])!r}, {str(paths[1])!r}, '-o', {str(out)!r}]))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", limited], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = run_limited(["fuse", *paths, "-o", out], 8000)
     assert done.returncode == 1
     assert f"{out} was not written, nothing was kept: the disk allows no larger file" in done.stderr
     assert "partial" not in done.stderr

@@ -15,6 +15,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from limited import run_limited
 
 from tdfusion_edge import bundle
 from tdfusion_edge.cli import main
@@ -235,16 +236,8 @@ def test_a_run_without_a_picture_has_failed(
 
 def test_a_full_disk_ends_the_run_with_what_was_written(tmp_path: Path) -> None:
     out = tmp_path / "fused.mp4"
-    limited = (
-        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000));"
-        "from tdfusion_edge.cli import main;"
-        "sys.exit(main(['run', '--camera', 'sim://ir?realtime=0,sim://vis?realtime=0', '--seconds', '20',"
-        f"'-o', {str(out)!r}]))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", limited], capture_output=True, text=True, timeout=60, check=False
-    )
+    camera = "sim://ir?realtime=0,sim://vis?realtime=0"
+    done = run_limited(["run", "--camera", camera, "--seconds", "20", "-o", out], 400_000)
     assert done.returncode == 1
     assert "the disk allows no larger file" in done.stderr
     assert len(pictures(out)) > 5, "the whole fragments play"
