@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from benchmarks.schema import DIGITS, Latency, Ratio, ResultFile, Timing, pairwise, spread
+from benchmarks.numbers import DIGITS, spread
+from benchmarks.schema import Latency, Ratio, ResultFile, Timing, pairwise
 from tdfusion_edge.config import parse, to_json
 from tdfusion_edge.errors import RequestError, SinkError
 

@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 
 from benchmarks.common import latencies, summary
 from benchmarks.instruments import Replay, TimedEngine, TimedSink
+from benchmarks.numbers import DIGITS
 from benchmarks.process import FPS, GRACE_S, run_command, watch
-from benchmarks.schema import DIGITS, Figure, Latency, Results, Timing
+from benchmarks.schema import Figure, Latency, Results, Timing
 from benchmarks.script import Benchmark, Measured, add_bundle, add_count, add_threads, main, parse_size
 from tdfusion_edge import bundle
 from tdfusion_edge.console import say

@@ -114,7 +114,7 @@ def _look(
             resident = seen.memory_info().rss / MB
             if resident:  # a process that has ended and was not waited for has none
                 memory.append(Memory(round(elapsed_s, 3), resident))
-                peak = max(peak, resident, _high_water_mark(process.pid))
+                peak = max(peak, resident, high_water_mark(process.pid))
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(interval_s)
                 return memory, peak
@@ -123,7 +123,7 @@ def _look(
     return memory, peak
 
 
-def _high_water_mark(pid: int) -> float:
+def high_water_mark(pid: int) -> float:
     """Largest resident memory since the process's start in megabytes, 0 where the system keeps none.
 
     Not ``getrusage``: what it reports of a child begins with the memory of the process that forked.

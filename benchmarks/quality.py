@@ -30,8 +30,8 @@ from tdfusion_edge.color import U8
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import InputMissing
 from tdfusion_edge.images import by_stem, read_luma8
-from tdfusion_edge.runtime.command_eval import BASELINES, Fuse, pair_names, score
 from tdfusion_edge.runtime.engines import Engine, open_engine
+from tdfusion_edge.runtime.evaluation import BASELINES, Fuse, pair_names, score
 from tdfusion_edge.runtime.stretch import F32, Stretch
 
 Method: TypeAlias = Callable[[str, U8, U8], F32]

@@ -7,44 +7,20 @@ from the samples of two timings); reading it computes them again, so that none c
 from __future__ import annotations
 
 import datetime
-import math
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-import numpy as np
 from msgspec import Meta
 
+from benchmarks.numbers import Count, NotNegative, Text, same, spread
+from benchmarks.rows import Peak, RegionWeight, Trained, check_peaks, check_weights
 from tdfusion_edge.config import Table, load
 from tdfusion_edge.errors import ConfigError
 
-DIGITS = 4
-"""Decimals of a stored number: tenths of a microsecond in milliseconds."""
-ROUNDING = 1.5 * 10**-DIGITS
-"""So much may a repeated figure differ from its source."""
-
-Text: TypeAlias = Annotated[str, Meta(min_length=1)]
-Count: TypeAlias = Annotated[int, Meta(ge=1)]
-NotNegative: TypeAlias = Annotated[float, Meta(ge=0)]
 Commit: TypeAlias = Annotated[str, Meta(pattern="^([0-9a-f]{40}|[0-9a-f]{64})$")]
 Load: TypeAlias = tuple[NotNegative, NotNegative, NotNegative]
 StretchMode: TypeAlias = Literal["none", "image"]
 Argument: TypeAlias = str | int | float | bool | tuple[str, ...] | None
-
-
-class Spread(NamedTuple):
-    """Order statistics of some samples; quartiles are interpolated linearly."""
-
-    median: float
-    q1: float
-    q3: float
-    minimum: float
-
-
-def spread(values: Sequence[float]) -> Spread:
-    """Median, quartiles and minimum of at least one number."""
-    q1, median, q3 = np.percentile(values, (25, 50, 75))
-    return Spread(*(round(float(v), DIGITS) for v in (median, q1, q3, min(values))))
 
 
 class Machine(Table, frozen=True, kw_only=True):
@@ -113,7 +89,7 @@ class Timing(Table, frozen=True, kw_only=True):
             raise ValueError(f"timing '{self.name}': expected ascending rounds")
         if self.samples:
             stored = (self.median, self.q1, self.q3, self.minimum)
-            _same(f"timing '{self.name}'", spread(self.samples), stored)
+            same(f"timing '{self.name}'", spread(self.samples), stored)
 
 
 class Ratio(Table, frozen=True, kw_only=True):
@@ -166,6 +142,9 @@ class Results(Table, frozen=True, kw_only=True):
     latencies: tuple[Latency, ...] = ()
     figures: tuple[Figure, ...] = ()
     scores: tuple[Score, ...] = ()
+    trainings: tuple[Trained, ...] = ()
+    peaks: tuple[Peak, ...] = ()
+    weights: tuple[RegionWeight, ...] = ()
 
     def __post_init__(self) -> None:
         names = [
@@ -174,6 +153,9 @@ class Results(Table, frozen=True, kw_only=True):
             *(("latency", row.name) for row in self.latencies),
             *(("figure", row.name) for row in self.figures),
             *(("score", f"{row.method}, stretch {row.stretch}") for row in self.scores),
+            *(("training", row.row) for row in self.trainings),
+            *(("peak", row.name) for row in self.peaks),
+            *(("weight", row.name) for row in self.weights),
         ]
         if not names:
             raise ValueError("results: expected at least one number, got none")
@@ -183,6 +165,8 @@ class Results(Table, frozen=True, kw_only=True):
         timings = {timing.name: timing for timing in self.timings}
         for ratio in self.ratios:
             _check_ratio(ratio, timings)
+        check_peaks(self.peaks)
+        check_weights(self.weights)
 
 
 class ResultFile(Table, frozen=True, kw_only=True):
@@ -233,11 +217,4 @@ def _check_ratio(ratio: Ratio, timings: dict[str, Timing]) -> None:
     quotients = pairwise(parts[0], parts[1])
     if len(quotients) != ratio.rounds:
         raise ValueError(f"{name}: expected {len(quotients)} rounds, got {ratio.rounds}")
-    _same(name, spread(quotients)[:3], (ratio.median, ratio.q1, ratio.q3))
-
-
-def _same(name: str, computed: tuple[float, ...], stored: tuple[float, ...]) -> None:
-    if not all(
-        math.isclose(a, b, rel_tol=1e-9, abs_tol=ROUNDING) for a, b in zip(computed, stored, strict=True)
-    ):
-        raise ValueError(f"{name}: the samples give {computed}, the file says {stored}")
+    same(name, spread(quotients)[:3], (ratio.median, ratio.q1, ratio.q3))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ from tdfusion_edge.redact import redact
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+ABSOLUTE = re.compile(r"""(^|[='"])/(?:[^/'"]*/)*""")
+"""The folders of an absolute path in an option such as ``--set task.start=/home/me/last.safetensors``."""
 BUSY = 0.25
 """Load average per core above which the run starts with a warning."""
 
@@ -146,7 +149,9 @@ def _refuse_unwritable(path: Path) -> None:
 
 def _argument(value: object) -> Argument:
     """An option as the result file holds it; of a path outside the checkout its last part alone."""
-    if value is None or isinstance(value, bool | int | float | str):
+    if isinstance(value, str):
+        return ABSOLUTE.sub(r"\1", value)
+    if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Path):
         path = value.resolve()

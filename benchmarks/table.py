@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from benchmarks.rows import Trained
 from benchmarks.schema import Results
 
 
@@ -32,6 +33,32 @@ def _rows(results: Results) -> Iterator[tuple[str, str]]:
         yield f"{results.scores[0].pairs} pairs", _cells(results.scores[0].metrics)
     for score in results.scores:
         yield f"{score.method}, stretch {score.stretch}", _cells(score.metrics.values())
+    yield from _trainings(results.trainings)
+    if results.peaks:
+        yield "peak memory", _cells(("MB", "share"))
+    for peak in results.peaks:
+        yield peak.name, _cells((peak.megabytes, peak.share))
+    if results.weights:
+        yield "w_ir", _cells(("mean", "sd", "- 1/2", "- outside"))
+    for weight in results.weights:
+        yield weight.name, _cells((weight.mean, weight.deviation, weight.over_half, weight.over_outside))
+
+
+def _trainings(trainings: Sequence[Trained]) -> Iterator[tuple[str, str]]:
+    """Mean and spread over the seeds; what the values of each seed are stands in the file."""
+    metrics = list(dict.fromkeys(name for row in trainings for name in row.mean))
+    if metrics:
+        yield f"mean +- sd of {len(trainings[0].seeds)}", "".join(f"{name:>17}" for name in metrics)
+    for row in trainings:
+        cells = (_with_spread(row, name) for name in metrics)
+        yield row.row, "".join(f"{cell:>17}" for cell in cells)
+
+
+def _with_spread(row: Trained, name: str) -> str:
+    if name not in row.mean:
+        return "-"
+    spread = f" +- {row.deviation[name]:.3f}" if name in row.deviation else ""
+    return f"{row.mean[name]:.3f}{spread}"
 
 
 def _cells(values: Iterable[float | str]) -> str:

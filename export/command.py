@@ -1,78 +1,123 @@
-"""Turn a checkpoint into a bundle that the runtime loads.
+"""Turn checkpoints into a bundle that the runtime loads.
 
-The fusion network becomes one ONNX graph with free height and width. It is compared with PyTorch
-before anything is written; beyond the tolerance no bundle is written.
+  tdfusion-edge export edge/best.safetensors -o bundle
+  tdfusion-edge export edge/best.safetensors detector/best.safetensors -o bundle
+
+The fusion network of the first checkpoint that has one becomes an ONNX graph with free height and
+width, the detector of the last one that has one a graph of the size it was trained at. Both are
+compared with PyTorch before anything is written; beyond the tolerance no bundle is written.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnxsim
 import torch
-from torch import nn
 
-from tdfusion_edge import __version__, bundle, checkpoint
+from tdfusion_edge import __version__, bundle
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
+from tdfusion_edge.export.detector import describe_detector, detector_onnx, detector_parity
 from tdfusion_edge.export.graph import describe, fusion_onnx, parity
-from tdfusion_edge.export.model_card import model_card
-from tdfusion_edge.train.models.tables import FUSION_NETWORKS, build
+from tdfusion_edge.export.model_card import fusion_metrics, model_card, task_metrics
+from tdfusion_edge.export.networks import Chosen, choose
 
 GRAPH_FILE = "fusion.onnx"
+DETECTOR_FILE = "detector.onnx"
+SCORE_THRESHOLD = 0.25
+"""What is shown as found. Lower costs false alarms, higher misses; ``run --score-threshold`` overrides."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="best.safetensors of a training")
+    parser.add_argument(
+        "checkpoints", type=Path, nargs="+", metavar="CHECKPOINT", help="best.safetensors of a training"
+    )
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="BUNDLE", help="folder, or a .zip"
     )
-    parser.add_argument("--name", help="name of the bundle (default: the recipe's)")
+    parser.add_argument("--name", help="name of the bundle (default: the recipe's of the fusion network)")
     parser.add_argument(
-        "--network",
-        metavar="MODULE:CLASS",
-        help="allow this class of your own, where the checkpoint names it; a checkpoint alone imports none",
-    )
+        "--network", action="append", default=[], metavar="MODULE:CLASS",
+        help="allow this class of your own, where a checkpoint names it; a checkpoint alone imports none; "
+        "may be given several times",
+    )  # fmt: skip
+    parser.add_argument(
+        "--score-threshold", type=float, default=SCORE_THRESHOLD, metavar="X",
+        help="what the detector gives a higher score counts, 0 to 1 (default: %(default)s)",
+    )  # fmt: skip
 
 
 def main(args: argparse.Namespace) -> int:
     """Export and say what was measured."""
-    manifest = export(args.checkpoint, args.output, name=args.name, allowed=args.network)
+    manifest = export(
+        args.checkpoints, args.output, name=args.name, allowed=args.network, threshold=args.score_threshold
+    )
     say(f"wrote {args.output}: ONNX differs from PyTorch by at most {manifest.parity['fp32_max_abs']:.1e}")
+    if "detector" in manifest.graphs:
+        pixels, scores = manifest.parity["detector_boxes_px"], manifest.parity["detector_scores"]
+        say(
+            f"detector of {', '.join(manifest.classes)}: boxes by {pixels:.1e} pixels, scores by {scores:.1e}"
+        )
     say(f"next: tdfusion-edge run --bundle {args.output} --camera ir0,vis0")
     return 0
 
 
 def export(
-    path: Path, output: Path, *, name: str | None = None, allowed: str | None = None
+    paths: Sequence[Path],
+    output: Path,
+    *,
+    name: str | None = None,
+    allowed: Collection[str] = (),
+    threshold: float = SCORE_THRESHOLD,
 ) -> bundle.Manifest:
-    """Export a checkpoint.
+    """Export one or more checkpoints.
 
     Args:
-        path: Checkpoint.
+        paths: Checkpoints; which network comes from which, see
+            :func:`~tdfusion_edge.export.networks.choose`.
         output: Bundle to write: a folder or a ``.zip``.
-        name: Name of the bundle; the recipe's for None.
-        allowed: "module:Class" that the checkpoint may name beside the networks of this package.
+        name: Name of the bundle; the recipe's of the fusion network for None.
+        allowed: "module:Class" that the checkpoints may name beside the networks of this package.
+        threshold: Score above which a detection counts.
 
     Raises:
-        RequestError: the checkpoint does not fit its network, or names a class that is not allowed.
-        ExportError: the graph does not reproduce the network; nothing is written.
+        RequestError: a checkpoint does not fit its network or names a class that is not allowed, there
+            is no fusion network or two, or the threshold is none.
+        ExportError: a graph does not reproduce its network; nothing is written.
     """
-    header, weights = checkpoint.read(path)
-    network = load_network(path, header, weights, allowed)
+    if not 0 <= threshold <= 1:
+        raise RequestError("--score-threshold", expected="0 to 1", got=f"{threshold:g}")
+    chosen = choose(paths, allowed)
+    for note in chosen.notes:
+        say(note, error=True)
+    name = name or chosen.fusion.header.recipe
+    manifest, files = _fusion(chosen)
+    detector = None
+    if chosen.detector is not None:
+        detector = chosen.detector.header
+        _add_detector(chosen, manifest, files, threshold)
+    card = model_card(name, chosen.fusion.header, detector, threshold=threshold)
+    return bundle.write(output, {"name": name, **manifest}, {**files, "MODEL_CARD.md": card.encode()})
+
+
+def _fusion(chosen: Chosen) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Manifest and files of a bundle that only fuses."""
+    header, network = chosen.fusion
     graph = fusion_onnx(network)
     manifest = {
-        "name": name or header.recipe,
-        "network": header.network,
+        "network": header.networks["fusion"].name,
         "strategy": header.strategy,
         "created": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "graphs": {"fusion": describe(network, GRAPH_FILE)},
         "training_data": header.training_data,
-        "metrics": header.metrics,
+        "metrics": fusion_metrics(header),
         "parity": parity(network, graph),
         "versions": {
             "tdfusion-edge": __version__,
@@ -81,27 +126,28 @@ def export(
             "onnxsim": onnxsim.__version__,
         },
     }
-    files = {GRAPH_FILE: graph, "MODEL_CARD.md": model_card(header, name or header.recipe).encode()}
-    return bundle.write(output, manifest, files)
+    return manifest, {GRAPH_FILE: graph}
 
 
-def load_network(
-    path: Path, header: checkpoint.Header, weights: checkpoint.Weights, allowed: str | None = None
-) -> nn.Module:
-    """The network of a checkpoint with its weights, in evaluation mode.
-
-    A checkpoint may come from anywhere, and importing a class by the name in a file would run code
-    of that file's choice: only this package's networks load without the user naming the class.
-    """
-    if header.network not in FUSION_NETWORKS and header.network != allowed:
-        raise RequestError(
-            f"{path} names the network {header.network!r}, which is none of this package's",
-            expected=f"one of {', '.join(FUSION_NETWORKS)}",
-            hint="If it is a class of yours, name it with --network MODULE:CLASS.",
-        )
-    network = build(header.network, header.network_options)
-    try:
-        network.load_state_dict({key: torch.from_numpy(array) for key, array in weights.items()})
-    except RuntimeError as error:
-        raise RequestError(f"{path} does not fit the network '{header.network}': {error}") from error
-    return network.eval()
+def _add_detector(
+    chosen: Chosen, manifest: dict[str, Any], files: dict[str, bytes], threshold: float
+) -> None:
+    """Put the detector beside the fusion network."""
+    assert chosen.detector is not None
+    header, network, view = chosen.detector
+    graph = detector_onnx(network, view)
+    differences = detector_parity(network, graph, view)
+    files[DETECTOR_FILE] = graph
+    manifest["graphs"]["detector"] = describe_detector(graph, view, DETECTOR_FILE)
+    manifest["parity"] |= {
+        "detector_boxes_px": differences.boxes_px,
+        "detector_scores": differences.scores,
+    }
+    manifest["metrics"] |= task_metrics(header)
+    rows = (*chosen.fusion.header.training_data, *header.training_data)
+    manifest["training_data"] = tuple(dict.fromkeys(rows))
+    manifest |= {
+        "detector": header.networks["task"].name,
+        "classes": view.classes,
+        "score_threshold": threshold,
+    }

@@ -1,9 +1,11 @@
-"""A fusion network as one ONNX graph, checked against the network it came from."""
+"""Networks as ONNX graphs; the fusion network is checked against the one it came from."""
 
 from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +13,7 @@ import onnx
 import onnxruntime
 import onnxsim
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tdfusion_edge.bundle import Graph, TensorInfo
 from tdfusion_edge.errors import ExportError
@@ -39,6 +41,34 @@ def fusion_onnx(network: nn.Module) -> bytes:
         2: torch.export.Dim("height", min=minimum_size(network), max=LARGEST),
         3: torch.export.Dim("width", min=minimum_size(network), max=LARGEST),
     }
+    model = to_onnx(network, example, INPUTS, FusionOutput._fields, (free, free))
+    for output in model.graph.output:
+        # The exporter writes the output's size as a formula of the input's that always equals it.
+        output.type.CopyFrom(model.graph.input[0].type)
+    onnx.checker.check_model(model, full_check=True)
+    raw: bytes = model.SerializeToString()
+    return raw
+
+
+def to_onnx(
+    network: nn.Module,
+    example: tuple[Tensor, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    free: tuple[dict[int, Any], ...] | None = None,
+) -> onnx.ModelProto:
+    """A network as a checked and simplified graph; it is in evaluation mode afterwards.
+
+    Args:
+        network: Takes and gives tensors alone.
+        example: An input of each name, whose shapes the graph takes.
+        inputs: Names of the inputs.
+        outputs: Names of the outputs.
+        free: The free axes of each input, if any.
+
+    Raises:
+        ExportError: the simplifier says that its result is not the graph.
+    """
     network.eval()
     log = logging.getLogger("torch.onnx")
     level = log.level
@@ -51,23 +81,20 @@ def fusion_onnx(network: nn.Module) -> bytes:
                 example,
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=list(INPUTS),
-                output_names=list(FusionOutput._fields),
-                dynamic_shapes=(free, free),
+                input_names=list(inputs),
+                output_names=list(outputs),
+                dynamic_shapes=free,
                 verbose=False,
             )
     finally:
         log.setLevel(level)
     assert program is not None
-    model, equal = onnxsim.simplify(program.model_proto)
+    simplified: tuple[onnx.ModelProto, bool] = onnxsim.simplify(program.model_proto)
+    model, equal = simplified
     if not equal:
         raise ExportError("the simplified graph differs from the exported one")
-    for output in model.graph.output:
-        # The exporter writes the output's size as a formula of the input's that always equals it.
-        output.type.CopyFrom(model.graph.input[0].type)
     onnx.checker.check_model(model, full_check=True)
-    raw: bytes = model.SerializeToString()
-    return raw
+    return model
 
 
 def parity(network: nn.Module, graph: bytes) -> dict[str, float]:

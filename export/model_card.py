@@ -2,56 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from tdfusion_edge.checkpoint import Header
 
 METRIC_NAMES = {name.lower(): name for name in ("EN", "SF", "SD", "AG", "SCD", "VIF", "Qabf", "SSIM")}
+"""Fusion metrics by their keys in a header; its other metrics are the task network's."""
 
 
-def model_card(header: Header, name: str) -> str:
-    """Markdown from a checkpoint's header."""
-    data = _rows((row.name, str(row.pairs), row.terms) for row in header.training_data)
-    metrics = {METRIC_NAMES.get(key, key): f"{value:.3f}" for key, value in header.metrics.items()}
-    settings = _rows(
-        (table, ", ".join(f"{key} {value}" for key, value in header.settings[table].items()))
-        for table in ("loss", "augmentation", "optimiser")
-        if table in header.settings
+def fusion_metrics(header: Header) -> dict[str, float]:
+    """What a checkpoint says about its fusion network."""
+    return {key: value for key, value in header.metrics.items() if key in METRIC_NAMES}
+
+
+def task_metrics(header: Header) -> dict[str, float]:
+    """What it says about its task network."""
+    return {key: value for key, value in header.metrics.items() if key not in METRIC_NAMES}
+
+
+def model_card(name: str, fusion: Header, detector: Header | None = None, *, threshold: float = 0.25) -> str:
+    """Markdown from the headers of the checkpoints.
+
+    Args:
+        name: Of the bundle.
+        fusion: Header of the fusion network's checkpoint.
+        detector: Header of the detector's, which may be the same.
+        threshold: Score above which a detection counts.
+    """
+    headers = [fusion] if detector in (None, fusion) else [fusion, detector]
+    limits = dict.fromkeys(limit for header in headers if header is not None for limit in header.limits)
+    parts = [
+        f"# {name}",
+        f"Fusion network {_trained(fusion, 'fusion')}. Takes an infrared and a visible luma picture that "
+        "are\naligned, gives one fused luma picture.",
+        "" if detector is None else _finds(detector, threshold),
+        "## Training data",
+        _data(fusion, detector),
+        "Where a data set is for research use, so are these weights, as far as its terms reach. A fused "
+        "picture is\na view of two sensors, not a measurement: no person or event may be judged by it alone.",
+        "## Training",
+        _settings(fusion),
+        "" if len(headers) == 1 or detector is None else f"Of the detector:\n\n{_settings(detector)}",
+        "## Fusion metrics on the recipe's validation pairs",
+        _metrics(fusion_metrics(fusion)),
+        "VIF and SSIM are means over the two sources; the picture is not stretched.",
+        "" if detector is None else "## Detection metrics on the detector's validation pairs",
+        "" if detector is None else _metrics(task_metrics(detector)),
+        "## Limits",
+        "\n".join(f"- {_cell(limit)}" for limit in limits),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _trained(header: Header, role: str) -> str:
+    return (
+        f"`{header.networks[role].name}`, strategy `{header.strategy}`, recipe `{header.recipe}` "
+        f"(seed {header.seed},\ncheckpoint of step {header.step} of {header.steps})"
     )
-    limits = "\n".join(f"- {_cell(limit)}" for limit in header.limits)
-    return f"""# {name}
 
-Fusion network `{header.network}`, strategy `{header.strategy}`, recipe `{header.recipe}` (seed {header.seed},
-checkpoint of step {header.step} of {header.steps}). Takes an infrared and a visible luma picture that are
-aligned, gives one fused luma picture.
 
-## Training data
+def _finds(header: Header, threshold: float) -> str:
+    assert header.task is not None  # it was exported with its size and classes
+    classes = ", ".join(map(_cell, header.task.classes))
+    return (
+        f"Detector {_trained(header, 'task')}. Sees the fused luma, not stretched, at "
+        f"{header.task.width}x{header.task.height} pixels,\nand finds: {classes}. A score above "
+        f"{threshold:g} counts where nothing else is asked for."
+    )
 
-| data | pairs | terms |
-|---|---|---|
-{data}
 
-Where a data set is for research use, so are these weights, as far as its terms reach. A fused picture is
-a view of two sensors, not a measurement: no person or event may be judged by it alone.
+def _data(fusion: Header, detector: Header | None) -> str:
+    if detector is None:
+        rows = _rows((row.name, str(row.pairs), row.terms) for row in fusion.training_data)
+        return f"| data | pairs | terms |\n|---|---|---|\n{rows}"
+    uses = dict.fromkeys(fusion.training_data, "fusion")
+    for row in detector.training_data:
+        uses[row] = "fusion, detector" if row in uses else "detector"
+    rows = _rows((row.name, str(row.pairs), use, row.terms) for row, use in uses.items())
+    return f"| data | pairs | for | terms |\n|---|---|---|---|\n{rows}"
 
-## Training
 
-| table | options |
-|---|---|
-{settings}
+def _settings(header: Header) -> str:
+    rows = _rows(
+        (table, ", ".join(f"{key} {value}" for key, value in header.settings[table].items()))
+        for table in ("task", "loss", "augmentation", "optimiser")
+        if isinstance(header.settings.get(table), dict)
+    )
+    return f"| table | options |\n|---|---|\n{rows}"
 
-## Fusion metrics on the recipe's validation pairs
 
-{_rows([tuple(metrics)])}
-|{"---|" * len(metrics)}
-{_rows([tuple(metrics.values())])}
-
-VIF and SSIM are means over the two sources; the picture is not stretched.
-
-## Limits
-
-{limits}
-"""
+def _metrics(metrics: Mapping[str, float]) -> str:
+    if not metrics:
+        return "None were measured."
+    named = {METRIC_NAMES.get(key, key): f"{value:.3f}" for key, value in metrics.items()}
+    return f"{_rows([tuple(named)])}\n|{'---|' * len(named)}\n{_rows([tuple(named.values())])}"
 
 
 def _rows(rows: Iterable[tuple[str, ...]]) -> str:

@@ -140,11 +140,12 @@ def _encoder(av: Any) -> str:
 
 
 def network(path: Path | None = None) -> Check:
-    """The bundle: every digest, and one pass of its fusion network; None takes the one shipped."""
+    """The bundle: every digest, and one pass of its networks; None takes the one shipped."""
     try:
         import numpy as np
 
         from tdfusion_edge import bundle
+        from tdfusion_edge.runtime.detection import open_detector
         from tdfusion_edge.runtime.engines import open_engine
 
         path = path or bundle.default_path()
@@ -160,6 +161,10 @@ def network(path: Path | None = None) -> Check:
         engine.close()
         if not np.isfinite(fused).all():
             raise RuntimeError("its network gives NaN or infinity for black pictures")
+        detector = open_detector(opened)
+        if detector is not None:
+            detector.detect(np.zeros((64, 64), np.uint8))
+            detector.close()
     except Exception as error:
         return Check("bundle", "broken", _first_line(error), _hint(error), needed=True)
     return Check("bundle", "ok", f"{opened.manifest.name} in {path}, verified, runs in {name}", needed=True)

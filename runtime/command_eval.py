@@ -1,41 +1,51 @@
-"""Score fused pictures against their sources.
+"""Score fused pictures against their sources, and what a detector finds in them against labels.
 
   tdfusion-edge eval --data DIR
   tdfusion-edge eval BUNDLE --data DIR --names val.txt --compare other=FOLDER --json
+  tdfusion-edge eval BUNDLE --data DIR --labels yolo:labels --groups day=*D,night=*N --baselines
+  tdfusion-edge eval best.safetensors --data DIR
 
 DIR holds ir/ and vi/ with equal stems. Each row is the mean over all pairs of EN, SF, SD, AG, SCD,
 VIF, Qabf and SSIM (VIF and SSIM: mean over the two sources), on the 8-bit luma.
+
+With --labels, the bundle's detector looks at the pictures of every row: mAP50 and mAP50:95, and the
+AP50/AP50:95 of each class behind its number of labelled objects. A checkpoint is exported first,
+because what is scored is what will run.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TypeAlias, cast, get_args
-
-import cv2
-import numpy as np
+from typing import get_args
 
 from tdfusion_edge import bundle
-from tdfusion_edge.color import U8
 from tdfusion_edge.console import say
-from tdfusion_edge.errors import InputMissing, RequestError
-from tdfusion_edge.images import by_stem, read_luma8, read_names
-from tdfusion_edge.metrics import Scores, evaluate, mean
+from tdfusion_edge.errors import RequestError
 from tdfusion_edge.runtime.engines import BACKENDS, Engine, open_engine
-from tdfusion_edge.runtime.stretch import Stretch, StretchName
-
-Fuse: TypeAlias = Callable[[str, U8, U8], U8]
-"""Stem, infrared and visible luma to fused luma, uint8 (H, W) each."""
+from tdfusion_edge.runtime.eval_boxes import Labels, open_for_scoring, read_labels
+from tdfusion_edge.runtime.eval_checkpoint import open_bundle
+from tdfusion_edge.runtime.eval_table import Section, as_json, as_text, section
+from tdfusion_edge.runtime.evaluation import (
+    BASELINES,
+    Row,
+    as_row,
+    by_network,
+    from_folder,
+    measure,
+    pair_names,
+)
+from tdfusion_edge.runtime.stretch import StretchName
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    parser.add_argument("bundle", type=Path, nargs="?", default=bundle.default_path(), metavar="BUNDLE")
+    parser.add_argument(
+        "bundle", type=Path, nargs="?", default=bundle.default_path(), metavar="BUNDLE",
+        help="bundle, or the .safetensors of a training",
+    )  # fmt: skip
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder with ir/ and vi/")
     parser.add_argument(
         "--names", metavar="FILE", help="text file in DIR with one stem a line (default: all)"
@@ -51,10 +61,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--baselines", action="store_true", help="rows for each sensor, their average and their maximum"
     )
     parser.add_argument(
+        "--labels", metavar="yolo:FOLDER", help="score the detector too; FOLDER in DIR, a .txt a pair"
+    )
+    parser.add_argument(
+        "--classes", default="", metavar="NAME,NAME",
+        help="the labels' classes in the order of their numbers (default: the bundle's)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--groups", default="", metavar="NAME=PATTERN,NAME=PATTERN",
+        help="the same for the stems that match each pattern, as day=*D,night=*N",
+    )  # fmt: skip
+    parser.add_argument(
         "--stretch", choices=[s for s in get_args(StretchName) if s != "temporal"], default="none"
     )
     parser.add_argument(
         "--backend", default="auto", choices=("auto", *BACKENDS), help="what runs the network"
+    )
+    parser.add_argument(
+        "--network", metavar="MODULE:CLASS", help="allow this class of your own in a checkpoint"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
@@ -62,71 +86,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Score and print."""
     names = pair_names(args.data, args.names)
-    opened = bundle.read(args.bundle)
+    groups = parse_groups(args.groups, names)
+    opened = open_bundle(args.bundle, args.network)
+    detect = None if args.labels is None else open_for_scoring(opened, args.backend)
+    labels = None if args.labels is None else _labels(args, names, opened.manifest.classes)
     _, engine = open_engine(opened.graph("fusion")[1], args.backend)
     rows = _rows(args, opened.manifest.name, engine)
-    table = {row: score(args.data, names, fuse) for row, fuse in rows.items()}
-    if args.json:
-        say(
-            json.dumps(
-                {"pairs": len(names), "rows": {row: scores._asdict() for row, scores in table.items()}}
-            )
-        )
-    else:
-        say(_as_table(table, len(names)))
+    measured = {row: measure(args.data, names, fuse, detect) for row, fuse in rows.items()}
+
+    def of(chosen: list[str]) -> Section:
+        return section(measured, chosen, labels)
+
+    whole, parts = of(names), {group: of(chosen) for group, chosen in groups.items()}
+    say(json.dumps(as_json(whole, parts)) if args.json else as_text(whole, parts))
     return 0
 
 
-def score(data: Path, names: list[str], fuse: Fuse) -> Scores:
-    """Mean scores of ``fuse`` over the pairs of ``data`` with these stems.
+def parse_groups(text: str, names: list[str]) -> dict[str, list[str]]:
+    """Stems of each group of "NAME=PATTERN,NAME=PATTERN"; a stem may be in several, or in none.
 
     Raises:
-        RequestError: the two pictures of a pair, or the fused one, differ in size, or one has 16 bits.
-        SourceError: a picture cannot be read.
+        RequestError: it reads otherwise, names a group twice, or a pattern matches no stem.
     """
-    infrared, visible = by_stem(data / "ir"), by_stem(data / "vi")
-
-    def one(name: str) -> Scores:
-        pair = read_luma8(infrared[name]), read_luma8(visible[name])
-        _require_equal_sizes(name, "infrared", pair[0], pair[1])
-        fused = fuse(name, *pair)
-        _require_equal_sizes(name, "fused", fused, pair[1])
-        return evaluate(fused, *pair)
-
-    # The metrics are NumPy and OpenCV, which release the interpreter: threads are enough.
-    with ThreadPoolExecutor(cv2.getNumberOfCPUs()) as pool:
-        return mean(pool.map(one, names))
-
-
-def pair_names(data: Path, listed: str | None) -> list[str]:
-    """Stems of the pairs to score: those in the file ``listed`` of ``data``, or all.
-
-    Raises:
-        InputMissing: there is no such list, or a pair of it is not in ``data``, or there is none.
-    """
-    infrared, visible = by_stem(data / "ir"), by_stem(data / "vi")
-    common = [name for name in infrared if name in visible]
-    names = common if listed is None else read_names(data / listed)
-    lacking = [name for name in names if name not in infrared or name not in visible]
-    if lacking or not names:
-        raise InputMissing(
-            f"{data} lacks pairs", expected="equal stems in ir/ and vi/", got=", ".join(lacking[:5]) or "none"
-        )
-    return names
+    groups: dict[str, list[str]] = {}
+    for part in filter(None, text.split(",")):
+        group, _, pattern = part.partition("=")
+        if not (group and pattern) or group in groups:
+            raise RequestError(f"--groups {text}", expected="NAME=PATTERN,NAME=PATTERN, each NAME once")
+        groups[group] = [name for name in names if fnmatchcase(name, pattern)]
+        if not groups[group]:
+            raise RequestError(
+                f"--groups: no pair belongs to '{group}'", expected=f"stems like {pattern}", got=names[0]
+            )
+    return groups
 
 
-BASELINES: Mapping[str, Fuse] = {
-    "infrared": lambda _, infrared, visible: infrared,
-    "visible": lambda _, infrared, visible: visible,
-    "average": lambda _, infrared, visible: cast(U8, cv2.addWeighted(infrared, 0.5, visible, 0.5, 0)),
-    "maximum": lambda _, infrared, visible: cast(U8, np.maximum(infrared, visible)),
-}
-"""What needs no network."""
+def _labels(args: argparse.Namespace, names: list[str], known: tuple[str, ...]) -> Labels:
+    return read_labels(args.data, args.labels, names, tuple(filter(None, args.classes.split(","))), known)
 
 
-def _rows(args: argparse.Namespace, network: str, engine: Engine) -> dict[str, Fuse]:
+def _rows(args: argparse.Namespace, network: str, engine: Engine) -> dict[str, Row]:
     """What is scored, by the names of the rows."""
-    rows: dict[str, Fuse] = {network: partial(_by_network, engine, args.stretch)}
+    rows = {network: by_network(engine, args.stretch)}
     if args.baselines and network in BASELINES:
         raise RequestError(f"the bundle is called '{network}' like a row of --baselines")
     for compared in args.compare:
@@ -135,35 +136,5 @@ def _rows(args: argparse.Namespace, network: str, engine: Engine) -> dict[str, F
             raise RequestError(f"--compare {compared}", expected="NAME=FOLDER")
         if name in rows or (args.baselines and name in BASELINES):
             raise RequestError(f"two rows are called '{name}'", hint="Give --compare another NAME.")
-        rows[name] = partial(_from_folder, by_stem(Path(folder)))
-    return rows | dict(BASELINES) if args.baselines else rows
-
-
-def _require_equal_sizes(name: str, what: str, picture: U8, visible: U8) -> None:
-    if picture.shape != visible.shape:
-        (height, width), (visible_height, visible_width) = picture.shape, visible.shape
-        raise RequestError(
-            f"pair '{name}': the {what} picture has another size than the visible one",
-            expected=f"{visible_width}x{visible_height}",
-            got=f"{width}x{height}",
-        )
-
-
-def _by_network(engine: Engine, stretch: StretchName, name: str, infrared: U8, visible: U8) -> U8:
-    unit = {
-        "infrared": infrared[None, None] / np.float32(255),
-        "visible": visible[None, None] / np.float32(255),
-    }
-    return Stretch(stretch).apply(engine.run(unit)["fused"][0, 0], 0)
-
-
-def _from_folder(pictures: Mapping[str, Path], name: str, infrared: U8, visible: U8) -> U8:
-    if name not in pictures:
-        raise InputMissing(f"there is no fused picture '{name}' to compare")
-    return read_luma8(pictures[name])
-
-
-def _as_table(table: Mapping[str, Scores], pairs: int) -> str:
-    lines = [f"{pairs} pairs", f"{'':14}" + "".join(f"{field:>9}" for field in Scores._fields)]
-    lines += [f"{row:14}" + "".join(f"{value:9.4f}" for value in scores) for row, scores in table.items()]
-    return "\n".join(lines)
+        rows[name] = from_folder(Path(folder))
+    return rows | ({name: as_row(fuse) for name, fuse in BASELINES.items()} if args.baselines else {})

@@ -5,7 +5,8 @@
   tdfusion-edge fuse ir.mp4 vis.mp4 -o fused.mp4
 
 Folders are matched by stem, and what has no partner is listed. Videos are matched by their
-timestamps, which the output keeps. The output has the size of the visible picture.
+timestamps, which the output keeps. The output has the size of the visible picture. Pictures stay
+clean unless --boxes is given.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from tdfusion_edge.console import say
 from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.images import IMAGE_SUFFIXES
 from tdfusion_edge.runtime import rig
-from tdfusion_edge.runtime.command_run import add_network_arguments, open_fusion, refuse_clashes
-from tdfusion_edge.runtime.fuse import Stage, fuse_folders, fuse_pictures, fuse_videos
+from tdfusion_edge.runtime.command_run import add_network_arguments, open_networks, refuse_clashes
+from tdfusion_edge.runtime.fuse import PLAIN, Wanted, fuse_folders, fuse_pictures, fuse_videos
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="rig file whose [registration] aligns the two, and whose infrared camera gives the range",
+    )
+    parser.add_argument("--boxes", action="store_true", help="draw what the bundle's detector finds")
+    parser.add_argument(
+        "--detections", type=Path, metavar="OUT.jsonl", help="list what it finds, a line a picture"
     )
     add_network_arguments(parser)
 
@@ -50,7 +55,11 @@ def main(args: argparse.Namespace) -> int:
             expected="two pictures, folders or videos",
             got=" and ".join(kinds),
         )
-    refuse_clashes([str(args.output)], (args.infrared, args.visible))
+    outputs = [args.output] if args.detections is None else [args.output, args.detections]
+    refuse_clashes([str(output) for output in outputs], (args.infrared, args.visible))
+    wanted = Wanted(args.boxes, args.detections)
+    if args.detections is not None and args.detections.suffix.lower() != ".jsonl":
+        raise RequestError(f"--detections {args.detections}", expected="a name that ends in .jsonl")
     # A rig that merely lies around must not warp pictures that are aligned already.
     described = None if args.rig is None else rig.read(rig.find(args.rig))
     registration = None if described is None else described.registration
@@ -63,8 +72,16 @@ def main(args: argparse.Namespace) -> int:
             hint='Set role = "infrared" in [cameras.NAME] and low and high in [cameras.NAME.range] there.',
         )
     with ExitStack() as stack:
-        stage: Stage = open_fusion(args, stack, camera or rig.Camera(uri=str(args.infrared)), registration)
-        summary = work(stage, args.infrared, args.visible, args.output)
+        camera = camera or rig.Camera(uri=str(args.infrared))
+        detect = wanted != PLAIN
+        networks = open_networks(args, stack, camera, registration, detect=detect)
+        if detect and networks.detector is None:
+            raise RequestError(
+                f"{args.bundle} has no detector",
+                expected="a bundle with one for --boxes and --detections",
+                hint="Make one: tdfusion-edge export FUSION.safetensors DETECTOR.safetensors -o BUNDLE",
+            )
+        summary = work(networks, args.infrared, args.visible, args.output, wanted)
     for line in summary.notes:
         say(line, error=True)
     say(f"{summary.pictures} fused, written to {args.output}")

@@ -4,6 +4,7 @@
 
 --camera takes two names of the rig, or two addresses: sim://ir, v4l2:///dev/video0?format=Y16, a
 video file, a folder of images. Without a rig file, ir0 and vis0 are simulated cameras.
+Where the bundle has a detector, pictures show its boxes, and an output out.jsonl lists them.
 Ctrl-C ends a run properly: every file is closed, and the table is printed.
 """
 
@@ -26,8 +27,10 @@ from tdfusion_edge import bundle
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError, WorkError
 from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.detection import Detector, open_detector
+from tdfusion_edge.runtime.draw import with_boxes
 from tdfusion_edge.runtime.engines import BACKENDS, open_engine
-from tdfusion_edge.runtime.fuse import Stage
+from tdfusion_edge.runtime.fuse import Networks
 from tdfusion_edge.runtime.fusion import Fusion
 from tdfusion_edge.runtime.pipeline import Plan, run
 from tdfusion_edge.runtime.signals import stopped_by_signals
@@ -37,6 +40,9 @@ from tdfusion_edge.runtime.sources import uri as addresses
 from tdfusion_edge.runtime.sources.base import Source
 from tdfusion_edge.runtime.streams import Mode
 from tdfusion_edge.runtime.stretch import Stretch, StretchName
+
+SHOWN_CLASSES = 6
+"""So many classes of a detector are named at the start."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +76,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="largest time difference in a pair (default: the rig's, else 20)",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the final figures as JSON")
+    parser.add_argument(
+        "--no-detect", action="store_true", help="leave the bundle's detector out: no boxes, less work"
+    )
+    parser.add_argument(
+        "--no-boxes", action="store_true", help="draw no boxes; out.jsonl still lists what was found"
+    )
     add_network_arguments(parser)
 
 
@@ -84,6 +96,10 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=int, default=0, metavar="N", help="CPU threads (default: one a core)"
     )
+    parser.add_argument(
+        "--score-threshold", type=float, metavar="X",
+        help="only what the detector gives a higher score counts, 0 to 1 (default: the bundle's)",
+    )  # fmt: skip
     parser.add_argument("--range", choices=get_args(rig.RangeName), help="how infrared becomes 8 bits")
     parser.add_argument(
         "--stretch", choices=get_args(StretchName),
@@ -101,11 +117,12 @@ def main(args: argparse.Namespace) -> int:
     if ir.uri.startswith("sim:") and path is None and "://" not in args.camera:
         say("no rig file: ir0 and vis0 are simulated cameras", error=True)
     with ExitStack() as stack:
-        fusion = open_fusion(args, stack, ir, chosen.registration)("temporal")
+        networks = open_networks(args, stack, ir, chosen.registration, detect=not args.no_detect)
         sinks = open_sinks(args, stop)
         sources = open_sources({"infrared": (ir_name, ir), "visible": (vis_name, vis)}, stack)
         mode = delivery_mode(args.mode, sources)
-        plan = Plan(sources, sync, fusion, sinks, mode, seconds=args.seconds, stop=stop)
+        fusion, detector = networks.stage("temporal"), networks.detector
+        plan = Plan(sources, sync, fusion, sinks, mode, detector, seconds=args.seconds, stop=stop)
         with stopped_by_signals(stop) as interrupted:
             report = run(plan)
     say(json.dumps(report.as_dict()) if args.json else report.as_table())
@@ -118,11 +135,12 @@ def main(args: argparse.Namespace) -> int:
 
 def open_sinks(args: argparse.Namespace, stop: threading.Event) -> list[Sink]:
     """The outputs asked for; a window that is closed sets ``stop``."""
-    sinks: list[Sink] = [open_sink(output) for output in args.output]
+    picture = None if args.no_boxes else with_boxes
+    sinks: list[Sink] = [open_sink(output, picture=picture) for output in args.output]
     if args.show:
         from tdfusion_edge.runtime.sinks.window import WindowSink
 
-        sinks.append(WindowSink(on_close=stop.set))
+        sinks.append(WindowSink(picture=picture, on_close=stop.set))
     return sinks
 
 
@@ -161,25 +179,57 @@ def delivery_mode(asked: Mode | None, sources: Mapping[rig.Role, Source]) -> Mod
     return asked or ("latest" if live else "every")
 
 
-def open_fusion(
-    args: argparse.Namespace, stack: ExitStack, infrared: rig.Camera, registration: rig.Registration | None
-) -> Stage:
-    """Load the network; what comes back makes fusion stages that share it.
+def open_networks(
+    args: argparse.Namespace,
+    stack: ExitStack,
+    infrared: rig.Camera,
+    registration: rig.Registration | None,
+    *,
+    detect: bool,
+) -> Networks:
+    """Load the networks; fusion stages that come out share theirs.
 
     Raises:
         RequestError: options that do not fit.
         BundleError: the bundle is damaged.
-        EngineError: its network cannot be loaded.
+        EngineError: a network cannot be loaded.
     """
     if args.threads < 0:
         raise RequestError("--threads", expected="0 or more", got=str(args.threads))
     opened = bundle.read(args.bundle)
     backend, engine = open_engine(opened.graph("fusion")[1], args.backend, threads=args.threads)
     stack.callback(engine.close)
+    detector = _open_detector(args, opened, detect=detect)
+    if detector is not None:
+        stack.callback(detector.close)
     if args.range is not None:
         infrared = with_range(infrared, args.range)
-    say(f"bundle {opened.manifest.name}, back end {backend}", error=True)
-    return lambda stretch: Fusion(opened, engine, infrared, registration, Stretch(args.stretch or stretch))
+    finds = "" if detector is None else f", detects {_listed(detector.names)}"
+    say(f"bundle {opened.manifest.name}, back end {backend}{finds}", error=True)
+    return Networks(
+        lambda stretch: Fusion(opened, engine, infrared, registration, Stretch(args.stretch or stretch)),
+        detector,
+    )
+
+
+def _open_detector(args: argparse.Namespace, opened: bundle.Bundle, *, detect: bool) -> Detector | None:
+    threshold = args.score_threshold
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise RequestError("--score-threshold", expected="0 to 1", got=f"{threshold:g}")
+    detector = None
+    if detect:
+        detector = open_detector(opened, args.backend, threshold=threshold, threads=args.threads)
+    if detector is None and threshold is not None:
+        raise RequestError(
+            "--score-threshold, but nothing is detected",
+            expected="a bundle with a detector, and its boxes to be asked for",
+            got=f"bundle '{opened.manifest.name}' with {', '.join(opened.manifest.graphs)}",
+        )
+    return detector
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN_CLASSES]) + (", ..." if len(names) > SHOWN_CLASSES else "")
 
 
 def with_range(camera: rig.Camera, mode: rig.RangeName) -> rig.Camera:

@@ -4,26 +4,61 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
+from tdfusion_edge.detections import Detections
 from tdfusion_edge.errors import ConfigError, RequestError, SinkError, SourceError
 from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.images import by_stem, read_image
 from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.detection import Detector, shown
+from tdfusion_edge.runtime.draw import with_boxes
 from tdfusion_edge.runtime.fusion import Fusion
 from tdfusion_edge.runtime.pipeline import Plan, run
 from tdfusion_edge.runtime.signals import stopped_by_signals
+from tdfusion_edge.runtime.sinks import Result, open_sink
 from tdfusion_edge.runtime.sinks.folder import write_picture
+from tdfusion_edge.runtime.sinks.jsonl import JsonlSink
 from tdfusion_edge.runtime.sinks.output import require_writable, sink_error
-from tdfusion_edge.runtime.sinks.video import VideoSink
 from tdfusion_edge.runtime.sources.video import VideoSource
 from tdfusion_edge.runtime.stretch import StretchName
 
-Stage: TypeAlias = Callable[[StretchName], Fusion]
-"""Makes a fusion stage without memory of earlier pictures, given the default of its stretch."""
+
+@dataclass(frozen=True)
+class Networks:
+    """What fuses, and what looks at the fused picture."""
+
+    stage: Callable[[StretchName], Fusion]
+    """Makes a fusion stage without memory of earlier pictures, given the default of its stretch."""
+    detector: Detector | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is made of the detections."""
+
+    boxes: bool = False
+    """Draw them in the pictures."""
+    lines: Path | None = None
+    """Write them to this ``.jsonl``, a line a picture."""
+
+    @property
+    def picture(self) -> Callable[[Result], Image]:
+        """What of a result is written."""
+        return with_boxes if self.boxes else clean
+
+
+PLAIN = Wanted()
+"""Nothing."""
+
+
+def clean(result: Result) -> Image:
+    """The fused picture as it is."""
+    return result.fused
+
 
 VIDEO_SYNC = rig.Sync(tolerance_ms=20.0, policy="drop")
 """Recordings: what has no partner is left out and counted."""
@@ -41,7 +76,9 @@ class Summary:
     """Something could not be read."""
 
 
-def fuse_pictures(stage: Stage, infrared: Path, visible: Path, output: Path) -> Summary:
+def fuse_pictures(
+    networks: Networks, infrared: Path, visible: Path, output: Path, wanted: Wanted = PLAIN
+) -> Summary:
     """Fuse one pair into one picture file, written aside and renamed.
 
     Raises:
@@ -49,11 +86,16 @@ def fuse_pictures(stage: Stage, infrared: Path, visible: Path, output: Path) -> 
         SourceError: a picture cannot be read.
         SinkError: the output cannot be written.
     """
-    write_picture(output, _fused(stage("image"), infrared, visible))
+    with _lines(wanted) as write_line:
+        result = _fused(networks.stage("image"), networks.detector, 0, infrared, visible)
+        write_picture(output, wanted.picture(result))
+        write_line(result)
     return Summary(1)
 
 
-def fuse_folders(stage: Stage, infrared: Path, visible: Path, output: Path) -> Summary:
+def fuse_folders(
+    networks: Networks, infrared: Path, visible: Path, output: Path, wanted: Wanted = PLAIN
+) -> Summary:
     """Fuse the pairs of equal stem into ``output/STEM.png``.
 
     A picture that cannot be read or does not fit the network is noted and the others go on.
@@ -78,23 +120,29 @@ def fuse_folders(stage: Stage, infrared: Path, visible: Path, output: Path) -> S
         if alone
     ]
     damaged = []
-    fusion = stage("image")
-    for stem in common:
-        fusion.forget()
-        try:
-            picture = _fused(fusion, left[stem], right[stem])
-        except ConfigError:
-            raise  # the rig fits none of them
-        except (SourceError, RequestError) as error:
-            damaged.append(f"{stem}: {error}")
-            continue
-        output.mkdir(exist_ok=True)
-        write_picture(output / f"{stem}.png", picture)
+    fusion = networks.stage("image")
+    with _lines(wanted) as write_line:
+        for index, stem in enumerate(common):
+            fusion.forget()
+            try:
+                result = _fused(fusion, networks.detector, index, left[stem], right[stem])
+            except ConfigError:
+                raise  # the rig fits none of them
+            except (SourceError, RequestError) as error:
+                damaged.append(f"{stem}: {error}")
+                continue
+            output.mkdir(exist_ok=True)
+            write_picture(output / f"{stem}.png", wanted.picture(result))
+            write_line(result)
     return Summary(len(common) - len(damaged), (*notes, *damaged), failed=bool(damaged))
 
 
-def fuse_videos(stage: Stage, infrared: Path, visible: Path, output: Path) -> Summary:
+def fuse_videos(
+    networks: Networks, infrared: Path, visible: Path, output: Path, wanted: Wanted = PLAIN
+) -> Summary:
     """Fuse two videos into one with the visible one's timestamps, written aside and renamed.
+
+    The lines of ``wanted`` are as well, so that video and lines are there together or not at all.
 
     Raises:
         SourceError: a video is damaged; nothing is left at ``output``.
@@ -106,31 +154,36 @@ def fuse_videos(stage: Stage, infrared: Path, visible: Path, output: Path) -> Su
         raise RequestError(
             f"{output} is no video file", expected=".mp4 or .mkv", got=output.suffix or "no suffix"
         )
-    require_writable(output)
-    aside = output.with_name(f".{output.stem}.{os.getpid()}.partial{output.suffix}")
+    outputs = [output] if wanted.lines is None else [output, wanted.lines]
+    asides = {_aside(path): path for path in outputs}
     stop = threading.Event()
     sources: dict[rig.Role, VideoSource] = {}
     try:
         sources["infrared"] = VideoSource(infrared.name, infrared, epoch_ns=0)
         sources["visible"] = VideoSource(visible.name, visible, epoch_ns=0)
-        plan = Plan(sources, VIDEO_SYNC, stage("temporal"), [VideoSink(aside)], "every", stop=stop)
+        sinks = [open_sink(aside, picture=wanted.picture) for aside in asides]
+        plan = Plan(
+            sources, VIDEO_SYNC, networks.stage("temporal"), sinks, "every", networks.detector, stop=stop
+        )
         with stopped_by_signals(stop) as interrupted:
             report = run(plan)
         if interrupted.is_set():
             raise KeyboardInterrupt
         if isinstance(report.failure, SinkError):
-            raise _not_kept(report.failure, aside, output) from report.failure
+            raise _not_kept(report.failure, asides) from report.failure
         if report.failure is not None:
             raise report.failure
         if not report.pictures:
             raise RequestError(
                 "no frame has a partner", expected=f"frames less than {VIDEO_SYNC.tolerance_ms:g} ms apart"
             )
-        _put_in_place(aside, output)
+        for aside, path in asides.items():
+            _put_in_place(aside, path)
     finally:
         for source in sources.values():
             source.close()
-        aside.unlink(missing_ok=True)
+        for aside in asides:
+            aside.unlink(missing_ok=True)
     cameras = report.as_dict()["cameras"]
     alone = {
         path: cameras[role].get("unmatched", 0)
@@ -142,6 +195,16 @@ def fuse_videos(stage: Stage, infrared: Path, visible: Path, output: Path) -> Su
     )
 
 
+def _aside(path: Path) -> Path:
+    """Where a file is written until it is whole.
+
+    Raises:
+        RequestError: ``path`` cannot be written.
+    """
+    require_writable(path)
+    return path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+
+
 def _put_in_place(aside: Path, output: Path) -> None:
     try:
         aside.replace(output)
@@ -149,8 +212,10 @@ def _put_in_place(aside: Path, output: Path) -> None:
         raise sink_error(output, error, "the last frame", hint="Nothing was kept.") from error
 
 
-def _not_kept(failure: SinkError, aside: Path, output: Path) -> SinkError:
+def _not_kept(failure: SinkError, asides: Mapping[Path, Path]) -> SinkError:
     """The failure in the words of the request: the file aside, and what is whole in it, are removed."""
+    blamed = [item for item in asides.items() if str(item[0]) in failure.what]
+    aside, output = (blamed or [*asides.items()])[0]
     what = failure.what.replace(str(aside), str(output))
     return SinkError(
         f"{output} was not written, nothing was kept: {what.removeprefix(f'{output}: ')}",
@@ -159,10 +224,34 @@ def _not_kept(failure: SinkError, aside: Path, output: Path) -> SinkError:
     )
 
 
-def _fused(fusion: Fusion, infrared: Path, visible: Path) -> Image:
+@contextmanager
+def _lines(wanted: Wanted) -> Iterator[Callable[[Result], None]]:
+    """What takes the results of pictures whose detections are wanted in lines; closed at the end."""
+    if wanted.lines is None:
+        yield lambda result: None
+        return
+    sink = JsonlSink(wanted.lines, name=_name)
+    try:
+        yield sink.write
+    except BaseException:
+        sink.abort()
+        raise
+    sink.close()
+
+
+def _name(result: Result) -> str:
+    """File name of the visible picture."""
+    assert result.pair.visible is not None  # pictures come in pairs
+    return Path(result.pair.visible.source).name
+
+
+def _fused(fusion: Fusion, detector: Detector | None, index: int, infrared: Path, visible: Path) -> Result:
     pair = Pair(
-        Frame(read_image(infrared), 0, 0, str(infrared)), Frame(read_image(visible), 0, 0, str(visible))
+        Frame(read_image(infrared), 0, index, str(infrared)),
+        Frame(read_image(visible), 0, index, str(visible)),
     )
     aligned = fusion.align(pair)
     assert aligned is not None  # only infrared alone has no picture
-    return fusion.picture(aligned, fusion.fuse(aligned))
+    fused = fusion.fuse(aligned)
+    found = Detections.empty() if detector is None else detector.detect(shown(aligned, fused))
+    return Result(index, pair, fusion.picture(aligned, fused), found)

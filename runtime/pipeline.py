@@ -1,4 +1,4 @@
-"""The one loop: pairs in, aligned, fused, out to the sinks."""
+"""The one loop: pairs in, aligned, fused, looked through, out to the sinks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.errors import SinkError
 from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.detection import Detector, shown
 from tdfusion_edge.runtime.fusion import Fusion
 from tdfusion_edge.runtime.report import Report
 from tdfusion_edge.runtime.sinks.base import Result, Sink
@@ -27,6 +28,8 @@ class Plan:
     fusion: Fusion
     sinks: Sequence[Sink]
     mode: Mode
+    detector: Detector | None = None
+    """None: the results have no detections."""
     seconds: float | None = None
     """End after this much time: of the clock for live cameras, of the recording for files."""
     stop: threading.Event = field(default_factory=threading.Event)
@@ -42,12 +45,13 @@ def run(plan: Plan) -> Report:
 
     Raises:
         RequestError: the frames do not fit the network or the registration.
+        EngineError: a network failed.
     """
-    clock, fusion = plan.clock, plan.fusion
+    clock, fusion, detector = plan.clock, plan.fusion, plan.detector
     streams = Streams(
         plan.sources, plan.sync, mode=plan.mode, stop=plan.stop, seconds=plan.seconds, clock=clock
     )
-    report = Report(live=streams.live, clock=clock)
+    report = Report(live=streams.live, detects=detector is not None, clock=clock)
     worker = SinkWorker(plan.sinks, mode=plan.mode, on_written=report.written, clock=clock)
     with report.catch(SinkError), worker, streams:
         for pair in streams:
@@ -59,11 +63,15 @@ def run(plan: Plan) -> Report:
                 continue
             with report.stage("network"):
                 fused = fusion.fuse(aligned)
+            found = Detections.empty()
+            if detector is not None:
+                with report.stage("detect"):
+                    found = detector.detect(shown(aligned, fused))
             with report.stage("compose"):
                 picture = fusion.picture(aligned, fused)
-            result = Result(report.pictures, pair, picture, Detections.empty(), aligned.degraded)
+            result = Result(report.pictures, pair, picture, found, aligned.degraded)
             with report.stage("hand over"):
                 worker.put(result)
-            report.fused(aligned.degraded)
+            report.fused(result)
     report.finish(streams, worker)
     return report

@@ -24,16 +24,21 @@ class Report:
 
     Args:
         live: Capture times are those of ``clock``, so that latencies since capture mean something.
+        detects: A detector is part of the run.
         clock: Monotonic nanoseconds.
     """
 
-    def __init__(self, *, live: bool, clock: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(
+        self, *, live: bool, detects: bool = False, clock: Callable[[], int] = time.monotonic_ns
+    ) -> None:
         self._live, self._clock = live, clock
-        names: tuple[str, ...] = ("align", "network", "compose", "hand over")
+        names = ("align", "network", *(("detect",) if detects else ()), "compose", "hand over")
         if live:
             names = (CAPTURE_TO_PAIR, *names, CAPTURE_TO_SINK)
         self.latency = {name: Histogram() for name in names}
         self.degraded: Counter[str] = Counter()
+        self.detections: Counter[str] = Counter()
+        """Boxes by class name, over all pictures."""
         self.pictures = 0
         self.waiting_for_size = 0
         """Infrared pictures that were not shown, because the visible size was not known yet."""
@@ -71,11 +76,14 @@ class Report:
         """An infrared picture came alone before the visible size was known."""
         self.waiting_for_size += 1
 
-    def fused(self, degraded: str | None) -> None:
+    def fused(self, result: Result) -> None:
         """A picture was handed to the sinks."""
         self.pictures += 1
-        if degraded is not None:
-            self.degraded[degraded] += 1
+        if result.degraded is not None:
+            self.degraded[result.degraded] += 1
+        found = result.detections
+        if len(found):
+            self.detections.update(found.names[class_id] for class_id in found.class_ids)
 
     def written(self, result: Result, done_ns: int) -> None:
         """All sinks have taken a result; called in the sinks' thread."""
@@ -104,6 +112,7 @@ class Report:
             "pictures": self.pictures,
             "fps": (self.pictures - 1) / recorded_s if self.pictures > 1 and recorded_s else None,
             "degraded": dict(self.degraded),
+            "detections": dict(self.detections),
             "waiting_for_size": self.waiting_for_size,
             **self._end,
             "latency_ms": {name: histogram.summary() for name, histogram in self.latency.items()},
@@ -117,10 +126,11 @@ class Report:
         for role, counts in facts["cameras"].items():
             listed = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count)
             lines.append(f"  {role + ':':10} {listed or 'no frame'}")
-        if facts["degraded"]:
-            lines.append(
-                "  degraded:  " + ", ".join(f"{count} {why}" for why, count in facts["degraded"].items())
-            )
+        for title, counts in (("degraded:", facts["degraded"]), ("detected:", facts["detections"])):
+            if counts:
+                lines.append(
+                    f"  {title:10} " + ", ".join(f"{count} {what}" for what, count in counts.items())
+                )
         if self.waiting_for_size:
             lines.append(f"  waiting:   {self.waiting_for_size} infrared alone before any visible frame")
         lines.append(f"  sinks:     {facts['written']} written, {facts['sink_dropped']} dropped")

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -48,7 +48,7 @@ class Graph(Table, frozen=True, kw_only=True):
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     minimum_size: int
-    """Smallest height and width in pixels."""
+    """Smallest height and width in pixels; of a graph of fixed size its smaller side."""
     opset: int
 
 
@@ -74,11 +74,15 @@ class Manifest(Table, frozen=True, kw_only=True):
     created: str
     """Date, ISO 8601."""
     graphs: dict[GraphName, Graph]
+    detector: str | None = None
+    """Name of the detector's network; None where there is no detector graph."""
     classes: tuple[str, ...] = ()
-    score_threshold: float = 0.25
+    """What the detector tells apart, in the order of its scores."""
+    score_threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.25
+    """Only what the detector gives a higher score counts."""
     training_data: tuple[TrainingData, ...] = ()
     metrics: dict[str, float] = msgspec.field(default_factory=dict)
-    """Fusion metrics on the validation pairs, measured at export or by the training."""
+    """Metrics of fusion, and of the detector, on the validation pairs of their trainings."""
     parity: dict[str, float] = msgspec.field(default_factory=dict)
     """ONNX against PyTorch, measured at export."""
     versions: dict[str, str] = msgspec.field(default_factory=dict)

@@ -1,29 +1,46 @@
 """Checkpoints: what passes from train to export.
 
-One safetensors file with the weights of the fusion network; its metadata holds a typed header that
-says which network it is, how it was trained, on what, and how good it was. Reading one runs no code.
+One safetensors file with the weights of one or more networks, each under the prefix of its role
+(``fusion.stem.weight``); its metadata holds a typed header that says which networks they are, how they
+were trained, on what, and how good they were. Reading one runs no code.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from tdfusion_edge.bundle import TrainingData
 from tdfusion_edge.config import Table, parse, to_json
 from tdfusion_edge.errors import InputMissing, RequestError
+from tdfusion_edge.files import write_aside
 
-FORMAT = 1
+FORMAT = 2
 KEY = "tdfusion_edge"
 """Metadata key of the header."""
 
 Weights = Mapping[str, npt.NDArray[Any]]
+
+
+class Network(Table, frozen=True, kw_only=True):
+    """One network of a checkpoint."""
+
+    name: str
+    """By name of this package's tables, or "module:Class"."""
+    options: dict[str, Any] = {}
+
+
+class TaskView(Table, frozen=True, kw_only=True):
+    """What the task network was trained to see and to tell apart."""
+
+    classes: tuple[str, ...]
+    height: int
+    width: int
 
 
 class Header(Table, frozen=True, kw_only=True):
@@ -32,9 +49,10 @@ class Header(Table, frozen=True, kw_only=True):
     format: int
     recipe: str
     """Name of the recipe."""
-    network: str
-    """Name of the fusion network, or "module:Class"."""
-    network_options: dict[str, Any] = {}
+    networks: dict[str, Network]
+    """By role: ``fusion``, ``task`` (T), ``loss`` (G)."""
+    task: TaskView | None = None
+    """None where there is no task network."""
     strategy: str
     seed: int
     step: int
@@ -46,7 +64,7 @@ class Header(Table, frozen=True, kw_only=True):
     """What the weights must not be relied on for, a sentence each."""
     training_data: tuple[TrainingData, ...]
     metrics: dict[str, float] = {}
-    """Fusion metrics on the validation pairs at this step."""
+    """Metrics on the validation pairs at this step."""
     versions: dict[str, str] = {}
 
 
@@ -62,18 +80,7 @@ def write(path: Path, weights: Weights, header: Header) -> None:
         {name: np.ascontiguousarray(array) for name, array in weights.items()},
         metadata={KEY: to_json(header).decode()},
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(raw)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(aside).chmod(0o644)
-        Path(aside).replace(path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
+    write_aside(path, raw)
 
 
 def read(path: Path) -> tuple[Header, dict[str, npt.NDArray[Any]]]:
@@ -100,7 +107,27 @@ def read(path: Path) -> tuple[Header, dict[str, npt.NDArray[Any]]]:
         raise RequestError(
             f"{path} is no checkpoint of tdfusion-edge", expected=f"a header '{KEY}' in its metadata"
         )
+    _refuse_other_format(path, metadata[KEY])
     header = parse(metadata[KEY].encode(), Header, name=f"{path} (header)")
-    if header.format != FORMAT:
-        raise RequestError(f"{path} has another format", expected=str(FORMAT), got=str(header.format))
     return header, weights
+
+
+def _refuse_other_format(path: Path, header: str) -> None:
+    """Refuse before the schema does, whose complaint about a key would not say why."""
+    try:
+        got = msgspec.json.decode(header, type=dict[str, Any]).get("format")
+    except (ValueError, RecursionError):
+        return  # for the schema to explain
+    if got != FORMAT:
+        raise RequestError(
+            f"{path} has another format",
+            expected=str(FORMAT),
+            got=str(got),
+            hint="Train it again with this version.",
+        )
+
+
+def of_role(weights: Weights, role: str) -> dict[str, npt.NDArray[Any]]:
+    """The weights of one network of a checkpoint, without their prefix."""
+    prefix = f"{role}."
+    return {name[len(prefix) :]: array for name, array in weights.items() if name.startswith(prefix)}

@@ -36,6 +36,7 @@ COMMANDS = (
         "fuse", "tdfusion_edge.runtime.command_fuse", "fuse a pair of pictures, two folders or two videos"
     ),
     Command("train", "tdfusion_edge.train.command", "train a fusion network from a recipe", "train"),
+    Command("dataset", "tdfusion_edge.train.command_dataset", "check a folder of pairs and labels", "train"),
     Command("export", "tdfusion_edge.export.command", "turn a checkpoint into a bundle", "export"),
     Command("eval", "tdfusion_edge.runtime.command_eval", "score fused pictures against their sources"),
     Command("cameras", "tdfusion_edge.runtime.command_cameras", "list cameras and what they offer"),

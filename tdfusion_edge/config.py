@@ -35,10 +35,23 @@ def load(path: Path, schema: type[T]) -> T:
 
 def parse(raw: bytes, schema: type[T], *, name: str, toml: bool = False) -> T:
     """The same for bytes already read; ``name`` stands in the messages."""
+    return convert(decode(raw, name=name, toml=toml), schema, name=name)
+
+
+def decode(raw: bytes, *, name: str, toml: bool = False) -> Any:
+    """TOML or JSON as dictionaries, lists and scalars.
+
+    Raises:
+        ConfigError: it is neither.
+    """
     try:
-        data = msgspec.toml.decode(raw) if toml else msgspec.json.decode(raw)
+        return msgspec.toml.decode(raw) if toml else msgspec.json.decode(raw)
     except (ValueError, RecursionError) as error:  # msgspec's and tomllib's own are ValueErrors
         raise ConfigError(f"{name} is no valid {'TOML' if toml else 'JSON'}: {error}") from error
+
+
+def convert(data: Any, schema: type[T], *, name: str) -> T:
+    """The same for what is decoded already: dictionaries, lists and scalars."""
     _refuse_unknown_keys(data, schema, name, "")
     _refuse_infinite(data, name, "")
     try:

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+PROPOSALS = 3000
+"""As many proposals are compared at most, by score: a low threshold lets thousands through."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
@@ -64,6 +67,44 @@ class Detections:
             }
             for box, score, class_id in zip(self.boxes, self.scores, self.class_ids, strict=True)
         ]
+
+
+def suppress(
+    boxes: npt.NDArray[np.float32],
+    scores: npt.NDArray[np.float32],
+    names: tuple[str, ...],
+    *,
+    threshold: float = 0.25,
+    overlap: float = 0.6,
+    most: int = 100,
+) -> Detections:
+    """Non-maximum suppression, class by class: what a detector proposes becomes what it found.
+
+    Args:
+        boxes: (A, 4) float32, x1 y1 x2 y2.
+        scores: (A, C) float32 in [0, 1], one column a class.
+        names: C class names.
+        threshold: Lowest score that counts.
+        overlap: Of two boxes of one class that overlap by more than this (IoU), the better one stays.
+        most: Keep so many at most, by score.
+    """
+    import cv2
+
+    anchors, classes = np.nonzero(scores > threshold)
+    if not len(anchors):
+        return Detections.empty(names)
+    best = scores[anchors, classes]
+    if len(best) > PROPOSALS:
+        top = np.argsort(-best, kind="stable")[:PROPOSALS]
+        anchors, classes, best = anchors[top], classes[top], best[top]
+    corners = boxes[anchors]
+    sides = np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), axis=1)
+    compare: Any = cv2.dnn.NMSBoxesBatched  # OpenCV's stubs ask for lists where arrays do
+    kept = np.asarray(compare(sides, best, classes.astype(np.int32), threshold, overlap), np.int64)
+    kept = kept[np.argsort(-best[kept], kind="stable")][:most]
+    return Detections(
+        np.ascontiguousarray(corners[kept], np.float32), best[kept], classes[kept].astype(np.int64), names
+    )
 
 
 def _check(name: str, array: npt.NDArray[Any], shape: tuple[int, ...], dtype: type) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
+from finder import CLASSES, described, finder_graph
 from hypothesis import settings
 from onnx import TensorProto, helper
 
@@ -52,9 +54,8 @@ def mean_graph() -> bytes:
     return raw
 
 
-@pytest.fixture(scope="session")
-def mean_bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle whose fusion network averages: what comes out can be foretold to the level."""
+def mean_manifest() -> dict[str, Any]:
+    """The manifest of a bundle that holds it."""
     shape = (1, 1, "height", "width")
     tensors = {
         name: bundle.TensorInfo(name=name, dtype="float32", shape=shape, content="luma in [0, 1]")
@@ -68,15 +69,20 @@ def mean_bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         minimum_size=32,
         opset=18,
     )
-    manifest = {
+    return {
         "name": "mean",
         "network": "mean",
         "strategy": "none",
         "created": "2026-01-01",
         "graphs": {"fusion": graph},
     }
+
+
+@pytest.fixture(scope="session")
+def mean_bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose fusion network averages: what comes out can be foretold to the level."""
     path = tmp_path_factory.mktemp("bundles") / "mean"
-    bundle.write(path, manifest, {"fusion.onnx": mean_graph()})
+    bundle.write(path, mean_manifest(), {"fusion.onnx": mean_graph()})
     return path
 
 
@@ -84,3 +90,19 @@ def mean_bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def mean_bundle(mean_bundle_path: Path) -> bundle.Bundle:
     """The same, opened."""
     return bundle.read(mean_bundle_path)
+
+
+@pytest.fixture(scope="session")
+def finder_bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a detector whose boxes can be foretold as well (``finder.py``)."""
+    manifest = mean_manifest() | {"name": "finder", "detector": "finder", "classes": CLASSES}
+    manifest["graphs"]["detector"] = described()
+    path = tmp_path_factory.mktemp("bundles") / "finder"
+    bundle.write(path, manifest, {"fusion.onnx": mean_graph(), "detector.onnx": finder_graph()})
+    return path
+
+
+@pytest.fixture(scope="session")
+def finder_bundle(finder_bundle_path: Path) -> bundle.Bundle:
+    """The same, opened."""
+    return bundle.read(finder_bundle_path)

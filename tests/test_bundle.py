@@ -413,6 +413,7 @@ BAD_FIELDS: list[dict[str, Any]] = [
     {"metrics": {"psnr": float("inf")}},
     {"created": 2026},
     {"graphs": {"other": graph()}},
+    {"score_threshold": 1.5},
 ]
 
 

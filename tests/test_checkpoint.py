@@ -15,14 +15,22 @@ from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
 HEADER = checkpoint.Header(
     format=checkpoint.FORMAT,
     recipe="r",
-    network="edge",
+    networks={
+        "fusion": checkpoint.Network(name="edge", options={"width": 8}),
+        "task": checkpoint.Network(name="yolo"),
+    },
+    task=checkpoint.TaskView(classes=("person", "car"), height=240, width=320),
     strategy="fixed",
     seed=3,
     step=7,
     steps=9,
     training_data=(),
 )
-WEIGHTS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array(4.5, np.float32)}
+WEIGHTS = {
+    "fusion.a": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "fusion.task.b": np.array(4.5, np.float32),
+    "task.a": np.array(7, np.int64),
+}
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -35,6 +43,14 @@ def test_round_trip(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["c.safetensors"]
 
 
+def test_each_role_has_its_own_weights() -> None:
+    assert set(checkpoint.of_role(WEIGHTS, "fusion")) == {"a", "task.b"}
+    assert checkpoint.of_role(WEIGHTS, "fusion")["a"] is WEIGHTS["fusion.a"]
+    assert set(checkpoint.of_role(WEIGHTS, "task")) == {"a"}
+    assert checkpoint.of_role(WEIGHTS, "task")["a"] is WEIGHTS["task.a"]
+    assert checkpoint.of_role(WEIGHTS, "loss") == {}
+
+
 def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "c.safetensors"
     checkpoint.write(path, WEIGHTS, HEADER)
@@ -45,7 +61,7 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="No space"):
-        checkpoint.write(path, {"a": WEIGHTS["a"] + 1}, HEADER)
+        checkpoint.write(path, {"fusion.a": WEIGHTS["fusion.a"] + 1}, HEADER)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["c.safetensors"]
 
@@ -75,7 +91,7 @@ def test_foreign_and_newer_files_are_refused(tmp_path: Path) -> None:
         checkpoint.read(rewritten(tmp_path / "foreign.safetensors", {"format": "pt"}))
     header = {
         "recipe": "r",
-        "network": "edge",
+        "networks": {"fusion": {"name": "edge"}},
         "strategy": "fixed",
         "seed": 0,
         "step": 1,
@@ -83,10 +99,9 @@ def test_foreign_and_newer_files_are_refused(tmp_path: Path) -> None:
         "training_data": [],
     }
     newer = rewritten(tmp_path / "newer.safetensors", {checkpoint.KEY: json.dumps({**header, "format": 99})})
-    with pytest.raises(RequestError, match=r"another format: expected 1, got 99"):
+    with pytest.raises(RequestError, match=rf"another format: expected {checkpoint.FORMAT}, got 99"):
         checkpoint.read(newer)
-    odd = rewritten(
-        tmp_path / "odd.safetensors", {checkpoint.KEY: json.dumps({**header, "format": 1, "sed": 0})}
-    )
+    misspelt = {**header, "format": checkpoint.FORMAT, "sed": 0}
+    odd = rewritten(tmp_path / "odd.safetensors", {checkpoint.KEY: json.dumps(misspelt)})
     with pytest.raises(ConfigError, match=r"unknown key 'sed'(?s:.*)'seed'"):
         checkpoint.read(odd)

@@ -1,24 +1,29 @@
-"""Train a fusion network from a recipe, on the CPU.
+"""Train networks from a recipe.
 
 A recipe is a TOML file, or the name of one that ships with the package:
 
-  tdfusion-edge train edge_fixed --data DIR -o runs/edge
+  tdfusion-edge train edge_tdfusion --data DIR -o runs/edge
+  tdfusion-edge train edge_tdfusion --data DIR -o runs/edge --resume
+  tdfusion-edge train edge_tdfusion --data DIR --set seed=1 --set optimiser.batch=4
 
-A training starts anew; an interrupted one keeps its last and its best checkpoint, but does not resume.
+Several GPUs: torchrun --nproc-per-node 2 -m tdfusion_edge train RECIPE --data DIR
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-from importlib import resources
+import os
 from pathlib import Path
 
-from tdfusion_edge.config import load
+import torch
+from torch import distributed
+
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import ConfigError, InputMissing, SinkError
+from tdfusion_edge.train.data.feed import Share
 from tdfusion_edge.train.loop import train
-from tdfusion_edge.train.recipe import Recipe
+from tdfusion_edge.train.recipe_file import load_recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,45 +33,90 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, required=True, help="folder that the recipe's data is relative to"
     )
     parser.add_argument(
-        "-o", "--output", type=Path, help="folder for checkpoints and log (default runs/NAME)"
+        "-o", "--output", type=Path, help="folder for checkpoints and logs (default runs/NAME)"
     )
     parser.add_argument("--steps", type=int, help="train this many steps instead of the recipe's")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one value of the recipe: seed=1, optimiser.batch=4, network='edge'",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the training in the output folder")
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write TensorBoard's event files beside the logs"
+    )
+    parser.add_argument(
+        "--device", default="auto", help="cpu, cuda, cuda:1 … (default: a GPU if there is one)"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
     """Train and say where the best checkpoint is."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    recipe = load(find_recipe(args.recipe), Recipe)
+    recipe = load_recipe(args.recipe, args.set)
     if args.steps is not None and args.steps < 1:
         raise ConfigError("--steps", expected="1 or more", got=str(args.steps))
     if not args.data.is_dir():
         raise InputMissing(f"there is no data folder {args.data}")
     output = args.output or Path("runs") / recipe.name
+    share, device = joined(args.device)
     try:
-        best = train(recipe, args.data, output, steps=args.steps)
+        best = train(
+            recipe,
+            args.data,
+            output,
+            steps=args.steps,
+            resume=args.resume,
+            device=device,
+            share=share,
+            tensorboard=args.tensorboard,
+        )
     except KeyboardInterrupt:
         kept = ", ".join(str(path) for path in sorted(output.glob("*.safetensors"))) or "none"
-        say(f"interrupted; whole checkpoints: {kept}", error=True)
+        say(f"interrupted; whole checkpoints: {kept}; go on with --resume", error=True)
         raise
     except OSError as error:
         raise SinkError(
             f"{output} cannot be written: {error.strerror}", hint="Free space, or name a folder with -o."
         ) from error
-    say(f"best checkpoint: {best}\nnext: tdfusion-edge export {best} -o BUNDLE")
+    finally:
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+    if share.rank == 0:
+        say(f"best checkpoint: {best}\nnext: tdfusion-edge export {best} -o BUNDLE")
     return 0
 
 
-def find_recipe(name: str) -> Path:
-    """A recipe file by path, or a shipped one by name.
+def joined(device: str) -> tuple[Share, str]:
+    """This process's share of a training started by torchrun, and its device.
 
     Raises:
-        InputMissing: neither; the shipped recipes are listed.
+        ConfigError: the device cannot be used.
     """
-    path = Path(name)
-    if path.is_file():
-        return path
-    folder = Path(str(resources.files("tdfusion_edge.train"))) / "recipes"
-    shipped = {file.stem: file for file in sorted(folder.glob("*.toml"))}
-    if name in shipped:
-        return shipped[name]
-    raise InputMissing(f"there is no recipe '{name}'", expected=f"a TOML file or one of {', '.join(shipped)}")
+    gpu = torch.cuda.is_available()
+    if not distributed.is_torchelastic_launched():
+        chosen = ("cuda" if gpu else "cpu") if device == "auto" else device
+        _refuse_unknown(chosen)
+        return Share(), chosen
+    if device not in ("auto", "cuda", "cpu"):
+        raise ConfigError("--device under torchrun", expected="auto, cuda or cpu", got=device)
+    if device == "cpu" or (device == "auto" and not gpu):
+        distributed.init_process_group("gloo")
+        return Share(distributed.get_rank(), distributed.get_world_size()), "cpu"
+    # torchrun's own way of telling a process which of its machine's GPUs is its own.
+    own = f"cuda:{os.environ['LOCAL_RANK']}"
+    _refuse_unknown(own)
+    torch.cuda.set_device(own)
+    distributed.init_process_group("nccl", device_id=torch.device(own))
+    return Share(distributed.get_rank(), distributed.get_world_size()), own
+
+
+def _refuse_unknown(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"--device {device} cannot be used: {str(error).splitlines()[0]}", hint="Ask: tdfusion-edge doctor"
+        ) from error

@@ -1,208 +1,289 @@
-"""setup -> fit -> validate: one recipe in, checkpoints and a log out."""
+"""setup -> fit: one recipe in, checkpoints, a log and pictures out."""
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import av
 import cv2
-import msgspec
 import numpy as np
 import torch
-from torch import nn
+from torch import distributed, nn
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from tdfusion_edge import __version__, checkpoint
-from tdfusion_edge.bundle import TrainingData
-from tdfusion_edge.errors import RequestError, TrainingError
-from tdfusion_edge.metrics import VIF_MIN_SIDE, Scores, evaluate, mean
-from tdfusion_edge.train.data import LumaPair, load_pairs, random_batches, to_tensor
-from tdfusion_edge.train.models.tables import build, resolve
+from tdfusion_edge.errors import TrainingError
+from tdfusion_edge.train import sheets, state
+from tdfusion_edge.train.data.feed import Feed, Share
+from tdfusion_edge.train.data.types import Batch
+from tdfusion_edge.train.log import Log
 from tdfusion_edge.train.recipe import Recipe
-from tdfusion_edge.train.strategies import STRATEGIES, Strategy
+from tdfusion_edge.train.schedule import rate_factor
+from tdfusion_edge.train.setup import BEST, LAST, STATE, Training, setup
+from tdfusion_edge.train.strategies.steps import average, average_buffers
+from tdfusion_edge.train.validation import selection_score, validate
 
 logger = logging.getLogger(__name__)
 
-LAST, BEST = "last.safetensors", "best.safetensors"
-WARM_UP = 0.05
-"""Share of the steps over which the learning rate rises from 0."""
+SHEETS = "sheets"
 
 
-@dataclass(frozen=True)
-class Training:
-    """Everything that :func:`fit` needs."""
-
-    recipe: Recipe
-    output: Path
-    strategy: Strategy
-    train: list[LumaPair]
-    validation: list[LumaPair]
-    training_data: tuple[TrainingData, ...]
-
-
-def train(recipe: Recipe, data: Path, output: Path, *, steps: int | None = None) -> Path:
+def train(
+    recipe: Recipe,
+    data: Path,
+    output: Path,
+    *,
+    steps: int | None = None,
+    resume: bool = False,
+    device: str = "cpu",
+    share: Share = Share(),  # noqa: B008 (immutable)
+    tensorboard: bool = False,
+) -> Path:
     """Train what ``recipe`` says and return the path of the best checkpoint.
 
     Args:
         recipe: What to train, on what, for how long.
         data: Folder that the recipe's data sources are relative to.
-        output: Folder for ``last.safetensors``, ``best.safetensors`` and ``log.jsonl``.
+        output: Folder for checkpoints, state, logs and pictures.
         steps: Train this many steps instead of the recipe's.
+        resume: Go on with the training that is in ``output``.
+        device: A name of PyTorch's.
+        share: This process among those of a distributed training.
+        tensorboard: Write event files for TensorBoard as well.
 
     Raises:
-        RequestError: the recipe has no training or no validation pairs, or they do not fit it.
-        TrainingError: the loss became NaN or infinite; the last checkpoint is from before.
+        RequestError: the recipe has no training or no validation pairs, or they do not fit it, or
+            ``output`` holds another training, or none where one is to be resumed.
+        SourceError: too many of the pairs cannot be read.
+        TrainingError: the loss became NaN or infinite, or the memory does not suffice.
+        OSError: ``output`` cannot be written.
     """
-    training = setup(recipe, data, output)
-    return fit(training, steps or recipe.optimiser.steps)
+    with _clear_out_of_memory(output, device):
+        training = setup(
+            recipe,
+            data,
+            output,
+            steps=steps,
+            resume=resume,
+            device=device,
+            share=share,
+            tensorboard=tensorboard,
+        )
+        return fit(training, resume=resume)
 
 
-def setup(recipe: Recipe, data: Path, output: Path) -> Training:
-    """Arguments to objects: data in memory, seeded network, strategy."""
-    if output.is_file() or any((output / name).exists() for name in ("log.jsonl", LAST, BEST)):
-        raise RequestError(f"{output} holds a training already", hint="Name another folder with -o.")
-    torch.manual_seed(recipe.seed)
-    network = build(recipe.network, recipe.network_options)
-    strategy_class = resolve(recipe.strategy, STRATEGIES, "strategy")
-    parts: dict[str, list[LumaPair]] = {"train": [], "validation": []}
-    training_data = []
-    for source in recipe.data:
-        pairs = load_pairs(data, source)
-        parts[source.part] += pairs
-        if source.part == "train":
-            training_data.append(TrainingData(name=source.folder, terms=source.terms, pairs=len(pairs)))
-    for part, pairs in parts.items():
-        if not pairs:
-            raise RequestError(
-                f"recipe '{recipe.name}' names no {part} data", expected=f'a [[data]] with part = "{part}"'
-            )
-    for pair in parts["validation"]:
-        if min(pair.visible.shape) < VIF_MIN_SIDE:
-            raise RequestError(
-                f"validation pair '{pair.name}' is too small to score",
-                expected=f"{VIF_MIN_SIDE} pixels or more a side",
-            )
-    strategy: Strategy = strategy_class(network, recipe)
-    return Training(recipe, output, strategy, parts["train"], parts["validation"], tuple(training_data))
-
-
-def fit(training: Training, steps: int) -> Path:
-    """Take ``steps`` steps; validate and write a checkpoint every ``validate_every`` and at the end."""
-    recipe, strategy = training.recipe, training.strategy
-    batches = random_batches(training.train, recipe.augmentation, recipe.optimiser.batch, recipe.seed)
-    training.output.mkdir(parents=True, exist_ok=True)
-    best_score, best = -math.inf, training.output / BEST
+def fit(training: Training, *, resume: bool = False) -> Path:
+    """Take the steps; validate and write every ``validate_every`` of them and at the end."""
+    recipe, strategy, steps = training.recipe, training.strategy, training.steps
+    begun, best_score = _resumed(training) if resume else (0, -math.inf)
+    if training.leads:
+        training.output.mkdir(parents=True, exist_ok=True)
+    feed = OnDevice(training.feed, training.device)
+    log = Log(training.output, begun, enabled=training.leads, tensorboard=training.tensorboard)
+    # disable=None: a bar on a terminal only.
+    hidden = None if training.leads else True
     with (
-        (training.output / "log.jsonl").open("w", encoding="utf-8") as log,
-        # disable=None: a bar on a terminal only.
-        tqdm(total=steps, unit="step", desc=recipe.name, disable=None) as progress,
+        log,
+        logging_redirect_tqdm(),
+        tqdm(total=steps, initial=begun, unit="step", desc=recipe.name, disable=hidden) as progress,
     ):
-        for step in range(1, steps + 1):
-            strategy.set_rate(learning_rate_factor(step, steps))
-            losses = strategy.step(next(batches))
-            if not all(math.isfinite(value) for value in losses.values()):
-                raise TrainingError(
-                    f"the loss became {losses} at step {step}",
-                    hint="Lower [optimiser] learning_rate; the last checkpoint is from before.",
-                )
+        log.note({"step": begun, "begun": _conditions(training)})
+        for step in range(begun + 1, steps + 1):
+            _seed(recipe.seed, step, training.share.rank)
+            strategy.set_rate(rate_factor(step, steps, recipe.optimiser))
+            losses = _averaged(strategy.step(step - 1, feed))
+            _refuse_infinite(training, step, losses)
+            average_buffers(strategy.networks)
+            log.losses(step, losses)
             progress.update()
-            if step % recipe.validate_every and step != steps:
-                continue
-            weights = state(strategy.fusion)
-            if not all(np.isfinite(array).all() for array in weights.values()):
-                raise TrainingError(
-                    f"the weights became NaN or infinite by step {step}",
-                    hint="The last checkpoint is from before.",
-                )
-            scores = validate(strategy.fusion, training.validation)
-            figures = {"loss": losses["loss"], **selected(scores)}
-            progress.set_postfix({name: f"{value:.4f}" for name, value in figures.items()})
-            logger.info(
-                "step %d of %d: %s", step, steps, ", ".join(f"{k} {v:.4f}" for k, v in figures.items())
-            )
-            _log(log, {"step": step, **losses, **scores._asdict()})
-            targets = [training.output / LAST]
-            if selection_score(scores) > best_score:
-                best_score = selection_score(scores)
-                targets.append(best)
-            for target in targets:
-                checkpoint.write(target, weights, _header(training, step, steps, scores))
-    return best
+            if step % recipe.validate_every == 0 or step == steps:
+                best_score = _evaluate(training, step, best_score, log)
+    return training.output / BEST
 
 
-def learning_rate_factor(step: int, steps: int) -> float:
-    """Linear warm-up, then a cosine to zero, in [0, 1].
+class OnDevice:
+    """A feed whose batches are moved to a device."""
 
-    >>> [round(learning_rate_factor(step, 100), 2) for step in (1, 5, 52, 100)]
-    [0.2, 1.0, 0.51, 0.0]
-    """
-    warm_up = max(1, round(WARM_UP * steps))
-    if step <= warm_up:
-        return step / warm_up
-    return (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up))) / 2
+    def __init__(self, feed: Feed, device: torch.device) -> None:
+        self._feed, self._device = feed, device
 
+    @property
+    def batches_per_epoch(self) -> int:
+        """That of the feed."""
+        return self._feed.batches_per_epoch
 
-def validate(fusion: nn.Module, pairs: list[LumaPair]) -> Scores:
-    """Mean fusion metrics over whole pictures, without any stretch of the output."""
-    was_training = fusion.training
-    fusion.eval()
-    scores = []
-    with torch.inference_mode():
-        for pair in pairs:
-            fused = fusion(to_tensor(pair.infrared), to_tensor(pair.visible)).fused
-            picture = fused[0, 0].mul(255).round().to(torch.uint8).numpy()
-            scores.append(evaluate(picture, pair.infrared, pair.visible))
-    fusion.train(was_training)
-    return mean(scores)
+    def take(self, count: int = 1) -> tuple[Batch, ...]:
+        """The feed's next batches."""
+        batches = self._feed.take(count)
+        return batches if self._device.type == "cpu" else tuple(b.to(self._device) for b in batches)
 
 
-def selected(scores: Scores) -> dict[str, float]:
-    """The metrics that choose the best checkpoint: those that need both sources."""
-    return {name: getattr(scores, name) for name in ("scd", "vif", "qabf", "ssim")}
+def _evaluate(training: Training, step: int, best_score: float, log: Log) -> float:
+    """Validate, write checkpoints, state and a sheet; returns the best selection score so far."""
+    # By all processes alike, so that none of them waits for one that has given up.
+    _refuse_infinite_weights(training, step)
+    damaged = _damaged(training.feed)
+    if training.leads:
+        networks = {role: training.strategy.networks[role] for role in training.strategy.named}
+        figures = validate(networks, training.validation, training.recipe.task)
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+        logger.info("step %d of %d: %s", step, training.steps, shown)
+        if damaged:
+            logger.warning("%d pairs could not be read and are left out", len(damaged))
+        log.figures(step, figures | ({"damaged": len(damaged)} if damaged else {}))
+        score = selection_score(figures, training.choose_by)
+        _keep(training, step, figures, is_best=score > best_score)
+        best_score = max(score, best_score)
+        _keep_state(training, step, damaged, best_score)
+        picture = sheets.draw_sheet(networks, training.validation, training.recipe.task)
+        sheets.write_sheet(training.output / SHEETS / f"step_{step:06d}.png", picture)
+    if distributed.is_initialized():
+        distributed.barrier()
+    return best_score
 
 
-def selection_score(scores: Scores) -> float:
-    """Sum of the four, SCD halved so that it weighs about as much as the others."""
-    return scores.scd / 2 + scores.vif + scores.qabf + scores.ssim
+def _keep(training: Training, step: int, figures: Mapping[str, float], *, is_best: bool) -> None:
+    """Write the last checkpoint, and the best one where it is that."""
+    weights = {
+        f"{role}.{name}": part
+        for role in training.strategy.named
+        for name, part in arrays(training.strategy.networks[role]).items()
+    }
+    header = _header(training, step, figures)
+    for name in (LAST, BEST) if is_best else (LAST,):
+        checkpoint.write(training.output / name, weights, header)
 
 
-def state(network: nn.Module) -> dict[str, Any]:
+def _keep_state(training: Training, step: int, damaged: set[int], best_score: float) -> None:
+    """Write what a resumed training needs. Last: until then, the older state goes with older files."""
+    position = state.Position(
+        settings=state.settings(training.recipe),
+        step=step,
+        steps=training.steps,
+        epoch=training.feed.epoch,
+        drawn=training.feed.drawn,
+        damaged=tuple(sorted(damaged)),
+        best=best_score,
+    )
+    state.write(training.output / STATE, position, training.strategy.networks, training.strategy.optimisers)
+
+
+def _resumed(training: Training) -> tuple[int, float]:
+    """Put everything back as it stood; returns the steps taken and the best score."""
+    path = training.output / STATE
+    position = state.read_position(path)
+    state.restore(path, training.strategy.networks, training.strategy.optimisers)
+    training.feed.epoch, training.feed.drawn = position.epoch, position.drawn
+    training.feed.damaged |= set(position.damaged)
+    return position.step, position.best_score
+
+
+def arrays(network: nn.Module) -> dict[str, Any]:
     """Weights as NumPy arrays, by name."""
     return {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
 
 
-def _header(training: Training, step: int, steps: int, scores: Scores) -> checkpoint.Header:
-    recipe = training.recipe
+def _seed(seed: int, step: int, rank: int) -> None:
+    """Random numbers of a step depend on nothing before it, so that a resumed training has the same ones."""
+    torch.manual_seed(int(np.random.SeedSequence((seed, step, rank)).generate_state(1)[0]))
+
+
+def _averaged(losses: Mapping[str, float]) -> Mapping[str, float]:
+    """Mean over all processes: what is logged is the whole batch's, and a NaN in one ends them all."""
+    if not distributed.is_initialized():
+        return losses
+    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    found = average({n: torch.tensor(v, dtype=torch.float64, device=device) for n, v in losses.items()})
+    return {name: value.item() for name, value in found.items()}
+
+
+def _damaged(feed: Feed) -> set[int]:
+    """Pairs that could not be read, by any process."""
+    if not distributed.is_initialized():
+        return feed.damaged
+    everyone: list[set[int]] = [set() for _ in range(distributed.get_world_size())]
+    distributed.all_gather_object(everyone, feed.damaged)
+    return set().union(*everyone)
+
+
+def _refuse_infinite(training: Training, step: int, losses: Mapping[str, float]) -> None:
+    if not all(math.isfinite(value) for value in losses.values()):
+        raise TrainingError(
+            f"the loss became {dict(losses)} at step {step}",
+            hint=f"Lower [optimiser] learning_rate; {_what_is_left(training.output)}",
+        )
+
+
+def _refuse_infinite_weights(training: Training, step: int) -> None:
+    for role, network in training.strategy.networks.items():
+        for name, part in network.state_dict().items():
+            if part.is_floating_point() and not bool(part.isfinite().all()):
+                raise TrainingError(
+                    f"'{name}' of the {role} network became NaN or infinite by step {step}",
+                    hint=f"Lower [optimiser] learning_rate; {_what_is_left(training.output)}",
+                )
+
+
+@contextmanager
+def _clear_out_of_memory(output: Path, device: str) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+        if not (known or "DefaultCPUAllocator" in str(error)):  # the CPU's allocator has no class of its own
+            raise
+        first = str(error).splitlines()[0] if str(error) else "no details"
+        raise TrainingError(
+            f"out of memory on {device}: {first}",
+            hint="Lower [optimiser] batch, [augmentation] crop or the size in [task], or set [strategy_options] "
+            "hyper_gradient = 'forward', in a new folder (-o). " + _what_is_left(output),
+        ) from error
+
+
+def _what_is_left(output: Path) -> str:
+    if (output / STATE).exists():
+        return f"what was reached before is in {output} and can be resumed."
+    return "no checkpoint was written yet."
+
+
+def _conditions(training: Training) -> dict[str, Any]:
+    """What a training ran on; the same recipe may give other last bits elsewhere."""
+    return {"device": str(training.device), "processes": training.share.world, **_versions()}
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "tdfusion-edge": __version__,
+        "torch": str(torch.__version__),
+        "torch threads": str(torch.get_num_threads()),
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+        "av": av.__version__,
+    }
+
+
+def _header(training: Training, step: int, figures: Mapping[str, float]) -> checkpoint.Header:
+    recipe, named = training.recipe, training.strategy.named
+    task = recipe.task if "task" in named else None
+    view = task and checkpoint.TaskView(classes=task.classes, height=task.height, width=task.width)
     return checkpoint.Header(
         format=checkpoint.FORMAT,
         recipe=recipe.name,
-        network=recipe.network,
-        network_options=recipe.network_options,
+        networks=dict(named),
+        task=view,
         strategy=recipe.strategy,
         seed=recipe.seed,
         step=step,
-        steps=steps,
-        settings=msgspec.to_builtins(recipe),
+        steps=training.steps,
+        settings=state.settings(recipe),
         limits=recipe.limits,
         training_data=training.training_data,
-        metrics={name: round(value, 5) for name, value in scores._asdict().items()},
-        versions={
-            "tdfusion-edge": __version__,
-            "torch": str(torch.__version__),
-            "torch threads": str(torch.get_num_threads()),
-            "numpy": np.__version__,
-            "opencv": cv2.__version__,
-            "av": av.__version__,
-        },
+        metrics={name: round(value, 5) for name, value in figures.items()},
+        versions=_versions(),
     )
-
-
-def _log(stream: Any, row: Mapping[str, float]) -> None:
-    stream.write(json.dumps({key: round(value, 6) for key, value in row.items()}) + "\n")
-    stream.flush()

@@ -6,28 +6,35 @@ Source: TDFusion, CVPR 2025 (arXiv 2412.03240), section 3.2: L_f = L_int + alpha
     L_grad = mean over pixels of  | grad I_f - strongest grad of the sources |     (Sobel)
 
 The released code differs: its weights enter squared (``intensity = "squared"``), and its gradient
-target is the *signed* Sobel response of the source with the larger magnitude, x and y apart. The
-paper's formula leaves the sign open; with the signed target an edge keeps its polarity, and that is
-what we use throughout. Its zero padding draws a strong artificial edge
-around the picture; ours replicates the border.
+target is the *signed* Sobel response of the source with the larger magnitude, x and y apart
+(``gradient = "signed"``). The paper's formula leaves the sign open and reads as magnitudes
+(``"magnitude"``); with the signed target an edge keeps its polarity, and it is the default. The code's
+zero padding (``border = "zero"``) draws a strong artificial edge around the picture; the default
+replicates the border.
 
 Pictures are (B, 1, H, W) float in [0, 1].
 """
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+if TYPE_CHECKING:
+    from tdfusion_edge.train.recipe import Loss
+
 Intensity: TypeAlias = Literal["linear", "squared", "max"]
+Gradient: TypeAlias = Literal["signed", "magnitude"]
+Border: TypeAlias = Literal["replicate", "zero"]
 
 
-def sobel(image: Tensor) -> tuple[Tensor, Tensor]:
+def sobel(image: Tensor, border: Border = "replicate") -> tuple[Tensor, Tensor]:
     """Horizontal and vertical Sobel responses, un-normalised (1, 2, 1), each of the image's shape."""
-    padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
+    padded = F.pad(image, (1, 1, 1, 1), mode="constant" if border == "zero" else border)
     smooth_y = padded[..., :-2, :] + 2 * padded[..., 1:-1, :] + padded[..., 2:, :]
     smooth_x = padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]
     return smooth_y[..., 2:] - smooth_y[..., :-2], smooth_x[..., 2:, :] - smooth_x[..., :-2, :]
@@ -65,10 +72,33 @@ def intensity_loss(
     return (to_infrared + to_visible).mean()
 
 
-def gradient_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
+def gradient_loss(
+    fused: Tensor, infrared: Tensor, visible: Tensor, form: Gradient = "signed", border: Border = "replicate"
+) -> Tensor:
     """L_grad, a scalar: L1 distance to the stronger source gradient, x and y summed."""
-    losses = [
-        (f - stronger(i, v)).abs().mean()
-        for f, i, v in zip(sobel(fused), sobel(infrared), sobel(visible), strict=True)
-    ]
+    losses: list[Tensor] = []
+    for parts in zip(*(sobel(image, border) for image in (fused, infrared, visible)), strict=True):
+        of_fused, of_infrared, of_visible = parts
+        if form == "magnitude":
+            target, of_fused = torch.maximum(of_infrared.abs(), of_visible.abs()), of_fused.abs()
+        else:
+            target = stronger(of_infrared, of_visible)
+        losses.append((of_fused - target).abs().mean())
     return losses[0] + losses[1]
+
+
+def fusion_loss(
+    fused: Tensor, infrared: Tensor, visible: Tensor, weight_infrared: Tensor | float, options: Loss
+) -> Mapping[str, Tensor]:
+    """L_f as ``loss``, and its parts ``intensity`` and ``gradient``, scalars.
+
+    Args:
+        fused: (B, 1, H, W).
+        infrared: (B, 1, H, W).
+        visible: (B, 1, H, W).
+        weight_infrared: w_ir, a number or (B, 1, H, W) in [0, 1].
+        options: ``[loss]`` of the recipe.
+    """
+    intensity = intensity_loss(fused, infrared, visible, weight_infrared, options.intensity)
+    gradient = gradient_loss(fused, infrared, visible, options.gradient, options.border)
+    return {"loss": intensity + options.alpha * gradient, "intensity": intensity, "gradient": gradient}

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from msgspec import Meta, field
 
 from tdfusion_edge.config import Table
-from tdfusion_edge.train.losses import Intensity
+from tdfusion_edge.train.losses import Border, Gradient, Intensity
 
 Count: TypeAlias = Annotated[int, Meta(ge=1)]
 Positive: TypeAlias = Annotated[float, Meta(gt=0)]
@@ -20,12 +20,33 @@ class DataSource(Table, frozen=True, kw_only=True):
     folder: str
     """Relative to ``--data``; its ``ir`` and ``vi`` hold images or videos with matching stems."""
     part: Literal["train", "validation"] = "train"
-    names: str | None = None
-    """Text file in ``folder`` with one stem a line; None takes every pair."""
+    names: str | tuple[str, ...] | None = None
+    """Text file in ``folder`` with one stem a line, or the stems themselves; None takes every pair."""
     every: Count = 1
     """Take every n-th frame of a video, or every n-th pair of pictures."""
+    layout: Literal["plain", "msrs", "fmb", "m3fd", "llvip"] = "plain"
+    """How the folder is laid out: ``ir`` beside ``vi``, or a published data set as it is unpacked."""
+    labels: Labels | None = None
+    """None: not labelled, or where the layout has its labels."""
     terms: str
     """Licence or terms of use, copied into the model card."""
+
+
+class Labels(Table, frozen=True, kw_only=True):
+    """``labels`` of a ``[[data]]`` table: where its boxes or masks are, and what their classes are called."""
+
+    format: Literal["yolo", "coco", "voc", "mask"]
+    """``yolo``: a text file a picture; ``coco``: one JSON file; ``voc``: an XML file a picture; ``mask``:
+    an 8-bit PNG a picture whose values are classes, or whose ``colours`` are."""
+    path: str
+    """Folder, or the JSON file, relative to the data source's folder."""
+    classes: tuple[str, ...] = ()
+    """Names of the labels' classes in the order of their numbers; COCO and VOC bring their own. A class
+    that the recipe's ``[task]`` does not know is left out (boxes) or ignored (masks)."""
+    colours: tuple[Annotated[str, Meta(pattern="^#[0-9a-fA-F]{6}$")], ...] = ()
+    """``#rrggbb`` of every class, for masks that are coloured pictures."""
+    ignore: Annotated[int, Meta(ge=0, le=255)] = 255
+    """Value of a mask's pixels that do not count."""
 
 
 class Loss(Table, frozen=True, kw_only=True):
@@ -34,44 +55,84 @@ class Loss(Table, frozen=True, kw_only=True):
     intensity: Intensity = "linear"
     """``linear``: the paper; ``squared``: its released code; ``max``: the brighter source."""
     weight_infrared: Fraction = 0.5
-    """w_ir of L_int; w_vis = 1 - w_ir. 1/2 is the ablation "fixed" of the paper. Not used by ``max``."""
+    """w_ir of L_int; w_vis = 1 - w_ir. 1/2 is the ablation "fixed" of the paper. Not used by ``max``, nor
+    by the strategy ``tdfusion``, whose weights come from G."""
+    gradient: Gradient = "signed"
+    """Target of L_grad; ``signed``: the released code; ``magnitude``: the paper, read literally."""
+    border: Border = "replicate"
+    """How Sobel goes beyond the border; ``zero``: the released code, which draws an edge there."""
     alpha: Annotated[float, Meta(ge=0)] = 1.0
     """Weight of L_grad; 0 is the ablation without gradient term."""
+
+
+class Task(Table, frozen=True, kw_only=True):
+    """``[task]``: the task network T, and what it sees."""
+
+    network: str
+    """A task network by name, or "module:Class"."""
+    network_options: dict[str, Any] = {}
+    classes: tuple[str, ...]
+    """What T tells apart; a mask's background is a class as well."""
+    height: Annotated[int, Meta(ge=32)]
+    """Size of the whole pictures that T is trained on, pixels."""
+    width: Annotated[int, Meta(ge=32)]
+    learning_rate: Positive | None = None
+    """None: that of ``[optimiser]``."""
+    start: str | None = None
+    """Checkpoint whose task network T starts from; None: fresh weights."""
 
 
 class Augmentation(Table, frozen=True, kw_only=True):
     """``[augmentation]``: applied to both sensors alike, or to one where it says so."""
 
-    crop: Annotated[int, Meta(ge=32)] = 128
-    """Side of the random square crop, pixels."""
+    crop: Annotated[int, Meta(ge=0)] = 128
+    """Side of the random square crop that the fusion loss sees, pixels; 0 takes whole pictures, which must
+    then be of one size."""
     flip: bool = True
     """Mirror left to right, half of the time."""
     gain: Fraction = 0.0
     """Each sensor's contrast is scaled by 1 +- gain and its brightness shifted by +- gain / 2."""
+    zoom: Annotated[float, Meta(ge=1)] = 1.0
+    """Whole pictures for T are zoomed by a random factor in 1/zoom..zoom and shifted; 1 leaves them whole."""
+    mosaic: Fraction = 0.0
+    """Share of T's pictures that are put together from four."""
 
 
 class Optimiser(Table, frozen=True, kw_only=True):
-    """``[optimiser]``: Adam with a warm-up over 5 % of the steps and a cosine to zero."""
+    """``[optimiser]``: Adam for all networks."""
 
     steps: Count
     batch: Count = 8
     learning_rate: Positive = 1e-3
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    """``cosine``: a warm-up, then a cosine to zero; ``step``: times 0.1 after each quarter of the steps
+    (the released code); ``constant``: the paper, which states none."""
+    warm_up: Fraction = 0.05
+    """Share of the steps over which the rate rises from zero (``cosine``)."""
+    amp: Literal["none", "bfloat16"] = "none"
+    """Mixed precision of the first-order steps. The meta-gradient is always float32."""
 
 
 class Recipe(Table, frozen=True, kw_only=True):
     """A whole recipe file."""
 
     name: str
-    network: str
-    """A fusion network by name, or "module:Class"."""
+    network: str = "edge"
+    """A fusion network by name, or "module:Class". Not used by the strategy ``task``."""
     network_options: dict[str, Any] = {}
     strategy: str = "fixed"
+    """A strategy by name, or "module:Class"."""
+    strategy_options: dict[str, Any] = {}
+    """What the strategy's own ``Options`` take."""
     seed: Annotated[int, Meta(ge=0)] = 0
     validate_every: Count = 500
     """Steps between validations; each also writes a checkpoint."""
+    choose_by: Literal["fusion", "task"] = "fusion"
+    """What makes a checkpoint the best: the fusion metrics, or mAP50:95 or mIoU of the task network."""
     data: tuple[DataSource, ...]
     limits: tuple[str, ...] = ()
     """What the weights must not be relied on for, a sentence each, for the model card."""
+    task: Task | None = None
     loss: Loss = field(default_factory=Loss)
     augmentation: Augmentation = field(default_factory=Augmentation)
     optimiser: Optimiser

@@ -45,6 +45,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """``{"box": [x1, y1, x2, y2], "score": 0..1, "class": name}`` each, in pixels."""
 
 
+class NamedRecord(Record, frozen=True, kw_only=True):
+    """A line about a picture that has a name, as ``tdfusion-edge fuse`` writes them."""
+
+    name: str
+
+
 class JsonlSink:
     """Write a ``.jsonl`` file: a line is on its way to the disk when :meth:`write` returns.
 
@@ -53,17 +59,24 @@ class JsonlSink:
 
     Args:
         path: Ends in ``.jsonl``.
+        name: Names the results, whose lines are :class:`NamedRecord` then.
         clock: Monotonic nanoseconds, for the pace of syncs.
 
     Raises:
         RequestError: another suffix, or a place that cannot be written.
     """
 
-    def __init__(self, path: Path, *, clock: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        name: Callable[[Result], str] | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
         if path.suffix.lower() != ".jsonl":
             raise RequestError(f"{path}: unknown kind of line file", expected=".jsonl")
         require_writable(path)
-        self._path = path
+        self._path, self._name = path, name
         self._file = StreamFile(path, clock=clock)
         self._first_ns: int | None = None
         self._lines = 0
@@ -77,7 +90,10 @@ class JsonlSink:
         self._file.require_usable()
         if self._first_ns is None:
             self._first_ns = result.pair.time_ns
-        line = msgspec.json.encode(_record(result, self._first_ns)) + b"\n"
+        record = _record(result, self._first_ns)
+        if self._name is not None:
+            record = NamedRecord(**msgspec.structs.asdict(record), name=self._name(result))
+        line = msgspec.json.encode(record) + b"\n"
         try:
             self._file.write(line)
             self._file.commit()

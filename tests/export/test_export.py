@@ -3,40 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
+from checkpoints import save_fusion
 
 from tdfusion_edge import bundle, checkpoint
 from tdfusion_edge.errors import ConfigError, ExportError, RequestError
 from tdfusion_edge.export import graph as export_graph
-from tdfusion_edge.export.command import export, load_network
+from tdfusion_edge.export.command import export
+from tdfusion_edge.export.networks import load_network
 from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.tdfusion import TDFusion
-
-
-def save(path: Path, network: torch.nn.Module, name: str = "edge", **options: Any) -> Path:
-    """A checkpoint of ``network``."""
-    header = checkpoint.Header(
-        format=checkpoint.FORMAT,
-        recipe="test",
-        network=name,
-        network_options=options,
-        strategy="fixed",
-        seed=0,
-        step=1,
-        steps=2,
-        settings={"loss": {"alpha": 1.5}},
-        limits=("Only a | test.",),
-        training_data=(bundle.TrainingData(name="made up", terms="public domain", pairs=1),),
-        metrics={"qabf": 0.5},
-    )
-    checkpoint.write(path, {key: value.numpy() for key, value in network.state_dict().items()}, header)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +25,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, torch.nn.M
     folder = tmp_path_factory.mktemp("export")
     torch.manual_seed(0)
     network = Edge().eval()
-    export(save(folder / "edge.safetensors", network), folder / "bundle")
+    export([save_fusion(folder / "edge.safetensors", network)], folder / "bundle")
     return folder / "bundle", network
 
 
@@ -130,10 +111,10 @@ def test_weights_that_are_no_numbers_are_refused() -> None:
 
 
 def test_misspelt_network_options_are_a_wrong_request(tmp_path: Path) -> None:
-    path = save(tmp_path / "odd.safetensors", Edge(), widht=8)
+    path = save_fusion(tmp_path / "odd.safetensors", Edge(), widht=8)
     with pytest.raises(ConfigError, match="does not take these options"):
         load_network(path, *checkpoint.read(path))
-    path = save(tmp_path / "huge.safetensors", Edge(), width=10**6)
+    path = save_fusion(tmp_path / "huge.safetensors", Edge(), width=10**6)
     with pytest.raises(RequestError, match=r"width in 1\.\.256"):
         load_network(path, *checkpoint.read(path))
 
@@ -141,32 +122,28 @@ def test_misspelt_network_options_are_a_wrong_request(tmp_path: Path) -> None:
 def test_no_bundle_is_written_beyond_the_tolerance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export_graph, "FP32_TOLERANCE", -1.0)
     with pytest.raises(ExportError):
-        export(save(tmp_path / "edge.safetensors", Edge()), tmp_path / "bundle")
+        export([save_fusion(tmp_path / "edge.safetensors", Edge())], tmp_path / "bundle")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["edge.safetensors"]
 
 
 def test_a_checkpoint_cannot_name_code_to_run(tmp_path: Path) -> None:
-    path = save(tmp_path / "evil.safetensors", Edge(), "os:system", command="touch pwned")
-    for allowed in (None, "somewhere:Else"):
+    path = save_fusion(tmp_path / "evil.safetensors", Edge(), "os:system", command="touch pwned")
+    for allowed in ((), ("somewhere:Else",)):
         with pytest.raises(RequestError, match="names the network 'os:system'"):
-            load_network(path, *checkpoint.read(path), allowed)
-    foreign = save(tmp_path / "dict.safetensors", Edge(), "builtins:dict")
+            load_network(path, *checkpoint.read(path), allowed=allowed)
+    foreign = save_fusion(tmp_path / "dict.safetensors", Edge(), "builtins:dict")
     with pytest.raises(ConfigError, match="is no fusion network"):
-        load_network(foreign, *checkpoint.read(foreign), "builtins:dict")
+        load_network(foreign, *checkpoint.read(foreign), allowed=("builtins:dict",))
 
 
 def test_a_users_own_class_loads_when_the_user_names_it(tmp_path: Path) -> None:
     name = "tdfusion_edge.train.models.edge:Edge"
-    path = save(tmp_path / "own.safetensors", Edge(width=8), name, width=8)
-    assert load_network(path, *checkpoint.read(path), name)(*torch.rand(2, 1, 1, 40, 40)).fused.shape == (
-        1,
-        1,
-        40,
-        40,
-    )
+    path = save_fusion(tmp_path / "own.safetensors", Edge(width=8), name, width=8)
+    loaded = load_network(path, *checkpoint.read(path), allowed=(name,))
+    assert loaded(*torch.rand(2, 1, 1, 40, 40)).fused.shape == (1, 1, 40, 40)
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
-    path = save(tmp_path / "wide.safetensors", Edge(width=8))
+    path = save_fusion(tmp_path / "wide.safetensors", Edge(width=8))
     with pytest.raises(RequestError, match="does not fit the network 'edge'"):
         load_network(path, *checkpoint.read(path))

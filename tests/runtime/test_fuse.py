@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import signal
 from fractions import Fraction
@@ -17,6 +18,7 @@ from sink_results import number_of, numbered
 
 from tdfusion_edge.cli import main
 from tdfusion_edge.frames import Image
+from tdfusion_edge.runtime.draw import COLOURS
 from tdfusion_edge.runtime.registration import Warp
 
 TIME_BASE = Fraction(1, 90_000)
@@ -155,6 +157,106 @@ def test_a_cut_video_leaves_nothing_behind(
     assert "ir.mkv" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fused.mp4", "ir.mkv", "vis.mkv"]
     assert (tmp_path / "fused.mp4").read_text() == "an older file"
+
+
+BOX = [12, 6, 40, 30]
+"""Where :func:`bright` is bright."""
+
+
+def bright(path: Path, size: tuple[int, int] = (64, 48)) -> Path:
+    image = np.full((*size[::-1], 3), 20, np.uint8)
+    x1, y1, x2, y2 = BOX
+    image[y1:y2, x1:x2] = 240
+    cv2.imwrite(str(path), image)
+    return path
+
+
+def found_in(path: Path) -> list[tuple[str | None, list[list[float]]]]:
+    """Name and boxes of every line."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return [(row.get("name"), [found["box"] for found in row["detections"]]) for row in rows]
+
+
+def has_box(image: Image) -> bool:
+    return image.ndim == 3 and tuple(image[20, BOX[0]]) == COLOURS[0]
+
+
+def test_boxes_of_pictures_are_drawn_and_listed_where_asked_for(
+    tmp_path: Path, finder_bundle_path: Path
+) -> None:
+    pair = bright(tmp_path / "ir.png"), bright(tmp_path / "vis.png")
+    out, lines = tmp_path / "fused.png", tmp_path / "found.jsonl"
+    for options, drawn, listed in (
+        ((), False, False),
+        (("--boxes",), True, False),
+        (("--detections", lines), False, True),
+        (("--boxes", "--detections", lines), True, True),
+        (("--boxes", "--score-threshold", "0.99"), False, False),
+    ):
+        assert fuse(*pair, "-o", out, *options, bundle=finder_bundle_path) == 0
+        assert has_box(cv2.imread(str(out), cv2.IMREAD_UNCHANGED)) == drawn, options
+        assert lines.exists() == listed, options
+        if listed:
+            assert found_in(lines) == [("vis.png", [BOX])]
+            lines.unlink()
+
+
+def test_lines_of_folders_name_their_pictures(tmp_path: Path, finder_bundle_path: Path) -> None:
+    for name in ("ir", "vis"):
+        (tmp_path / name).mkdir()
+        for stem in ("1", "2", "10"):
+            bright(tmp_path / name / f"{stem}.png")
+    cv2.imwrite(str(tmp_path / "vis" / "2.png"), picture(20))
+    cv2.imwrite(str(tmp_path / "ir" / "2.png"), picture(20))
+    (tmp_path / "ir" / "10.png").write_text("no picture")
+    out, lines = tmp_path / "out", tmp_path / "found.jsonl"
+    options = "--boxes", "--detections", lines
+    arguments = tmp_path / "ir", tmp_path / "vis", "-o", out, *options
+    assert fuse(*arguments, bundle=finder_bundle_path) == 1
+    assert found_in(lines) == [("1.png", [BOX]), ("2.png", [])]
+    drawn = {path.name: has_box(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)) for path in out.iterdir()}
+    assert drawn == {"1.png": True, "2.png": False}
+
+
+def test_lines_of_videos_come_with_the_video_or_not_at_all(
+    tmp_path: Path, finder_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [
+        write_video(tmp_path / f"{name}.mkv", list(range(90)), [i * 3_000 for i in range(90)])
+        for name in ("ir", "vis")
+    ]
+    out, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    lines.write_text("an older file")
+    whole = paths[0].read_bytes()
+    paths[0].write_bytes(whole[: len(whole) // 2])
+    options = "-o", out, "--boxes", "--detections", lines, "--range", "camera"
+    assert fuse(*paths, *options, bundle=finder_bundle_path) == 1
+    assert lines.read_text() == "an older file"
+    paths[0].write_bytes(whole)
+    assert fuse(*paths, *options, bundle=finder_bundle_path) == 0
+    found = found_in(lines)
+    assert len(found) == len(read_video(out)) == 90
+    # The bars of a number are bright where it has a bit.
+    assert [bool(boxes) for _, boxes in found] == [number > 0 for number in range(90)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ir.mkv", "out.jsonl", "out.mp4", "vis.mkv"]
+
+
+def test_detection_needs_a_detector(
+    tmp_path: Path, mean_bundle_path: Path, finder_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, out = bright(tmp_path / "a.png"), tmp_path / "out.png"
+    cases = [
+        (("--boxes",), mean_bundle_path, "has no detector"),
+        (("--detections", tmp_path / "f.jsonl"), mean_bundle_path, "tdfusion-edge export FUSION"),
+        (("--detections", tmp_path / "f.txt"), finder_bundle_path, "expected a name that ends in .jsonl"),
+        (("--detections", out), finder_bundle_path, "is an output already"),
+        (("--score-threshold", "0.5"), finder_bundle_path, "nothing is detected"),
+        (("--boxes", "--score-threshold", "-1"), finder_bundle_path, "expected 0 to 1, got -1"),
+    ]
+    for options, bundle, message in cases:
+        assert fuse(a, bright(tmp_path / "b.png"), "-o", out, *options, bundle=bundle) == 2, message
+        assert message in capsys.readouterr().err
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
 
 
 def test_wrong_requests(

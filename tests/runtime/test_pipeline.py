@@ -7,21 +7,25 @@ import threading
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
+from finder import CLASSES
 from sink_results import number_of, numbered
 
 from tdfusion_edge import bundle
 from tdfusion_edge.errors import SinkError, SourceError
 from tdfusion_edge.frames import Frame, Image
 from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.detection import open_detector
+from tdfusion_edge.runtime.draw import COLOURS, with_boxes
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.fusion import Fusion
 from tdfusion_edge.runtime.pipeline import Plan, run
 from tdfusion_edge.runtime.sinks import Sink, open_sink
 from tdfusion_edge.runtime.sinks.base import Result
 from tdfusion_edge.runtime.streams import Mode
-from tdfusion_edge.runtime.stretch import Stretch
+from tdfusion_edge.runtime.stretch import Stretch, StretchName
 
 STEP_NS = 40_000_000
 
@@ -55,10 +59,11 @@ def plan(
     sinks: list[Sink],
     policy: rig.Policy = "drop",
     mode: Mode = "every",
+    stretch: StretchName = "none",
     **options: object,
 ) -> Plan:
     engine = OnnxRuntimeEngine(mean_bundle.graph("fusion")[1], threads=1)
-    fusion = Fusion(mean_bundle, engine, rig.Camera(uri="x"), None, Stretch("none"))
+    fusion = Fusion(mean_bundle, engine, rig.Camera(uri="x"), None, Stretch(stretch))
     sync = rig.Sync(tolerance_ms=10, policy=policy, silent_ms=100)
     return Plan({"infrared": infrared, "visible": visible}, sync, fusion, sinks, mode, **options)  # type: ignore[arg-type]
 
@@ -80,7 +85,8 @@ def test_every_pair_reaches_every_sink_once_and_in_order(mean_bundle: bundle.Bun
     assert facts["pictures"] == facts["written"] == 60
     assert facts["fps"] == pytest.approx(25)
     assert facts["cameras"]["infrared"] == {"paired": 60, "failures": 0}
-    assert set(facts["latency_ms"]) == {"align", "network", "compose", "hand over"}
+    assert list(facts["latency_ms"]) == ["align", "network", "compose", "hand over"]
+    assert facts["detections"] == {}
     assert all(len(histogram) == 60 for histogram in report.latency.values())
 
 
@@ -209,3 +215,74 @@ def test_pictures_handed_over_are_never_changed_afterwards(mean_bundle: bundle.B
     run(plan(mean_bundle, Play("ir", numbers), Play("vis", numbers), [keep]))
     assert len(keep.kept) == 50
     assert all(np.array_equal(later, then) for later, then in keep.kept)
+
+
+class Moving(Play):
+    """Shows a bright block that moves two pixels to the right with every frame, on a dark ground."""
+
+    def read(self) -> Frame | None:
+        frame = super().read()
+        if frame is None:
+            return None
+        image = np.full((48, 64), 20, np.uint8)
+        image[block(frame.sequence)] = 240
+        return Frame(image, frame.time_ns, frame.sequence, frame.source)
+
+
+def block(number: int) -> tuple[slice, slice]:
+    return np.s_[10:30, 2 * number : 2 * number + 12]
+
+
+def test_what_the_detector_finds_reaches_the_files_and_the_report(
+    finder_bundle: bundle.Bundle, tmp_path: Path
+) -> None:
+    numbers: list[int | None] = list(range(20))
+    sinks = [
+        open_sink(tmp_path / "out.jsonl"),
+        open_sink(tmp_path / "boxes", picture=with_boxes),
+        open_sink(tmp_path / "clean"),
+        open_sink(tmp_path / "out.mp4", picture=with_boxes),
+    ]
+    detector = open_detector(finder_bundle, threads=1)
+    made = plan(finder_bundle, Moving("ir", numbers), Moving("vis", numbers), sinks, detector=detector)
+    report = run(made)
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    for number, row in enumerate(rows):
+        (found,) = row["detections"]
+        assert (found["class"], found["box"]) == (CLASSES[0], [2 * number, 10, 2 * number + 12, 30])
+        assert found["score"] == pytest.approx(240 / 255, abs=1e-3)
+        clean = cv2.imread(str(tmp_path / "clean" / f"{number:06d}.png"), cv2.IMREAD_UNCHANGED)
+        assert clean.ndim == 2
+        assert set(np.unique(clean)) == {20, 240}
+        assert (clean[block(number)] == 240).all()
+        drawn = cv2.imread(str(tmp_path / "boxes" / f"{number:06d}.png"))
+        assert tuple(drawn[27, 2 * number]) == COLOURS[0]
+        assert tuple(drawn[29, 2 * number + 6]) == COLOURS[0]
+    assert len(rows) == 20
+    assert len(shown(tmp_path / "out.mp4")) == 20
+    facts = report.as_dict()
+    assert facts["detections"] == {"bright": 20}
+    assert list(facts["latency_ms"]) == ["align", "network", "detect", "compose", "hand over"]
+    assert len(report.latency["detect"]) == 20
+    table = report.as_table()
+    assert "detected:  20 bright" in table
+    assert "\n  detect   " in table
+
+
+def test_a_sensor_alone_is_looked_at_too_and_the_stretch_changes_nothing(
+    finder_bundle: bundle.Bundle, tmp_path: Path
+) -> None:
+    """Infrared is lost behind the second frame; what is found then was found in visible alone."""
+    infrared, visible = Moving("ir", [0, 1]), Moving("vis", list(range(10)))
+    sinks = [open_sink(tmp_path / "out.jsonl")]
+    detector = open_detector(finder_bundle, threads=1)
+    made = plan(finder_bundle, infrared, visible, sinks, "single", detector=detector, stretch="image")
+    run(made)
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row["degraded"] for row in rows] == [None] * 2 + ["infrared missing"] * (len(rows) - 2)
+    assert len(rows) > 4
+    for row in rows:
+        (found,) = row["detections"]
+        number = row["visible_sequence"]
+        assert found["box"] == [2 * number, 10, 2 * number + 12, 30]
+        assert found["score"] == pytest.approx(240 / 255, abs=1e-3), "stretched it would be 1"

@@ -19,6 +19,7 @@ from limited import run_limited
 
 from tdfusion_edge import bundle
 from tdfusion_edge.cli import main
+from tdfusion_edge.runtime.draw import COLOURS
 from tdfusion_edge.runtime.simulation.mark import read_mark
 
 
@@ -133,6 +134,45 @@ def test_a_camera_that_stops_for_three_seconds_and_comes_back_is_shown_by_its_ab
     assert facts["cameras"]["infrared"]["missing"] == 90
 
 
+@pytest.fixture
+def bright(tmp_path: Path) -> str:
+    """Two cameras that show the same bright block, whose place in the picture is [16, 10, 40, 30]."""
+    picture = np.full((48, 64, 3), 20, np.uint8)
+    picture[10:30, 16:40] = 240
+    for name in ("hot", "day"):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            cv2.imwrite(str(tmp_path / name / f"{number}.png"), picture)
+    return f"{tmp_path / 'hot'},{tmp_path / 'day'}"
+
+
+def test_boxes_are_drawn_and_listed_unless_told_otherwise(
+    bright: str, tmp_path: Path, finder_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases: list[tuple[tuple[object, ...], bool, int]] = [
+        ((), True, 1),
+        (("--no-boxes",), False, 1),
+        (("--no-detect",), False, 0),
+        (("--score-threshold", 0.99), False, 0),
+        (("--score-threshold", 0.9), True, 1),
+    ]
+    for number, (options, drawn, count) in enumerate(cases):
+        out, lines = tmp_path / f"out{number}", tmp_path / f"out{number}.jsonl"
+        arguments = ("--bundle", finder_bundle_path, "--stretch", "none", "--range", "camera", "--json")
+        assert run("--camera", bright, "-o", out, "-o", lines, *arguments, *options) == 0
+        printed = capsys.readouterr()
+        facts = json.loads(printed.out)
+        assert facts["detections"] == ({"bright": 3 * count} if count else {}), options
+        assert ("detect" in facts["latency_ms"]) == ("--no-detect" not in options)
+        assert ("detects bright, dim" in printed.err) == ("--no-detect" not in options)
+        boxes = [[found["box"] for found in row["detections"]] for row in rows(lines)]
+        assert boxes == [[[16, 10, 40, 30]] * count] * 3, options
+        for path in sorted(out.iterdir()):
+            picture = cv2.imread(str(path))
+            assert (tuple(picture[20, 16]) == COLOURS[0]) == drawn, options
+            assert (tuple(picture[20, 16]) == (240, 240, 240)) != drawn, options
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_run_with_whole_files(tmp_path: Path, number: int) -> None:
     out, lines = tmp_path / "fused.mp4", tmp_path / "fused.jsonl"
@@ -168,10 +208,13 @@ def test_wrong_requests(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    mean_bundle_path: Path,
+    finder_bundle_path: Path,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.delenv("TDFUSION_RIG", raising=False)
+    mean, finder = mean_bundle_path, finder_bundle_path
     good = f"{recorded[0]},{recorded[1]}"
     (tmp_path / "misspelt.toml").write_text('[cameras.ir0]\nuri = "sim://ir"\nofset_ms = 3\n')
     deep = tmp_path / "deep"
@@ -205,6 +248,13 @@ def test_wrong_requests(
             "an input already",
         ),
         (("--camera", good, "--tolerance-ms", "-1"), 2, "--tolerance-ms"),
+        (("--camera", good, "--score-threshold", "2", "--bundle", finder), 2, "expected 0 to 1, got 2"),
+        (("--camera", good, "--score-threshold", "0.5", "--bundle", mean), 2, "nothing is detected"),
+        (
+            ("--camera", good, "--score-threshold", "0.5", "--bundle", finder, "--no-detect"),
+            2,
+            "nothing is detected",
+        ),
         (("--camera", good, "-o", "x.avi"), 2, "unknown kind of output"),
         (("--camera", good, "-o", "x.mp4", "-o", "./x.mp4"), 2, "an output already"),
         (("--camera", good, "-o", recorded[0]), 2, "an input already"),

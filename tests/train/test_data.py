@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import av
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 
 from tdfusion_edge.errors import InputMissing, RequestError, SourceError
-from tdfusion_edge.train.data import LumaPair, load_pairs, random_batches
-from tdfusion_edge.train.recipe import Augmentation, DataSource
+from tdfusion_edge.train.data.lazy import LazyPairs, joined
+from tdfusion_edge.train.data.pairs import load_pairs
+from tdfusion_edge.train.data.types import Sample
+from tdfusion_edge.train.recipe import DataSource, Labels, Task
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def write_video(path: Path, levels: Sequence[int], pix_fmt: str = "gray") -> Non
         container.mux(stream.encode(None))
 
 
-def levels(pairs: list[LumaPair]) -> list[tuple[str, int, int]]:
+def levels(pairs: Sequence[Sample]) -> list[tuple[str, int, int]]:
     return [(pair.name, int(pair.infrared[0, 0]), int(pair.visible[0, 0])) for pair in pairs]
 
 
@@ -143,26 +146,88 @@ def test_folders_and_lists_that_hold_nothing_are_named(root: Path) -> None:
         load_pairs(root, source(names="latin.txt"))
 
 
-def test_a_pair_smaller_than_the_crop_is_refused_before_the_first_batch() -> None:
-    small = LumaPair("small", np.zeros((48, 64), np.uint8), np.zeros((48, 64), np.uint8))
-    with pytest.raises(
-        RequestError, match="'small' is smaller than the crop: expected 64x64 or more, got 64x48"
-    ):
-        random_batches([small], Augmentation(crop=64), batch=1, seed=0)
+def test_sensors_of_unequal_size_are_refused(root: Path) -> None:
+    write_picture(root / "ir" / "a.png", 1)
+    cv2.imwrite(str(root / "vi" / "a.png"), np.zeros((48, 60), np.uint8))
+    with pytest.raises(RequestError, match=r"pair 'a' is not aligned: expected \(48, 60\), got \(48, 64\)"):
+        load_pairs(root, source())
 
 
-def test_the_draws_of_a_batch_stay_as_they_are() -> None:
-    """The draws in their order, written out again: shipped weights can be trained again bit by bit."""
-    made = np.random.default_rng(1).integers(0, 256, (2, 3, 50, 70), dtype=np.uint8)
-    pairs = [LumaPair(str(i), made[0, i], made[1, i]) for i in range(3)]
-    random = np.random.default_rng(7)
-    batches = random_batches(pairs, Augmentation(crop=32, flip=True), batch=2, seed=7)
-    for _ in range(4):
-        order = random.permutation(3)[:2]
-        batch = next(batches)
-        for row, chosen in enumerate(order):
-            top, left = random.integers(19), random.integers(39)
-            step = -1 if random.random() < 0.5 else 1
-            for got, side in ((batch.infrared, made[0]), (batch.visible, made[1])):
-                crop = side[chosen, top : top + 32, left : left + 32][:, ::step]
-                assert np.array_equal(got[row, 0].numpy(), crop.astype(np.float32) / np.float32(255))
+def test_customary_folder_names_are_found(tmp_path: Path) -> None:
+    for part, level in (("infrared", 1), ("visible", 2)):
+        (tmp_path / part).mkdir()
+        write_picture(tmp_path / part / "a.png", level)
+    assert levels(load_pairs(tmp_path, source())) == [("a", 1, 2)]
+
+
+def write_pairs(root: Path, count: int) -> None:
+    for number in range(count):
+        write_picture(root / "ir" / f"{number}.png", number)
+        write_picture(root / "vi" / f"{number}.png", 100 + number)
+
+
+def test_what_does_not_fit_into_memory_is_read_at_use(root: Path) -> None:
+    write_pairs(root, 6)
+    needed = 6 * 2 * 48 * 64
+    assert isinstance(load_pairs(root, source(), memory=needed), list)
+    lazy = load_pairs(root, source(), memory=needed - 1)
+    assert levels(lazy) == levels(load_pairs(root, source()))
+    assert levels(lazy[1:5:2]) == [("1", 1, 101), ("3", 3, 103)]
+    assert lazy[-1].name == "5"
+    with pytest.raises(IndexError):
+        lazy[6]
+
+
+def test_a_lazy_pair_that_cannot_be_used_is_a_source_error_at_use(root: Path) -> None:
+    write_pairs(root, 4)
+    (root / "ir" / "1.png").write_bytes(b"no picture")
+    cv2.imwrite(str(root / "vi" / "2.png"), np.zeros((48, 60), np.uint8))
+    lazy = load_pairs(root, source(), memory=0)
+    with pytest.raises(SourceError, match=r"1\.png is no image"):
+        lazy[1]
+    with pytest.raises(SourceError, match=r"'2' is not aligned: expected \(48, 60\), got \(48, 64\)"):
+        lazy[2]
+    assert [lazy[index].name for index in (0, 3)] == ["0", "3"]
+    with pytest.raises(SourceError, match=r"1\.png is no image"):
+        load_pairs(root, source())
+
+
+def test_a_lazy_set_keeps_the_pairs_asked_for_last() -> None:
+    read: list[int] = []
+
+    def one(index: int) -> Sample:
+        read.append(index)
+        return Sample(str(index), np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8))
+
+    lazy = LazyPairs(5, one, cached=2)
+    for index in (0, 1, 0, 2, 0, 1):
+        assert lazy[index].name == str(index)
+    assert read == [0, 1, 2, 1]  # 2 pushed out 1, not 0
+
+
+def test_several_threads_read_a_lazy_set_at_once(root: Path) -> None:
+    write_pairs(root, 8)
+    lazy = load_pairs(root, source(), memory=0)
+    wanted = np.random.default_rng(0).integers(0, 8, 200).tolist()
+    with ThreadPoolExecutor(4) as pool:
+        assert [int(pair.infrared[0, 0]) for pair in pool.map(lazy.__getitem__, wanted)] == wanted
+
+
+def test_sources_are_joined_without_reading_the_lazy_ones(root: Path) -> None:
+    write_pairs(root, 3)
+    memory = load_pairs(root, source())
+    (root / "vi" / "1.png").write_bytes(b"no picture any more")
+    both = joined([memory, load_pairs(root, source(), memory=0), []])
+    assert len(both) == 6
+    assert [both[index].name for index in (0, 2, 3, 5, -1)] == ["0", "2", "0", "2", "2"]
+    assert isinstance(joined([memory, memory]), list)
+
+
+def test_frames_of_videos_cannot_be_labelled(root: Path) -> None:
+    for part in ("ir", "vi"):
+        write_video(root / part / "a.mkv", [1, 2])
+    labelled = DataSource(folder=".", labels=Labels(format="voc", path="boxes"), terms="")
+    assert len(load_pairs(root, labelled)) == 2
+    task = Task(network="any", classes=("car",), height=32, width=32)
+    with pytest.raises(RequestError, match="'a' is a video, whose frames cannot be labelled"):
+        load_pairs(root, labelled, task)

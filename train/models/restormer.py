@@ -54,12 +54,13 @@ def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> T
     """
     scale = q.shape[-1] ** -0.5  # on both sides, so that neither factor becomes subnormal
     with torch.autocast(q.device.type, enabled=False):
-        qf, kf = q.float(), k.float()
+        # Half precision goes up to float32; float64, in which gradients are checked, stays.
+        qf, kf = (x if x.dtype == torch.float64 else x.float() for x in (q, k))
         gram = (qf * scale) @ (kf * scale).transpose(-2, -1)
         q_norm = (qf.square().mean(-1, keepdim=True) + NORM_EPS**2).sqrt()
         k_norm = (kf.square().mean(-1, keepdim=True) + NORM_EPS**2).sqrt()
         cosine = gram / (q_norm * k_norm.transpose(-2, -1))
-        weights = torch.softmax(temperature.float() * cosine, dim=-1)
+        weights = torch.softmax(temperature.to(cosine.dtype) * cosine, dim=-1)
     return weights.to(v.dtype) @ v
 
 

@@ -22,6 +22,20 @@ FUSION_NETWORKS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+LOSS_NETWORKS: Mapping[str, str] = MappingProxyType(
+    {
+        "lpn": "tdfusion_edge.train.models.loss_network:PaperLossNetwork",
+        "light": "tdfusion_edge.train.models.loss_network:LightLossNetwork",
+    }
+)
+
+TASK_NETWORKS: Mapping[str, str] = MappingProxyType(
+    {
+        "yolo": "tdfusion_edge.train.models.yolo:YOLO",
+        "segformer": "tdfusion_edge.train.models.segformer:SegFormer",
+    }
+)
+
 
 def resolve(name: str, table: Mapping[str, str], kind: str) -> Any:
     """The class that ``name`` stands for.
@@ -58,11 +72,35 @@ def build(name: str, options: Mapping[str, Any]) -> nn.Module:
     Raises:
         ConfigError: it is unknown, is no ``nn.Module``, or does not take these options.
     """
-    network = resolve(name, FUSION_NETWORKS, "fusion network")
+    return _build(name, FUSION_NETWORKS, "fusion network", options)
+
+
+def build_loss(name: str, options: Mapping[str, Any]) -> nn.Module:
+    """A loss network G with fresh weights; raises like :func:`build`."""
+    return _build(name, LOSS_NETWORKS, "loss network", options)
+
+
+def build_task(name: str, options: Mapping[str, Any], classes: int) -> nn.Module:
+    """A task network T with fresh weights for so many classes.
+
+    Raises:
+        ConfigError: as :func:`build`, or it lacks a member of the protocol (``models/task.py``).
+    """
+    network = _build(name, TASK_NETWORKS, "task network", {"classes": classes, **options})
+    lacking = [member for member in ("labels", "stride", "loss", "decode") if not hasattr(network, member)]
+    if lacking:
+        raise ConfigError(
+            f"'{name}' is no task network", expected="labels, stride, loss, decode", got=f"no {lacking[0]}"
+        )
+    return network
+
+
+def _build(name: str, table: Mapping[str, str], kind: str, options: Mapping[str, Any]) -> nn.Module:
+    network = resolve(name, table, kind)
     # Before it is called: "module:attribute" may name any function.
     if not (isinstance(network, type) and issubclass(network, nn.Module)):
-        raise ConfigError(f"'{name}' is no fusion network", expected="a class of torch.nn.Module")
+        raise ConfigError(f"'{name}' is no {kind}", expected="a class of torch.nn.Module")
     try:
         return network(**options)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"fusion network '{name}' does not take these options: {error}") from error
+        raise ConfigError(f"{kind} '{name}' does not take these options: {error}") from error

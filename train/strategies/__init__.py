@@ -1,9 +1,19 @@
 """What the trainer does in one step.
 
-The loop owns data, schedule, validation and checkpoints; a strategy owns networks, losses and
-optimisers and turns one batch into one step. ``fixed`` needs the fusion network alone; ``tdfusion``
-will add a loss network and a task network, ``bdlfusion`` a discriminator and a task network: all of
-them fit behind the same four members.
+The loop owns data, schedule, validation, checkpoints and logs; a strategy owns networks, losses and
+optimisers, takes the batches that a step needs and steps. What a strategy remembers between steps is
+in its networks, its optimisers and the step's number, so that the loop can save and restore all of it.
+
+========== ======================== =========================================== ======================
+strategy   networks                 a step takes                                order of derivatives
+========== ======================== =========================================== ======================
+fixed      fusion                   one batch                                   first
+task       task                     one batch                                   first
+tdfusion   fusion, loss, task       two disjoint batches (meta phase) or one    second, or first
+                                    (fusion phase), by the step's number
+bdlfusion  fusion, discriminator,   one batch; every tenth step a disjoint      first
+(planned)  task                     second one for the upper level
+========== ======================== =========================================== ======================
 """
 
 from __future__ import annotations
@@ -13,22 +23,34 @@ from types import MappingProxyType
 from typing import Protocol
 
 from torch import nn
+from torch.optim import Optimizer
 
-from tdfusion_edge.train.data import Batch
+from tdfusion_edge.checkpoint import Network
+from tdfusion_edge.train.data.feed import Feed
 
-STRATEGIES: Mapping[str, str] = MappingProxyType({"fixed": "tdfusion_edge.train.strategies.fixed:Fixed"})
-"""Name to "module:Class"; the class is called with the fusion network and the recipe."""
+STRATEGIES: Mapping[str, str] = MappingProxyType(
+    {
+        "fixed": "tdfusion_edge.train.strategies.fixed:Fixed",
+        "task": "tdfusion_edge.train.strategies.task:TaskOnly",
+        "tdfusion": "tdfusion_edge.train.strategies.tdfusion:TDFusionStrategy",
+    }
+)
+"""Name to "module:Class"; the class is called with the recipe. One that shows its networks other pictures
+than the pairs has ``prepare(samples)`` as well."""
 
 
 class Strategy(Protocol):
-    """One way of training a fusion network."""
+    """One way of training."""
 
-    @property
-    def fusion(self) -> nn.Module:
-        """The fusion network that is deployed."""
+    networks: Mapping[str, nn.Module]
+    """All networks with state by role: ``fusion`` is the one that is deployed, ``loss`` G, ``task`` T."""
+    named: Mapping[str, Network]
+    """How those of them that a checkpoint keeps are built again, by role."""
+    optimisers: Mapping[str, Optimizer]
+    """All optimisers by the role of what they step."""
 
-    def step(self, batch: Batch) -> Mapping[str, float]:
-        """Take one optimisation step and return the losses to log, by name."""
+    def step(self, number: int, feed: Feed) -> Mapping[str, float]:
+        """Take step ``number``, counted from 0, on batches of ``feed``; returns what to log, by name."""
 
     def set_rate(self, factor: float) -> None:
         """Scale every learning rate to ``factor`` times the recipe's."""

@@ -8,36 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import nn
 
-from tdfusion_edge.train.data import Batch
-from tdfusion_edge.train.losses import gradient_loss, intensity_loss
+from tdfusion_edge.checkpoint import Network
+from tdfusion_edge.train.data.feed import Feed
+from tdfusion_edge.train.losses import fusion_loss
+from tdfusion_edge.train.models.tables import build
 from tdfusion_edge.train.recipe import Recipe
+from tdfusion_edge.train.strategies.steps import Stepper
 
 
 class Fixed:
     """Adam on L_int + alpha * L_grad."""
 
-    def __init__(self, fusion: nn.Module, recipe: Recipe) -> None:
-        self.fusion = fusion
+    def __init__(self, recipe: Recipe) -> None:
+        self.fusion = build(recipe.network, recipe.network_options)
+        self.networks: Mapping[str, nn.Module] = {"fusion": self.fusion}
+        self.named = {"fusion": Network(name=recipe.network, options=recipe.network_options)}
         self._loss = recipe.loss
-        self._rate = recipe.optimiser.learning_rate
-        self._adam = torch.optim.Adam(fusion.parameters(), self._rate)
+        self._stepper = Stepper(self.fusion, recipe.optimiser.learning_rate, amp=recipe.optimiser.amp)
+        self.optimisers = {"fusion": self._stepper.optimiser}
 
-    def step(self, batch: Batch) -> Mapping[str, float]:
+    def step(self, number: int, feed: Feed) -> Mapping[str, float]:
         """One Adam step; returns ``intensity``, ``gradient`` and their weighted sum ``loss``."""
-        options = self._loss
-        fused = self.fusion(*batch).fused
-        intensity = intensity_loss(fused, *batch, options.weight_infrared, options.intensity)
-        gradient = gradient_loss(fused, *batch)
-        loss = intensity + options.alpha * gradient
-        self._adam.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        self._adam.step()
-        return {"loss": loss.item(), "intensity": intensity.item(), "gradient": gradient.item()}
+        del number
+        (batch,) = feed.take()
+        with self._stepper.autocast(batch.infrared):
+            fused = self.fusion(batch.infrared, batch.visible).fused
+        losses = fusion_loss(
+            fused.float(), batch.infrared, batch.visible, self._loss.weight_infrared, self._loss
+        )
+        self._stepper.step(losses["loss"])
+        return {name: value.item() for name, value in losses.items()}
 
     def set_rate(self, factor: float) -> None:
         """Scale the learning rate to ``factor`` times the recipe's."""
-        for group in self._adam.param_groups:
-            group["lr"] = self._rate * factor
+        self._stepper.set_rate(factor)

@@ -1,0 +1,183 @@
+r"""The same detector, trained alike on every kind of picture: what does the detector gain by fusion?
+
+  python -m benchmarks.task_comparison --work runs/comparison --start runs/start/last.safetensors \
+      --fixed 'runs/fixed_{seed}/last.safetensors' --tdfusion 'runs/tdfusion_{seed}/last.safetensors'
+
+A row is a kind of picture, and every row has a training with each seed. Detector, data, number of steps,
+first weights and random numbers are the same in all rows. The scores are those of the last checkpoint, not
+of the best: no training of the detector is chosen on the validation pairs.
+
+What is finished already in --work is not trained again, so an interrupted comparison goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.schema import Results
+from benchmarks.script import ROOT, Benchmark, Measured, add_count, main, parse_count
+from benchmarks.training_runs import Run, change, commits, digests, run_all, table_of
+from tdfusion_edge import checkpoint
+from tdfusion_edge.checkpoint import Header
+from tdfusion_edge.errors import InputMissing, RequestError
+
+RECIPE = "detector"
+SENSORS = ("infrared", "visible", "mean")
+PEERS = ("seafusion", "mmdrfuse")
+OURS = ("fixed", "tdfusion")
+ROWS = (*SENSORS, *PEERS, *OURS)
+START = "start"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    add_training_arguments(parser, Path("runs") / "task_comparison")
+    parser.add_argument("--recipe", default=RECIPE, help=f"the detector's recipe (default: {RECIPE})")
+    parser.add_argument("--rows", type=parse_rows, default=list(ROWS), help="some of " + ",".join(ROWS))
+    for row in OURS:
+        parser.add_argument(
+            f"--{row}", type=Path, metavar="PATTERN",
+            help=f"fusion checkpoints of the row {row}, '{{seed}}' standing for the seed",
+        )  # fmt: skip
+    parser.add_argument(
+        "--start", type=Path, metavar="CHECKPOINT", help="weights that the detector of every row starts from"
+    )
+
+
+def add_training_arguments(parser: argparse.ArgumentParser, work: Path) -> None:
+    """Declare what benchmarks with trainings have in common."""
+    data = Path(os.environ.get("TDFUSION_DATA") or ROOT.parent / "shared" / "data")
+    parser.add_argument(
+        "--data", type=Path, default=data, metavar="DIR",
+        help="folder that the recipes' data are relative to (default: $TDFUSION_DATA or ../shared/data)",
+    )  # fmt: skip
+    parser.add_argument("--work", type=Path, default=work, metavar="DIR", help=f"the runs (default: {work})")
+    parser.add_argument("--seeds", type=parse_seeds, default=["0", "1", "2"], help="default: 0,1,2")
+    parser.add_argument("--steps", type=parse_count, metavar="N", help="steps instead of the recipe's")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe, in every row"
+    )
+    parser.add_argument("--device", default="auto", help="cpu, cuda, … (default: a GPU if there is one)")
+    add_count(parser, "jobs", 2, "trainings at a time, one thread each")
+
+
+def measure(args: argparse.Namespace) -> Measured:
+    """Train what is not trained yet, and read the scores."""
+    if not args.data.is_dir():
+        raise InputMissing(f"there is no data folder {args.data}")
+    seeds = [int(seed) for seed in args.seeds]
+    facts = dict(start_facts(args.start))
+    for row in OURS:
+        if row in args.rows:
+            facts |= fusion_facts(row, pattern_of(args, row), seeds)
+    table = {(row, seed): run_of(row, seed, args) for row in args.rows for seed in seeds}
+    runs = list(table.values())
+    headers = run_all(runs, args.data, args.work, jobs=args.jobs, device=args.device)
+    rows = [table_of(row, seeds, [headers[table[row, seed].name] for seed in seeds]) for row in args.rows]
+    facts |= detector_facts(headers[runs[0].name])
+    facts["commits of the trainings"] = commits(runs, args.work)
+    return Measured(Results(trainings=tuple(rows)), facts)
+
+
+def run_of(row: str, seed: int, args: argparse.Namespace) -> Run:
+    """The training of one row with one seed."""
+    changes = [*args.set, f"seed={seed}"]
+    if args.steps is not None:
+        changes.append(f"optimiser.steps={args.steps}")
+    inputs: dict[str, Path] = {}
+    if args.start is not None:
+        inputs[START] = args.start
+        changes.append(change("task.start", args.start))
+    if row in PEERS:
+        changes.append(change("strategy_options.folder", args.data / "msrs" / "peers" / row))
+    if row in OURS:
+        inputs[row] = for_seed(pattern_of(args, row), seed)
+        changes.append(change("strategy_options.checkpoint", inputs[row]))
+    kind = row if row in SENSORS else "folder" if row in PEERS else "fused"
+    changes.append(f"strategy_options.picture={kind}")
+    return Run(f"{row}_{seed}", args.recipe, tuple(changes), inputs)
+
+
+def pattern_of(args: argparse.Namespace, row: str) -> Path:
+    """The option of a row with a network of ours.
+
+    Raises:
+        RequestError: it is not given.
+    """
+    pattern: Path | None = getattr(args, row)
+    if pattern is None:
+        raise RequestError(
+            f"the row {row} needs fusion checkpoints",
+            expected=f"--{row} 'runs/{row}_{{seed}}/last.safetensors'",
+            hint="Train them first (tdfusion-edge train RECIPE --set seed=K), or choose other --rows.",
+        )
+    return pattern
+
+
+def for_seed(pattern: Path, seed: int) -> Path:
+    """The checkpoint that a pattern names for a seed."""
+    return Path(str(pattern).replace("{seed}", str(seed)))
+
+
+def fusion_facts(row: str, pattern: Path, seeds: Sequence[int]) -> dict[str, str]:
+    """Digest, recipe and steps of a row's fusion checkpoints.
+
+    Raises:
+        InputMissing: one is not there.
+        RequestError: one was trained with another strategy or seed, or is not at its last step.
+    """
+    facts = {}
+    for seed in seeds:
+        path = for_seed(pattern, seed)
+        header, _ = checkpoint.read(path)
+        expected = f"strategy {row}, seed {seed}, step {header.steps} of {header.steps}"
+        got = f"strategy {header.strategy}, seed {header.seed}, step {header.step} of {header.steps}"
+        if got != expected:
+            raise RequestError(f"{path} does not belong into the row {row}", expected=expected, got=got)
+        digest = digests({row: path})[row]
+        facts[f"{row} {seed}"] = f"{header.recipe}, {header.step} steps, sha256 {digest}"
+    return facts
+
+
+def start_facts(start: Path | None) -> Iterator[tuple[str, str]]:
+    """What every detector starts from."""
+    if start is None:
+        yield START, "fresh weights, of the seed"
+        return
+    header, _ = checkpoint.read(start)
+    digest = digests({START: start})[START]
+    yield START, f"{header.recipe}, seed {header.seed}, {header.step} steps, sha256 {digest}"
+
+
+def detector_facts(header: Header) -> Iterator[tuple[str, str]]:
+    """Network and data of the detectors; the same in all rows."""
+    network, view = header.networks["task"], header.task
+    options = ", ".join(f"{name} {value}" for name, value in network.options.items())
+    size = f" at {view.width}x{view.height}" if view is not None else ""
+    yield "detector", f"{network.name}, {options or 'defaults'}{size}"
+    yield "training data", ", ".join(f"{one.pairs} pairs of {one.name}" for one in header.training_data)
+
+
+def parse_seeds(text: str) -> list[str]:
+    """Numbers with commas between them; an argparse type."""
+    seeds = text.split(",")
+    if not all(seed.isdecimal() for seed in seeds) or len({int(seed) for seed in seeds}) != len(seeds):
+        raise argparse.ArgumentTypeError(f"expected different numbers such as 0,1,2, got '{text}'")
+    return seeds
+
+
+def parse_rows(text: str) -> list[str]:
+    """Rows with commas between them; an argparse type."""
+    rows = text.split(",")
+    if not set(rows) <= set(ROWS) or len(set(rows)) != len(rows):
+        raise argparse.ArgumentTypeError(f"expected some of {','.join(ROWS)}, got '{text}'")
+    return rows
+
+
+BENCHMARK = Benchmark("task_comparison", __doc__, add_arguments, measure)
+
+if __name__ == "__main__":
+    raise SystemExit(main(BENCHMARK))

@@ -1,0 +1,184 @@
+"""The detector in the stream: what the fused picture shows becomes boxes in its pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias, cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from tdfusion_edge.bundle import Bundle, Graph, TensorInfo
+from tdfusion_edge.color import U8
+from tdfusion_edge.detections import Detections, suppress
+from tdfusion_edge.errors import BundleError, EngineError, RequestError
+from tdfusion_edge.runtime.engines import Engine, Tensor, open_engine
+from tdfusion_edge.runtime.fusion import UNIT, Aligned
+
+F32: TypeAlias = npt.NDArray[np.float32]
+
+
+class Detector:
+    """A detector graph at work; its input buffer is made once, so one stream at a time.
+
+    Args:
+        graph: What the manifest says about it: takes ``luma`` (1, 1, h, w), gives ``boxes`` (1, A, 4)
+            and ``scores`` (1, A, C).
+        engine: The graph, loaded; closed by :meth:`close`.
+        names: C class names.
+        threshold: Only scores above it count, 0 to 1.
+
+    Raises:
+        RequestError: the threshold lies outside.
+        BundleError: the graph has other inputs or outputs, or is not what the manifest says.
+    """
+
+    def __init__(self, graph: Graph, engine: Engine, names: tuple[str, ...], *, threshold: float) -> None:
+        if not 0 <= threshold <= 1:
+            raise RequestError("score threshold", expected="0 to 1", got=f"{threshold:g}")
+        self.names, self.threshold = names, threshold
+        self._engine = engine
+        self._input = np.zeros(_input_shape(graph, engine, len(names)), np.float32)
+
+    def detect(self, luma: U8 | F32) -> Detections:
+        """What a picture shows.
+
+        The whole picture is resized to the detector's size, its aspect changed where the two differ:
+        the training resizes the same way.
+
+        Args:
+            luma: uint8 (H, W), or float32 (H, W) in [0, 1]. The fused luma as the network gives it:
+                the detector was trained without the stretch. Of a single sensor, its own luma.
+
+        Returns:
+            Boxes in pixels of ``luma``, cut at its edges.
+
+        Raises:
+            EngineError: the graph fails or gives what are no boxes and scores.
+        """
+        _, _, height, width = self._input.shape
+        _resize(luma, self._input[0, 0])
+        output = self._engine.run({"luma": self._input})
+        try:
+            found = suppress(output["boxes"][0], output["scores"][0], self.names, threshold=self.threshold)
+        except ValueError as error:
+            raise EngineError(f"the detector's output cannot be used: {error}") from error
+        return _scaled(found, (width, height), luma.shape[::-1]) if len(found) else found
+
+    def close(self) -> None:
+        """Release the engine; safe to call twice."""
+        self._engine.close()
+
+
+def open_detector(
+    opened: Bundle, backend: str = "auto", *, threshold: float | None = None, threads: int = 0
+) -> Detector | None:
+    """The detector of a bundle, None where it has none.
+
+    Args:
+        opened: The bundle.
+        backend: As :func:`~tdfusion_edge.runtime.engines.open_engine` takes it.
+        threshold: Only scores above it count; the manifest's for None.
+        threads: Threads of the CPU back end; 0 takes one a core.
+
+    Raises:
+        RequestError: an unknown back end, or a threshold that is none.
+        BundleError: the graph is not what the manifest says.
+        EngineError: the back end cannot load it.
+    """
+    manifest = opened.manifest
+    if "detector" not in manifest.graphs:
+        return None
+    graph, onnx = opened.graph("detector")
+    _, engine = open_engine(onnx, backend, threads=threads)
+    try:
+        chosen = manifest.score_threshold if threshold is None else threshold
+        return Detector(graph, engine, manifest.classes, threshold=chosen)
+    except BaseException:
+        engine.close()
+        raise
+
+
+def shown(aligned: Aligned, fused: F32 | None) -> U8 | F32:
+    """The luma that is shown, before the stretch: the fused one, or that of the sensor that stands alone.
+
+    A detector trained on fused pictures finds less in one sensor's; the result says that it is degraded.
+    """
+    if fused is not None:
+        return fused
+    alone = aligned.infrared if aligned.luma is None else aligned.luma
+    assert alone is not None
+    return alone
+
+
+def _resize(luma: U8 | F32, into: F32) -> None:
+    """The whole picture at the size of ``into``, in [0, 1].
+
+    A side is halved by means of two pixels while it is more than twice too long, the rest is linear (at
+    a half the mean of two as well). That is what the training's resampling comes to; OpenCV's area
+    interpolation costs five times as much wherever the ratio is not two both ways.
+    """
+    height, width = into.shape
+    while luma.shape[0] > 2 * height or luma.shape[1] > 2 * width:
+        rows, columns = (
+            side // 2 if side > 2 * wanted else side
+            for side, wanted in zip(luma.shape, into.shape, strict=True)
+        )
+        luma = cast(U8, cv2.resize(luma, (columns, rows), interpolation=cv2.INTER_AREA))
+    if luma.dtype == np.float32:
+        cv2.resize(luma, (width, height), dst=into, interpolation=cv2.INTER_LINEAR)
+    else:
+        np.multiply(cv2.resize(luma, (width, height), interpolation=cv2.INTER_LINEAR), UNIT, out=into)
+
+
+def _scaled(found: Detections, size: tuple[int, int], picture: Sequence[int]) -> Detections:
+    """Boxes of a detector input of ``size`` in pixels of the picture (both width, height)."""
+    scale = np.array([there / here for there, here in zip(picture, size, strict=True)] * 2, np.float32)
+    boxes = np.clip(found.boxes * scale, 0, np.array([*picture] * 2, np.float32))
+    if (boxes[:, 2:] > boxes[:, :2]).all():
+        return Detections(boxes, found.scores, found.class_ids, found.names)
+    kept = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # not those that lie outside as a whole
+    return Detections(boxes[kept], found.scores[kept], found.class_ids[kept], found.names)
+
+
+def _input_shape(graph: Graph, engine: Engine, classes: int) -> tuple[int, ...]:
+    """Shape of the input, once graph, engine and class names agree."""
+    for told, there in ((graph.inputs, engine.inputs), (graph.outputs, engine.outputs)):
+        if not _agree(told, there):
+            raise BundleError(
+                "the detector graph is not what the manifest says",
+                expected=_text(told),
+                got=_text(there),
+                hint="Export the bundle again.",
+            )
+    shapes = {tensor.name: tensor.shape for tensor in (*graph.inputs, *graph.outputs)}
+    fixed = tuple(axis for axis in shapes.get("luma", ()) if isinstance(axis, int))
+    fits = [tensor.name for tensor in graph.inputs] == ["luma"] and fixed[:2] == (1, 1) and len(fixed) == 4
+    boxes, scores = shapes.get("boxes", ()), shapes.get("scores", ())
+    if not fits or boxes[::2] != (1, 4) or scores[::2] != (1, classes) or not classes:
+        raise BundleError(
+            "the detector graph has other inputs or outputs than a detector",
+            expected=f"luma (1, 1, h, w) to boxes (1, A, 4) and scores (1, A, {classes or 'C'}), "
+            "as many scores as the manifest has classes",
+            got=f"{_text(graph.inputs)} to {_text(graph.outputs)}",
+        )
+    return fixed
+
+
+def _agree(told: Sequence[TensorInfo], there: Sequence[Tensor]) -> bool:
+    """Whether names, dtypes and all axes that both know are the same."""
+    facts = {tensor.name: (str(tensor.dtype), tensor.shape) for tensor in there}
+    return facts.keys() == {tensor.name for tensor in told} and all(
+        facts[tensor.name][0] == tensor.dtype
+        and len(facts[tensor.name][1]) == len(tensor.shape)
+        and all(
+            have is None or isinstance(want, str) or want == have
+            for want, have in zip(tensor.shape, facts[tensor.name][1], strict=True)
+        )
+        for tensor in told
+    )
+
+
+def _text(tensors: Sequence[TensorInfo] | Sequence[Tensor]) -> str:
+    return ", ".join(f"{t.name} {t.dtype} {tuple('?' if a is None else a for a in t.shape)}" for t in tensors)

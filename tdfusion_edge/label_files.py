@@ -1,0 +1,84 @@
+"""Label files in formats that other programs write, as arrays in pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from tdfusion_edge.errors import InputMissing, RequestError
+
+YOLO_LINE = "'CLASS CX CY WIDTH HEIGHT', a whole number and four shares of the picture"
+ROUNDING = 1e-3
+"""How far a share may pass 0 or 1: what tools write is rounded, and clipped here."""
+
+
+def read_yolo(path: Path, width: int, height: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Labelled boxes of one picture in YOLO's text format, a line an object.
+
+    Args:
+        path: A text file; an empty one says that the picture shows no object.
+        width: Of the picture, pixels.
+        height: Of the picture, pixels.
+
+    Returns:
+        Classes (N,) int64 from 0, and corners (N, 4) float32, x1 y1 x2 y2 in pixels, clipped to the
+        picture, with x1 < x2 and y1 < y2.
+
+    Raises:
+        InputMissing: there is no such file.
+        RequestError: it is no text, or a line is none of this format.
+    """
+    classes: list[int] = []
+    boxes: list[list[float]] = []
+    for number, line in enumerate(_lines(path), 1):
+        fields = line.split()
+        if not fields:
+            continue
+        if len(fields) != 5:
+            _refuse(path, number, line, f"{len(fields)} fields")
+        try:
+            classes.append(int(fields[0]))
+            boxes.append([float(field) for field in fields[1:]])
+        except ValueError:
+            _refuse(path, number, line, "no numbers")
+        centre, sides = boxes[-1][:2], boxes[-1][2:]
+        # Written so that a NaN is refused as well.
+        if not (classes[-1] >= 0 and all(-ROUNDING <= value <= 1 + ROUNDING for value in centre)):
+            _refuse(path, number, line, "a centre outside of the picture, or a class below 0")
+        if not all(0 < value <= 1 + ROUNDING for value in sides):
+            _refuse(path, number, line, "sides that are no shares")
+    return _in_pixels(classes, boxes, width, height)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise InputMissing(f"there is no label file {path}") from error
+    except (UnicodeDecodeError, OSError) as error:
+        raise RequestError(f"{path} cannot be read", expected="a text file of YOLO labels") from error
+
+
+def _refuse(path: Path, number: int, line: str, reason: str) -> NoReturn:
+    raise RequestError(
+        f"{path}, line {number} is no YOLO box",
+        expected=YOLO_LINE,
+        got=f"{reason}: '{line[:60]}'",
+        hint="Polygons, scores and pixel coordinates are other formats.",
+    )
+
+
+def _in_pixels(
+    classes: list[int], boxes: list[list[float]], width: int, height: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    shares = np.asarray(boxes, np.float64).reshape(-1, 4)
+    ids = np.asarray(classes, np.int64)
+    half = shares[:, 2:] / 2
+    corners = np.concatenate((shares[:, :2] - half, shares[:, :2] + half), axis=1).clip(0, 1)
+    pixels = (corners * [width, height, width, height]).astype(np.float32)
+    # A box on the rim may have nothing left within the picture.
+    left = (pixels[:, :2] < pixels[:, 2:]).all(axis=1)
+    return ids[left], np.ascontiguousarray(pixels[left])

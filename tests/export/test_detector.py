@@ -1,0 +1,221 @@
+"""From checkpoints to a bundle with a detector: which networks go in, and that the graph is the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from checkpoints import MADE_UP, save
+from tiny_task import Swapped, TinyDetector, TinyMask
+
+from tdfusion_edge import bundle, checkpoint
+from tdfusion_edge.cli import main
+from tdfusion_edge.errors import ExportError, RequestError
+from tdfusion_edge.export import detector as export_detector
+from tdfusion_edge.export.command import export
+from tdfusion_edge.export.networks import choose
+from tdfusion_edge.runtime.detection import open_detector
+from tdfusion_edge.train.models.edge import Edge
+
+TINY = "tiny_task:TinyDetector"
+VIEW = checkpoint.TaskView(classes=("person", "car", "lamp"), height=48, width=64)
+LABELLED = bundle.TrainingData(name="labelled", terms="research", pairs=7)
+
+
+def network(kind: type[torch.nn.Module] = TinyDetector, seed: int = 0, **options: Any) -> torch.nn.Module:
+    """A network whose batch norm has seen something: its fresh state would be folded without a trace."""
+    torch.manual_seed(seed)
+    made = kind(classes=3, **options)
+    with torch.no_grad():
+        for _ in range(4):
+            made(torch.rand(2, 1, 48, 64))
+    return made.eval()
+
+
+def detector_only(path: Path, made: torch.nn.Module, name: str = TINY, **header: Any) -> Path:
+    told: dict[str, Any] = {
+        "strategy": "task",
+        "recipe": "det",
+        "task": VIEW,
+        "metrics": {"map50": 0.75, "map50_95": 0.5, "qabf": 0.875},
+        "training_data": (MADE_UP, LABELLED),
+        "limits": ("Only by day.", "Only a | test."),
+        "settings": {"optimiser": {"steps": 5}},
+    }
+    return save(path, {"task": (made, name, {})}, **(told | header))
+
+
+@pytest.fixture(scope="module")
+def edge() -> Edge:
+    torch.manual_seed(0)
+    return Edge(width=4, depth=1)
+
+
+@pytest.fixture(scope="module")
+def fusion(tmp_path_factory: pytest.TempPathFactory, edge: Edge) -> Path:
+    """A checkpoint with a fusion network, a loss network of no known class, and an older detector."""
+    path = tmp_path_factory.mktemp("fusion") / "edge.safetensors"
+    networks = {
+        "fusion": (edge, "edge", {"width": 4, "depth": 1}),
+        "loss": (torch.nn.Linear(2, 2), "nowhere:Loss", {}),
+        "task": (network(seed=5), TINY, {}),
+    }
+    return save(path, networks, task=VIEW, strategy="tdfusion", metrics={"qabf": 0.5, "map50": 0.125})
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, fusion: Path) -> tuple[bundle.Bundle, torch.nn.Module]:
+    folder, made = tmp_path_factory.mktemp("bundle"), network(seed=1)
+    again = detector_only(folder / "detector.safetensors", made)
+    export([fusion, again], folder / "bundle", allowed=[TINY], threshold=0.5)
+    return bundle.read(folder / "bundle"), made
+
+
+def test_the_detector_of_the_last_checkpoint_is_in_the_bundle(
+    exported: tuple[bundle.Bundle, torch.nn.Module],
+) -> None:
+    opened, made = exported
+    detector = open_detector(opened, threshold=0.0, threads=1)
+    assert detector is not None
+    luma = np.random.default_rng(0).random((48, 64), np.float32)
+    with torch.inference_mode():
+        boxes, scores = made.decode(made(torch.from_numpy(luma)[None, None]))  # type: ignore[operator]
+    found = detector.detect(luma)
+    assert set(found.class_ids.tolist()) <= {0, 1, 2}
+    best = np.unravel_index(int(scores.argmax()), scores.shape)
+    assert found.scores[0] == pytest.approx(float(scores.max()), abs=1e-5)
+    assert found.class_ids[0] == best[2]
+    np.testing.assert_allclose(
+        found.boxes[0], boxes[0, best[1]].clamp(min=0).numpy().clip(0, (64, 48, 64, 48)), atol=1e-3
+    )
+
+
+def test_the_graph_is_what_the_manifest_says(exported: tuple[bundle.Bundle, torch.nn.Module]) -> None:
+    manifest = exported[0].manifest
+    graph, raw = exported[0].graph("detector")
+    model = onnx.load_from_string(raw)
+    told = {tensor.name: tensor.shape for tensor in (*graph.inputs, *graph.outputs)}
+    cells = 48 * 64 // 8**2
+    assert told == {"luma": (1, 1, 48, 64), "boxes": (1, cells, 4), "scores": (1, cells, 3)}
+    for value in (*model.graph.input, *model.graph.output):
+        assert tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim) == told[value.name]
+    assert [opset.version for opset in model.opset_import] == [graph.opset]
+    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+    assert (manifest.network, manifest.detector, manifest.classes) == ("edge", TINY, VIEW.classes)
+    assert manifest.score_threshold == 0.5
+    assert manifest.metrics == {"qabf": 0.5, "map50": 0.75, "map50_95": 0.5}
+    assert manifest.training_data == (MADE_UP, LABELLED)
+    assert 0 <= manifest.parity["detector_boxes_px"] <= export_detector.BOX_TOLERANCE
+    assert 0 <= manifest.parity["detector_scores"] <= export_detector.SCORE_TOLERANCE
+    assert set(exported[0].files) == {"fusion.onnx", "detector.onnx", "MODEL_CARD.md"}
+
+
+def test_the_card_tells_of_both_networks(exported: tuple[bundle.Bundle, torch.nn.Module]) -> None:
+    card = exported[0].files["MODEL_CARD.md"].decode()
+    for said in (
+        "Fusion network `edge`, strategy `tdfusion`",
+        f"Detector `{TINY}`, strategy `task`, recipe `det`",
+        "64x48 pixels",
+        "person, car, lamp",
+        "above 0.5",
+        "| made up | 1 | fusion, detector | public domain |",
+        "| labelled | 7 | detector | research |",
+        "| map50 | map50_95 |\n|---|---|\n| 0.750 | 0.500 |",
+        "| Qabf |\n|---|\n| 0.500 |",
+        "| optimiser | steps 5 |",
+        "- Only by day.",
+    ):
+        assert said in card, said
+    assert card.count("- Only a ") == 1
+    for left_out in ("0.125", "0.875"):  # of the first checkpoint's detector, and the last one's fusion
+        assert left_out not in card
+
+
+def test_the_same_fusion_network_twice_is_one(fusion: Path, edge: Edge, tmp_path: Path) -> None:
+    options = {"width": 4, "depth": 1}
+    again = save(tmp_path / "again.safetensors", {"fusion": (edge, "edge", options)})
+    assert choose([fusion, again], [TINY]).fusion.header.strategy == "tdfusion"
+    torch.manual_seed(1)
+    other = save(tmp_path / "other.safetensors", {"fusion": (Edge(**options), "edge", options)})
+    with pytest.raises(RequestError, match=r"different fusion networks: expected one, got .*edge.*other"):
+        choose([fusion, again, other], [TINY])
+
+
+def test_a_detector_alone_makes_no_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = detector_only(tmp_path / "detector.safetensors", network())
+    assert main(["export", str(path), "-o", str(tmp_path / "bundle"), "--network", TINY]) == 2
+    said = capsys.readouterr().err
+    assert "needs a fusion network: expected a checkpoint with one, got" in said
+    assert "detector.safetensors: task" in said
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_masks_are_left_out_and_one_checkpoint_may_hold_both_networks(
+    fusion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask = detector_only(tmp_path / "mask.safetensors", TinyMask(3), "tiny_task:TinyMask")
+    command = ["export", str(fusion), str(mask), "-o", str(tmp_path / "bundle")]
+    assert main([*command, "--network", TINY, "--network", "tiny_task:TinyMask"]) == 0
+    printed = capsys.readouterr()
+    assert "left out: 'tiny_task:TinyMask' of" in printed.err
+    assert "detector of person, car, lamp" in printed.out
+    manifest = bundle.read(tmp_path / "bundle").manifest
+    assert set(manifest.graphs) == {"fusion", "detector"}
+    assert manifest.metrics == {"qabf": 0.5, "map50": 0.125}
+    assert manifest.training_data == (MADE_UP,)
+
+
+def test_every_class_must_be_allowed_by_name(fusion: Path, tmp_path: Path) -> None:
+    mask = detector_only(tmp_path / "mask.safetensors", TinyMask(3), "tiny_task:TinyMask")
+    for allowed in ((), ("tiny_task:TinyMask",)):
+        with pytest.raises(RequestError, match=f"names the network '{TINY}', which is none of this"):
+            choose([fusion], allowed)
+    with pytest.raises(RequestError, match="names the network 'tiny_task:TinyMask'"):
+        choose([fusion, mask], [TINY])
+
+
+@pytest.mark.parametrize(
+    ("view", "message"),
+    [
+        (None, "does not say what it tells apart"),
+        (checkpoint.TaskView(classes=(), height=48, width=64), "does not say what it tells apart"),
+        (checkpoint.TaskView(classes=("a", "b", "c"), height=50, width=64), "multiples of 8, got 64x50"),
+        (checkpoint.TaskView(classes=("a", "b"), height=48, width=64), "does not fit the network"),
+    ],
+)
+def test_a_header_that_does_not_fit_is_refused(
+    view: checkpoint.TaskView | None, message: str, fusion: Path, tmp_path: Path
+) -> None:
+    path = detector_only(tmp_path / "d.safetensors", network(), task=view)
+    with pytest.raises(RequestError, match=message):
+        export([fusion, path], tmp_path / "bundle", allowed=[TINY])
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_what_gives_no_boxes_is_refused() -> None:
+    with pytest.raises(ExportError, match=r"no boxes and scores: expected boxes \(1, A, 4\).*1, 4, 48"):
+        export_detector.detector_onnx(network(Swapped), VIEW)
+
+
+def test_a_graph_of_other_weights_is_refused() -> None:
+    raw = export_detector.detector_onnx(network(seed=1), VIEW)
+    with pytest.raises(ExportError, match="differs from PyTorch"):
+        export_detector.detector_parity(network(seed=2), raw, VIEW)
+
+
+def test_boxes_that_are_no_numbers_are_refused() -> None:
+    made = network()
+    with torch.no_grad():
+        made.head.bias[0] = float("nan")  # type: ignore[union-attr, operator]
+    with pytest.raises(ExportError, match="not finite"):
+        export_detector.detector_parity(made, export_detector.detector_onnx(made, VIEW), VIEW)
+
+
+def test_a_threshold_that_is_none_is_refused(fusion: Path, tmp_path: Path) -> None:
+    for bad in (-0.1, 1.5, float("nan")):
+        with pytest.raises(RequestError, match="--score-threshold: expected 0 to 1"):
+            export([fusion], tmp_path / "bundle", allowed=[TINY], threshold=bad)

@@ -1,0 +1,84 @@
+"""What the training's data are: samples on the way in, batches on the way to the networks."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from tdfusion_edge.color import U8
+
+
+class Boxes(NamedTuple):
+    """Labelled objects of one picture."""
+
+    corners: npt.NDArray[np.float32]
+    """(N, 4), x1 y1 x2 y2 in pixels of the picture; x1 < x2 and y1 < y2."""
+    classes: npt.NDArray[np.int64]
+    """(N,), index into the task's class names."""
+
+    @classmethod
+    def none(cls) -> Boxes:
+        """A picture without objects, which is a label too."""
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+
+
+class Sample(NamedTuple):
+    """One aligned pair of lumas with its labels."""
+
+    name: str
+    infrared: U8
+    """(H, W) uint8."""
+    visible: U8
+    """(H, W) uint8, BT.601 luma."""
+    boxes: Boxes | None = None
+    """None: not labelled with boxes."""
+    mask: U8 | None = None
+    """(H, W) uint8 class of every pixel, 255 where it does not count; None: not labelled so."""
+
+
+class BoxTargets(NamedTuple):
+    """Objects of a batch, flat."""
+
+    image: Tensor
+    """(N,) int64, index into the batch."""
+    classes: Tensor
+    """(N,) int64."""
+    corners: Tensor
+    """(N, 4) float32, x1 y1 x2 y2 in pixels of the task view."""
+
+    def to(self, device: torch.device) -> BoxTargets:
+        """The same on another device."""
+        return BoxTargets(*(part.to(device) for part in self))
+
+
+class TaskView(NamedTuple):
+    """Whole pictures at the task's size, with their labels."""
+
+    infrared: Tensor
+    """(B, 1, h, w) float32 in [0, 1]."""
+    visible: Tensor
+    """(B, 1, h, w) float32 in [0, 1]."""
+    targets: BoxTargets | Tensor
+    """Boxes, or an int64 mask (B, h, w) with 255 where a pixel does not count."""
+
+
+class Batch(NamedTuple):
+    """Several pairs: crops for the fusion loss, whole pictures for the task."""
+
+    infrared: Tensor
+    """(B, 1, c, c) float32 in [0, 1], at the pictures' own resolution."""
+    visible: Tensor
+    """(B, 1, c, c) float32 in [0, 1]."""
+    task: TaskView | None = None
+    """None where the recipe has no task."""
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        view = self.task
+        if view is not None:
+            view = TaskView(view.infrared.to(device), view.visible.to(device), view.targets.to(device))
+        return Batch(self.infrared.to(device), self.visible.to(device), view)

@@ -1,0 +1,72 @@
+"""Networks from checkpoints; a fusion network on whole pairs as it is deployed: 8 bits, no stretch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias, cast
+
+import torch
+from torch import nn
+
+from tdfusion_edge import checkpoint
+from tdfusion_edge.color import U8
+from tdfusion_edge.errors import RequestError
+from tdfusion_edge.train.data.feed import to_tensor
+from tdfusion_edge.train.data.types import Sample
+from tdfusion_edge.train.models.tables import FUSION_NETWORKS, build, build_task
+from tdfusion_edge.train.recipe import Task
+
+Fuser: TypeAlias = Callable[[Sample], U8]
+"""A pair to its fused luma, uint8 (H, W)."""
+
+
+def fuse(network: nn.Module, sample: Sample) -> U8:
+    """One pair through the network, which should be in evaluation mode."""
+    device = next(network.parameters()).device
+    with torch.inference_mode():
+        fused = network(to_tensor(sample.infrared).to(device), to_tensor(sample.visible).to(device)).fused
+        return cast(U8, fused[0, 0].mul(255).round().to(torch.uint8).cpu().numpy())
+
+
+def load_fusion(path: Path) -> Fuser:
+    """The fusion network of a checkpoint.
+
+    Raises:
+        InputMissing: there is no checkpoint.
+        RequestError: it holds no fusion network, or one that is none of this package's.
+    """
+    header, _ = checkpoint.read(path)
+    if "fusion" not in header.networks:
+        raise RequestError(f"{path} holds no fusion network", got=", ".join(header.networks))
+    named = header.networks["fusion"]
+    if named.name not in FUSION_NETWORKS:
+        # Importing a class by the name in a file would run code of that file's choice.
+        raise RequestError(
+            f"{path} names the network {named.name!r}", expected=f"one of {', '.join(FUSION_NETWORKS)}"
+        )
+    network = build(named.name, named.options).eval()
+    load_weights(network, path, "fusion")
+    return lambda sample: fuse(network, sample)
+
+
+def load_weights(network: nn.Module, path: Path, role: str) -> None:
+    """Give ``network`` the weights that a checkpoint has for ``role``.
+
+    Raises:
+        InputMissing: there is no checkpoint.
+        RequestError: it has no such network, or one of another shape.
+    """
+    weights = checkpoint.of_role(checkpoint.read(path)[1], role)
+    try:
+        network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+    except RuntimeError as error:
+        raise RequestError(f"{path} does not fit the {role} network: {error}") from error
+
+
+def start_task(task: Task) -> nn.Module:
+    """The recipe's task network, with fresh weights or those of the checkpoint it is to start from."""
+    network = build_task(task.network, task.network_options, len(task.classes))
+    if task.start is not None:
+        load_weights(network, Path(task.start), "task")
+    return network

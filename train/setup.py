@@ -1,0 +1,185 @@
+"""From a recipe to everything that a training needs; whatever does not fit is refused here, before a step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+
+from tdfusion_edge.bundle import TrainingData
+from tdfusion_edge.errors import ConfigError, RequestError, SourceError
+from tdfusion_edge.metrics import VIF_MIN_SIDE
+from tdfusion_edge.train import state
+from tdfusion_edge.train.data.feed import Feed, Share
+from tdfusion_edge.train.data.lazy import joined
+from tdfusion_edge.train.data.pairs import load_pairs
+from tdfusion_edge.train.data.types import Sample
+from tdfusion_edge.train.log import board_class
+from tdfusion_edge.train.models.tables import resolve
+from tdfusion_edge.train.recipe import Recipe
+from tdfusion_edge.train.strategies import STRATEGIES, Strategy
+
+LAST, BEST, STATE = "last.safetensors", "best.safetensors", "state.safetensors"
+
+Parts: TypeAlias = Mapping[str, Sequence[Sample]]
+"""``train`` and ``validation``."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything that :func:`~tdfusion_edge.train.loop.fit` needs."""
+
+    recipe: Recipe
+    steps: int
+    output: Path
+    strategy: Strategy
+    feed: Feed
+    validation: Sequence[Sample]
+    training_data: tuple[TrainingData, ...]
+    device: torch.device
+    share: Share
+    tensorboard: bool = False
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process validates, logs and writes."""
+        return self.share.rank == 0
+
+    @property
+    def choose_by(self) -> str:
+        """What makes a checkpoint the best: ``fusion``, or ``task`` where that alone is trained."""
+        return self.recipe.choose_by if "fusion" in self.strategy.named else "task"
+
+
+def setup(
+    recipe: Recipe,
+    data: Path,
+    output: Path,
+    *,
+    steps: int | None = None,
+    resume: bool = False,
+    device: str = "cpu",
+    share: Share = Share(),  # noqa: B008 (immutable)
+    tensorboard: bool = False,
+) -> Training:
+    """Arguments to objects: seeded networks, strategy, data. Nothing is written.
+
+    Raises:
+        RequestError: see :func:`~tdfusion_edge.train.loop.train`.
+    """
+    steps = steps or recipe.optimiser.steps
+    if resume:
+        state.require_same(output / STATE, recipe, steps)
+    else:
+        _refuse_another(output)
+    if tensorboard:
+        board_class()
+    torch.manual_seed(recipe.seed)
+    strategy: Strategy = resolve(recipe.strategy, STRATEGIES, "strategy")(recipe)
+    for network in strategy.networks.values():
+        network.to(device)
+    _refuse_view(recipe, strategy)
+    parts, training_data = _load(recipe, data, strategy)
+    prepare = getattr(strategy, "prepare", None)
+    if prepare is not None:
+        parts = {part: prepare(samples) for part, samples in parts.items()}
+    _refuse_unscorable(parts["validation"], strategy)
+    batch = recipe.optimiser.batch
+    feed = Feed(parts["train"], recipe.augmentation, batch, recipe.seed, task=recipe.task, share=share)
+    return Training(
+        recipe,
+        steps,
+        output,
+        strategy,
+        feed,
+        parts["validation"],
+        training_data,
+        torch.device(device),
+        share,
+        tensorboard,
+    )
+
+
+def _load(recipe: Recipe, data: Path, strategy: Strategy) -> tuple[Parts, tuple[TrainingData, ...]]:
+    """Samples by part, and what the model card says about those that are trained on."""
+    sources: dict[str, list[Sequence[Sample]]] = {"train": [], "validation": []}
+    training_data = []
+    for source in recipe.data:
+        samples = load_pairs(data, source, recipe.task)
+        if recipe.task is not None:
+            _refuse_unlabelled(source.folder, samples, strategy)
+        sources[source.part].append(samples)
+        if source.part == "train":
+            training_data.append(TrainingData(name=source.folder, terms=source.terms, pairs=len(samples)))
+    for part, found in sources.items():
+        if not found:
+            raise RequestError(
+                f"recipe '{recipe.name}' names no {part} data", expected=f'a [[data]] with part = "{part}"'
+            )
+    return {part: joined(found) for part, found in sources.items()}, tuple(training_data)
+
+
+def _refuse_another(output: Path) -> None:
+    if output.is_file() or any((output / name).exists() for name in (LAST, BEST, STATE)):
+        raise RequestError(
+            f"{output} holds a training already", hint="Go on with it: --resume. Or name another folder: -o."
+        )
+
+
+def _refuse_view(recipe: Recipe, strategy: Strategy) -> None:
+    """Refuse a size that T cannot take, and a choice by scores that there will not be."""
+    if recipe.choose_by == "task" and "task" not in strategy.named:
+        raise ConfigError(
+            "choose_by = 'task' without a task network",
+            expected="a strategy with one, or choose_by = 'fusion'",
+            got=f"strategy '{recipe.strategy}'",
+        )
+    task = recipe.task
+    stride: Any = getattr(strategy.networks.get("task"), "stride", 1)
+    if task is not None and (task.height % stride or task.width % stride):
+        raise ConfigError(
+            f"[task] size for the network '{task.network}'",
+            expected=f"height and width in multiples of {stride}",
+            got=f"{task.width}x{task.height}",
+        )
+
+
+def _refuse_unlabelled(folder: str, samples: Sequence[Sample], strategy: Strategy) -> None:
+    """Refuse a data source without the labels that T wants, by its first pair that can be read."""
+    labels = getattr(strategy.networks.get("task"), "labels", None)
+    for index in range(len(samples)):
+        try:
+            sample = samples[index]
+        except SourceError:  # the feed counts it when it comes to it
+            continue
+        has = {"boxes": sample.boxes is not None, "mask": sample.mask is not None}
+        if not (has[labels] if labels in has else any(has.values())):
+            found = ", ".join(kind for kind, given in has.items() if given)
+            raise RequestError(
+                f"the recipe has a [task], and the pairs of '{folder}' are not labelled for it",
+                expected="labels in every [[data]]: " + {"boxes": "boxes", "mask": "masks"}.get(labels, "any"),
+                got=found or "none",
+            )
+        return
+
+
+def _refuse_unscorable(samples: Sequence[Sample], strategy: Strategy) -> None:
+    """Refuse validation pairs that are too small for the metrics, or without anything to find."""
+    labelled = "task" not in strategy.named
+    for pair in samples:
+        if min(pair.visible.shape) < VIF_MIN_SIDE:
+            raise RequestError(
+                f"validation pair '{pair.name}' is too small to score",
+                expected=f"{VIF_MIN_SIDE} pixels or more a side",
+                got=f"{pair.visible.shape[1]}x{pair.visible.shape[0]}",
+            )
+        labelled |= pair.boxes is not None and len(pair.boxes.classes) > 0
+        labelled |= pair.mask is not None and bool((pair.mask != 255).any())
+    if not labelled:
+        raise RequestError(
+            "no validation pair shows an object of the task's classes, so that T cannot be scored",
+            hint="Look at the labels: tdfusion-edge dataset check",
+        )

@@ -1,0 +1,91 @@
+"""One optimisation step of one network, and the average of gradients over processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, distributed, nn
+
+from tdfusion_edge.train.meta import Parameters, gradients
+
+
+class Stepper:
+    """Adam on one network.
+
+    Args:
+        network: What is trained.
+        rate: Learning rate at factor 1.
+        amp: ``bfloat16`` lets :meth:`autocast` compute in it where PyTorch holds that safe. (Its range is
+            that of float32, so that no gradient has to be scaled.)
+        decay: Decoupled weight decay of weights with more than one axis.
+        eps: Adam's; below about this size of gradient it does not normalise.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        rate: float,
+        *,
+        amp: str = "none",
+        decay: float = 0.0,
+        eps: float = 1e-8,
+    ) -> None:
+        self.network, self.rate, self._amp = network, rate, amp
+        matrices = [p for p in network.parameters() if p.ndim > 1]
+        others = [p for p in network.parameters() if p.ndim <= 1]
+        groups = [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+        self.optimiser = torch.optim.AdamW([group for group in groups if group["params"]], rate, eps=eps)
+
+    def autocast(self, like: Tensor) -> AbstractContextManager[object]:
+        """Mixed precision for a forward pass on the device of ``like``, if it is asked for."""
+        return torch.autocast(like.device.type, torch.bfloat16, enabled=self._amp == "bfloat16")
+
+    def step(self, loss: Tensor) -> None:
+        """One step down the gradient of ``loss``, averaged over all processes."""
+        self.apply(gradients(loss, dict(self.network.named_parameters())))
+
+    def apply(self, gradient: Parameters) -> None:
+        """One step with a gradient that is at hand, averaged over all processes."""
+        averaged = average(gradient)
+        for name, parameter in self.network.named_parameters():
+            parameter.grad = averaged[name]
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+
+    def set_rate(self, factor: float) -> None:
+        """Scale the learning rate."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate * factor
+
+    @property
+    def current_rate(self) -> float:
+        """The learning rate of now."""
+        return float(self.optimiser.param_groups[0]["lr"])
+
+
+def average(gradient: Parameters) -> Parameters:
+    """Mean of a gradient over all processes; itself where there is one.
+
+    DistributedDataParallel sees what ``.backward()`` puts into ``.grad`` and nothing else. A virtual step
+    and a hyper-gradient pass through neither, so everything is averaged here, in one flat message.
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return gradient
+    flat = torch.cat([part.detach().flatten() for part in gradient.values()])
+    distributed.all_reduce(flat)
+    flat /= distributed.get_world_size()
+    parts = torch.split(flat, [part.numel() for part in gradient.values()])
+    return {name: part.view_as(like) for (name, like), part in zip(gradient.items(), parts, strict=True)}
+
+
+def average_buffers(networks: Mapping[str, nn.Module]) -> None:
+    """Mean of the running statistics over all processes, so that all evaluate alike."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return
+    for network in networks.values():
+        for buffer in network.buffers():
+            if buffer.is_floating_point():
+                distributed.all_reduce(buffer)
+                buffer /= distributed.get_world_size()

@@ -1,0 +1,135 @@
+"""Strategy ``task``: the task network alone, on pictures that do not change.
+
+For the stream's detector: the paper trains a fresh task network on the final fused pictures for its
+scores (TDFusion, CVPR 2025, arXiv 2412.03240, section 4.1), and any input is trained alike, which is what
+the comparisons rest on.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from torch import nn
+
+from tdfusion_edge.checkpoint import Network
+from tdfusion_edge.color import U8
+from tdfusion_edge.config import Table, convert
+from tdfusion_edge.errors import ConfigError, InputMissing
+from tdfusion_edge.images import by_stem, read_luma8
+from tdfusion_edge.train.data.feed import Feed
+from tdfusion_edge.train.data.lazy import LazyPairs
+from tdfusion_edge.train.data.types import Sample
+from tdfusion_edge.train.fusing import Fuser, load_fusion, start_task
+from tdfusion_edge.train.recipe import Fraction, Recipe
+from tdfusion_edge.train.strategies.steps import Stepper
+from tdfusion_edge.train.validation import mean_picture
+
+
+class Options(Table, frozen=True, kw_only=True):
+    """``[strategy_options]``."""
+
+    picture: Literal["fused", "infrared", "visible", "mean", "blend", "folder"] = "fused"
+    """What T sees: the pictures of ``checkpoint``'s fusion network, one sensor, the mean of both, a blend of
+    both by chance (validated on the mean), or the pictures of ``folder`` with the pairs' stems."""
+    checkpoint: str | None = None
+    """Checkpoint with a fusion network, for ``fused``."""
+    folder: str | None = None
+    """Folder of fused pictures, for ``folder``."""
+    average: Fraction = 0.0
+    """Decay of a running mean of the weights, which is then what is validated and kept; 0: none."""
+    weight_decay: Fraction = 0.0
+    """Decoupled weight decay."""
+
+
+class TaskOnly:
+    """T on fixed pictures."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        if recipe.task is None:
+            raise ConfigError(f"recipe '{recipe.name}' has no [task]")
+        self.options = convert(recipe.strategy_options, Options, name="[strategy_options]")
+        for wanted, given in (("fused", "checkpoint"), ("folder", "folder")):
+            if self.options.picture == wanted and getattr(self.options, given) is None:
+                raise ConfigError(f"[strategy_options] picture = '{wanted}' needs '{given}'")
+        task = recipe.task
+        live = start_task(task)
+        self._live = live
+        kept = copy.deepcopy(live).requires_grad_(False) if self.options.average else live
+        self.networks = {"task": kept, **({"live": live} if self.options.average else {})}
+        self.named = {"task": Network(name=task.network, options=task.network_options)}
+        rate = task.learning_rate or recipe.optimiser.learning_rate
+        self._stepper = Stepper(live, rate, amp=recipe.optimiser.amp, decay=self.options.weight_decay)
+        self.optimisers = {"task": self._stepper.optimiser}
+
+    def prepare(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+        """The same labels with the one picture that T sees in the place of both sensors."""
+        if self.options.picture == "blend":
+            return samples
+        picture = self._picture()
+
+        def seen(index: int) -> Sample:
+            one = samples[index]
+            shown = picture(one)
+            return Sample(one.name, shown, shown, one.boxes, one.mask)
+
+        if isinstance(samples, list):
+            return [seen(index) for index in range(len(samples))]
+        return LazyPairs(len(samples), seen)  # too large for memory, and one of them may be damaged
+
+    def step(self, number: int, feed: Feed) -> dict[str, float]:
+        """One Adam step; returns the task network's losses."""
+        (batch,) = feed.take()
+        assert batch.task is not None  # the recipe has a [task]
+        shown = batch.task.visible
+        if self.options.picture == "blend":
+            share = torch.rand(len(shown), 1, 1, 1).to(shown.device)
+            shown = torch.lerp(shown, batch.task.infrared, share)
+        with self._stepper.autocast(shown):
+            output = self._live(shown)
+        losses = cast("Any", self._live).loss(output, batch.task.targets)
+        self._stepper.step(losses["loss"])
+        if self.options.average:
+            self._follow(number)
+        return {name: value.item() for name, value in losses.items()}
+
+    def set_rate(self, factor: float) -> None:
+        """Scale the learning rate to ``factor`` times the recipe's."""
+        self._stepper.set_rate(factor)
+
+    def _follow(self, number: int) -> None:
+        """Move the kept weights towards the live ones; faster in the beginning, when those are far off."""
+        decay = min(self.options.average, (1 + number) / (10 + number))
+        kept: nn.Module = self.networks["task"]
+        with torch.no_grad():
+            for mean, new in zip(kept.state_dict().values(), self._live.state_dict().values(), strict=True):
+                if mean.is_floating_point():
+                    mean.lerp_(new, 1 - decay)
+                else:
+                    mean.copy_(new)
+
+    def _picture(self) -> Fuser:
+        options = self.options
+        if options.picture == "folder":
+            pictures = by_stem(Path(str(options.folder)))
+
+            def from_folder(sample: Sample) -> U8:
+                if sample.name not in pictures:
+                    raise InputMissing(f"{options.folder} has no picture '{sample.name}'")
+                return read_luma8(pictures[sample.name])
+
+            return from_folder
+        if options.picture == "fused":
+            return load_fusion(Path(str(options.checkpoint)))
+        return PICTURES[options.picture]
+
+
+PICTURES: dict[str, Fuser] = {
+    "infrared": lambda sample: sample.infrared,
+    "visible": lambda sample: sample.visible,
+    "mean": mean_picture,
+}
+"""What needs no network."""
