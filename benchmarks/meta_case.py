@@ -39,8 +39,6 @@ View: TypeAlias = Literal["whole", "without T"]
 SEED = 0
 NETWORKS = {"paper": ("tdfusion", "lpn", "n"), "light": ("edge", "light", "p")}
 """F, G and the size of T."""
-WARM = 64
-"""Side of the pictures of an untimed first step, pixels."""
 CLEAR_PEAK = Path("/proc/self/clear_refs")
 """Writing 5 here sets a process's high-water mark back to what it holds now (proc(5))."""
 NOISE = 0.05
@@ -97,7 +95,8 @@ def prepare(setting: Setting) -> Step:
         for part in strategy.loss_network.parameters():
             if part.ndim > 1 and not part.any():
                 part.normal_(0, NOISE)
-    samples = simulated.pairs(2 * setting.batch)
+    height = max(120, 2 * setting.crop)
+    samples = simulated.pairs(2 * setting.batch, (round(height * 4 / 3), height))
     feed = Feed(samples, recipe.augmentation, setting.batch, SEED, task=recipe.task)
     train, test = (batch.to(torch.device(setting.device)) for batch in feed.take(2))
     direction = {name: torch.randn_like(part) for name, part in strategy.fusion.named_parameters()}
@@ -190,8 +189,7 @@ def peaks(setting: Setting) -> Peaks:
         WorkError: the system does not tell.
     """
     step = prepare(setting)
-    small = prepare(replace(setting, crop=WARM, size=(WARM, WARM)))
-    gradient(small, setting.method, setting.view)  # what is loaded or set up once does not count
+    gradient(step, setting.method, setting.view)  # what is loaded or set up once does not count
     if setting.device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(setting.device)
         before = torch.cuda.memory_allocated(setting.device)

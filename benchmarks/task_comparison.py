@@ -13,16 +13,16 @@ What is finished already in --work is not trained again, so an interrupted compa
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.schema import Results
-from benchmarks.script import ROOT, Benchmark, Measured, add_count, main, parse_count
+from benchmarks.script import Benchmark, Measured, main
+from benchmarks.training_options import add_training_arguments, task_facts
 from benchmarks.training_runs import Run, change, commits, digests, run_all, table_of
 from tdfusion_edge import checkpoint
-from tdfusion_edge.checkpoint import Header
-from tdfusion_edge.errors import InputMissing, RequestError
+from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
+from tdfusion_edge.train.recipe_file import load_recipe
 
 RECIPE = "detector"
 SENSORS = ("infrared", "visible", "mean")
@@ -34,34 +34,19 @@ START = "start"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    add_training_arguments(parser, Path("runs") / "task_comparison")
+    add_training_arguments(parser, Path("runs") / "task_comparison", ROWS)
     parser.add_argument("--recipe", default=RECIPE, help=f"the detector's recipe (default: {RECIPE})")
-    parser.add_argument("--rows", type=parse_rows, default=list(ROWS), help="some of " + ",".join(ROWS))
     for row in OURS:
         parser.add_argument(
             f"--{row}", type=Path, metavar="PATTERN",
             help=f"fusion checkpoints of the row {row}, '{{seed}}' standing for the seed",
         )  # fmt: skip
     parser.add_argument(
-        "--start", type=Path, metavar="CHECKPOINT", help="weights that the detector of every row starts from"
+        "--start",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="weights that the detector of every row starts from (default: what the recipe says)",
     )
-
-
-def add_training_arguments(parser: argparse.ArgumentParser, work: Path) -> None:
-    """Declare what benchmarks with trainings have in common."""
-    data = Path(os.environ.get("TDFUSION_DATA") or ROOT.parent / "shared" / "data")
-    parser.add_argument(
-        "--data", type=Path, default=data, metavar="DIR",
-        help="folder that the recipes' data are relative to (default: $TDFUSION_DATA or ../shared/data)",
-    )  # fmt: skip
-    parser.add_argument("--work", type=Path, default=work, metavar="DIR", help=f"the runs (default: {work})")
-    parser.add_argument("--seeds", type=parse_seeds, default=["0", "1", "2"], help="default: 0,1,2")
-    parser.add_argument("--steps", type=parse_count, metavar="N", help="steps instead of the recipe's")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe, in every row"
-    )
-    parser.add_argument("--device", default="auto", help="cpu, cuda, … (default: a GPU if there is one)")
-    add_count(parser, "jobs", 2, "trainings at a time, one thread each")
 
 
 def measure(args: argparse.Namespace) -> Measured:
@@ -69,7 +54,7 @@ def measure(args: argparse.Namespace) -> Measured:
     if not args.data.is_dir():
         raise InputMissing(f"there is no data folder {args.data}")
     seeds = [int(seed) for seed in args.seeds]
-    facts = dict(start_facts(args.start))
+    facts = dict(start_facts(start_of(args)))
     for row in OURS:
         if row in args.rows:
             facts |= fusion_facts(row, pattern_of(args, row), seeds)
@@ -77,7 +62,7 @@ def measure(args: argparse.Namespace) -> Measured:
     runs = list(table.values())
     headers = run_all(runs, args.data, args.work, jobs=args.jobs, device=args.device)
     rows = [table_of(row, seeds, [headers[table[row, seed].name] for seed in seeds]) for row in args.rows]
-    facts |= detector_facts(headers[runs[0].name])
+    facts |= task_facts(headers[runs[0].name])
     facts["commits of the trainings"] = commits(runs, args.work)
     return Measured(Results(trainings=tuple(rows)), facts)
 
@@ -88,9 +73,10 @@ def run_of(row: str, seed: int, args: argparse.Namespace) -> Run:
     if args.steps is not None:
         changes.append(f"optimiser.steps={args.steps}")
     inputs: dict[str, Path] = {}
-    if args.start is not None:
-        inputs[START] = args.start
-        changes.append(change("task.start", args.start))
+    start = start_of(args)
+    if start is not None:
+        inputs[START] = start
+        changes.append(change("task.start", start))
     if row in PEERS:
         changes.append(change("strategy_options.folder", args.data / "msrs" / "peers" / row))
     if row in OURS:
@@ -99,6 +85,19 @@ def run_of(row: str, seed: int, args: argparse.Namespace) -> Run:
     kind = row if row in SENSORS else "folder" if row in PEERS else "fused"
     changes.append(f"strategy_options.picture={kind}")
     return Run(f"{row}_{seed}", args.recipe, tuple(changes), inputs)
+
+
+def start_of(args: argparse.Namespace) -> Path | None:
+    """What every detector starts from: ``--start``, or what the recipe says.
+
+    Raises:
+        ConfigError: the recipe is not one for a task network.
+    """
+    recipe = load_recipe(args.recipe, args.set)
+    if recipe.task is None:
+        raise ConfigError(f"recipe '{recipe.name}' has no [task]")
+    named = recipe.task.start if args.start is None else args.start
+    return None if named is None else Path(named)
 
 
 def pattern_of(args: argparse.Namespace, row: str) -> Path:
@@ -150,31 +149,6 @@ def start_facts(start: Path | None) -> Iterator[tuple[str, str]]:
     header, _ = checkpoint.read(start)
     digest = digests({START: start})[START]
     yield START, f"{header.recipe}, seed {header.seed}, {header.step} steps, sha256 {digest}"
-
-
-def detector_facts(header: Header) -> Iterator[tuple[str, str]]:
-    """Network and data of the detectors; the same in all rows."""
-    network, view = header.networks["task"], header.task
-    options = ", ".join(f"{name} {value}" for name, value in network.options.items())
-    size = f" at {view.width}x{view.height}" if view is not None else ""
-    yield "detector", f"{network.name}, {options or 'defaults'}{size}"
-    yield "training data", ", ".join(f"{one.pairs} pairs of {one.name}" for one in header.training_data)
-
-
-def parse_seeds(text: str) -> list[str]:
-    """Numbers with commas between them; an argparse type."""
-    seeds = text.split(",")
-    if not all(seed.isdecimal() for seed in seeds) or len({int(seed) for seed in seeds}) != len(seeds):
-        raise argparse.ArgumentTypeError(f"expected different numbers such as 0,1,2, got '{text}'")
-    return seeds
-
-
-def parse_rows(text: str) -> list[str]:
-    """Rows with commas between them; an argparse type."""
-    rows = text.split(",")
-    if not set(rows) <= set(ROWS) or len(set(rows)) != len(rows):
-        raise argparse.ArgumentTypeError(f"expected some of {','.join(ROWS)}, got '{text}'")
-    return rows
 
 
 BENCHMARK = Benchmark("task_comparison", __doc__, add_arguments, measure)

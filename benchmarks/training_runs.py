@@ -100,19 +100,21 @@ def finished(run: Run, work: Path) -> Header | None:
     """The header of a finished run, or None where there is something left to do.
 
     Raises:
-        InputMissing: an input is not there.
-        RequestError: the folder holds a training with other settings or from other inputs.
+        InputMissing: an input or the recipe is not there.
+        RequestError: the recipe does not take the changes, or the folder holds a training with other
+            settings or from other inputs.
     """
     folder = work / run.name
+    settings = state.settings(load_recipe(run.recipe, run.changes))
+    went_in = digests(run.inputs)
     if not (folder / NOTE).is_file():
         if folder.exists() and any(folder.iterdir()):
             raise RequestError(
                 f"{folder} holds something else than a run of this benchmark", hint="Name another --work."
             )
         return None
-    settings = state.settings(load_recipe(run.recipe, run.changes))
     noted = load(folder / NOTE, Note)
-    changes = state.differences(noted.inputs, digests(run.inputs), "sha256 of")
+    changes = state.differences(noted.inputs, went_in, "sha256 of")
     header = checkpoint.read(folder / LAST)[0] if (folder / LAST).is_file() else None
     if header is not None:
         changes += state.differences(header.settings, settings)

@@ -103,13 +103,13 @@ def export(
     if chosen.detector is not None:
         detector = chosen.detector.header
         _add_detector(chosen, manifest, files, threshold)
-    card = model_card(name, chosen.fusion.header, detector, threshold=threshold)
+    card = model_card(name, chosen.fusion.header, detector, threshold=threshold, matched=chosen.matched)
     return bundle.write(output, {"name": name, **manifest}, {**files, "MODEL_CARD.md": card.encode()})
 
 
 def _fusion(chosen: Chosen) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Manifest and files of a bundle that only fuses."""
-    header, network = chosen.fusion
+    header, network, _ = chosen.fusion
     graph = fusion_onnx(network)
     manifest = {
         "network": header.networks["fusion"].name,

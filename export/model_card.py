@@ -9,6 +9,12 @@ from tdfusion_edge.checkpoint import Header
 METRIC_NAMES = {name.lower(): name for name in ("EN", "SF", "SD", "AG", "SCD", "VIF", "Qabf", "SSIM")}
 """Fusion metrics by their keys in a header; its other metrics are the task network's."""
 
+PICTURES = {
+    None: "",
+    True: "\nIt was trained on the pictures of this fusion network.",
+    False: "\nIt was trained on the pictures of another fusion network.",
+}
+
 
 def fusion_metrics(header: Header) -> dict[str, float]:
     """What a checkpoint says about its fusion network."""
@@ -20,7 +26,14 @@ def task_metrics(header: Header) -> dict[str, float]:
     return {key: value for key, value in header.metrics.items() if key not in METRIC_NAMES}
 
 
-def model_card(name: str, fusion: Header, detector: Header | None = None, *, threshold: float = 0.25) -> str:
+def model_card(
+    name: str,
+    fusion: Header,
+    detector: Header | None = None,
+    *,
+    threshold: float = 0.25,
+    matched: bool | None = None,
+) -> str:
     """Markdown from the headers of the checkpoints.
 
     Args:
@@ -28,6 +41,7 @@ def model_card(name: str, fusion: Header, detector: Header | None = None, *, thr
         fusion: Header of the fusion network's checkpoint.
         detector: Header of the detector's, which may be the same.
         threshold: Score above which a detection counts.
+        matched: Whether the detector was trained on this fusion network's pictures; None says nothing of it.
     """
     headers = [fusion] if detector in (None, fusion) else [fusion, detector]
     limits = dict.fromkeys(limit for header in headers if header is not None for limit in header.limits)
@@ -35,7 +49,7 @@ def model_card(name: str, fusion: Header, detector: Header | None = None, *, thr
         f"# {name}",
         f"Fusion network {_trained(fusion, 'fusion')}. Takes an infrared and a visible luma picture that "
         "are\naligned, gives one fused luma picture.",
-        "" if detector is None else _finds(detector, threshold),
+        "" if detector is None else _finds(detector, threshold, matched),
         "## Training data",
         _data(fusion, detector),
         "Where a data set is for research use, so are these weights, as far as its terms reach. A fused "
@@ -61,13 +75,13 @@ def _trained(header: Header, role: str) -> str:
     )
 
 
-def _finds(header: Header, threshold: float) -> str:
+def _finds(header: Header, threshold: float, matched: bool | None) -> str:
     assert header.task is not None  # it was exported with its size and classes
     classes = ", ".join(map(_cell, header.task.classes))
     return (
         f"Detector {_trained(header, 'task')}. Sees the fused luma, not stretched, at "
         f"{header.task.width}x{header.task.height} pixels,\nand finds: {classes}. A score above "
-        f"{threshold:g} counts where nothing else is asked for."
+        f"{threshold:g} counts where nothing else is asked for.{PICTURES[matched]}"
     )
 
 

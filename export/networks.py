@@ -13,20 +13,22 @@ from torch import nn
 
 from tdfusion_edge import checkpoint
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.train.models.tables import FUSION_NETWORKS, TASK_NETWORKS, build, build_task
+from tdfusion_edge.train.models.tables import FUSION_NETWORKS, TASK_NETWORKS, build, build_task, resolve
 
 Weights: TypeAlias = dict[str, npt.NDArray[Any]]
 
 
 class Loaded(NamedTuple):
-    """A network with its weights, in evaluation mode, and what its checkpoint says."""
+    """The fusion network with its weights, in evaluation mode, and what its checkpoint says."""
 
     header: checkpoint.Header
     network: nn.Module
+    sha256: str
+    """Of its weights."""
 
 
 class Detector(NamedTuple):
-    """The same of a task network that gives boxes."""
+    """A task network that gives boxes, likewise."""
 
     header: checkpoint.Header
     network: nn.Module
@@ -39,35 +41,67 @@ class Chosen(NamedTuple):
     fusion: Loaded
     detector: Detector | None
     notes: tuple[str, ...]
-    """What was left out and why, a line each."""
+    """What was left out and why, and what does not belong together, a line each."""
+    matched: bool | None = None
+    """Whether the detector was trained on the pictures of this fusion network; None where that is unknown."""
 
 
 def choose(paths: Sequence[Path], allowed: Collection[str] = ()) -> Chosen:
     """The fusion network of the first checkpoint that has one, the detector of the last.
 
     So a detector that was trained again on pictures of a finished fusion network comes behind it. A task
-    network that gives masks is noted and left out, and a loss network is of no use after the training.
+    network that gives masks, or is of a class that is not allowed, is noted and left out, and a loss
+    network is of no use after the training.
 
     Args:
         paths: Checkpoints.
         allowed: "module:Class" that they may name beside the networks of this package.
 
     Raises:
-        RequestError: no fusion network or two different ones, a checkpoint that does not fit its
-            network, or one that names a class that is not allowed.
+        RequestError: no fusion network or two different ones, one of a class that is not allowed, or a
+            checkpoint that does not fit its network.
     """
     read = [(path, *checkpoint.read(path)) for path in paths]
     path, header, weights = _only_fusion(read)
-    fusion = Loaded(header, load_network(path, header, weights, "fusion", allowed))
+    digest = checkpoint.weights_sha256(checkpoint.of_role(weights, "fusion"))
+    fusion = Loaded(header, load_network(path, header, weights, "fusion", allowed), digest)
     notes: list[str] = []
     for path, header, weights in reversed(read):
         if "task" not in header.networks:
             continue
-        network = load_network(path, header, weights, "task", allowed)
-        if getattr(network, "labels", None) == "boxes":
-            return Chosen(fusion, Detector(header, network, _view(path, header, network)), tuple(notes))
-        notes.append(f"left out: '{header.networks['task'].name}' of {path} gives no boxes")
+        reason = _why_left_out(header.networks["task"].name, allowed)
+        if reason is None:
+            network = load_network(path, header, weights, "task", allowed)
+            if getattr(network, "labels", None) == "boxes":
+                return _with_detector(
+                    fusion, path, Detector(header, network, _view(path, header, network)), notes
+                )
+            reason = "gives no boxes"
+        notes.append(f"left out: '{header.networks['task'].name}' of {path} {reason}")
     return Chosen(fusion, None, tuple(notes))
+
+
+def _why_left_out(name: str, allowed: Collection[str]) -> str | None:
+    """Why a task network cannot be the detector, as far as its class tells; None where it may be.
+
+    It is not built to find out: a network that is left out needs neither its libraries nor its files.
+    """
+    if name not in TASK_NETWORKS and name not in allowed:
+        return f"is none of this package's networks; if it is a detector of yours: --network {name}"
+    labels = getattr(resolve(name, TASK_NETWORKS, "task network"), "labels", "boxes")
+    return "gives no boxes" if labels == "mask" else None
+
+
+def _with_detector(fusion: Loaded, path: Path, detector: Detector, notes: list[str]) -> Chosen:
+    """Both, and whether they belong together."""
+    trained_on = detector.header.fusion_sha256
+    matched = None if trained_on is None else trained_on == fusion.sha256
+    if matched is False:
+        notes.append(
+            f"the detector of {path} was trained on the pictures of another fusion network: expected "
+            f"{fusion.sha256[:12]}, got {(trained_on or '')[:12]}; it may find less in this one's"
+        )
+    return Chosen(fusion, detector, tuple(notes), matched)
 
 
 def load_network(
@@ -80,9 +114,11 @@ def load_network(
     """The network of one role of a checkpoint with its weights, in evaluation mode.
 
     A checkpoint may come from anywhere, and importing a class by the name in a file would run code
-    of that file's choice: only this package's networks load without the user naming the class.
+    of that file's choice: only this package's networks load without the user naming the class. Nor
+    does it choose a folder to read: the weights are in it, and ``pretrained`` says where others came from.
     """
-    name, options = header.networks[role].name, header.networks[role].options
+    name = header.networks[role].name
+    options = {key: value for key, value in header.networks[role].options.items() if key != "pretrained"}
     table = TASK_NETWORKS if role == "task" else FUSION_NETWORKS
     if name not in table and name not in allowed:
         raise RequestError(

@@ -24,8 +24,9 @@ from typing import get_args
 from tdfusion_edge import bundle
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
+from tdfusion_edge.label_files import parse_classes
 from tdfusion_edge.runtime.engines import BACKENDS, Engine, open_engine
-from tdfusion_edge.runtime.eval_boxes import Labels, open_for_scoring, read_labels
+from tdfusion_edge.runtime.eval_boxes import Labels, class_note, open_for_scoring, read_labels
 from tdfusion_edge.runtime.eval_checkpoint import open_bundle
 from tdfusion_edge.runtime.eval_table import Section, as_json, as_text, section
 from tdfusion_edge.runtime.evaluation import (
@@ -64,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--labels", metavar="yolo:FOLDER", help="score the detector too; FOLDER in DIR, a .txt a pair"
     )
     parser.add_argument(
-        "--classes", default="", metavar="NAME,NAME",
+        "--classes", metavar="NAME,NAME",
         help="the labels' classes in the order of their numbers (default: the bundle's)",
     )  # fmt: skip
     parser.add_argument(
@@ -78,18 +79,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backend", default="auto", choices=("auto", *BACKENDS), help="what runs the network"
     )
     parser.add_argument(
-        "--network", metavar="MODULE:CLASS", help="allow this class of your own in a checkpoint"
-    )
+        "--network", action="append", default=[], metavar="MODULE:CLASS",
+        help="allow this class of your own in a checkpoint; its module is installed or on PYTHONPATH; "
+        "may be given several times",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def main(args: argparse.Namespace) -> int:
     """Score and print."""
+    if args.classes is not None and args.labels is None:
+        raise RequestError(f"--classes {args.classes}", expected="--labels as well")
+    classes = () if args.classes is None else parse_classes(args.classes)
     names = pair_names(args.data, args.names)
     groups = parse_groups(args.groups, names)
     opened = open_bundle(args.bundle, args.network)
     detect = None if args.labels is None else open_for_scoring(opened, args.backend)
-    labels = None if args.labels is None else _labels(args, names, opened.manifest.classes)
+    labels = None if args.labels is None else _labels(args, names, classes, opened.manifest.classes)
     _, engine = open_engine(opened.graph("fusion")[1], args.backend)
     rows = _rows(args, opened.manifest.name, engine)
     measured = {row: measure(args.data, names, fuse, detect) for row, fuse in rows.items()}
@@ -121,8 +127,14 @@ def parse_groups(text: str, names: list[str]) -> dict[str, list[str]]:
     return groups
 
 
-def _labels(args: argparse.Namespace, names: list[str], known: tuple[str, ...]) -> Labels:
-    return read_labels(args.data, args.labels, names, tuple(filter(None, args.classes.split(","))), known)
+def _labels(
+    args: argparse.Namespace, names: list[str], classes: tuple[str, ...], known: tuple[str, ...]
+) -> Labels:
+    labels = read_labels(args.data, args.labels, names, classes, known)
+    note = class_note(classes or known, known)
+    if note is not None:
+        say(note, error=True)
+    return labels
 
 
 def _rows(args: argparse.Namespace, network: str, engine: Engine) -> dict[str, Row]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeAlias, cast
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from tdfusion_edge.bundle import Bundle, Graph, TensorInfo
 from tdfusion_edge.color import U8
-from tdfusion_edge.detections import Detections, suppress
+from tdfusion_edge.detections import Detections, found_in
 from tdfusion_edge.errors import BundleError, EngineError, RequestError
+from tdfusion_edge.resize import resized
 from tdfusion_edge.runtime.engines import Engine, Tensor, open_engine
 from tdfusion_edge.runtime.fusion import UNIT, Aligned
 
@@ -44,8 +44,8 @@ class Detector:
     def detect(self, luma: U8 | F32) -> Detections:
         """What a picture shows.
 
-        The whole picture is resized to the detector's size, its aspect changed where the two differ:
-        the training resizes the same way.
+        The whole picture is resized to the detector's size as in the training, its aspect changed where
+        the two differ.
 
         Args:
             luma: uint8 (H, W), or float32 (H, W) in [0, 1]. The fused luma as the network gives it:
@@ -58,13 +58,20 @@ class Detector:
             EngineError: the graph fails or gives what are no boxes and scores.
         """
         _, _, height, width = self._input.shape
-        _resize(luma, self._input[0, 0])
-        output = self._engine.run({"luma": self._input})
+        shown = resized(luma, width, height)
+        np.multiply(shown, 1 if shown.dtype == np.float32 else UNIT, out=self._input[0, 0])
+        boxes, scores = _boxes_and_scores(self._engine.run({"luma": self._input}), len(self.names))
         try:
-            found = suppress(output["boxes"][0], output["scores"][0], self.names, threshold=self.threshold)
+            return found_in(
+                boxes,
+                scores,
+                self.names,
+                seen=(width, height),
+                picture=(luma.shape[1], luma.shape[0]),
+                threshold=self.threshold,
+            )
         except ValueError as error:
             raise EngineError(f"the detector's output cannot be used: {error}") from error
-        return _scaled(found, (width, height), luma.shape[::-1]) if len(found) else found
 
     def close(self) -> None:
         """Release the engine; safe to call twice."""
@@ -112,34 +119,19 @@ def shown(aligned: Aligned, fused: F32 | None) -> U8 | F32:
     return alone
 
 
-def _resize(luma: U8 | F32, into: F32) -> None:
-    """The whole picture at the size of ``into``, in [0, 1].
-
-    A side is halved by means of two pixels while it is more than twice too long, the rest is linear (at
-    a half the mean of two as well). That is what the training's resampling comes to; OpenCV's area
-    interpolation costs five times as much wherever the ratio is not two both ways.
-    """
-    height, width = into.shape
-    while luma.shape[0] > 2 * height or luma.shape[1] > 2 * width:
-        rows, columns = (
-            side // 2 if side > 2 * wanted else side
-            for side, wanted in zip(luma.shape, into.shape, strict=True)
+def _boxes_and_scores(output: Mapping[str, npt.NDArray[np.float32]], classes: int) -> tuple[F32, F32]:
+    """(A, 4) and (A, C) of what the graph gave; EngineError where it gave something else."""
+    boxes, scores = output["boxes"], output["scores"]
+    proposals = boxes.shape[1] if boxes.ndim == 3 else 0
+    if boxes.shape != (1, proposals, 4) or scores.shape != (1, proposals, classes):
+        raise EngineError(
+            "the detector's output cannot be used",
+            expected=f"boxes (1, A, 4) and scores (1, A, {classes}), one A",
+            got=f"{boxes.shape} and {scores.shape}",
         )
-        luma = cast(U8, cv2.resize(luma, (columns, rows), interpolation=cv2.INTER_AREA))
-    if luma.dtype == np.float32:
-        cv2.resize(luma, (width, height), dst=into, interpolation=cv2.INTER_LINEAR)
-    else:
-        np.multiply(cv2.resize(luma, (width, height), interpolation=cv2.INTER_LINEAR), UNIT, out=into)
-
-
-def _scaled(found: Detections, size: tuple[int, int], picture: Sequence[int]) -> Detections:
-    """Boxes of a detector input of ``size`` in pixels of the picture (both width, height)."""
-    scale = np.array([there / here for there, here in zip(picture, size, strict=True)] * 2, np.float32)
-    boxes = np.clip(found.boxes * scale, 0, np.array([*picture] * 2, np.float32))
-    if (boxes[:, 2:] > boxes[:, :2]).all():
-        return Detections(boxes, found.scores, found.class_ids, found.names)
-    kept = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # not those that lie outside as a whole
-    return Detections(boxes[kept], found.scores[kept], found.class_ids[kept], found.names)
+    if not np.isfinite(scores).all():  # a NaN is above no threshold: nothing would ever be found
+        raise EngineError("the detector's output cannot be used: scores must be finite, got NaN or infinity")
+    return boxes[0], scores[0]
 
 
 def _input_shape(graph: Graph, engine: Engine, classes: int) -> tuple[int, ...]:
@@ -156,11 +148,17 @@ def _input_shape(graph: Graph, engine: Engine, classes: int) -> tuple[int, ...]:
     fixed = tuple(axis for axis in shapes.get("luma", ()) if isinstance(axis, int))
     fits = [tensor.name for tensor in graph.inputs] == ["luma"] and fixed[:2] == (1, 1) and len(fixed) == 4
     boxes, scores = shapes.get("boxes", ()), shapes.get("scores", ())
-    if not fits or boxes[::2] != (1, 4) or scores[::2] != (1, classes) or not classes:
+    rows = {
+        tensor.shape[1]
+        for tensor in (*graph.outputs, *engine.outputs)
+        if len(tensor.shape) == 3 and isinstance(tensor.shape[1], int)  # those that are known
+    }
+    fits = fits and boxes[::2] == (1, 4) and scores[::2] == (1, classes) and len(rows) <= 1
+    if not fits or not classes:
         raise BundleError(
             "the detector graph has other inputs or outputs than a detector",
             expected=f"luma (1, 1, h, w) to boxes (1, A, 4) and scores (1, A, {classes or 'C'}), "
-            "as many scores as the manifest has classes",
+            "one A, as many scores as the manifest has classes",
             got=f"{_text(graph.inputs)} to {_text(graph.outputs)}",
         )
     return fixed

@@ -8,6 +8,7 @@ from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from tdfusion_edge import detection_scores
 from tdfusion_edge.bundle import Bundle
@@ -15,17 +16,25 @@ from tdfusion_edge.color import U8
 from tdfusion_edge.detection_scores import DetectionScores, Truth
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.errors import InputMissing, RequestError
-from tdfusion_edge.label_files import read_yolo
+from tdfusion_edge.label_files import SMALLEST, read_yolo
 from tdfusion_edge.runtime.detection import open_detector
 from tdfusion_edge.runtime.evaluation import Detect, Measured
 from tdfusion_edge.runtime.stretch import F32
 
 
+class Shares(NamedTuple):
+    """Labelled objects of one picture, whose size is not known before it is read."""
+
+    corners: npt.NDArray[np.float64]
+    """(N, 4) float64, x1 y1 x2 y2 in shares of the picture's width and height."""
+    classes: npt.NDArray[np.int64]
+    """(N,) int64, index into the class names."""
+
+
 class Labels(NamedTuple):
     """Labelled objects by stem, of a bundle's classes."""
 
-    truths: dict[str, Truth]
-    """Corners in shares of the picture, whose size is not known before it is read."""
+    objects: dict[str, Shares]
     classes: tuple[str, ...]
 
 
@@ -60,17 +69,35 @@ def read_labels(
             expected=", ".join(known),
             got=", ".join(named),
         )
-    truths = {}
+    objects = {}
     for name in names:
-        truth = _read_one(data / folder / f"{name}.txt", named)
-        of_known = ids[truth.classes]
-        truths[name] = Truth(truth.corners[of_known >= 0], of_known[of_known >= 0])
-    return Labels(truths, known)
+        corners, classes_of = _read_one(data / folder / f"{name}.txt", named)
+        of_known = ids[classes_of]
+        objects[name] = Shares(corners[of_known >= 0], of_known[of_known >= 0])
+    return Labels(objects, known)
 
 
-def _read_one(path: Path, named: tuple[str, ...]) -> Truth:
+def class_note(named: Sequence[str], known: Sequence[str]) -> str | None:
+    """Which classes of the labels and of the detector are not in the other; None where none is.
+
+    Args:
+        named: The labels' classes, compared without regard to case.
+        known: The detector's.
+    """
+    of_labels, of_detector = ({name.casefold() for name in names} for names in (named, known))
+    unknown = [name for name in named if name.casefold() not in of_detector]
+    unlabelled = [name for name in known if name.casefold() not in of_labels]
+    notes = []
+    if unknown:
+        notes.append(f"left out {', '.join(unknown)}, which the bundle's detector does not know")
+    if unlabelled:
+        notes.append(f"not scored {', '.join(unlabelled)}, for which there is no class of labels")
+    return f"labels: {'; '.join(notes)}" if notes else None
+
+
+def _read_one(path: Path, named: tuple[str, ...]) -> Shares:
     try:
-        class_ids, corners = read_yolo(path, 1, 1)
+        class_ids, corners = read_yolo(path)
     except InputMissing as error:
         raise InputMissing(
             f"there is no label file {path}", hint="An empty file says that a picture shows no object."
@@ -82,7 +109,7 @@ def _read_one(path: Path, named: tuple[str, ...]) -> Truth:
             got=str(class_ids.max()),
             hint="Name the classes of the labels in the order of their numbers: --classes NAME,NAME",
         )
-    return Truth(corners, class_ids)
+    return Shares(corners, class_ids)
 
 
 def open_for_scoring(opened: Bundle, backend: str) -> Detect:
@@ -110,9 +137,13 @@ def open_for_scoring(opened: Bundle, backend: str) -> Detect:
 
 def score_boxes(pairs: Sequence[Measured], labels: Labels) -> DetectionScores:
     """Scores of what was found in these pairs, which a detector has measured."""
-    truths = []
-    for pair in pairs:
-        corners, classes = labels.truths[pair.name]
-        truths.append(Truth(corners * np.array([*pair.size] * 2, np.float32), classes))
+    truths = [_truth(labels.objects[pair.name], *pair.size) for pair in pairs]
     found = [pair.found for pair in pairs if pair.found is not None]
     return detection_scores.score(found, truths, labels.classes)
+
+
+def _truth(objects: Shares, width: int, height: int) -> Truth:
+    """In pixels, without what a training leaves out as too small."""
+    corners = (objects.corners * [width, height, width, height]).astype(np.float32)
+    kept = ((corners[:, 2:] - corners[:, :2]) >= SMALLEST).all(axis=1)
+    return Truth(corners[kept], objects.classes[kept])

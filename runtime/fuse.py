@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +79,7 @@ class Summary:
 def fuse_pictures(
     networks: Networks, infrared: Path, visible: Path, output: Path, wanted: Wanted = PLAIN
 ) -> Summary:
-    """Fuse one pair into one picture file, written aside and renamed.
+    """Fuse one pair into one picture file, written aside and renamed; so are the lines of ``wanted``.
 
     Raises:
         RequestError: ``output`` is no .png or .jpg that can be written, or a picture does not fit.
@@ -88,8 +88,8 @@ def fuse_pictures(
     """
     with _lines(wanted) as write_line:
         result = _fused(networks.stage("image"), networks.detector, 0, infrared, visible)
-        write_picture(output, wanted.picture(result))
         write_line(result)
+        write_picture(output, wanted.picture(result))
     return Summary(1)
 
 
@@ -98,7 +98,8 @@ def fuse_folders(
 ) -> Summary:
     """Fuse the pairs of equal stem into ``output/STEM.png``.
 
-    A picture that cannot be read or does not fit the network is noted and the others go on.
+    A picture that cannot be read or does not fit the network is noted and the others go on. The lines of
+    ``wanted`` are there as a whole or as they were before, even if no picture could be fused.
 
     Raises:
         InputMissing: a folder has no picture.
@@ -142,11 +143,11 @@ def fuse_videos(
 ) -> Summary:
     """Fuse two videos into one with the visible one's timestamps, written aside and renamed.
 
-    The lines of ``wanted`` are as well, so that video and lines are there together or not at all.
+    The lines of ``wanted`` are as well: both are whole before the first is renamed.
 
     Raises:
         SourceError: a video is damaged; nothing is left at ``output``.
-        SinkError: the output cannot be written; nothing is left of it.
+        SinkError: the output cannot be written; nothing is left of it, unless the message says so.
         RequestError: ``output`` is no video file.
         KeyboardInterrupt: it was interrupted; nothing is left at ``output``.
     """
@@ -177,8 +178,10 @@ def fuse_videos(
             raise RequestError(
                 "no frame has a partner", expected=f"frames less than {VIDEO_SYNC.tolerance_ms:g} ms apart"
             )
+        placed = ""
         for aside, path in asides.items():
-            _put_in_place(aside, path)
+            _put_in_place(aside, path, placed or "Nothing was kept.")
+            placed = f"{path} is whole."
     finally:
         for source in sources.values():
             source.close()
@@ -205,38 +208,52 @@ def _aside(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
 
 
-def _put_in_place(aside: Path, output: Path) -> None:
+def _put_in_place(aside: Path, output: Path, hint: str) -> None:
     try:
         aside.replace(output)
     except OSError as error:
-        raise sink_error(output, error, "the last frame", hint="Nothing was kept.") from error
+        raise sink_error(output, error, "the last frame", hint=hint) from error
 
 
 def _not_kept(failure: SinkError, asides: Mapping[Path, Path]) -> SinkError:
     """The failure in the words of the request: the file aside, and what is whole in it, are removed."""
     blamed = [item for item in asides.items() if str(item[0]) in failure.what]
-    aside, output = (blamed or [*asides.items()])[0]
+    return _of_output(failure, *(blamed or [*asides.items()])[0], "was not written, nothing was kept")
+
+
+def _of_output(failure: SinkError, aside: Path, output: Path, verdict: str) -> SinkError:
+    """The failure with the name that was asked for."""
     what = failure.what.replace(str(aside), str(output))
     return SinkError(
-        f"{output} was not written, nothing was kept: {what.removeprefix(f'{output}: ')}",
-        expected=failure.expected,
-        got=failure.got,
+        f"{output} {verdict}: {what.removeprefix(f'{output}: ')}", expected=failure.expected, got=failure.got
     )
 
 
 @contextmanager
 def _lines(wanted: Wanted) -> Iterator[Callable[[Result], None]]:
-    """What takes the results of pictures whose detections are wanted in lines; closed at the end."""
+    """What takes the results of pictures whose detections are wanted in lines.
+
+    They are put in place at the end; an error leaves the file as it was. Where no result came the file is
+    empty: lines of an earlier time would not be about these pictures.
+    """
     if wanted.lines is None:
         yield lambda result: None
         return
-    sink = JsonlSink(wanted.lines, name=_name)
+    aside = _aside(wanted.lines)
+    sink = JsonlSink(aside, name=_name)
     try:
         yield sink.write
-    except BaseException:
+        sink.close()
+        with suppress(OSError):
+            aside.touch()  # the sink makes no file without a result
+        _put_in_place(aside, wanted.lines, "The pictures are whole.")
+    except SinkError as error:
+        if str(aside) not in error.what:
+            raise
+        raise _of_output(error, aside, wanted.lines, "was not written") from error
+    finally:
         sink.abort()
-        raise
-    sink.close()
+        aside.unlink(missing_ok=True)
 
 
 def _name(result: Result) -> str:

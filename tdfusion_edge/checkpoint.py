@@ -7,6 +7,7 @@ were trained, on what, and how good they were. Reading one runs no code.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -53,6 +54,9 @@ class Header(Table, frozen=True, kw_only=True):
     """By role: ``fusion``, ``task`` (T), ``loss`` (G)."""
     task: TaskView | None = None
     """None where there is no task network."""
+    fusion_sha256: str | None = None
+    """Weights of the finished fusion network whose pictures the task network was trained on
+    (:func:`weights_sha256`); None where it saw others, or their origin is not known."""
     strategy: str
     seed: int
     step: int
@@ -131,3 +135,12 @@ def of_role(weights: Weights, role: str) -> dict[str, npt.NDArray[Any]]:
     """The weights of one network of a checkpoint, without their prefix."""
     prefix = f"{role}."
     return {name[len(prefix) :]: array for name, array in weights.items() if name.startswith(prefix)}
+
+
+def weights_sha256(weights: Weights) -> str:
+    """Hex digest of one network's weights: of their names, dtypes, shapes and bytes, in whatever order."""
+    digest = hashlib.sha256()
+    for name, array in sorted(weights.items()):
+        digest.update(f"{name!r} {array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

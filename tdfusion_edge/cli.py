@@ -35,10 +35,10 @@ COMMANDS = (
     Command(
         "fuse", "tdfusion_edge.runtime.command_fuse", "fuse a pair of pictures, two folders or two videos"
     ),
-    Command("train", "tdfusion_edge.train.command", "train a fusion network from a recipe", "train"),
+    Command("train", "tdfusion_edge.train.command", "train networks from a recipe", "train"),
     Command("dataset", "tdfusion_edge.train.command_dataset", "check a folder of pairs and labels", "train"),
-    Command("export", "tdfusion_edge.export.command", "turn a checkpoint into a bundle", "export"),
-    Command("eval", "tdfusion_edge.runtime.command_eval", "score fused pictures against their sources"),
+    Command("export", "tdfusion_edge.export.command", "turn checkpoints into a bundle", "export"),
+    Command("eval", "tdfusion_edge.runtime.command_eval", "score fused pictures and detections"),
     Command("cameras", "tdfusion_edge.runtime.command_cameras", "list cameras and what they offer"),
     Command(
         "doctor", "tdfusion_edge.runtime.command_doctor", "check this installation and say what is missing"

@@ -10,6 +10,10 @@ import numpy.typing as npt
 
 PROPOSALS = 3000
 """As many proposals are compared at most, by score: a low threshold lets thousands through."""
+OVERLAP = 0.6
+"""Of two boxes of one class that overlap by more than this (IoU), the better one stays."""
+MOST = 300
+"""Boxes of one picture at most, by score."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,14 +73,45 @@ class Detections:
         ]
 
 
+def found_in(
+    boxes: npt.NDArray[np.float32],
+    scores: npt.NDArray[np.float32],
+    names: tuple[str, ...],
+    *,
+    seen: tuple[int, int],
+    picture: tuple[int, int],
+    threshold: float = 0.25,
+) -> Detections:
+    """What a detector's output says about the picture that it saw at another size.
+
+    Args:
+        boxes: (A, 4) float32, x1 y1 x2 y2 in pixels of the detector's input.
+        scores: (A, C) float32 in [0, 1].
+        names: C class names.
+        seen: Width and height of the detector's input.
+        picture: Width and height of the picture.
+        threshold: Lowest score that counts.
+
+    Returns:
+        Boxes in pixels of the picture, cut at its edges; what lies outside as a whole is left out.
+    """
+    scale = np.array([there / here for there, here in zip(picture, seen, strict=True)] * 2, np.float32)
+    # Cut before they are compared: of two boxes that reach over an edge only what is shown can differ.
+    cut = np.clip(boxes * scale, 0, np.array([*picture] * 2, np.float32))
+    outside = (cut[:, 2:] <= cut[:, :2]).any(axis=1)  # not of NaN, which is for suppress() to refuse
+    if outside.any():
+        cut, scores = cut[~outside], scores[~outside]
+    return suppress(cut, scores, names, threshold=threshold)
+
+
 def suppress(
     boxes: npt.NDArray[np.float32],
     scores: npt.NDArray[np.float32],
     names: tuple[str, ...],
     *,
     threshold: float = 0.25,
-    overlap: float = 0.6,
-    most: int = 100,
+    overlap: float = OVERLAP,
+    most: int = MOST,
 ) -> Detections:
     """Non-maximum suppression, class by class: what a detector proposes becomes what it found.
 
@@ -85,7 +120,7 @@ def suppress(
         scores: (A, C) float32 in [0, 1], one column a class.
         names: C class names.
         threshold: Lowest score that counts.
-        overlap: Of two boxes of one class that overlap by more than this (IoU), the better one stays.
+        overlap: IoU above which of two boxes of one class the better one stays.
         most: Keep so many at most, by score.
     """
     import cv2

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 
-def write_aside(path: Path, raw: bytes) -> None:
+def write_aside(path: Path, raw: bytes, *, parents: bool = True) -> None:
     """Write beside ``path``, flush to disk and rename.
 
+    Args:
+        path: The file; its rights are those of any new file of the user.
+        raw: What is in it.
+        parents: Make its folder where there is none.
+
     Raises:
-        OSError: the disk is full or not writable; an older file at ``path`` stays.
+        OSError: the disk is full, gone or not writable; an older file at ``path`` stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    if parents:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with aside.open("wb") as stream:
             stream.write(raw)
             stream.flush()
+            # Without it a power cut can leave the new name with none of its bytes.
             os.fsync(stream.fileno())
-        Path(aside).chmod(0o644)
-        Path(aside).replace(path)
+        aside.replace(path)
     except BaseException:
-        Path(aside).unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
         raise

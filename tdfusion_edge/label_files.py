@@ -1,7 +1,8 @@
-"""Label files in formats that other programs write, as arrays in pixels."""
+"""Label files in formats that other programs write, and the classes that a command line names for them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,18 +15,42 @@ YOLO_LINE = "'CLASS CX CY WIDTH HEIGHT', a whole number and four shares of the p
 ROUNDING = 1e-3
 """How far a share may pass 0 or 1: what tools write is rounded, and clipped here."""
 
+SMALLEST = 1.0
+"""A box that has less than so many pixels a side within the picture counts nowhere."""
 
-def read_yolo(path: Path, width: int, height: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+
+def parse_classes(text: str, option: str = "--classes") -> tuple[str, ...]:
+    """The names in "A,B,C", without the white space around them.
+
+    Args:
+        text: What the command line says.
+        option: Where it says so, for the message.
+
+    Raises:
+        RequestError: a name is empty, or there twice (without regard to case): either would give
+            another class's number to a name.
+    """
+    names = tuple(name.strip() for name in text.split(","))
+    counts = Counter(name.casefold() for name in names)
+    wrong = next((name for name in names if not name or counts[name.casefold()] > 1), None)
+    if wrong is not None:
+        raise RequestError(
+            f"{option} {text}",
+            expected="A,B,C, each once and none empty",
+            got=f"'{wrong}' {counts[wrong.casefold()]} times" if wrong else "an empty one",
+        )
+    return names
+
+
+def read_yolo(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Labelled boxes of one picture in YOLO's text format, a line an object.
 
     Args:
         path: A text file; an empty one says that the picture shows no object.
-        width: Of the picture, pixels.
-        height: Of the picture, pixels.
 
     Returns:
-        Classes (N,) int64 from 0, and corners (N, 4) float32, x1 y1 x2 y2 in pixels, clipped to the
-        picture, with x1 < x2 and y1 < y2.
+        Classes (N,) int64 from 0, and corners (N, 4) float64, x1 y1 x2 y2 in shares of the picture's
+        width and height, clipped to 0..1, with x1 < x2 and y1 < y2.
 
     Raises:
         InputMissing: there is no such file.
@@ -50,7 +75,7 @@ def read_yolo(path: Path, width: int, height: int) -> tuple[npt.NDArray[np.int64
             _refuse(path, number, line, "a centre outside of the picture, or a class below 0")
         if not all(0 < value <= 1 + ROUNDING for value in sides):
             _refuse(path, number, line, "sides that are no shares")
-    return _in_pixels(classes, boxes, width, height)
+    return _corners(classes, boxes)
 
 
 def _lines(path: Path) -> list[str]:
@@ -71,14 +96,13 @@ def _refuse(path: Path, number: int, line: str, reason: str) -> NoReturn:
     )
 
 
-def _in_pixels(
-    classes: list[int], boxes: list[list[float]], width: int, height: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+def _corners(
+    classes: list[int], boxes: list[list[float]]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     shares = np.asarray(boxes, np.float64).reshape(-1, 4)
     ids = np.asarray(classes, np.int64)
     half = shares[:, 2:] / 2
     corners = np.concatenate((shares[:, :2] - half, shares[:, :2] + half), axis=1).clip(0, 1)
-    pixels = (corners * [width, height, width, height]).astype(np.float32)
     # A box on the rim may have nothing left within the picture.
-    left = (pixels[:, :2] < pixels[:, 2:]).all(axis=1)
-    return ids[left], np.ascontiguousarray(pixels[left])
+    left = (corners[:, :2] < corners[:, 2:]).all(axis=1)
+    return ids[left], corners[left]

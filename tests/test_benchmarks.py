@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 
 from benchmarks import machine, script
 from benchmarks.common import interleaved, ratio, summary, timing, write
-from benchmarks.schema import Metadata, ResultFile, Results, check_published, pairwise, read, spread
+from benchmarks.numbers import spread
+from benchmarks.rows import Peak, RegionWeight, trained
+from benchmarks.schema import Metadata, ResultFile, Results, check_published, pairwise, read
 from benchmarks.table import as_table
 from tdfusion_edge.errors import ConfigError, RequestError, SinkError, WorkError
 
@@ -56,8 +59,29 @@ def result_file() -> ResultFile:
         versions=machine.versions(),
     )
     timings = tuple(timing(name, values) for name, values in samples.items())
-    return ResultFile(
-        metadata=metadata, results=Results(timings=timings, ratios=(ratio(samples, "slow", "fast"),))
+    results = Results(
+        timings=timings,
+        ratios=(ratio(samples, "slow", "fast"),),
+        trainings=(trained("mean", (0, 1, 5), 20, {"map": (0.1, 0.2, 0.6), "map50": (0.5, 0.5, 0.5)}),),
+        peaks=tuple(
+            Peak(name=name, megabytes=megabytes, reference="exact", share=share)
+            for name, megabytes, share in (("exact", 80.0, 1.0), ("forward", 20.0, 0.25))
+        ),
+        weights=(weight("car", 0.75, 0.15), weight("outside", 0.6, 0.0)),
+    )
+    return ResultFile(metadata=metadata, results=results)
+
+
+def weight(region: str, mean: float, over_outside: float) -> RegionWeight:
+    return RegionWeight(
+        seed=0,
+        time="night",
+        region=region,
+        pixels=9,
+        mean=mean,
+        deviation=0.1,
+        over_half=round(mean - 0.5, 5),
+        over_outside=over_outside,
     )
 
 
@@ -80,6 +104,18 @@ def test_a_result_survives_the_file(tmp_path: Path) -> None:
 
 def _first_ratio(data: Any) -> Any:
     return data["results"]["ratios"][0]
+
+
+def _trained(data: Any) -> Any:
+    return data["results"]["trainings"][0]
+
+
+def _peak(data: Any) -> Any:
+    return data["results"]["peaks"][1]
+
+
+def _weight(data: Any) -> Any:
+    return data["results"]["weights"][0]
 
 
 def _first_timing(data: Any) -> Any:
@@ -110,6 +146,19 @@ def _first_timing(data: Any) -> Any:
         (lambda data: _first_ratio(data).update(median=3.0), "the samples give"),
         (lambda data: _first_ratio(data).update(rounds=4), "expected 2 rounds"),
         (lambda data: _first_ratio(data).update(numerator="nobody"), "samples of 'nobody'"),
+        (lambda data: _trained(data)["mean"].update(map=0.31), "mean of map: the samples give"),
+        (lambda data: _trained(data)["deviation"].update(map=0.2), "deviation of map: the samples give"),
+        (lambda data: _trained(data)["values"].update(map=[0.1, 0.2, 0.7]), "the samples give"),
+        (lambda data: _trained(data)["values"].update(map=[0.1, 0.2]), "each of 3 seeds"),
+        (lambda data: _trained(data)["values"].pop("map"), "expected the mean of map50"),
+        (lambda data: _trained(data).update(deviation={}), "expected the deviation of map, map50"),
+        (lambda data: _trained(data).update(seeds=[0, 1, 1]), "every seed once"),
+        (lambda data: data["results"]["trainings"].append(_trained(data)), "'mean' is there twice"),
+        (lambda data: _peak(data).update(share=0.2), "the samples give"),
+        (lambda data: _peak(data).update(reference="nobody"), "a peak of 'nobody'"),
+        (lambda data: _weight(data).update(over_half=0.3), "the samples give"),
+        (lambda data: _weight(data).update(over_outside=0.2), "the samples give"),
+        (lambda data: data["results"]["weights"].pop(), "expected the same of 'outside'"),
     ],
 )
 def test_a_broken_result_is_refused(tmp_path: Path, damage: Callable[[Any], None], complaint: str) -> None:
@@ -203,6 +252,9 @@ def test_a_table_names_every_number() -> None:
     table = as_table(result_file().results)
     assert "slow / fast" in table
     assert "3.500" in table
+    assert "0.300 +- 0.265" in table
+    assert "seed 0, night, car" in table
+    assert "0.250" in table
     assert summary("x", [4.0, 2.0, 3.0]).median == 3.0
 
 
@@ -260,6 +312,31 @@ def test_a_script_writes_a_file_that_can_be_read(tmp_path: Path, capsys: pytest.
     assert result.metadata.facts == {"why": "test"}
     assert result.metadata.machine.cores >= 1
     assert "case" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("task.start=/home/me/runs/last.safetensors", "task.start=last.safetensors"),
+        ("strategy_options.folder='/data/x/peers'", "strategy_options.folder='peers'"),
+        ("/home/me/recipe.toml", "recipe.toml"),
+        ("optimiser.batch=4", "optimiser.batch=4"),
+        ("640x480", "640x480"),
+        ("cuda:1", "cuda:1"),
+    ],
+)
+def test_no_folder_of_this_machine_reaches_a_result(tmp_path: Path, given: str, kept: str) -> None:
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--set", action="append")
+        parser.add_argument("--one")
+
+    path = tmp_path / "demo.json"
+    benchmark = DEMO._replace(
+        add_arguments=add_arguments,
+        measure=lambda _: script.Measured(Results(timings=(summary("case", [1.0]),)), {}),
+    )
+    assert script.main(benchmark, ["--set", given, "--one", given, "--output", str(path)]) == 0
+    assert read(path).metadata.arguments == {"set": (kept,), "one": kept}
 
 
 def test_a_script_refuses_before_it_measures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

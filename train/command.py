@@ -7,6 +7,8 @@ A recipe is a TOML file, or the name of one that ships with the package:
   tdfusion-edge train edge_tdfusion --data DIR --set seed=1 --set optimiser.batch=4
 
 Several GPUs: torchrun --nproc-per-node 2 -m tdfusion_edge train RECIPE --data DIR
+Each takes its share of [optimiser] batch; gradients are averaged, those of the meta-learning as well. What a
+task network normalises by a batch (batch norm, the objects in a detector's loss) it normalises by its share.
 """
 
 from __future__ import annotations
@@ -118,5 +120,6 @@ def _refuse_unknown(device: str) -> None:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ConfigError(
-            f"--device {device} cannot be used: {str(error).splitlines()[0]}", hint="Ask: tdfusion-edge doctor"
+            f"--device {device} cannot be used: {str(error).splitlines()[0]}",
+            hint="Ask: tdfusion-edge doctor",
         ) from error

@@ -2,6 +2,7 @@
 
   tdfusion-edge dataset check DIR
   tdfusion-edge dataset check DIR --labels yolo:labels --classes person,bicycle,car -o sheet.png
+  tdfusion-edge dataset check DIR --labels mask:masks --classes soil,weed --colours "#000000,#ff0000"
   tdfusion-edge dataset check MSRS --layout msrs --part validation --json
 
 Every picture is decoded and every label read. Reported are stems without a partner, damaged pictures, sizes,
@@ -20,10 +21,11 @@ import msgspec
 from tdfusion_edge.config import to_json
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import ConfigError, InputMissing
-from tdfusion_edge.train.data.check import Alignment, Report, check, open_set
+from tdfusion_edge.label_files import parse_classes
+from tdfusion_edge.train.data.check import Alignment, DataSet, Report, check, open_set
 from tdfusion_edge.train.data.inspection import KINDS
 from tdfusion_edge.train.data.layouts import LAYOUTS
-from tdfusion_edge.train.data.sheet import sheet, write_png
+from tdfusion_edge.train.data.sheet import require_png, sheet, write_png
 from tdfusion_edge.train.recipe import DataSource, Labels
 
 NAMED = 5
@@ -47,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--labels", metavar="FORMAT:PATH", help="yolo, voc or mask and a folder in DIR, or coco and a file"
     )
     parser.add_argument("--classes", metavar="A,B,C", help="the labels' classes by their numbers")
+    parser.add_argument(
+        "--colours", metavar="#RRGGBB,...", help="the colours that stand for these classes in masks"
+    )
     parser.add_argument("--ignore", type=int, default=255, help="value of mask pixels that do not count")
     parser.add_argument("--names", metavar="FILE", help="text file in DIR, one stem a line (default: all)")
     parser.add_argument("-o", "--output", type=Path, metavar="PNG", help="write a contact sheet")
@@ -57,32 +62,43 @@ def main(args: argparse.Namespace) -> int:
     """Check, print, and draw the sheet."""
     if not args.folder.is_dir():
         raise InputMissing(f"there is no folder {args.folder}")
+    if args.output is not None:
+        require_png(args.output)
     data = open_set(args.folder, source_of(args))
     report, whole = check(data)
+    say(to_json(report).decode().rstrip() if args.json else as_text(report, args.folder))
     if args.output is not None:
-        write_png(args.output, sheet(data, whole))
-    if args.json:
-        say(to_json(report).decode().rstrip())
-    else:
-        say(as_text(report, args.folder))
-        if args.output is not None:
-            say(f"contact sheet: {args.output}")
+        _draw(args.output, data, whole, quiet=args.json)
     return 1 if report.faults else 0
+
+
+def _draw(path: Path, data: DataSet, whole: list[str], *, quiet: bool) -> None:
+    if not whole:
+        say(f"no contact sheet: no pair is without a fault, so {path} was not written", error=True)
+        return
+    write_png(path, sheet(data, whole))
+    if not quiet:
+        say(f"contact sheet: {path}")
 
 
 def source_of(args: argparse.Namespace) -> DataSource:
     """The ``[[data]]`` table that the command line describes.
 
     Raises:
-        ConfigError: ``--labels`` or ``--ignore`` says what no table may.
+        ConfigError: ``--labels``, ``--colours`` or ``--ignore`` says what no table may.
+        RequestError: a class or colour is empty or there twice.
     """
+    classes = () if args.classes is None else parse_classes(args.classes)
+    colours = () if args.colours is None else parse_classes(args.colours, "--colours")
+    if colours and (args.labels or "").partition(":")[0] != "mask":
+        raise ConfigError("--colours", expected="--labels mask:FOLDER as well")
     labels: dict[str, Any] | None = None
     if args.labels is not None:
         kind, _, path = args.labels.partition(":")
         if not path:
             raise ConfigError("--labels", expected="FORMAT:PATH, as in yolo:labels", got=args.labels)
-        classes = [name.strip() for name in (args.classes or "").split(",") if name.strip()]
-        labels = {"format": kind, "path": path, "classes": classes, "ignore": args.ignore}
+        names = {"classes": classes, "colours": colours}
+        labels = {"format": kind, "path": path, "ignore": args.ignore, **names}
     elif args.classes is not None:
         raise ConfigError("--classes", expected="--labels as well")
     table = {"folder": ".", "part": args.part, "names": args.names, "layout": args.layout, "terms": ""}

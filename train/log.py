@@ -1,4 +1,4 @@
-"""What a training says while it runs: JSON lines, the same as two CSV files, and TensorBoard if it is asked for.
+"""What a training says while it runs: JSON lines, the same as two CSV files, TensorBoard where asked for.
 
 ``log.jsonl`` is the one that counts: the CSV files are made again from it when a training is resumed.
 """

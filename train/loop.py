@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import cv2
@@ -84,7 +84,7 @@ def fit(training: Training, *, resume: bool = False) -> Path:
     begun, best_score = _resumed(training) if resume else (0, -math.inf)
     if training.leads:
         training.output.mkdir(parents=True, exist_ok=True)
-    feed = OnDevice(training.feed, training.device)
+    feed = cast(Feed, OnDevice(training.feed, training.device))
     log = Log(training.output, begun, enabled=training.leads, tensorboard=training.tensorboard)
     # disable=None: a bar on a terminal only.
     hidden = None if training.leads else True
@@ -241,8 +241,8 @@ def _clear_out_of_memory(output: Path, device: str) -> Iterator[None]:
         first = str(error).splitlines()[0] if str(error) else "no details"
         raise TrainingError(
             f"out of memory on {device}: {first}",
-            hint="Lower [optimiser] batch, [augmentation] crop or the size in [task], or set [strategy_options] "
-            "hyper_gradient = 'forward', in a new folder (-o). " + _what_is_left(output),
+            hint="Lower [optimiser] batch, [augmentation] crop or the size in [task], or set "
+            "[strategy_options] hyper_gradient = 'forward', in a new folder (-o). " + _what_is_left(output),
         ) from error
 
 
@@ -270,8 +270,10 @@ def _versions() -> dict[str, str]:
 
 def _header(training: Training, step: int, figures: Mapping[str, float]) -> checkpoint.Header:
     recipe, named = training.recipe, training.strategy.named
-    task = recipe.task if "task" in named else None
-    view = task and checkpoint.TaskView(classes=task.classes, height=task.height, width=task.width)
+    view = None
+    if recipe.task is not None and "task" in named:
+        task = recipe.task
+        view = checkpoint.TaskView(classes=task.classes, height=task.height, width=task.width)
     return checkpoint.Header(
         format=checkpoint.FORMAT,
         recipe=recipe.name,

@@ -29,7 +29,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import jvp
 
 Parameters: TypeAlias = dict[str, Tensor]
@@ -103,6 +103,11 @@ def hyper_gradient(
     return HyperGradient(found, inner_loss.detach(), outer_loss.detach(), norm)
 
 
+def trainable(network: nn.Module) -> Parameters:
+    """The parameters of a network that learn, by name."""
+    return {name: part for name, part in network.named_parameters() if part.requires_grad}
+
+
 def gradients(loss: Tensor, parameters: Parameters, *, create_graph: bool = False) -> Parameters:
     """d loss / d parameters by name; zeros for what the loss does not reach."""
     parts = torch.autograd.grad(loss, list(parameters.values()), create_graph=create_graph, allow_unused=True)
@@ -121,7 +126,7 @@ def _second_backward(gradient: Parameters, weights: Parameters, v: Parameters) -
 def _forward(inner: Inner, at: Parameters, weights: Parameters, v: Parameters) -> Parameters:
     """The same by forward mode: the fused pictures' change along v, then its product with dL_f/dfused."""
     with torch.no_grad():
-        fused, change = jvp(inner.fuse, (at,), (v,))
+        fused, change, *_ = jvp(inner.fuse, (at,), (v,))
     fused = fused.detach().requires_grad_()
     (slope,) = torch.autograd.grad(inner.loss(weights, fused), fused, create_graph=True)
     return gradients((slope * change.detach()).sum(), weights)

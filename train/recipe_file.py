@@ -14,6 +14,8 @@ from tdfusion_edge.errors import ConfigError, InputMissing
 from tdfusion_edge.train.recipe import Recipe
 
 SUFFIX = ".toml"
+OPTIONS = "_options"
+"""How a key ends that holds the options of what another key names."""
 
 
 def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
@@ -30,9 +32,11 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     """
     path = find_recipe(name)
     given = decode(path.read_bytes(), name=str(path), toml=True)
+    changed: dict[str, Any] = {}
     for change in changes:
-        given = merged(given, _as_table(change))
-    preset = given.pop("preset", None) if isinstance(given, dict) else None
+        changed = merged(changed, _as_table(change))
+    given = merged(given, changed)
+    preset = given.pop("preset", None)
     if preset is not None:
         given = merged(_preset(preset, str(path)), given)
     return convert(given, Recipe, name=str(path))
@@ -54,15 +58,26 @@ def find_recipe(name: str) -> Path:
 
 
 def merged(below: Any, above: Any) -> Any:
-    """``above`` laid over ``below``, table by table; lists and scalars are replaced whole."""
-    if isinstance(below, dict) and isinstance(above, dict):
-        return {
-            key: merged(below[key], above[key])
-            if key in below and key in above
-            else above.get(key, below.get(key))
-            for key in {**below, **above}
-        }
-    return above
+    """``above`` laid over ``below``, table by table; lists and scalars are replaced whole.
+
+    So are the options of what is replaced: another ``network`` does not inherit ``network_options``.
+
+    >>> merged({"network": "lpn", "network_options": {"head": "plain"}}, {"network": "light"})
+    {'network': 'light'}
+    """
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    kept = {
+        key: value
+        for key, value in below.items()
+        if not (key.endswith(OPTIONS) and _replaced(below, above, key.removesuffix(OPTIONS)))
+    }
+    both = {key: merged(kept[key], value) if key in kept else value for key, value in above.items()}
+    return {**kept, **both}
+
+
+def _replaced(below: dict[str, Any], above: dict[str, Any], key: str) -> bool:
+    return key in below and key in above and below[key] != above[key]
 
 
 def _preset(name: Any, where: str) -> Any:
@@ -78,14 +93,18 @@ def _shipped(folder: str) -> dict[str, Path]:
 
 
 def _as_table(change: str) -> dict[str, Any]:
-    """"a.b=1" to {"a": {"b": 1}}."""
+    """The table that "a.b=1" stands for: {"a": {"b": 1}}."""
     key, equals, text = change.partition("=")
     if not (equals and all(part.isidentifier() for part in key.split("."))):
         raise ConfigError(f"--set {change}", expected="KEY=VALUE, for example optimiser.batch=4")
     try:
-        value = msgspec.toml.decode(f"value = {text}")["value"]
+        read = msgspec.toml.decode(f"value = {text}")
     except ValueError:
-        value = text  # a bare word
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    return {**value}
+        read = {}
+    # A bare word; or a line break in it, behind which TOML would find further keys.
+    value: Any = read["value"] if list(read) == ["value"] else text
+    *tables, last = key.split(".")
+    table = {last: value}
+    for part in reversed(tables):
+        table = {part: table}
+    return table

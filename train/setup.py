@@ -149,7 +149,7 @@ def _refuse_view(recipe: Recipe, strategy: Strategy) -> None:
 
 def _refuse_unlabelled(folder: str, samples: Sequence[Sample], strategy: Strategy) -> None:
     """Refuse a data source without the labels that T wants, by its first pair that can be read."""
-    labels = getattr(strategy.networks.get("task"), "labels", None)
+    labels = str(getattr(strategy.networks.get("task"), "labels", "boxes or masks"))
     for index in range(len(samples)):
         try:
             sample = samples[index]
@@ -160,7 +160,7 @@ def _refuse_unlabelled(folder: str, samples: Sequence[Sample], strategy: Strateg
             found = ", ".join(kind for kind, given in has.items() if given)
             raise RequestError(
                 f"the recipe has a [task], and the pairs of '{folder}' are not labelled for it",
-                expected="labels in every [[data]]: " + {"boxes": "boxes", "mask": "masks"}.get(labels, "any"),
+                expected=f"labels in every [[data]], {labels}",
                 got=found or "none",
             )
         return

@@ -21,7 +21,7 @@ from tdfusion_edge.train.data.sheet import colour_of
 from tdfusion_edge.train.data.types import Boxes, Sample
 from tdfusion_edge.train.fusing import fuse
 from tdfusion_edge.train.recipe import Task
-from tdfusion_edge.train.validation import detect, segment
+from tdfusion_edge.train.validation import detect, mean_picture, segment
 
 ROWS = 4
 """Pairs on a sheet at most: spread over all validation pairs, and the same ones every time."""
@@ -41,7 +41,7 @@ def draw_sheet(networks: Mapping[str, nn.Module], samples: Sequence[Sample], tas
 
     Args:
         networks: ``fusion``, ``loss`` and ``task``, or some of them; a task network alone sees the
-            samples' visible picture.
+            mean of both sensors.
         samples: Pairs; labels are drawn thin and white below what was found.
         task: The recipe's.
 
@@ -79,7 +79,7 @@ def spread(count: int) -> list[int]:
 def _tiles(networks: Mapping[str, nn.Module], sample: Sample, task: Task | None) -> dict[str, U8]:
     """The pictures of one row by title, all of one size."""
     fusion, loss, found_by = (networks.get(role) for role in ("fusion", "loss", "task"))
-    shown = fuse(fusion, sample) if fusion is not None else sample.visible
+    shown = fuse(fusion, sample) if fusion is not None else mean_picture(sample)
     tiles: dict[str, U8] = {}
     if fusion is not None:
         tiles = {

@@ -13,15 +13,14 @@ from torch import nn
 from tdfusion_edge import detection_scores, mask_scores
 from tdfusion_edge.color import U8
 from tdfusion_edge.detection_scores import Truth
-from tdfusion_edge.detections import Detections, suppress
+from tdfusion_edge.detections import Detections, found_in
 from tdfusion_edge.metrics import evaluate, mean
+from tdfusion_edge.resize import resized
 from tdfusion_edge.train.data.feed import to_tensor
 from tdfusion_edge.train.data.types import Boxes, Sample
 from tdfusion_edge.train.fusing import fuse
 from tdfusion_edge.train.models.task import BoxPrediction, MaskPrediction
 from tdfusion_edge.train.recipe import Task
-
-NMS_OVERLAP = 0.6
 
 
 def validate(
@@ -35,20 +34,26 @@ def validate(
         task: The recipe's.
     """
     modes = {role: network.training for role, network in networks.items()}
+    fusion, seer = networks.get("fusion"), networks.get("task")
+    scorer = None if task is None or seer is None else TaskScorer(seer, task)
+    fused_scores = []
     for network in networks.values():
         network.eval()
-    fusion = networks.get("fusion")
-    figures: dict[str, float] = {}
-    # Where T is trained alone, both sides of a sample show its picture; the mean is that picture, too.
-    pictures = [fuse(fusion, one) if fusion is not None else mean_picture(one) for one in samples]
-    if fusion is not None:
-        pairs = zip(pictures, samples, strict=True)
-        figures |= mean([evaluate(shown, one.infrared, one.visible) for shown, one in pairs])._asdict()
-    if task is not None and "task" in networks:
-        figures |= score_task(networks["task"], pictures, samples, task)
-    for role, network in networks.items():
-        network.train(modes[role])
-    return figures
+    try:
+        # One pair at a time: of a large data set neither the pairs nor their pictures need fit in memory.
+        for sample in samples:
+            if fusion is None:
+                picture = mean_picture(sample)
+            else:
+                picture = fuse(fusion, sample)
+                fused_scores.append(evaluate(picture, sample.infrared, sample.visible))
+            if scorer is not None:
+                scorer.add(picture, sample)
+    finally:
+        for role, network in networks.items():
+            network.train(modes[role])
+    figures: dict[str, float] = mean(fused_scores)._asdict() if fused_scores else {}
+    return figures | ({} if scorer is None else scorer.figures())
 
 
 def mean_picture(sample: Sample) -> U8:
@@ -58,25 +63,52 @@ def mean_picture(sample: Sample) -> U8:
     return cast(U8, cv2.addWeighted(sample.infrared, 0.5, sample.visible, 0.5, 0))
 
 
+class TaskScorer:
+    """Collects what T makes of pictures: mAP50 and mAP50:95, or mIoU, overall and by class.
+
+    Args:
+        network: T, in evaluation mode.
+        task: The recipe's.
+    """
+
+    def __init__(self, network: nn.Module, task: Task) -> None:
+        self._network, self._task = network, task
+        self._boxes = cast("Any", network).labels == "boxes"
+        self._found: list[Detections] = []
+        self._truths: list[Truth] = []
+        self._matrix = np.zeros((len(task.classes), len(task.classes)), np.int64)
+
+    def add(self, picture: U8, sample: Sample) -> None:
+        """Look at one picture."""
+        if self._boxes:
+            self._found.append(detect(self._network, picture, self._task))
+            self._truths.append(Truth(*(sample.boxes or Boxes.none())))
+        elif sample.mask is not None:
+            predicted = segment(self._network, picture, self._task)
+            self._matrix += mask_scores.confusion(sample.mask, predicted, len(self._task.classes))
+
+    def figures(self) -> dict[str, float]:
+        """The scores by name; what has none, for want of labels, is left out."""
+        names = self._task.classes
+        figures: dict[str, float | None]
+        if self._boxes:
+            scores = detection_scores.score(self._found, self._truths, names)
+            figures = {"map50": scores.map50, "map": scores.map50_95}
+            figures |= {f"map50 {name}": row.map50 for name, row in scores.per_class.items()}
+        else:
+            result = mask_scores.score(self._matrix, names)
+            figures = {"miou": result.miou, **{f"iou {n}": row.iou for n, row in result.per_class.items()}}
+        return {name: value for name, value in figures.items() if value is not None}
+
+
 def score_task(
     network: nn.Module, pictures: Sequence[U8], samples: Sequence[Sample], task: Task
 ) -> dict[str, float]:
-    """mAP50 and mAP50:95, or mIoU, overall and by class, of T on these pictures."""
-    if cast("Any", network).labels == "boxes":
-        found = [detect(network, shown, task) for shown in pictures]
-        truths = [Truth(*(one.boxes or Boxes.none())) for one in samples]
-        scores = detection_scores.score(found, truths, task.classes)
-        by_class = {f"map50 {name}": row.map50 for name, row in scores.per_class.items()}
-        figures = {"map50": scores.map50, "map": scores.map50_95, **by_class}
-    else:
-        matrix = sum(
-            mask_scores.confusion(one.mask, segment(network, shown, task), len(task.classes))
-            for shown, one in zip(pictures, samples, strict=True)
-            if one.mask is not None
-        )
-        result = mask_scores.score(cast("Any", matrix), task.classes)
-        figures = {"miou": result.miou, **{f"iou {n}": row.iou for n, row in result.per_class.items()}}
-    return {name: value for name, value in figures.items() if value is not None}
+    """The scores of T, in evaluation mode, on these pictures of labelled samples."""
+    scorer = TaskScorer(network, task)
+    for picture, sample in zip(pictures, samples, strict=True):
+        scorer.add(picture, sample)
+    return scorer.figures()
 
 
 def detect(
@@ -85,12 +117,13 @@ def detect(
     """What T finds in one 8-bit picture, boxes in its pixels."""
     output = _run(network, picture, task)
     assert isinstance(output, BoxPrediction)
-    height, width = picture.shape
-    scale = np.array([width / task.width, height / task.height] * 2, np.float32)
-    limits = np.array([width, height] * 2, np.float32)
-    boxes = np.clip(output.boxes[0].float().cpu().numpy() * scale, 0, limits)
-    return suppress(
-        boxes, output.scores[0].float().cpu().numpy(), task.classes, threshold=threshold, overlap=NMS_OVERLAP
+    return found_in(
+        output.boxes[0].float().cpu().numpy(),
+        output.scores[0].float().cpu().numpy(),
+        task.classes,
+        seen=(task.width, task.height),
+        picture=(picture.shape[1], picture.shape[0]),
+        threshold=threshold,
     )
 
 
@@ -103,12 +136,11 @@ def segment(network: nn.Module, picture: U8, task: Task) -> U8:
 
 
 def _run(network: nn.Module, picture: U8, task: Task) -> BoxPrediction | MaskPrediction:
-    # The runtime resizes alike; at a half, INTER_AREA is what the training's bilinear map gives.
-    shown = cv2.resize(picture, (task.width, task.height), interpolation=cv2.INTER_AREA)
+    shown = resized(picture, task.width, task.height)
     device = next(network.parameters()).device
     with torch.inference_mode():
         t = cast("Any", network)
-        return cast("BoxPrediction | MaskPrediction", t.decode(t(to_tensor(cast(U8, shown)).to(device))))
+        return cast("BoxPrediction | MaskPrediction", t.decode(t(to_tensor(shown).to(device))))
 
 
 def selection_score(figures: Mapping[str, float], choose_by: str) -> float:

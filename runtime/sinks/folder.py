@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 
 from tdfusion_edge.errors import RequestError, SinkError
+from tdfusion_edge.files import write_aside
 from tdfusion_edge.frames import Image
 from tdfusion_edge.runtime.sinks.base import Result
 from tdfusion_edge.runtime.sinks.output import require_writable, sink_error
@@ -34,7 +34,7 @@ def write_picture(path: Path, image: Image) -> int:
         raise RequestError(f"{path}: unknown kind of picture", expected=", ".join(SUFFIXES))
     require_writable(path)
     try:
-        return _write_aside(path, image)
+        return _write(path, image)
     except OSError as error:
         raise sink_error(path, error, "0 pictures") from error
 
@@ -82,7 +82,7 @@ class FolderSink:
         try:
             if not self._count:
                 self._folder.mkdir(exist_ok=True)
-            self._bytes += _write_aside(path, image)
+            self._bytes += _write(path, image)
         except OSError as error:
             so_far = f"{self._count} pictures ({self._bytes / 1e6:.1f} MB)"
             raise sink_error(path, error, so_far, hint="Those are whole.") from error
@@ -109,22 +109,12 @@ class FolderSink:
         return name
 
 
-def _write_aside(path: Path, image: Image) -> int:
+def _write(path: Path, image: Image) -> int:
     """Encode and write ``path``; OSError leaves nothing behind."""
     try:
         # OpenCV's own compression level: twice as fast as level 1, five times as level 6.
         data = cv2.imencode(path.suffix.lower(), image)[1].tobytes()
     except cv2.error as error:
         raise SinkError(f"{path}: no picture, {image.dtype} {image.shape}: {error}") from error
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        with aside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            # Without it a power cut can leave the new name with none of its bytes.
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+    write_aside(path, data, parents=False)  # a disk that is gone must not come back as a folder
     return len(data)

@@ -83,9 +83,9 @@ def fusion_loss(fused: Tensor, infrared: Tensor, visible: Tensor, weight: Tensor
     return total
 
 
-def first_adam(weights: Weights, slope: Weights, rate: float) -> Weights:
+def first_adam(weights: Weights, slope: Weights, rate: float, eps: float = 1e-8) -> Weights:
     """Adam's first step: both moments, freed from their bias, are the gradient itself."""
-    return [w - rate * s / (s.abs() + 1e-8) for w, s in zip(weights, slope, strict=True)]
+    return [w - rate * s / (s.abs() + eps) for w, s in zip(weights, slope, strict=True)]
 
 
 def meta(

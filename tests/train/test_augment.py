@@ -63,7 +63,7 @@ def test_a_box_follows_its_pixels(made: Sample, zoom: float, seed: int, size: tu
     bright = found.infrared > (GROUND + OBJECT) / 2 / 255
     assume(bright.any())
     # Half way up an edge is where the box ends, to the width of the interpolation.
-    assert extent(bright) == pytest.approx(found.boxes.corners[0], abs=1.01)
+    assert extent(bright) == pytest.approx(found.boxes.corners[0], abs=1.25)
 
 
 @given(samples, zooms, seeds)

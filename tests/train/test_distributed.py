@@ -39,7 +39,11 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     **{
         name: learned(
-            {"hyper_gradient": name, "switch": name == "exact", "task_step": "adam" if name == "exact" else "sgd"},
+            {
+                "hyper_gradient": name,
+                "switch": name == "exact",
+                "task_step": "adam" if name == "exact" else "sgd",
+            },
             augmentation=CHANCE,
             optimiser=PLAIN,
         )
@@ -55,7 +59,7 @@ def found(name: str, data: Path, share: Share) -> dict[str, Tensor]:
     strategy: Any = training.strategy
     for number in range(PLAIN.steps):
         losses = strategy.step(number, training.feed)
-        kept[f"loss.{number}"] = torch.tensor(loop._averaged(losses)[list(losses)[0]])
+        kept[f"loss.{number}"] = torch.tensor(loop._averaged(losses)[next(iter(losses))])
     for role, network in strategy.networks.items():
         kept |= {f"{role}.{key}": part.clone() for key, part in network.state_dict().items()}
     return kept
@@ -172,15 +176,16 @@ batch = 4
 def test_torchrun_trains_like_one_process(made: Path, tmp_path: Path) -> None:
     labels = '{ format = "mask", path = "masks", classes = ["ground", "disc"] }'
     data = f'[[data]]\nfolder = "made"\nlabels = {labels}\nterms = "x"\n'
-    (tmp_path / "t.toml").write_text(
-        RECIPE + data + data + 'part = "validation"\nnames = "val.txt"\n'
-    )
+    (tmp_path / "t.toml").write_text(RECIPE + data + data + 'part = "validation"\nnames = "val.txt"\n')
     words = ["train", str(tmp_path / "t.toml"), "--data", str(made), "--device", "cpu"]
     shared = [
         *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"),
         *("--standalone", "-m", "tdfusion_edge"),
     ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent.parent}"}
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent.parent}",
+    }
     run = tmp_path / "run"
     first = subprocess.run(
         [*shared, *words, "-o", str(run)],

@@ -125,7 +125,9 @@ def test_what_is_reported_and_that_nothing_is_changed(method: Method) -> None:
     before = {name: part.detach().clone() for name, part in {**made.fusion, **made.weights}.items()}
     found = made.found(method)
     assert found.outer.item() == pytest.approx(made.truth(made.weights), rel=1e-12)
-    assert found.inner.item() == pytest.approx(made.inner.loss(made.weights, made.inner.fuse(made.fusion)).item())
+    assert found.inner.item() == pytest.approx(
+        made.inner.loss(made.weights, made.inner.fuse(made.fusion)).item()
+    )
     assert found.outer_norm > 0
     assert not any(part.requires_grad for part in (found.inner, found.outer, found.outer_norm))
     for name, part in {**made.fusion, **made.weights}.items():

@@ -101,9 +101,9 @@ def test_masks_are_coloured_beside_their_labels() -> None:
     assert sheet.shape[1] == 2 * sheets.WIDTH
     tint = np.array([colour_of(1), colour_of(0)])
     for index in (0, 1):
-        expected = np.round(0.6 * 20 + 0.4 * tint[index])
+        expected = np.round(0.6 * 15 + 0.4 * tint[index])
         assert np.abs(column(sheet, index)[160, 40] - expected).max() <= 1
-    assert (column(sheet, 1)[160, 300] == 20).all()  # what does not count stays grey
+    assert (column(sheet, 1)[160, 300] == 15).all()  # what does not count stays grey
 
 
 def test_pairs_of_other_sizes_and_more_than_there_is_room_for() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import step_by_hand as by_hand
 import torch
-from tiny import CLASSES, TinyFusion, TinyTask, learned
-from torch import Tensor, nn
+from msgspec import structs
+from tiny import TinyFusion, TinyTask, learned
+from torch import Tensor
 
 from tdfusion_edge.errors import ConfigError
 from tdfusion_edge.train import loop
@@ -17,7 +19,7 @@ from tdfusion_edge.train.data.types import Batch, BoxTargets, TaskView
 from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.recipe import Augmentation, Loss, Optimiser, Recipe
 from tdfusion_edge.train.recipe_file import load_recipe
-from tdfusion_edge.train.strategies.tdfusion import TDFusionStrategy, switched
+from tdfusion_edge.train.strategies.tdfusion import OUTER_EPS, TDFusionStrategy, switched
 
 SIDE = 16
 METHODS = ("exact", "finite-difference", "forward")
@@ -26,7 +28,9 @@ METHODS = ("exact", "finite-difference", "forward")
 def waves(count: int, phase: float, dtype: torch.dtype = torch.float64) -> Tensor:
     """(count, 1, 16, 16) in [0, 1], by a formula: the same with every version of PyTorch."""
     n = torch.arange(count * SIDE * SIDE, dtype=torch.float64)
-    return (0.5 + 0.5 * torch.sin(phase + 0.37 * n + 0.011 * n * phase)).reshape(count, 1, SIDE, SIDE).to(dtype)
+    return (
+        (0.5 + 0.5 * torch.sin(phase + 0.37 * n + 0.011 * n * phase)).reshape(count, 1, SIDE, SIDE).to(dtype)
+    )
 
 
 def batch(phase: float, count: int = 2, dtype: torch.dtype = torch.float64) -> Batch:
@@ -57,27 +61,37 @@ def preset(name: str, folder: Path) -> Recipe:
     (folder / "r.toml").write_text(
         f'preset = "{name}"\nname = "t"\nnetwork = "tiny:TinyFusion"\n'
         '[task]\nnetwork = "tiny:TinyTask"\nclasses = ["a", "b"]\nheight = 32\nwidth = 32\n'
-        '[strategy_options]\nloss_network = "tiny:TinyLoss"\nloss_network_options = { }\n'
+        '[strategy_options]\nloss_network = "tiny:TinyLoss"\n'
         '[optimiser]\nsteps = 8\nlearning_rate = 0.01\n[[data]]\nfolder = "."\nterms = "x"\n'
     )
-    # Tables are merged key by key, so that the preset's own option of G has to be taken back.
     return load_recipe(str(folder / "r.toml"))
 
 
 GOLDEN = {
-    "paper": {"meta inner": 0.0, "meta outer": 0.0, "meta norm": 0.0, "loss": 0.0, "task loss": 0.0},
-    "released-code": {"meta inner": 0.0, "meta outer": 0.0, "meta norm": 0.0, "loss": 0.0, "task loss": 0.0},
+    "paper": {
+        "meta inner": 0.96170984,
+        "meta outer": 0.71975389,
+        "meta norm": 0.0030823885,
+        "loss": 0.96287565,
+        "task loss": 0.71706615,
+    },
+    "released-code": {
+        "meta inner": 1.1165323,
+        "meta outer": 0.71266210,
+        "meta norm": 0.00078227354,
+        "loss": 1.1176303,
+        "task loss": 0.71608942,
+    },
 }
+"""What ``step_by_hand.py`` gives as well, which the test below holds it to."""
 
 
 @pytest.mark.parametrize(("name", "rules"), [("paper", by_hand.PAPER), ("released-code", by_hand.CODE)])
 @pytest.mark.parametrize("method", METHODS)
-def test_the_first_steps_of_the_presets(
-    name: str, rules: by_hand.Rules, method: str, tmp_path: Path
-) -> None:
+def test_the_first_steps_of_the_presets(name: str, rules: by_hand.Rules, method: str, tmp_path: Path) -> None:
     recipe = preset(name, tmp_path)
     options = recipe.strategy_options | {"hyper_gradient": method, "epsilon": 1e-4}
-    made = TDFusionStrategy(__import__("msgspec").structs.replace(recipe, strategy_options=options))
+    made = TDFusionStrategy(structs.replace(recipe, strategy_options=options))
     fill(made)
     f, g, t = (
         [part.detach().clone().requires_grad_() for part in made.networks[role].parameters()]
@@ -85,7 +99,9 @@ def test_the_first_steps_of_the_presets(
     )
     batches = [batch(0.3), batch(2.1)]
     train, test = (
-        by_hand.Pictures((b.infrared, b.visible), (b.task.infrared, b.task.visible), cast(Tensor, b.task.targets))
+        by_hand.Pictures(
+            (b.infrared, b.visible), (b.task.infrared, b.task.visible), cast(Tensor, b.task.targets)
+        )
         for b in batches
         if b.task is not None
     )
@@ -96,22 +112,21 @@ def test_the_first_steps_of_the_presets(
     assert found["meta inner"] == pytest.approx(inner.item(), rel=1e-9)
     assert found["meta outer"] == pytest.approx(outer.item(), rel=1e-9)
     if name == "paper":
-        moved = by_hand.first_adam(g, slope, 0.01)
+        moved = by_hand.first_adam(g, slope, 0.01, OUTER_EPS)
     else:
         largest = max(float(part.abs().max()) for part in slope)
         moved = [w - 0.01 / largest * s for w, s in zip(g, slope, strict=True)]
-    tolerance = 1e-5 if method == "finite-difference" else 1e-8
+    tolerance = 1e-5 if method == "finite-difference" else 1e-9
     for part, expected in zip(made.loss_network.parameters(), moved, strict=True):
         torch.testing.assert_close(part.detach(), expected.detach(), rtol=0, atol=tolerance)
     g = [part.detach() for part in made.loss_network.parameters()]
     of_fusion, of_task, f, t = by_hand.fusion(f, g, t, train, 0.01, rules)
     found = {**found, **made.fusion_step(batches[0])}
-    assert found["loss"] == pytest.approx(of_fusion.item(), rel=1e-9)
-    assert found["task loss"] == pytest.approx(of_task.item(), rel=1e-9)
+    assert found["loss"] == pytest.approx(of_fusion.item(), rel=1e-6)
+    assert found["task loss"] == pytest.approx(of_task.item(), rel=1e-6)
     for role, expected_parts in (("fusion", f), ("task", t)):
         for part, expected in zip(made.networks[role].parameters(), expected_parts, strict=True):
             torch.testing.assert_close(part.detach(), expected.detach(), rtol=0, atol=1e-7)
-    print({key: found[key] for key in GOLDEN[name]})
     assert {key: found[key] for key in GOLDEN[name]} == pytest.approx(GOLDEN[name], rel=1e-5)
 
 
@@ -129,13 +144,8 @@ def everything(made: TDFusionStrategy, roles: tuple[str, ...]) -> list[Tensor]:
 @pytest.mark.parametrize("task_step", ["sgd", "adam", "none"])
 @pytest.mark.parametrize("statistics", ["frozen", "batch"])
 def test_a_meta_step_moves_g_and_nothing_else(method: str, task_step: str, statistics: str) -> None:
-    made = strategy(
-        {"hyper_gradient": method, "task_step": task_step, "statistics": statistics}, "tiny:NormTask"
-    ) if False else TDFusionStrategy(
-        learned(
-            {"hyper_gradient": method, "task_step": task_step, "statistics": statistics}, task="tiny:NormTask"
-        )
-    )
+    options = {"hyper_gradient": method, "task_step": task_step, "statistics": statistics}
+    made = strategy(options, task="tiny:NormTask")
     first, second = batch(0.3, dtype=torch.float32), batch(2.1, dtype=torch.float32)
     made.fusion_step(first)  # so that there are moments
     before, g = everything(made, ("fusion", "task")), everything(made, ("loss",))
@@ -162,7 +172,7 @@ def test_frozen_statistics_are_those_of_evaluation() -> None:
             near = made.task.loss(made.task(fused), second.task.targets)["loss"]  # type: ignore[union-attr, operator]
         outers[statistics] = abs(float(found.outer - near))
     # The step of F in between is small; normalising by the batch instead is not.
-    assert outers["frozen"] < 0.01 < outers["batch"]
+    assert 5 * outers["frozen"] < outers["batch"]
 
 
 def test_the_normalised_outer_step_is_as_long_as_the_rate() -> None:
@@ -199,7 +209,9 @@ def test_switching_doubles_the_batch_with_its_labels() -> None:
 
 def test_a_round_is_meta_steps_and_one_pass(made: Path, tmp_path: Path) -> None:
     training = loop.setup(learned({"meta_steps": 3, "fusion_steps": None}), made, tmp_path)
-    kinds = ["meta" if "meta outer" in training.strategy.step(n, training.feed) else "fusion" for n in range(9)]
+    kinds = [
+        "meta" if "meta outer" in training.strategy.step(n, training.feed) else "fusion" for n in range(9)
+    ]
     assert training.feed.batches_per_epoch == 4
     assert kinds == ["meta"] * 3 + ["fusion"] * 4 + ["meta"] * 2
 
@@ -266,17 +278,17 @@ def test_g_learns_a_loss_that_is_better_for_the_task_than_the_fixed_one() -> Non
     for number in range(60):
         made.meta_step(batches[number % 12], batches[(number + 5) % 12])
     learnt = made.hyper_gradient(*held_out).outer.item()
-    print(fixed, learnt)
-    assert learnt < 0.9 * fixed
-    weight = made.loss_network(held_out[0].infrared, held_out[0].visible).infrared
-    print(weight.mean())
+    assert learnt < 0.6 * fixed
+    with torch.no_grad():
+        weight = made.loss_network(held_out[0].infrared, held_out[0].visible).infrared
+    assert weight.mean() > 0.7  # what T knows is in infrared
 
 
 def test_what_it_cannot_do_is_refused() -> None:
     with pytest.raises(ConfigError, match="has no weights that G could learn"):
         strategy(loss=Loss(intensity="max"))
     with pytest.raises(ConfigError, match=r"has no \[task\]"):
-        TDFusionStrategy(__import__("msgspec").structs.replace(learned(), task=None))
+        TDFusionStrategy(structs.replace(learned(), task=None))
     with pytest.raises(ConfigError, match=r"unknown key 'meta_step'(?s:.*)'meta_steps'"):
         strategy({"meta_step": 3})
 
@@ -292,8 +304,6 @@ def test_the_whole_training_lowers_what_it_is_for(made: Path, tmp_path: Path) ->
         made,
         tmp_path / "run",
     )
-    import csv
-
     with (tmp_path / "run" / "losses.csv").open(newline="") as stream:
         outer = [float(row["meta outer"]) for row in csv.DictReader(stream)]
     assert len(outer) == 10

@@ -137,8 +137,12 @@ def recipe(**changes: Any) -> Recipe:
     return Recipe(**settings)
 
 
-def learned(strategy_options: Mapping[str, Any] = {}, task: str = "tiny:TinyTask", **changes: Any) -> Recipe:
+def learned(
+    strategy_options: Mapping[str, Any] = {}, task: str | Task = "tiny:TinyTask", **changes: Any
+) -> Recipe:
     """Strategy ``tdfusion`` on the networks above."""
+    if isinstance(task, str):
+        task = Task(network=task, classes=CLASSES, height=32, width=40)
     settings: dict[str, Any] = {
         "network": "tiny:TinyFusion",
         "network_options": {},
@@ -149,7 +153,7 @@ def learned(strategy_options: Mapping[str, Any] = {}, task: str = "tiny:TinyTask
             "fusion_steps": 2,
             **strategy_options,
         },
-        "task": Task(network=task, classes=CLASSES, height=32, width=40),
+        "task": task,
         "data": sources(MASKS),
         "augmentation": Augmentation(crop=32),
         "optimiser": Optimiser(steps=8, batch=2, learning_rate=5e-3),

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import RequestError
+from tdfusion_edge.resize import halved
 from tdfusion_edge.train.data.types import Boxes, Sample
 from tdfusion_edge.train.recipe import Augmentation, Task
 
@@ -167,14 +168,15 @@ def _matrix(
 def _warp(
     image: U8, matrix: npt.NDArray[np.float64], size: tuple[int, int], fill: int, how: int = cv2.INTER_LINEAR
 ) -> U8:
+    height, width = size
+    if how == cv2.INTER_LINEAR:
+        source_height, source_width = image.shape
+        image = halved(image, source_width * abs(matrix[0, 0]), source_height * matrix[1, 1])
+        # From corners of the smaller picture: its columns are as many times wider as there are fewer.
+        matrix = matrix @ np.diag([source_width / image.shape[1], source_height / image.shape[0], 1])
     # OpenCV counts from pixel centres, the matrix from corners.
     centred = matrix.copy()
     centred[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
-    height, width = size
-    scale = abs(matrix[0, 0])
-    if how == cv2.INTER_LINEAR and scale < 0.5:
-        # Linear sampling alone would skip pixels; blurring first keeps small warm objects from flickering.
-        image = cast(U8, cv2.blur(image, (round(0.5 / scale) * 2 - 1,) * 2))
     return cast(U8, cv2.warpAffine(image, centred, (width, height), flags=how, borderValue=(fill,)))
 
 

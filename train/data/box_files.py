@@ -37,7 +37,7 @@ def drawn_yolo(path: Path, classes: Sequence[str]) -> Drawn:
         InputMissing: there is no such file.
         RequestError: a line is no box, or its class has no name.
     """
-    ids, shares = read_yolo(path, 1, 1)
+    ids, shares = read_yolo(path)
     beyond = ids[ids >= len(classes)]
     if len(beyond):
         raise RequestError(
@@ -46,7 +46,7 @@ def drawn_yolo(path: Path, classes: Sequence[str]) -> Drawn:
             got=str(beyond[0]),
             hint="Name every class of the labels, in the order of their numbers.",
         )
-    return Drawn(shares.astype(np.float64), tuple(classes[index] for index in ids), (1, 1))
+    return Drawn(shares, tuple(classes[index] for index in ids), (1, 1))
 
 
 def drawn_voc(path: Path) -> Drawn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,13 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from tdfusion_edge.color import U8
+from tdfusion_edge import label_files
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
 from tdfusion_edge.train.data.box_files import Drawn, drawn_coco, drawn_voc, drawn_yolo
 from tdfusion_edge.train.data.masks import read_mask, require_classes
 from tdfusion_edge.train.data.types import Boxes
 from tdfusion_edge.train.recipe import Labels
 
-SMALLEST = 1.0
+logger = logging.getLogger(__name__)
+
+SMALLEST = label_files.SMALLEST
 """A box that has less than so many pixels a side within the picture is left out."""
 SUFFIXES = {"yolo": ".txt", "voc": ".xml", "mask": ".png"}
 MASK_ENDINGS = ("", "_mask", "_label", "_labels", "_annotation")
@@ -126,8 +130,8 @@ def require_all(found: LabelFiles) -> None:
 class TaskLabels:
     """Labels of some pictures in the classes of a task; all boxes are read and checked at once.
 
-    A class of the labels that the task does not know is left out (boxes) or becomes 255 (masks). Names
-    are compared without regard to case.
+    A class of the labels that the task does not know is left out (boxes) or becomes 255 (masks), and
+    named in the log. Names are compared without regard to case.
 
     Args:
         found: Where the labels are.
@@ -145,12 +149,18 @@ class TaskLabels:
         self._index = {name.casefold(): index for index, name in enumerate(classes)}
         self._drawn = {} if found.is_mask else {name: found.drawn(name) for name in names}
         used = set(found.classes).union(*(drawn.names for drawn in self._drawn.values()))
-        if used and not any(name.casefold() in self._index for name in used):
+        unknown = sorted(name for name in used if name.casefold() not in self._index)
+        if used and len(unknown) == len(used):
             raise RequestError(
                 f"the labels in {found.path} have no class of the task",
                 expected=", ".join(classes),
-                got=", ".join(sorted(used)),
+                got=", ".join(unknown),
             )
+        if unknown:
+            logger.warning(
+                "labels in %s: %s %s, which the task (%s) does not know",
+                found.path, "ignored" if found.is_mask else "left out", ", ".join(unknown), ", ".join(classes),
+            )  # fmt: skip
         self._table = np.full(256, 255, np.uint8)
         if found.is_mask:
             known = [self._index.get(name.casefold(), 255) for name in found.classes]

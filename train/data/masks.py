@@ -21,12 +21,14 @@ _GREY, _PALETTE = 0, 3
 def read_mask(path: Path, colours: Sequence[str] = ()) -> U8:
     """The values of a mask as they are stored, uint8 (H, W), or the numbers of its colours.
 
-    A PNG with a palette gives its indices, not its colours, and one of fewer than 8 bits its values, not
-    its shades: both are how masks are commonly stored. Three equal channels count as one.
+    Without ``colours``, a PNG with a palette gives its indices, not its colours, and one of fewer than 8
+    bits its values, not its shades: both are how masks are commonly stored. Three equal channels count as
+    one.
 
     Raises:
         InputMissing: there is no such file.
-        RequestError: it is no PNG, is coloured without a palette, or has 16 bits.
+        RequestError: it is no PNG, has 16 bits, is coloured without a palette, or is grey or has another
+            colour where ``colours`` are given.
         SourceError: it is cut short or cannot be decoded.
     """
     data = _read(path)
@@ -35,7 +37,7 @@ def read_mask(path: Path, colours: Sequence[str] = ()) -> U8:
     if bits > 8:
         raise RequestError(f"{path} is no mask", expected="8 bits or fewer", got=f"{bits} bits")
     try:
-        raw = np.frombuffer(_as_grey(data) if kind == _PALETTE else data, np.uint8)
+        raw = np.frombuffer(_as_grey(data) if kind == _PALETTE and not colours else data, np.uint8)
         values = cast("U8 | None", cv2.imdecode(raw, cv2.IMREAD_UNCHANGED))
     except (cv2.error, struct.error) as error:
         raise SourceError(f"{path} cannot be decoded: {error}") from error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -12,7 +10,8 @@ import cv2
 import numpy as np
 
 from tdfusion_edge.color import U8
-from tdfusion_edge.errors import RequestError, SinkError
+from tdfusion_edge.errors import InputMissing, RequestError, SinkError
+from tdfusion_edge.files import write_aside
 from tdfusion_edge.train.data.box_files import Drawn
 from tdfusion_edge.train.data.check import DataSet, spaced
 from tdfusion_edge.train.data.labels import LabelFiles, in_pixels
@@ -33,43 +32,37 @@ def sheet(data: DataSet, names: Sequence[str]) -> U8:
 
     Args:
         data: The set.
-        names: Stems of pairs that can be read.
+        names: Stems of pairs that can be read, at least one.
 
     Returns:
         BGR picture.
+    """
+    return np.concatenate([_row(data, names[index]) for index in spaced(len(names), ROWS)])
+
+
+def require_png(path: Path) -> None:
+    """Refuse where no picture can be written to, before the work that it shows.
 
     Raises:
-        RequestError: there is no such pair.
+        RequestError: its name does not end in ``.png``.
+        InputMissing: its folder does not exist.
     """
-    if not names:
-        raise RequestError("there is no whole pair for a contact sheet")
-    return np.concatenate([_row(data, names[index]) for index in spaced(len(names), ROWS)])
+    if path.suffix.lower() != ".png":
+        raise RequestError(f"{path}: unknown kind of picture", expected="a name that ends in .png")
+    if not path.parent.is_dir():
+        raise InputMissing(f"there is no folder {path.parent} to write {path.name} to")
 
 
 def write_png(path: Path, picture: U8) -> None:
     """Write a picture aside and rename it, so that ``path`` is whole or as it was before.
 
     Raises:
-        RequestError: its name does not end in ``.png``.
         SinkError: it cannot be written.
     """
-    if path.suffix.lower() != ".png":
-        raise RequestError(f"{path}: unknown kind of picture", expected="a name that ends in .png")
-    data = cv2.imencode(".png", picture)[1].tobytes()
     try:
-        handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        write_aside(path, cv2.imencode(".png", picture)[1].tobytes())
     except OSError as error:
         raise SinkError(f"{path} cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        Path(aside).chmod(0o644)
-        Path(aside).replace(path)
-    except BaseException as error:
-        Path(aside).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise SinkError(f"{path} cannot be written: {error.strerror}") from error
-        raise
 
 
 def colour_of(number: int) -> Colour:

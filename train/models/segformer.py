@@ -117,7 +117,7 @@ def _transformers() -> Any:
     except ImportError as error:
         raise ConfigError(
             f"SegFormer needs Hugging Face's transformers, which cannot be imported: {error}",
-            hint='Install it: pip install "transformers>=5.23"',
+            hint='Install it: pip install "tdfusion-edge[segformer]"',
         ) from error
 
 

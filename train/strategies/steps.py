@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, distributed, nn
 
-from tdfusion_edge.train.meta import Parameters, gradients
+from tdfusion_edge.train.meta import Parameters, gradients, trainable
 
 
 class Stepper:
@@ -33,8 +33,9 @@ class Stepper:
         eps: float = 1e-8,
     ) -> None:
         self.network, self.rate, self._amp = network, rate, amp
-        matrices = [p for p in network.parameters() if p.ndim > 1]
-        others = [p for p in network.parameters() if p.ndim <= 1]
+        learning = trainable(network).values()
+        matrices = [p for p in learning if p.ndim > 1]
+        others = [p for p in learning if p.ndim <= 1]
         groups = [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
         self.optimiser = torch.optim.AdamW([group for group in groups if group["params"]], rate, eps=eps)
 
@@ -44,12 +45,12 @@ class Stepper:
 
     def step(self, loss: Tensor) -> None:
         """One step down the gradient of ``loss``, averaged over all processes."""
-        self.apply(gradients(loss, dict(self.network.named_parameters())))
+        self.apply(gradients(loss, trainable(self.network)))
 
     def apply(self, gradient: Parameters) -> None:
         """One step with a gradient that is at hand, averaged over all processes."""
         averaged = average(gradient)
-        for name, parameter in self.network.named_parameters():
+        for name, parameter in trainable(self.network).items():
             parameter.grad = averaged[name]
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)

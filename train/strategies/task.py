@@ -15,6 +15,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import nn
 
+from tdfusion_edge import checkpoint
 from tdfusion_edge.checkpoint import Network
 from tdfusion_edge.color import U8
 from tdfusion_edge.config import Table, convert
@@ -46,7 +47,12 @@ class Options(Table, frozen=True, kw_only=True):
 
 
 class TaskOnly:
-    """T on fixed pictures."""
+    """T on fixed pictures.
+
+    Attributes:
+        trained_on: sha256 of the weights of the fusion network whose pictures T sees, once
+            :meth:`prepare` was called; None where it sees others.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
         if recipe.task is None:
@@ -62,6 +68,7 @@ class TaskOnly:
         self.networks = {"task": kept, **({"live": live} if self.options.average else {})}
         self.named = {"task": Network(name=task.network, options=task.network_options)}
         rate = task.learning_rate or recipe.optimiser.learning_rate
+        self.trained_on: str | None = None
         self._stepper = Stepper(live, rate, amp=recipe.optimiser.amp, decay=self.options.weight_decay)
         self.optimisers = {"task": self._stepper.optimiser}
 
@@ -123,7 +130,12 @@ class TaskOnly:
 
             return from_folder
         if options.picture == "fused":
-            return load_fusion(Path(str(options.checkpoint)))
+            path = Path(str(options.checkpoint))
+            fuser = load_fusion(path)
+            self.trained_on = checkpoint.weights_sha256(
+                checkpoint.of_role(checkpoint.read(path)[1], "fusion")
+            )
+            return fuser
         return PICTURES[options.picture]
 
 

@@ -31,7 +31,7 @@ from tdfusion_edge.train.data.feed import Feed
 from tdfusion_edge.train.data.types import Batch, BoxTargets, TaskView
 from tdfusion_edge.train.fusing import start_task
 from tdfusion_edge.train.losses import fusion_loss
-from tdfusion_edge.train.meta import HyperGradient, Inner, Method, Parameters, hyper_gradient
+from tdfusion_edge.train.meta import HyperGradient, Inner, Method, Parameters, hyper_gradient, trainable
 from tdfusion_edge.train.models.tables import build, build_loss
 from tdfusion_edge.train.recipe import Count, Positive, Recipe
 from tdfusion_edge.train.strategies.steps import Stepper, average
@@ -153,8 +153,8 @@ class TDFusionStrategy:
             return hyper_gradient(
                 self.inner(train),
                 outer,
-                dict(self.fusion.named_parameters()),
-                dict(self.loss_network.named_parameters()),
+                trainable(self.fusion),
+                trainable(self.loss_network),
                 eta,
                 method=self.options.hyper_gradient,
                 epsilon=self.options.epsilon,
@@ -210,7 +210,7 @@ class TDFusionStrategy:
         if largest > 0:
             rate = self._g.current_rate
             with torch.no_grad():
-                for name, parameter in self.loss_network.named_parameters():
+                for name, parameter in trainable(self.loss_network).items():
                     parameter.sub_(rate / largest * gradient[name])
 
     def _prepared(self, batch: Batch) -> Batch:

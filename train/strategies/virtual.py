@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from tdfusion_edge.train.meta import Average, Parameters, gradients
+from tdfusion_edge.train.meta import Average, Parameters, gradients, trainable
 
 
 def virtual_task(
@@ -34,7 +34,7 @@ def virtual_task(
         step: Which step.
         average: Averages gradients over processes.
     """
-    parameters = {name: part.detach() for name, part in task.named_parameters()}
+    parameters = {name: part.detach() for name, part in trainable(task).items()}
     buffers = {name: part.clone() for name, part in task.named_buffers()}
     if step == "none":
         return {**parameters, **buffers}
@@ -43,7 +43,7 @@ def virtual_task(
     spare = {name: part.clone() for name, part in buffers.items()}
     output = functional_call(task, {**at, **spare}, (luma,))
     gradient = average(gradients(cast("Any", task).loss(output, targets)["loss"], at))
-    owners = dict(task.named_parameters())
+    owners = trainable(task)
     move = _adam if step == "adam" else _plain
     stepped = {
         name: at[name].detach() - move(optimiser, owners[name], gradient[name].detach()) for name in at
