@@ -148,11 +148,8 @@ def _input_shape(graph: Graph, engine: Engine, classes: int) -> tuple[int, ...]:
     fixed = tuple(axis for axis in shapes.get("luma", ()) if isinstance(axis, int))
     fits = [tensor.name for tensor in graph.inputs] == ["luma"] and fixed[:2] == (1, 1) and len(fixed) == 4
     boxes, scores = shapes.get("boxes", ()), shapes.get("scores", ())
-    rows = {
-        tensor.shape[1]
-        for tensor in (*graph.outputs, *engine.outputs)
-        if len(tensor.shape) == 3 and isinstance(tensor.shape[1], int)  # those that are known
-    }
+    outputs = [*(tensor.shape for tensor in graph.outputs), *(tensor.shape for tensor in engine.outputs)]
+    rows = {shape[1] for shape in outputs if len(shape) == 3 and isinstance(shape[1], int)}  # as far as known
     fits = fits and boxes[::2] == (1, 4) and scores[::2] == (1, classes) and len(rows) <= 1
     if not fits or not classes:
         raise BundleError(

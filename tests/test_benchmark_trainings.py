@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ from msgspec.structs import replace
 
 torch = pytest.importorskip("torch")
 
-from benchmarks import meta_step, script, simulated, training_runs  # noqa: E402
+from benchmarks import script, simulated, training_runs  # noqa: E402
 from benchmarks.loss_weights import BENCHMARK as LOSS_WEIGHTS  # noqa: E402
 from benchmarks.loss_weights import Learned, rows_of, sums_of  # noqa: E402
-from benchmarks.meta_case import NETWORKS, Peaks, Setting, recipe_of  # noqa: E402
+from benchmarks.meta_case import Setting, recipe_of  # noqa: E402
 from benchmarks.schema import read  # noqa: E402
 from benchmarks.segmentation import BENCHMARK as SEGMENTATION  # noqa: E402
 from benchmarks.task_comparison import BENCHMARK as COMPARISON  # noqa: E402
@@ -37,16 +36,6 @@ from tdfusion_edge.train.setup import LAST, STATE  # noqa: E402
 from tdfusion_edge.train.strategies import STRATEGIES  # noqa: E402
 
 SMALL = ("task.height=64", "task.width=96", "optimiser.batch=2", "validate_every=1", "augmentation.crop=32")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _forward_mode() -> None:
-    """PyTorch's first forward-mode derivative calls its own ``torch.jit.script``, which it has deprecated."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"`torch\.jit\.script`", DeprecationWarning)
-        from torch.autograd import forward_ad
-
-        forward_ad._maybe_load_decompositions()  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
@@ -163,13 +152,13 @@ def test_the_comparison_trains_every_row_alike_and_only_once(
 ) -> None:
     for seed in (0, 1):
         write_checkpoint(tmp_path / f"fixed_{seed}" / LAST, fixed(seed))
-    options = ["--rows", "infrared,mean,fixed", "--seeds", "0,1"]
+    options = ["--rows", "infrared,fixed", "--seeds", "0,1"]
     options += ["--fixed", str(tmp_path / "fixed_{seed}" / LAST)]
     code, path = comparison(tmp_path, street, *options)
     assert code == 0
     result = read(path)
     rows = {row.row: row for row in result.results.trainings}
-    assert list(rows) == ["infrared", "mean", "fixed"]
+    assert list(rows) == ["infrared", "fixed"]
     for name, row in rows.items():
         assert (row.seeds, row.steps) == ((0, 1), 2)
         assert {"map50", "map", "map50 car"} <= row.values.keys()
@@ -187,9 +176,9 @@ def test_the_comparison_trains_every_row_alike_and_only_once(
     assert comparison(tmp_path, street, *options)[0] == 0
     assert read(path).results == result.results
     assert times == {file: file.stat().st_mtime_ns for file in (tmp_path / "work").rglob("*.safetensors")}
-    assert "6 of 6 trainings are finished already" in capsys.readouterr().err
+    assert "4 of 4 trainings are finished already" in capsys.readouterr().err
     assert result.metadata.facts["start"] == "fresh weights, of the seed"
-    start = ["--start", str(tmp_path / "work" / "mean_0" / LAST)]
+    start = ["--start", str(tmp_path / "work" / "infrared_0" / LAST)]
     assert comparison(tmp_path, street, *options, *start)[0] == 2
     assert "changes in sha256 of.start" in capsys.readouterr().err
     assert comparison(tmp_path, street, *options, "--set", "optimiser.learning_rate=0.1")[0] == 2
@@ -362,48 +351,6 @@ def test_loss_weights_wants_a_loss_network_and_different_seeds(
     one = write_checkpoint(tmp_path / "one.safetensors", learned(0))
     assert script.main(LOSS_WEIGHTS, [*options, "--checkpoint", str(one), "--checkpoint", str(one)]) == 2
     assert "expected different seeds" in capsys.readouterr().err
-
-
-def test_the_ways_to_a_hyper_gradient_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def apart(setting: Setting) -> Peaks:
-        return Peaks(tensors=100.0 if setting.method == "exact" else 25.0)
-
-    monkeypatch.setattr(meta_step, "measured_apart", apart)
-    path = tmp_path / "meta_step.json"
-    options = ["--light", "--crop", "32", "--size", "64x64", "--batch", "1", "--rounds", "2"]
-    assert script.main(meta_step.BENCHMARK, [*options, "--threads", "1", "--output", str(path)]) == 0
-    results = read(path).results
-    assert len(results.timings) == 6
-    assert {(row.numerator, row.denominator) for row in results.ratios} == {
-        (f"{view}, {method}", f"{view}, exact")
-        for view in ("whole", "without T")
-        for method in ("finite-difference", "forward")
-    }
-    figures = {figure.name: figure.value for figure in results.figures}
-    for view in ("whole", "without T"):
-        for what in ("cosine", "norm ratio"):
-            assert figures[f"{view}, forward against exact: {what}"] == pytest.approx(1, abs=1e-3)
-            assert figures[f"{view}, finite-difference against exact: {what}"] == pytest.approx(1, abs=0.05)
-    shares = {peak.name: peak.share for peak in results.peaks}
-    assert shares["whole, exact: tensors"] == 1
-    assert shares["whole, forward: tensors"] == 0.25
-
-
-def test_the_memory_of_a_meta_step_is_measured_in_a_process_of_its_own() -> None:
-    setting = Setting(networks="light", crop=128, batch=1, size=(64, 64), threads=1, view="without T")
-    exact = meta_step.measured_apart(setting)
-    # One picture of float32 and half the resolution at 16 channels: what a single layer keeps is known.
-    assert exact.tensors > 128 * 128 * 4 * 4 / 1e6
-    assert exact.resident is not None
-    with pytest.raises(WorkError, match="there is no checkpoint"):
-        meta_step.measured_apart(Setting(checkpoint="nowhere.safetensors"))
-
-
-def test_the_paper_s_networks_are_the_default() -> None:
-    recipe = recipe_of(Setting())
-    assert (recipe.network, recipe.strategy_options["loss_network"]) == ("tdfusion", "lpn")
-    assert recipe.task is not None
-    assert recipe.task.network_options == {"size": NETWORKS["paper"][2]}
 
 
 def test_a_trained_checkpoint_can_stand_for_the_networks(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from pathlib import Path
 
@@ -49,6 +50,29 @@ def test_each_role_has_its_own_weights() -> None:
     assert set(checkpoint.of_role(WEIGHTS, "task")) == {"a"}
     assert checkpoint.of_role(WEIGHTS, "task")["a"] is WEIGHTS["task.a"]
     assert checkpoint.of_role(WEIGHTS, "loss") == {}
+
+
+def test_weights_are_known_by_their_digest() -> None:
+    a, b = np.arange(6, dtype=np.float32).reshape(2, 3), np.zeros(3, np.float32)
+    digest = checkpoint.weights_sha256({"a": a, "b": b})
+    assert digest == checkpoint.weights_sha256({"b": b.copy(), "a": np.asfortranarray(a)})
+    others = (
+        {"a": a},
+        {"a": a, "c": b},
+        {"a": a.reshape(3, 2), "b": b},
+        {"a": a, "b": b.view(np.int32)},
+        {"a": a, "b": b + np.float32(1e-6)},
+    )
+    assert len({digest, *map(checkpoint.weights_sha256, others)}) == 6
+
+
+def test_the_users_umask_holds(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        checkpoint.write(tmp_path / "c.safetensors", WEIGHTS, HEADER)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "c.safetensors").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

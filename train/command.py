@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -26,6 +27,9 @@ from tdfusion_edge.errors import ConfigError, InputMissing, SinkError
 from tdfusion_edge.train.data.feed import Share
 from tdfusion_edge.train.loop import train
 from tdfusion_edge.train.recipe_file import load_recipe
+
+LONGEST = timedelta(hours=12)
+"""The first process validates alone while the others wait, which may take hours on a large set."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -105,13 +109,13 @@ def joined(device: str) -> tuple[Share, str]:
     if device not in ("auto", "cuda", "cpu"):
         raise ConfigError("--device under torchrun", expected="auto, cuda or cpu", got=device)
     if device == "cpu" or (device == "auto" and not gpu):
-        distributed.init_process_group("gloo")
+        distributed.init_process_group("gloo", timeout=LONGEST)
         return Share(distributed.get_rank(), distributed.get_world_size()), "cpu"
     # torchrun's own way of telling a process which of its machine's GPUs is its own.
     own = f"cuda:{os.environ['LOCAL_RANK']}"
     _refuse_unknown(own)
     torch.cuda.set_device(own)
-    distributed.init_process_group("nccl", device_id=torch.device(own))
+    distributed.init_process_group("nccl", device_id=torch.device(own), timeout=LONGEST)
     return Share(distributed.get_rank(), distributed.get_world_size()), own
 
 

@@ -26,7 +26,8 @@ def fuse(network: nn.Module, sample: Sample) -> U8:
     device = next(network.parameters()).device
     with torch.inference_mode():
         fused = network(to_tensor(sample.infrared).to(device), to_tensor(sample.visible).to(device)).fused
-        return cast(U8, fused[0, 0].mul(255).round().to(torch.uint8).cpu().numpy())
+        # A user's network may leave [0, 1]; uint8 would wrap white to black.
+        return cast(U8, fused[0, 0].clamp(0, 1).mul(255).round().to(torch.uint8).cpu().numpy())
 
 
 def load_fusion(path: Path) -> Fuser:
@@ -57,16 +58,32 @@ def load_weights(network: nn.Module, path: Path, role: str) -> None:
         InputMissing: there is no checkpoint.
         RequestError: it has no such network, or one of another shape.
     """
-    weights = checkpoint.of_role(checkpoint.read(path)[1], role)
+    header, all_weights = checkpoint.read(path)
+    if role not in header.networks:
+        raise RequestError(f"{path} holds no {role} network", got=", ".join(header.networks))
+    weights = checkpoint.of_role(all_weights, role)
     try:
         network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
     except RuntimeError as error:
-        raise RequestError(f"{path} does not fit the {role} network: {error}") from error
+        first = str(error).splitlines()[:2]  # of what may be hundreds of keys
+        raise RequestError(f"{path} does not fit the {role} network: {' '.join(first)[:300]}") from error
 
 
 def start_task(task: Task) -> nn.Module:
-    """The recipe's task network, with fresh weights or those of the checkpoint it is to start from."""
+    """The recipe's task network, with fresh weights or those of the checkpoint it is to start from.
+
+    Raises:
+        InputMissing: there is no checkpoint.
+        RequestError: its task network is another, or tells other classes apart.
+    """
     network = build_task(task.network, task.network_options, len(task.classes))
     if task.start is not None:
+        view = checkpoint.read(Path(task.start))[0].task
+        if view is not None and view.classes != task.classes:
+            raise RequestError(
+                f"{task.start} has other classes than the recipe's [task]",
+                expected=", ".join(task.classes),
+                got=", ".join(view.classes),
+            )
         load_weights(network, Path(task.start), "task")
     return network

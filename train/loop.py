@@ -118,6 +118,10 @@ class OnDevice:
         """That of the feed."""
         return self._feed.batches_per_epoch
 
+    def begin_epoch(self) -> None:
+        """Begin another pass over the pairs."""
+        self._feed.begin_epoch()
+
     def take(self, count: int = 1) -> tuple[Batch, ...]:
         """The feed's next batches."""
         batches = self._feed.take(count)
@@ -168,6 +172,8 @@ def _keep_state(training: Training, step: int, damaged: set[int], best_score: fl
         steps=training.steps,
         epoch=training.feed.epoch,
         drawn=training.feed.drawn,
+        processes=training.share.world,
+        pairs=training.feed.identity(),
         damaged=tuple(sorted(damaged)),
         best=best_score,
     )
@@ -178,6 +184,7 @@ def _resumed(training: Training) -> tuple[int, float]:
     """Put everything back as it stood; returns the steps taken and the best score."""
     path = training.output / STATE
     position = state.read_position(path)
+    state.require_same_data(path, position, training.share.world, training.feed.identity())
     state.restore(path, training.strategy.networks, training.strategy.optimisers)
     training.feed.epoch, training.feed.drawn = position.epoch, position.drawn
     training.feed.damaged |= set(position.damaged)
@@ -287,5 +294,6 @@ def _header(training: Training, step: int, figures: Mapping[str, float]) -> chec
         limits=recipe.limits,
         training_data=training.training_data,
         metrics={name: round(value, 5) for name, value in figures.items()},
+        fusion_sha256=getattr(training.strategy, "trained_on", None),
         versions=_versions(),
     )

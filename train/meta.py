@@ -20,7 +20,8 @@ Three ways to it, which share everything else:
                        forward-mode derivatives (those of this package do).
 
 Everything is a pure function of parameter dictionaries through ``torch.func``: no second set of layers,
-nothing to restore. The functions that are passed in must not depend on global random state.
+nothing to restore. The functions that are passed in must be the same at every call: no dropout, no batch
+statistics, no running ones that they change.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from typing import Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.func import jvp
+
+from tdfusion_edge.errors import ConfigError
 
 Parameters: TypeAlias = dict[str, Tensor]
 Method: TypeAlias = Literal["exact", "finite-difference", "forward"]
@@ -109,7 +112,7 @@ def trainable(network: nn.Module) -> Parameters:
 
 
 def gradients(loss: Tensor, parameters: Parameters, *, create_graph: bool = False) -> Parameters:
-    """d loss / d parameters by name; zeros for what the loss does not reach."""
+    """D loss / d parameters by name; zeros for what the loss does not reach."""
     parts = torch.autograd.grad(loss, list(parameters.values()), create_graph=create_graph, allow_unused=True)
     return {
         name: torch.zeros_like(at) if part is None else part
@@ -126,7 +129,13 @@ def _second_backward(gradient: Parameters, weights: Parameters, v: Parameters) -
 def _forward(inner: Inner, at: Parameters, weights: Parameters, v: Parameters) -> Parameters:
     """The same by forward mode: the fused pictures' change along v, then its product with dL_f/dfused."""
     with torch.no_grad():
-        fused, change, *_ = jvp(inner.fuse, (at,), (v,))
+        try:
+            fused, change, *_ = jvp(inner.fuse, (at,), (v,))
+        except NotImplementedError as error:
+            raise ConfigError(
+                f"an operation of the fusion network has no forward-mode derivative: {str(error)[:200]}",
+                hint='Set [strategy_options] hyper_gradient = "finite-difference".',
+            ) from error
     fused = fused.detach().requires_grad_()
     (slope,) = torch.autograd.grad(inner.loss(weights, fused), fused, create_graph=True)
     return gradients((slope * change.detach()).sum(), weights)

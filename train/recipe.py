@@ -110,13 +110,15 @@ class Optimiser(Table, frozen=True, kw_only=True):
     warm_up: Fraction = 0.05
     """Share of the steps over which the rate rises from zero (``cosine``)."""
     amp: Literal["none", "bfloat16"] = "none"
-    """Mixed precision of the first-order steps. The meta-gradient is always float32."""
+    """Mixed precision of the first-order steps. The meta-gradient stays in float32 (on a GPU with whatever
+    PyTorch makes of that, TF32 included)."""
 
 
 class Recipe(Table, frozen=True, kw_only=True):
     """A whole recipe file."""
 
-    name: str
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    """Also the folder below ``runs/`` that the training goes to."""
     network: str = "edge"
     """A fusion network by name, or "module:Class". Not used by the strategy ``task``."""
     network_options: dict[str, Any] = {}

@@ -35,11 +35,9 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     changed: dict[str, Any] = {}
     for change in changes:
         changed = merged(changed, _as_table(change))
-    given = merged(given, changed)
-    preset = given.pop("preset", None)
-    if preset is not None:
-        given = merged(_preset(preset, str(path)), given)
-    return convert(given, Recipe, name=str(path))
+    preset = changed.pop("preset", given.pop("preset", None))
+    below = {} if preset is None else _preset(preset, str(path))
+    return convert(merged(merged(below, given), changed), Recipe, name=str(path))
 
 
 def find_recipe(name: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, TypeAlias
 
 import torch
 
+from tdfusion_edge import checkpoint
 from tdfusion_edge.bundle import TrainingData
 from tdfusion_edge.errors import ConfigError, RequestError, SourceError
 from tdfusion_edge.metrics import VIF_MIN_SIDE
@@ -21,6 +23,8 @@ from tdfusion_edge.train.log import board_class
 from tdfusion_edge.train.models.tables import resolve
 from tdfusion_edge.train.recipe import Recipe
 from tdfusion_edge.train.strategies import STRATEGIES, Strategy
+
+logger = logging.getLogger(__name__)
 
 LAST, BEST, STATE = "last.safetensors", "best.safetensors", "state.safetensors"
 
@@ -88,7 +92,9 @@ def setup(
         parts = {part: prepare(samples) for part, samples in parts.items()}
     _refuse_unscorable(parts["validation"], strategy)
     batch = recipe.optimiser.batch
+    _warn_of_repeats(parts)
     feed = Feed(parts["train"], recipe.augmentation, batch, recipe.seed, task=recipe.task, share=share)
+    feed.require(int(getattr(strategy, "batches", 1)))
     return Training(
         recipe,
         steps,
@@ -106,7 +112,7 @@ def setup(
 def _load(recipe: Recipe, data: Path, strategy: Strategy) -> tuple[Parts, tuple[TrainingData, ...]]:
     """Samples by part, and what the model card says about those that are trained on."""
     sources: dict[str, list[Sequence[Sample]]] = {"train": [], "validation": []}
-    training_data = []
+    training_data: list[TrainingData] = []
     for source in recipe.data:
         samples = load_pairs(data, source, recipe.task)
         if recipe.task is not None:
@@ -119,7 +125,32 @@ def _load(recipe: Recipe, data: Path, strategy: Strategy) -> tuple[Parts, tuple[
             raise RequestError(
                 f"recipe '{recipe.name}' names no {part} data", expected=f'a [[data]] with part = "{part}"'
             )
+    known = {(one.name, one.terms) for one in training_data}
+    training_data += [one for one in _inherited(recipe) if (one.name, one.terms) not in known]
     return {part: joined(found) for part, found in sources.items()}, tuple(training_data)
+
+
+def _inherited(recipe: Recipe) -> list[TrainingData]:
+    """What the checkpoints were trained on that this training starts from: its terms bind the new weights."""
+    start = None if recipe.task is None else recipe.task.start
+    paths = [path for path in (start, recipe.strategy_options.get("checkpoint")) if path is not None]
+    found: dict[tuple[str, str], TrainingData] = {}
+    for path in paths:
+        header, _ = checkpoint.read(Path(str(path)))
+        found |= {(one.name, one.terms): one for one in header.training_data}
+    return list(found.values())
+
+
+def _warn_of_repeats(parts: Parts) -> None:
+    """Say what may be meant and may be a slip: a pair twice in the training, or in both parts."""
+    train, validation = (
+        [sample.name for sample in samples] if isinstance(samples, list) else []
+        for samples in (parts["train"], parts["validation"])
+    )
+    if repeated := len(train) - len(set(train)):
+        logger.warning("%d training pairs have the name of another one: are they the same?", repeated)
+    if common := len(set(train) & set(validation)):
+        logger.warning("%d validation pairs have the name of a training pair: they tell little", common)
 
 
 def _refuse_another(output: Path) -> None:

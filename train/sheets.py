@@ -20,6 +20,7 @@ from tdfusion_edge.train.data.feed import to_tensor
 from tdfusion_edge.train.data.sheet import colour_of
 from tdfusion_edge.train.data.types import Boxes, Sample
 from tdfusion_edge.train.fusing import fuse
+from tdfusion_edge.train.modes import in_mode
 from tdfusion_edge.train.recipe import Task
 from tdfusion_edge.train.validation import detect, mean_picture, segment
 
@@ -48,14 +49,8 @@ def draw_sheet(networks: Mapping[str, nn.Module], samples: Sequence[Sample], tas
     Returns:
         (H, W, 3) BGR.
     """
-    modes = {role: network.training for role, network in networks.items()}
-    for network in networks.values():
-        network.eval()
-    try:
+    with in_mode(list(networks.values()), training=False):
         rows = [_tiles(networks, samples[index], task) for index in spread(len(samples))]
-    finally:
-        for role, network in networks.items():
-            network.train(modes[role])
     band = np.zeros((BAND, WIDTH * len(rows[0]), 3), np.uint8)
     for column, title in enumerate(rows[0]):
         _write(band, title, (column * WIDTH + 4, BAND - 5), WHITE)

@@ -39,6 +39,10 @@ class Position(Table, frozen=True, kw_only=True):
     """Passes of the feed."""
     drawn: int
     """Batches drawn of the current pass."""
+    processes: int = 1
+    """Processes that shared the batches."""
+    pairs: str = ""
+    """Digest of the pairs' names in their order, on which every batch depends."""
     damaged: tuple[int, ...] = ()
     """Pairs that could not be read."""
     best: float | None = None
@@ -117,6 +121,26 @@ def require_same(path: Path, recipe: Recipe, steps: int) -> None:
             expected="the same recipe and number of steps",
             got=f"changes in {', '.join(changes)}",
             hint="Name another folder with -o, or take the changes back.",
+        )
+
+
+def require_same_data(path: Path, position: Position, processes: int, pairs: str) -> None:
+    """Refuse to go on with other batches than the training at ``path`` would have had.
+
+    Raises:
+        RequestError: the pairs or the number of processes changed.
+    """
+    if position.processes != processes:
+        raise RequestError(
+            f"{path.parent} was trained by another number of processes",
+            expected=str(position.processes),
+            got=str(processes),
+        )
+    if position.pairs != pairs:
+        raise RequestError(
+            f"{path.parent} was trained on other pairs",
+            expected="the same names in the same order",
+            hint="Put the pairs back as they were, or name another folder with -o.",
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -14,13 +14,17 @@ from tdfusion_edge import detection_scores, mask_scores
 from tdfusion_edge.color import U8
 from tdfusion_edge.detection_scores import Truth
 from tdfusion_edge.detections import Detections, found_in
+from tdfusion_edge.errors import ConfigError
 from tdfusion_edge.metrics import evaluate, mean
 from tdfusion_edge.resize import resized
 from tdfusion_edge.train.data.feed import to_tensor
 from tdfusion_edge.train.data.types import Boxes, Sample
 from tdfusion_edge.train.fusing import fuse
 from tdfusion_edge.train.models.task import BoxPrediction, MaskPrediction
+from tdfusion_edge.train.modes import in_mode
 from tdfusion_edge.train.recipe import Task
+
+Prediction = TypeVar("Prediction", BoxPrediction, MaskPrediction)
 
 
 def validate(
@@ -33,13 +37,10 @@ def validate(
         samples: Labelled if there is a task network.
         task: The recipe's.
     """
-    modes = {role: network.training for role, network in networks.items()}
     fusion, seer = networks.get("fusion"), networks.get("task")
     scorer = None if task is None or seer is None else TaskScorer(seer, task)
     fused_scores = []
-    for network in networks.values():
-        network.eval()
-    try:
+    with in_mode(list(networks.values()), training=False):
         # One pair at a time: of a large data set neither the pairs nor their pictures need fit in memory.
         for sample in samples:
             if fusion is None:
@@ -49,9 +50,6 @@ def validate(
                 fused_scores.append(evaluate(picture, sample.infrared, sample.visible))
             if scorer is not None:
                 scorer.add(picture, sample)
-    finally:
-        for role, network in networks.items():
-            network.train(modes[role])
     figures: dict[str, float] = mean(fused_scores)._asdict() if fused_scores else {}
     return figures | ({} if scorer is None else scorer.figures())
 
@@ -115,8 +113,7 @@ def detect(
     network: nn.Module, picture: U8, task: Task, threshold: float = detection_scores.THRESHOLD
 ) -> Detections:
     """What T finds in one 8-bit picture, boxes in its pixels."""
-    output = _run(network, picture, task)
-    assert isinstance(output, BoxPrediction)
+    output = _run(network, picture, task, BoxPrediction)
     return found_in(
         output.boxes[0].float().cpu().numpy(),
         output.scores[0].float().cpu().numpy(),
@@ -129,18 +126,22 @@ def detect(
 
 def segment(network: nn.Module, picture: U8, task: Task) -> U8:
     """Class of every pixel of one 8-bit picture, uint8 (H, W)."""
-    output = _run(network, picture, task)
-    assert isinstance(output, MaskPrediction)
+    output = _run(network, picture, task, MaskPrediction)
     full = nn.functional.interpolate(output.logits.float(), picture.shape, mode="bilinear")
     return cast(U8, full[0].argmax(dim=0).to(torch.uint8).cpu().numpy())
 
 
-def _run(network: nn.Module, picture: U8, task: Task) -> BoxPrediction | MaskPrediction:
+def _run(network: nn.Module, picture: U8, task: Task, kind: type[Prediction]) -> Prediction:
     shown = resized(picture, task.width, task.height)
     device = next(network.parameters()).device
     with torch.inference_mode():
         t = cast("Any", network)
-        return cast("BoxPrediction | MaskPrediction", t.decode(t(to_tensor(shown).to(device))))
+        output = t.decode(t(to_tensor(shown).to(device)))
+    if not isinstance(output, kind):
+        raise ConfigError(
+            "what the task network's decode() gives", expected=kind.__name__, got=type(output).__name__
+        )
+    return output
 
 
 def selection_score(figures: Mapping[str, float], choose_by: str) -> float:

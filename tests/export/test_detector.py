@@ -169,13 +169,50 @@ def test_masks_are_left_out_and_one_checkpoint_may_hold_both_networks(
     assert manifest.training_data == (MADE_UP,)
 
 
-def test_every_class_must_be_allowed_by_name(fusion: Path, tmp_path: Path) -> None:
-    mask = detector_only(tmp_path / "mask.safetensors", TinyMask(3), "tiny_task:TinyMask")
-    for allowed in ((), ("tiny_task:TinyMask",)):
-        with pytest.raises(RequestError, match=f"names the network '{TINY}', which is none of this"):
-            choose([fusion], allowed)
-    with pytest.raises(RequestError, match="names the network 'tiny_task:TinyMask'"):
-        choose([fusion, mask], [TINY])
+def test_a_class_that_is_not_allowed_by_name_is_left_out(
+    fusion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(fusion), "-o", str(tmp_path / "bundle")]) == 0
+    said = capsys.readouterr().err
+    assert f"left out: '{TINY}' of {fusion} is none of this package's" in said
+    assert f"--network {TINY}" in said
+    assert set(bundle.read(tmp_path / "bundle").manifest.graphs) == {"fusion"}
+    nowhere = detector_only(tmp_path / "nowhere.safetensors", TinyMask(3), "nowhere:Detector")
+    chosen = choose([fusion, nowhere], [TINY])
+    assert chosen.detector is not None
+    assert "nowhere:Detector" in " ".join(chosen.notes)
+
+
+def test_what_is_left_out_is_not_built(fusion: Path, tmp_path: Path) -> None:
+    """A segmentation network needs transformers, and its options may name a folder of another machine."""
+    made = {"task": (TinyMask(3), "segformer", {"pretrained": "/of/another/machine", "size": "huge"})}
+    path = save(tmp_path / "seg.safetensors", made, task=VIEW)
+    chosen = choose([fusion, path])
+    assert chosen.detector is None
+    assert f"left out: 'segformer' of {path} gives no boxes" in chosen.notes
+
+
+def test_a_checkpoint_names_no_folder_to_read(fusion: Path, tmp_path: Path, edge: Edge) -> None:
+    options = {"width": 4, "depth": 1, "pretrained": "/of/another/machine"}
+    path = save(tmp_path / "edge.safetensors", {"fusion": (edge, "edge", options)})
+    assert choose([path]).detector is None
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "told"), [("this", "this fusion network"), ("other", "another fusion network"), (None, "")]
+)
+def test_a_detector_says_whose_pictures_it_was_trained_on(
+    trained_on: str | None, told: str, fusion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = checkpoint.of_role(checkpoint.read(fusion)[1], "fusion")
+    digest = checkpoint.weights_sha256(weights) if trained_on == "this" else trained_on
+    path = detector_only(tmp_path / "d.safetensors", network(), fusion_sha256=digest)
+    export([fusion, path], tmp_path / "bundle", allowed=[TINY])
+    noted = f"detector of {path} was trained on the pictures of another fusion network"
+    assert (noted in capsys.readouterr().err) == (trained_on == "other")
+    card = bundle.read(tmp_path / "bundle").files["MODEL_CARD.md"].decode()
+    assert ("It was trained on the pictures of" in card) == bool(told)
+    assert told in card
 
 
 @pytest.mark.parametrize(

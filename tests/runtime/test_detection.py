@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 from finder import CLASSES, HEIGHT, WIDTH, described, finder_graph
 from hypothesis import given
@@ -16,7 +18,9 @@ from tdfusion_edge import bundle
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.errors import BundleError, EngineError, RequestError
 from tdfusion_edge.frames import Frame, Pair
+from tdfusion_edge.runtime import checkup
 from tdfusion_edge.runtime.detection import Detector, open_detector, shown
+from tdfusion_edge.runtime.engines.base import Tensor
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.fusion import Aligned
 
@@ -177,6 +181,55 @@ def test_output_that_is_none_is_an_error() -> None:
     assert len(broken.detect(scene((64, 48)))) == 0
     with pytest.raises(EngineError, match="output cannot be used: boxes must be finite"):
         broken.detect(scene((64, 48), (8, 6, 20, 18, BRIGHT)))
+
+
+class Tampered:
+    """The finder with other outputs than it has, whose sizes it does not tell."""
+
+    def __init__(self, **given: Any) -> None:
+        self._engine, self._given = OnnxRuntimeEngine(finder_graph(), threads=1), given
+        self.inputs, self.close = self._engine.inputs, self._engine.close
+        self.outputs = tuple(
+            Tensor(tensor.name, tensor.dtype, (1, None, tensor.shape[2])) for tensor in self._engine.outputs
+        )
+
+    def run(self, inputs: Any) -> dict[str, Any]:
+        return self._engine.run(inputs) | self._given
+
+
+def test_as_many_boxes_as_rows_of_scores() -> None:
+    told = described(boxes=(1, 10, 4), scores=(1, 20, 2))
+    with pytest.raises(BundleError, match=r"one A.*boxes float32 \(1, 10, 4\), scores float32 \(1, 20, 2\)"):
+        Detector(told, Tampered(), CLASSES, threshold=0.25)
+    free = described(boxes=(1, "a", 4), scores=(1, "b", 2))
+    bright = scene((64, 48), (8, 6, 20, 18, BRIGHT))
+    for name, shape in (("boxes", (1, 1, 4)), ("scores", (1, 3, 2)), ("boxes", (2, 4))):
+        detector = Detector(free, Tampered(**{name: np.ones(shape, np.float32)}), CLASSES, threshold=0.25)
+        with pytest.raises(EngineError, match=r"cannot be used: expected boxes \(1, A, 4\)"):
+            detector.detect(bright)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_no_numbers_are_an_error(value: float) -> None:
+    """None of them is above a threshold, so that they would pass for an empty street."""
+    scores = np.zeros((1, 2, 2), np.float32)
+    scores[0, 1, 0] = value
+    detector = Detector(described(), Tampered(scores=scores), CLASSES, threshold=0.25)
+    with pytest.raises(EngineError, match="scores must be finite"):
+        detector.detect(scene((64, 48)))
+
+
+def test_doctor_finds_a_detector_that_gives_no_numbers(finder_bundle: bundle.Bundle, tmp_path: Path) -> None:
+    model = onnx.load_from_string(finder_bundle.files["detector.onnx"])
+    (diagonal,) = (part for part in model.graph.initializer if part.name == "diagonal")
+    diagonal.CopyFrom(onnx.numpy_helper.from_array(np.full((1, 2, 2), np.nan, np.float32), "diagonal"))
+    manifest = msgspec.to_builtins(finder_bundle.manifest)
+    del manifest["format"], manifest["sha256"]
+    files = {**finder_bundle.files, "detector.onnx": model.SerializeToString()}
+    bundle.write(tmp_path / "bundle", manifest, files)
+    row = checkup.network(tmp_path / "bundle")
+    assert row.status == "broken"
+    assert "scores must be finite" in row.found
 
 
 def test_boxes_outside_the_picture_are_cut_or_left_out() -> None:

@@ -78,6 +78,8 @@ def test_wrong_requests(
         ([bundle, "--data", data, "--names", "none_named.txt"], "names no pair"),
         ([bundle, "--data", data, "--compare", f"other={data}/nowhere"], "there is no folder"),
         (["nowhere", "--data", data], "there is no bundle"),
+        ([bundle, "--data", data, "--classes", "car"], "--classes car: expected --labels as well"),
+        ([bundle, "--data", data, "--network", "own:Net"], "--network own:Net is for a checkpoint"),
     ]
     for arguments, message in cases:
         assert main(["eval", *arguments]) == 2

@@ -176,10 +176,37 @@ def test_labels_may_number_their_classes_otherwise(
         text = path.read_text()
         path.write_text(persons_2[text[0]] + text[1:] + line(0, (1, 1, 9, 9)))
     arguments = [str(detector_bundle), "--data", str(street), "--labels", "yolo:boxes"]
-    printed = evaluated(capsys, *arguments, "--classes", "dog,CAR,Person")
+    assert main(["eval", *arguments, "--json", "--classes", "dog, CAR,Person"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "labels: left out dog, which the bundle's detector does not know\n"
+    printed = json.loads(said.out)
     boxes = {name: row["boxes"] for name, row in printed["detection"]["mean"]["classes"].items()}
     assert boxes == {"person": 2, "car": 1}
     assert printed["detection"]["mean"]["map50"] == 1
+
+
+def test_what_the_labels_have_no_class_for_is_said(
+    street: Path, detector_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (street / "boxes").iterdir():
+        path.write_text(line(1, ANCHORS[0]) if path.stem == "1D" else "")
+    arguments = [str(detector_bundle), "--data", str(street), "--labels", "yolo:boxes"]
+    assert main(["eval", *arguments, "--classes", "dog,PERSON"]) == 0
+    said = capsys.readouterr().err
+    assert "left out dog, which the bundle's detector does not know; not scored car, for which" in said
+    assert main(["eval", *arguments]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_box_too_small_for_training_counts_neither_here(
+    street: Path, detector_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The pictures have 80x64 pixels.
+    small, enough = (f"0 0.25 0.25 {pixels / 80} 0.25\n" for pixels in (0.9, 1.1))
+    with (street / "boxes" / "1D.txt").open("a") as labels:
+        labels.write(small + enough)
+    printed = evaluated(capsys, str(detector_bundle), "--data", str(street), "--labels", "yolo:boxes")
+    assert printed["detection"]["mean"]["classes"]["person"]["boxes"] == 3
 
 
 def test_the_detector_sees_what_comes_before_the_stretch(street: Path, detector_bundle: Path) -> None:
@@ -217,6 +244,8 @@ def test_wrong_requests(
         (["--labels", "yolo:broken"], "2N.txt, line 1 is no YOLO box"),
         (["--labels", "yolo:boxes", "--classes", "dog,cat"], "name no class that the bundle's detector"),
         (["--labels", "yolo:boxes", "--classes", "person"], "3N.txt has a class without a name"),
+        (["--labels", "yolo:boxes", "--classes", "person,,car"], "got an empty one"),
+        (["--labels", "yolo:boxes", "--classes", "person,car,car"], "got 'car' 2 times"),
         (["--groups", "day"], "expected NAME=PATTERN"),
         (["--groups", "a=*D,a=*N"], "each NAME once"),
         (["--groups", "day=*D,dusk=*X"], "no pair belongs to 'dusk': expected stems like *X, got 1D"),

@@ -25,14 +25,11 @@ def pair(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_checkpoint_scores_as_its_network(pair: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    torch.manual_seed(0)
-    network = Edge().eval()
-    path = pair / "best.safetensors"
+def write_checkpoint(path: Path, network: torch.nn.Module, name: str) -> None:
     header = checkpoint.Header(
         format=checkpoint.FORMAT,
         recipe="trial",
-        networks={"fusion": checkpoint.Network(name="edge")},
+        networks={"fusion": checkpoint.Network(name=name)},
         strategy="fixed",
         seed=0,
         step=1,
@@ -41,7 +38,18 @@ def test_a_checkpoint_scores_as_its_network(pair: Path, capfd: pytest.CaptureFix
     )
     weights = {f"fusion.{name}": tensor.numpy() for name, tensor in network.state_dict().items()}
     checkpoint.write(path, weights, header)
-    assert main(["eval", str(path), "--data", str(pair), "--json"]) == 0
+
+
+def test_a_checkpoint_scores_as_its_network_whatever_lies_beside_it(
+    pair: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    network = Edge().eval()
+    write_checkpoint(pair / "best.safetensors", network, "edge")
+    # What another program left in the working directory is not run.
+    (pair / "onnx.py").write_text("raise RuntimeError('the working directory is searched for modules')")
+    monkeypatch.chdir(pair)
+    assert main(["eval", "best.safetensors", "--data", ".", "--json"]) == 0
     printed = capfd.readouterr()
     assert "exporting" in printed.err
     rows = json.loads(printed.out)["rows"]
@@ -63,3 +71,18 @@ def test_why_a_checkpoint_cannot_be_exported_is_passed_on(
     assert "bad.safetensors could not be exported: " in said
     assert "is no whole checkpoint" in said
     assert said.count("error: ") == 1
+
+
+def test_networks_of_ones_own_come_from_pythonpath(
+    pair: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pair / "own").mkdir()
+    (pair / "own" / "my_networks.py").write_text("raise ImportError('found and run')")
+    write_checkpoint(pair / "best.safetensors", Edge(), "my_networks:Mine")
+    monkeypatch.chdir(pair)
+    monkeypatch.setenv("PYTHONPATH", "own")  # relative, so meant from here
+    arguments = ["--data", ".", "--network", "my_networks:Mine", "--network", "my_networks:Other"]
+    assert main(["eval", "best.safetensors", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert "'my_networks:Mine' cannot be imported: found and run" in said
+    assert "Its module must be installed, or on PYTHONPATH." in said

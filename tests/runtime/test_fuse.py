@@ -218,6 +218,68 @@ def test_lines_of_folders_name_their_pictures(tmp_path: Path, finder_bundle_path
     assert drawn == {"1.png": True, "2.png": False}
 
 
+def bright_folders(parent: Path, count: int) -> tuple[Path, Path]:
+    for name in ("ir", "vis"):
+        (parent / name).mkdir()
+        for stem in range(count):
+            bright(parent / name / f"{stem}.png")
+    return parent / "ir", parent / "vis"
+
+
+def test_an_error_leaves_the_lines_of_a_folder_as_they_were(tmp_path: Path, finder_bundle_path: Path) -> None:
+    pairs, lines = bright_folders(tmp_path, 3), tmp_path / "found.jsonl"
+    (tmp_path / "out" / "1.png").mkdir(parents=True)  # the second picture has no place
+    arguments = *pairs, "-o", tmp_path / "out", "--detections", lines
+    for older in (None, "an older file"):
+        if older is not None:
+            lines.write_text(older)
+        fuse(*arguments, bundle=finder_bundle_path)
+        assert (lines.read_text() if lines.exists() else None) == older
+        assert {path.name for path in tmp_path.iterdir()} <= {"ir", "vis", "out", "found.jsonl"}
+
+
+def test_lines_of_no_picture_are_none(tmp_path: Path, finder_bundle_path: Path) -> None:
+    pairs, lines = bright_folders(tmp_path, 1), tmp_path / "found.jsonl"
+    lines.write_text("an older file")
+    (pairs[0] / "0.png").write_text("no picture")
+    assert fuse(*pairs, "-o", tmp_path / "out", "--detections", lines, bundle=finder_bundle_path) == 1
+    assert lines.read_text() == ""
+
+
+def test_a_full_disk_leaves_no_lines_and_names_them(tmp_path: Path, finder_bundle_path: Path) -> None:
+    pairs, lines = bright_folders(tmp_path, 20), tmp_path / "found.jsonl"
+    command = ["fuse", *pairs, "-o", tmp_path / "out", "--detections", lines, "--bundle", finder_bundle_path]
+    done = run_limited(command, 2000)
+    assert done.returncode == 1
+    assert f"{lines} was not written: the disk allows no larger file" in done.stderr
+    assert "partial" not in done.stderr
+    assert "whole" not in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ir", "out", "vis"]
+
+
+def test_what_is_in_place_is_told_where_the_second_rename_fails(
+    tmp_path: Path,
+    finder_bundle_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    paths = [write_video(tmp_path / f"{name}.mkv", [1, 2], [0, 3_000]) for name in ("ir", "vis")]
+    out, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    replace = Path.replace
+
+    def refused(self: Path, target: Path) -> Path:
+        if target == lines:
+            raise OSError(28, "No space left on device")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refused)
+    assert fuse(*paths, "-o", out, "--detections", lines, bundle=finder_bundle_path) == 1
+    said = capsys.readouterr().err
+    assert f"{out} is whole." in said
+    assert "Nothing was kept" not in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ir.mkv", "out.mp4", "vis.mkv"]
+
+
 def test_lines_of_videos_come_with_the_video_or_not_at_all(
     tmp_path: Path, finder_bundle_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

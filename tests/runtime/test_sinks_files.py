@@ -273,6 +273,17 @@ def test_no_half_picture_stays_where_the_disk_refuses(tmp_path: Path) -> None:
     assert f"after {len(found)} pictures" in message
 
 
+def test_a_folder_that_is_gone_does_not_come_back(tmp_path: Path) -> None:
+    """A card that was pulled out leaves a place on another disk, which must not be filled."""
+    sink = FolderSink(tmp_path / "out")
+    sink.write(result(0))
+    (tmp_path / "out" / "000000.png").unlink()
+    (tmp_path / "out").rmdir()
+    with pytest.raises(SinkError, match="after 1 pictures"):
+        sink.write(result(1))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_picture_is_on_the_disk_before_it_has_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,6 +157,16 @@ def test_masks_are_counted_by_class(folder: Path, capsys: pytest.CaptureFixture[
     assert "pixels     road 66.67 %, car 25.00 %, (ignored) 8.33 %" in capsys.readouterr().out
 
 
+def test_masks_may_be_coloured(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mask = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    mask[:30] = (0, 0, 255)  # BGR
+    for number in range(4):
+        cv2.imwrite(str(folder / "labels" / f"{number}.png"), mask)
+    arguments = ("--labels", "mask:labels", "--classes", "road,weed,car")
+    found = report(capsys, folder, *arguments, "--colours", "#000000, #00ff00,#FF0000")
+    assert found["pixels"] == {"road": 4 * 90 * WIDTH, "car": 4 * 30 * WIDTH}
+
+
 def test_absent_labels_are_a_fault_and_not_the_end(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = report(capsys, folder, "--labels", "voc:boxes", code=1)
     assert found["sizes"] == {"160x120": 4}
@@ -169,10 +179,15 @@ def test_requests_that_cannot_be_met(folder: Path) -> None:
         (("--labels", "pascal:labels"), ConfigError, "pascal"),
         (("--labels", "yolo:labels"), ConfigError, "expected classes"),
         (("--classes", "car"), ConfigError, "--classes: expected --labels as well"),
+        (("--labels", "yolo:labels", "--classes", "car,,person"), RequestError, "got an empty one"),
+        (("--labels", "yolo:labels", "--classes", "car,car"), RequestError, "got 'car' 2 times"),
+        (("--colours", "#000000"), ConfigError, "--colours: expected --labels mask:FOLDER as well"),
+        ((*BOXES, "--colours", "#000000,#0000ff"), ConfigError, "--colours: expected --labels mask:FOLDER"),
+        (("--labels", "mask:labels", "--classes", "a", "--colours", "red"), ConfigError, "colours"),
         (("--labels", "mask:labels", "--classes", "a", "--ignore", "300"), ConfigError, "255"),
         (("--layout", "llvip"), InputMissing, "infrared/train"),
         (("-o", folder / "sheet.jpg"), RequestError, "a name that ends in .png"),
-        (("-o", folder / "none" / "sheet.png"), SinkError, "cannot be written: No such file"),
+        (("-o", folder / "none" / "sheet.png"), InputMissing, "there is no folder .*none to write sheet.png"),
     ):
         with pytest.raises(error, match=message):
             run(folder, *arguments)
@@ -207,6 +222,26 @@ def test_the_sheet_shows_each_whole_pair_beside_its_labels(
     assert coloured[75, 160:240].all() == bool(labels)
     assert coloured.any() == bool(labels)
     assert sorted(file.name for file in folder.iterdir()) == ["ir", "labels", "sheet.png", "vi"]
+
+
+def test_the_report_comes_before_the_sheet_and_without_a_pair_to_show(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for picture in (folder / "ir").iterdir():
+        picture.write_bytes(b"no picture")
+    assert run(folder, "-o", folder / "sheet.png") == 1
+    printed = capsys.readouterr()
+    assert "4 unreadable:" in printed.out
+    assert "no contact sheet: no pair is without a fault" in printed.err
+    assert not (folder / "sheet.png").exists()
+    assert run(folder, "-o", folder / "sheet.png", "--json") == 1
+    assert json.loads(capsys.readouterr().out)["pairs"] == 4
+
+
+def test_a_sheet_with_no_place_to_go_is_refused_before_anything_is_read(folder: Path) -> None:
+    (folder / "ir").rename(folder / "gone")
+    with pytest.raises(RequestError, match=r"a name that ends in \.png"):
+        run(folder, "-o", folder / "sheet.jpg")
 
 
 def test_the_sheet_tints_the_classes_of_a_mask(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import struct
 import tempfile
 import zlib
@@ -154,6 +155,30 @@ def test_labels_without_any_class_of_the_task_are_refused(root: Path) -> None:
     (root / path).write_text(coco(categories=[{"id": 18, "name": "cat"}, {"id": 2, "name": "dog"}]))
     with pytest.raises(RequestError, match="no class of the task: expected car, Person, got cat, dog"):
         load(root, "coco", path=path)
+
+
+@pytest.mark.parametrize("kind", ["yolo", "voc", "coco", "mask"])
+def test_classes_that_the_task_does_not_know_are_named_in_the_log(
+    root: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    if kind == "mask":
+        path, word = "labels", "ignored"
+        for name in "ab":
+            cv2.imwrite(str(root / "labels" / f"{name}.png"), np.zeros((HEIGHT, WIDTH), np.uint8))
+    else:
+        path, word = write_boxes(root, kind), "left out"
+    load(root, kind, *(("dog", "person") if kind in ("yolo", "mask") else ()), path=path)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage().endswith(f"{path}: {word} dog, which the task (car, Person) does not know")
+
+
+def test_classes_that_the_task_knows_are_no_news(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in "ab":
+        (root / "labels" / f"{name}.txt").write_text("")
+    load(root, "yolo", "PERSON", "car")
+    load(root, "yolo", "person")
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(
@@ -351,3 +376,19 @@ def test_colours_stand_for_classes(tmp_path: Path) -> None:
 def test_stems_may_stand_in_the_recipe_itself(data: Path) -> None:
     source = DataSource(folder="msrs", names=("00209D", "00004N"), terms="research use")
     assert [sample.name for sample in load_pairs(data, source)] == ["00209D", "00004N"]
+
+
+@pytest.mark.parametrize("bits", [1, 2, 8])
+def test_colours_of_a_palette_stand_for_classes(tmp_path: Path, bits: int) -> None:
+    values = np.arange(2**bits, dtype=np.uint8).reshape(2, -1)
+    stored = png(values, 3, bits)
+    (tmp_path / "a.png").write_bytes(stored)
+    start = stored.index(b"PLTE") + 4
+    colours = [f"#{stored[start + 3 * index :][:3].hex()}" for index in range(2**bits)]
+    assert np.array_equal(read_mask(tmp_path / "a.png", colours[::-1]), 2**bits - 1 - values)
+
+
+def test_grey_has_no_colours(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(np.zeros((2, 2), np.uint8), 0))
+    with pytest.raises(RequestError, match=r"a\.png is a grey mask: expected the colours"):
+        read_mask(tmp_path / "a.png", ("#000000", "#00ff00"))

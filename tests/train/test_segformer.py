@@ -140,7 +140,7 @@ def test_what_is_no_segformer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ConfigError, match="holds no SegFormer weights"):
         SegFormer(classes=3, pretrained=str(tmp_path))
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ConfigError, match='Install it: pip install "transformers'):
+    with pytest.raises(ConfigError, match='Install it: pip install "tdfusion-edge\\[segformer'):
         SegFormer(classes=3)
 
 

@@ -64,6 +64,17 @@ def test_each_picture(made: Path, tmp_path: Path) -> None:
     assert np.abs(seen.visible - expected_fused).max() <= 0.501
 
 
+def test_it_knows_which_fusion_network_it_was_trained_on(made: Path, tmp_path: Path) -> None:
+    fusion = loop.train(recipe(), made, tmp_path / "fusion", steps=1)
+    digest = checkpoint.weights_sha256(checkpoint.of_role(checkpoint.read(fusion)[1], "fusion"))
+    for options, expected in (
+        ({"picture": "fused", "checkpoint": str(fusion)}, digest),
+        ({"picture": "mean"}, None),
+    ):
+        strategy: Any = loop.setup(task_recipe(options), made, tmp_path / "nothing").strategy
+        assert strategy.trained_on == expected
+
+
 def test_a_blend_is_drawn_for_every_picture_anew(made: Path) -> None:
     training = loop.setup(task_recipe({"picture": "blend"}), made, made / "nothing")
     seen: list[torch.Tensor] = []

@@ -6,6 +6,7 @@ cut the same batch into shares without speaking to each other.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -47,7 +48,7 @@ class Feed:
         share: This process's part of each batch.
 
     Raises:
-        RequestError: there is no pair, or the batch cannot be shared out evenly.
+        RequestError: there is no pair, one is smaller than the crop, or the batch cannot be shared out.
     """
 
     def __init__(
@@ -62,6 +63,8 @@ class Feed:
     ) -> None:
         if not samples:
             raise RequestError("there is no pair to train on")
+        if isinstance(samples, list):  # of what is read at use, a pair that does not fit counts as damaged
+            _refuse_sizes(samples, augmentation.crop)
         if batch % share.world:
             raise RequestError(
                 "the batch cannot be shared out", expected=f"a multiple of {share.world}", got=str(batch)
@@ -88,18 +91,38 @@ class Feed:
             RequestError: a pair is smaller than the crop.
             SourceError: more than a tenth of the pairs cannot be read.
         """
-        if count > 1 and len(self._samples) < count * self._batch:
-            raise ConfigError(
-                f"{len(self._samples)} pairs do not make {count} disjoint batches",
-                expected=f"{count * self._batch} pairs or more",
-                got=str(len(self._samples)),
-            )
+        self.require(count)
         if self.drawn + count > self.batches_per_epoch:
             self.epoch, self.drawn = self.epoch + 1, 0
         order = np.random.default_rng((self._seed, self.epoch)).permutation(len(self._samples))
         batches = tuple(self._make(order, offset, count) for offset in range(count))
         self.drawn += count
         return batches
+
+    def identity(self) -> str:
+        """Digest of the pairs' names, empty where they are read at use."""
+        if not isinstance(self._samples, list):
+            return ""
+        return hashlib.sha256("\n".join(sample.name for sample in self._samples).encode()).hexdigest()
+
+    def require(self, count: int) -> None:
+        """Refuse a set from which :meth:`take` could not give ``count`` batches at once.
+
+        Raises:
+            ConfigError: the pairs do not suffice.
+        """
+        if count > 1 and len(self._samples) < count * self._batch:
+            raise ConfigError(
+                f"{len(self._samples)} pairs do not make {count} disjoint batches",
+                expected=f"{count * self._batch} pairs or more",
+                got=str(len(self._samples)),
+                hint="Set [optimiser] batch to a smaller number.",
+            )
+
+    def begin_epoch(self) -> None:
+        """Leave what is left of the current pass and begin another."""
+        if self.drawn:
+            self.epoch, self.drawn = self.epoch + 1, 0
 
     def _make(self, order: npt.NDArray[np.int64], offset: int, count: int) -> Batch:
         start = (self.drawn + offset) * self._batch
@@ -130,8 +153,10 @@ class Feed:
         return Batch(infrared, visible, collate(views) if views else None)
 
     def _pool(self, order: npt.NDArray[np.int64], offset: int, count: int) -> list[int]:
-        """Indices that one of ``count`` batches may use: its own, then what stands in for damaged ones or goes
-        into mosaics. The pools of batches that are taken together have no pair in common.
+        """Indices that one of ``count`` batches may use, first its own.
+
+        The others stand in for damaged ones and go into mosaics. The pools of batches that are taken
+        together have no pair in common.
         """
         total, batch = len(order), self._batch
         begin, end = self.drawn * batch, (self.drawn + count) * batch
@@ -146,13 +171,35 @@ class Feed:
             if index in self.damaged:
                 continue
             try:
-                return self._samples[index]
+                sample = self._samples[index]
+                if min(sample.infrared.shape) < self._augmentation.crop:
+                    raise SourceError(f"pair '{sample.name}' is smaller than the crop")
+                return sample
             except SourceError as error:
                 self.damaged.add(index)
                 if len(self.damaged) > max(1, MOST_DAMAGED * len(self._samples)):
                     raise
                 logger.warning("left out: %s", error)
         raise SourceError("no pair of the training can be read")
+
+
+def _refuse_sizes(samples: list[Sample], crop_side: int) -> None:
+    sizes = {sample.infrared.shape: sample.name for sample in samples}
+    for (height, width), name in sizes.items():
+        if crop_side and min(height, width) < crop_side:
+            raise RequestError(
+                f"pair '{name}' is smaller than the crop",
+                expected=f"{crop_side}x{crop_side} or more",
+                got=f"{width}x{height}",
+                hint="Set [augmentation] crop to a smaller number.",
+            )
+    if not crop_side and len(sizes) > 1:
+        raise RequestError(
+            "pairs of different sizes make no batch of whole pictures",
+            expected="pairs of one size, or a crop",
+            got=" and ".join(f"{width}x{height}" for height, width in sorted(sizes)),
+            hint="Set [augmentation] crop.",
+        )
 
 
 def collate(views: Sequence[View]) -> TaskView:

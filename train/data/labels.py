@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tdfusion_edge.color import U8
 from tdfusion_edge import label_files
+from tdfusion_edge.color import U8
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
 from tdfusion_edge.train.data.box_files import Drawn, drawn_coco, drawn_voc, drawn_yolo
 from tdfusion_edge.train.data.masks import read_mask, require_classes
@@ -157,10 +157,9 @@ class TaskLabels:
                 got=", ".join(unknown),
             )
         if unknown:
-            logger.warning(
-                "labels in %s: %s %s, which the task (%s) does not know",
-                found.path, "ignored" if found.is_mask else "left out", ", ".join(unknown), ", ".join(classes),
-            )  # fmt: skip
+            verb = "ignored" if found.is_mask else "left out"
+            both = ", ".join(unknown), ", ".join(classes)
+            logger.warning("labels in %s: %s %s, which the task (%s) does not know", found.path, verb, *both)
         self._table = np.full(256, 255, np.uint8)
         if found.is_mask:
             known = [self._index.get(name.casefold(), 255) for name in found.classes]

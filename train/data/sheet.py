@@ -60,7 +60,7 @@ def write_png(path: Path, picture: U8) -> None:
         SinkError: it cannot be written.
     """
     try:
-        write_aside(path, cv2.imencode(".png", picture)[1].tobytes())
+        write_aside(path, cv2.imencode(".png", picture)[1].tobytes(), parents=False)
     except OSError as error:
         raise SinkError(f"{path} cannot be written: {error.strerror}") from error
 

@@ -7,10 +7,10 @@ the meta-gradient and thrown away after the training. Its two outputs weigh the 
 ``lpn`` has the layer sizes of the released code (class LPN, 44,529 parameters): the paper's figure shows
 one 3x3 convolution and a softmax behind the blocks, the code two with a PReLU between; ``head`` chooses.
 ``light`` is ours, for training on a CPU: 5,472 parameters at a quarter of the resolution, whose weights are
-interpolated. Its logits have mean zero in every picture: the intensity loss is linear in w, so that one step's
-gain is greatest at w = 0 or 1 everywhere, and a G that can say "infrared" of whole pictures runs there before
-F has followed; this one has to say where. Its last layer starts at zero: the training starts from the fixed
-loss, w = 1/2.
+interpolated. Its logits have mean zero in every picture: the intensity loss is linear in w, so that the gain
+of one step is greatest at w = 0 or 1 everywhere, and a G that can say "infrared" of whole pictures runs there
+before F has followed; this one has to say where. Its last layer starts at zero: the training starts from the
+fixed loss, w = 1/2.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Source: SegFormer, NeurIPS 2021 (arXiv 2105.15203), sizes of its table 6; the im
 of Hugging Face's transformers, which is imported when a network is built. B0 with nine classes has
 3,713,321 parameters, which are those of TDFusion's segmentation network. Two choices differ from its
 released code: pictures are up-sampled by pixel centres, as SegFormer's own authors do, and attention
-is written out, because PyTorch's fused kernel has no second derivative, which a meta-gradient needs.
+is written out, so that a strategy may differentiate T twice, which PyTorch's fused kernel cannot.
 """
 
 from __future__ import annotations

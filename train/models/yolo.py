@@ -204,7 +204,7 @@ class YOLO(nn.Module):
         """Class, box and distance losses and their weighted sum (see ``yolo_loss.py``)."""
         predicted = corners(output)
         with torch.no_grad():
-            matched = assign(predicted, output.classes.sigmoid(), output.centres, targets)
+            matched = assign(predicted, output.classes.float().sigmoid(), output.centres, targets)
         return box_losses(output, predicted, matched)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from torch import nn
 
 from tdfusion_edge.checkpoint import Network
+from tdfusion_edge.config import Table, convert
 from tdfusion_edge.train.data.feed import Feed
 from tdfusion_edge.train.losses import fusion_loss
 from tdfusion_edge.train.models.tables import build
@@ -18,10 +19,15 @@ from tdfusion_edge.train.recipe import Recipe
 from tdfusion_edge.train.strategies.steps import Stepper
 
 
+class Options(Table, frozen=True, kw_only=True):
+    """``[strategy_options]``: there are none, ``[loss]`` has all that this strategy can be told."""
+
+
 class Fixed:
     """Adam on L_int + alpha * L_grad."""
 
     def __init__(self, recipe: Recipe) -> None:
+        convert(recipe.strategy_options, Options, name="[strategy_options] of the strategy 'fixed'")
         self.fusion = build(recipe.network, recipe.network_options)
         self.networks: Mapping[str, nn.Module] = {"fusion": self.fusion}
         self.named = {"fusion": Network(name=recipe.network, options=recipe.network_options)}

@@ -85,8 +85,11 @@ def average_buffers(networks: Mapping[str, nn.Module]) -> None:
     """Mean of the running statistics over all processes, so that all evaluate alike."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return
-    for network in networks.values():
-        for buffer in network.buffers():
-            if buffer.is_floating_point():
-                distributed.all_reduce(buffer)
-                buffer /= distributed.get_world_size()
+    buffers = {
+        f"{role}.{name}": buffer
+        for role, network in networks.items()
+        for name, buffer in network.named_buffers()
+        if buffer.is_floating_point()
+    }
+    for name, mean in average(buffers).items() if buffers else ():
+        buffers[name].copy_(mean)

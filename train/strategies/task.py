@@ -19,7 +19,7 @@ from tdfusion_edge import checkpoint
 from tdfusion_edge.checkpoint import Network
 from tdfusion_edge.color import U8
 from tdfusion_edge.config import Table, convert
-from tdfusion_edge.errors import ConfigError, InputMissing
+from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
 from tdfusion_edge.images import by_stem, read_luma8
 from tdfusion_edge.train.data.feed import Feed
 from tdfusion_edge.train.data.lazy import LazyPairs
@@ -81,6 +81,12 @@ class TaskOnly:
         def seen(index: int) -> Sample:
             one = samples[index]
             shown = picture(one)
+            if shown.shape != one.visible.shape:
+                raise RequestError(
+                    f"the picture '{one.name}' has another size than its pair, and so than the labels",
+                    expected="{1}x{0}".format(*one.visible.shape),
+                    got="{1}x{0}".format(*shown.shape),
+                )
             return Sample(one.name, shown, shown, one.boxes, one.mask)
 
         if isinstance(samples, list):
@@ -96,8 +102,7 @@ class TaskOnly:
             share = torch.rand(len(shown), 1, 1, 1).to(shown.device)
             shown = torch.lerp(shown, batch.task.infrared, share)
         with self._stepper.autocast(shown):
-            output = self._live(shown)
-        losses = cast("Any", self._live).loss(output, batch.task.targets)
+            losses = cast("Any", self._live).loss(self._live(shown), batch.task.targets)
         self._stepper.step(losses["loss"])
         if self.options.average:
             self._follow(number)

@@ -33,10 +33,10 @@ from tdfusion_edge.train.fusing import start_task
 from tdfusion_edge.train.losses import fusion_loss
 from tdfusion_edge.train.meta import HyperGradient, Inner, Method, Parameters, hyper_gradient, trainable
 from tdfusion_edge.train.models.tables import build, build_loss
+from tdfusion_edge.train.modes import in_mode
 from tdfusion_edge.train.recipe import Count, Positive, Recipe
 from tdfusion_edge.train.strategies.steps import Stepper, average
 from tdfusion_edge.train.strategies.virtual import virtual_task
-
 
 OUTER_EPS = 1e-15
 
@@ -50,7 +50,7 @@ class Options(Table, frozen=True, kw_only=True):
     meta_steps: Count = 200
     """M of the algorithm."""
     fusion_steps: Count | None = None
-    """N of the algorithm; None is one pass over the pairs."""
+    """N of the algorithm; None is one pass over the pairs, begun anew."""
     task_every: Count = 1
     """In the fusion phase T steps in every n-th step only; 1: paper and code."""
     warm_up: Annotated[int, Meta(ge=0)] = 0
@@ -61,7 +61,7 @@ class Options(Table, frozen=True, kw_only=True):
     epsilon: Positive = 0.01
     """Step of the finite difference along the outer gradient."""
     inner_rate: Positive | None = None
-    """eta of the virtual steps; None: the fusion network's rate of now (paper and code)."""
+    """eta of F's virtual step; None: the fusion network's rate of now (paper and code). T's has T's rate."""
     outer: Literal["adam", "normalised"] = "adam"
     """How G steps; ``adam``: the paper; ``normalised``: the gradient over its largest element (the code)."""
     outer_rate: Positive | None = None
@@ -76,6 +76,9 @@ class Options(Table, frozen=True, kw_only=True):
 
 class TDFusionStrategy:
     """F, G and T, trained together."""
+
+    batches = 2
+    """Disjoint batches that a step may take at once."""
 
     def __init__(self, recipe: Recipe) -> None:
         if recipe.task is None:
@@ -111,11 +114,17 @@ class TDFusionStrategy:
 
     def step(self, number: int, feed: Feed) -> Mapping[str, float]:
         """One meta-step or one fusion step, by where ``number`` stands in its round."""
-        meta, fusion = self.options.meta_steps, self.options.fusion_steps or feed.batches_per_epoch
-        place = number - self.options.warm_up
-        if place >= 0 and place % (meta + fusion) < meta:
-            return self.meta_step(*feed.take(2))
-        return self.fusion_step(*feed.take(1), task=number % self.options.task_every == 0)
+        options = self.options
+        meta, fusion = options.meta_steps, options.fusion_steps or feed.batches_per_epoch
+        rounds, place = divmod(number - options.warm_up, meta + fusion)
+        if number >= options.warm_up:
+            if place < meta:
+                return self.meta_step(*feed.take(2))
+            if place == meta and options.fusion_steps is None:
+                feed.begin_epoch()
+            number = options.warm_up + rounds * fusion + place - meta
+        # Of the fusion steps alone: multiples of all steps may never fall into a fusion phase.
+        return self.fusion_step(*feed.take(1), task=number % options.task_every == 0)
 
     def set_rate(self, factor: float) -> None:
         """Scale all learning rates to ``factor`` times the recipe's."""
@@ -126,7 +135,10 @@ class TDFusionStrategy:
         """Move G by the hyper-gradient; F and T stay as they are, to the last bit."""
         found = self.hyper_gradient(train, test)
         if self.options.outer == "adam":
-            self._g.apply(found.gradient)
+            # Without its factor eta, which falls with the schedule: Adam's moments remember larger ones, and
+            # G's steps would shrink twice.
+            eta = self._eta or 1.0
+            self._g.apply({name: part / eta for name, part in found.gradient.items()})
         else:
             self._step_normalised(found.gradient)
         return {
@@ -138,7 +150,6 @@ class TDFusionStrategy:
     def hyper_gradient(self, train: Batch, test: Batch) -> HyperGradient:
         """dL_t(meta-test; F', T')/dthG, without changing anything."""
         train, test = self._prepared(train), self._prepared(test)
-        eta = self.options.inner_rate or self._f.current_rate
         task = self._virtual_task(_view(train))
         view = _view(test)
 
@@ -147,21 +158,24 @@ class TDFusionStrategy:
             output = functional_call(self.task, task, (fused,))
             return cast("Any", self.task).loss(output, view.targets)["loss"]  # type: ignore[no-any-return]
 
-        was_training = self.task.training
-        self.task.train(self.options.statistics == "batch")
-        try:
+        with (
+            in_mode([self.fusion, self.loss_network], training=False),
+            in_mode([self.task], training=self.options.statistics == "batch"),
+        ):
             return hyper_gradient(
                 self.inner(train),
                 outer,
                 trainable(self.fusion),
                 trainable(self.loss_network),
-                eta,
+                self._eta,
                 method=self.options.hyper_gradient,
                 epsilon=self.options.epsilon,
                 average=average,
             )
-        finally:
-            self.task.train(was_training)
+
+    @property
+    def _eta(self) -> float:
+        return self.options.inner_rate or self._f.current_rate
 
     def inner(self, train: Batch) -> Inner:
         """L_f of the meta-train crops as a function of thF and thG."""
@@ -177,7 +191,7 @@ class TDFusionStrategy:
         """Step F on L_f with G fixed, then T on the fused pictures if ``task`` says so."""
         batch = self._prepared(batch)
         pair = batch.infrared, batch.visible
-        with torch.no_grad():
+        with torch.no_grad(), in_mode([self.loss_network], training=False):
             weight = self.loss_network(*pair).infrared
         with self._f.autocast(batch.infrared):
             fused = self.fusion(*pair).fused
@@ -192,8 +206,7 @@ class TDFusionStrategy:
         with torch.no_grad():
             seen = self.fusion(view.infrared, view.visible).fused
         with self._t.autocast(seen):
-            output = self.task(seen)
-        losses = cast("Any", self.task).loss(output, view.targets)
+            losses = cast("Any", self.task).loss(self.task(seen), view.targets)
         self._t.step(losses["loss"])
         return {f"task {name}": value.item() for name, value in losses.items()}
 

@@ -51,11 +51,11 @@ def virtual_task(
     return {**stepped, **buffers}
 
 
-def _plain(optimiser: torch.optim.Optimizer, owner: nn.Parameter, gradient: Tensor) -> Tensor:
+def _plain(optimiser: torch.optim.Optimizer, owner: Tensor, gradient: Tensor) -> Tensor:
     return _group(optimiser, owner)["lr"] * gradient  # type: ignore[no-any-return]
 
 
-def _adam(optimiser: torch.optim.Optimizer, owner: nn.Parameter, gradient: Tensor) -> Tensor:
+def _adam(optimiser: torch.optim.Optimizer, owner: Tensor, gradient: Tensor) -> Tensor:
     """What Adam would subtract next (Kingma and Ba, arXiv 1412.6980, algorithm 1), its moments unchanged."""
     group = _group(optimiser, owner)
     beta1, beta2 = group["betas"]
@@ -69,7 +69,7 @@ def _adam(optimiser: torch.optim.Optimizer, owner: nn.Parameter, gradient: Tenso
     return group["lr"] * (first / (1 - beta1**count)) / scale  # type: ignore[no-any-return]
 
 
-def _group(optimiser: torch.optim.Optimizer, owner: nn.Parameter) -> dict[str, Any]:
+def _group(optimiser: torch.optim.Optimizer, owner: Tensor) -> dict[str, Any]:
     for group in optimiser.param_groups:
         if any(one is owner for one in group["params"]):
             return group
