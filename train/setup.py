@@ -126,14 +126,14 @@ def _load(recipe: Recipe, data: Path, strategy: Strategy) -> tuple[Parts, tuple[
                 f"recipe '{recipe.name}' names no {part} data", expected=f'a [[data]] with part = "{part}"'
             )
     known = {(one.name, one.terms) for one in training_data}
-    training_data += [one for one in _inherited(recipe) if (one.name, one.terms) not in known]
+    training_data += [one for one in _inherited(recipe, strategy) if (one.name, one.terms) not in known]
     return {part: joined(found) for part, found in sources.items()}, tuple(training_data)
 
 
-def _inherited(recipe: Recipe) -> list[TrainingData]:
+def _inherited(recipe: Recipe, strategy: Strategy) -> list[TrainingData]:
     """What the checkpoints were trained on that this training starts from: its terms bind the new weights."""
     start = None if recipe.task is None else recipe.task.start
-    paths = [path for path in (start, recipe.strategy_options.get("checkpoint")) if path is not None]
+    paths = [path for path in (start, getattr(strategy, "based_on", None)) if path is not None]
     found: dict[tuple[str, str], TrainingData] = {}
     for path in paths:
         header, _ = checkpoint.read(Path(str(path)))

@@ -69,6 +69,7 @@ class TaskOnly:
         self.named = {"task": Network(name=task.network, options=task.network_options)}
         rate = task.learning_rate or recipe.optimiser.learning_rate
         self.trained_on: str | None = None
+        self.based_on = self.options.checkpoint if self.options.picture == "fused" else None
         self._stepper = Stepper(live, rate, amp=recipe.optimiser.amp, decay=self.options.weight_decay)
         self.optimisers = {"task": self._stepper.optimiser}
 
