@@ -42,12 +42,14 @@ Average: TypeAlias = Callable[[Parameters], Parameters]
 
 
 class Inner(NamedTuple):
-    """L_f on the meta-train pairs, in two halves."""
+    """L_f on the meta-train pairs, in three parts."""
 
     fuse: Callable[[Parameters], Tensor]
     """thF to the fused pictures."""
-    loss: Callable[[Parameters, Tensor], Tensor]
-    """thG and fused pictures to L_f, a scalar."""
+    weigh: Callable[[Parameters], Tensor]
+    """thG to the weights that it gives the sources."""
+    loss: Callable[[Tensor, Tensor], Tensor]
+    """Weights and fused pictures to L_f, a scalar."""
 
 
 class HyperGradient(NamedTuple):
@@ -89,7 +91,7 @@ def hyper_gradient(
     at = _leaves(fusion)
     weights = _leaves(loss_network)
     exact = method == "exact"
-    inner_loss = inner.loss(weights if exact else _constant(weights), inner.fuse(at))
+    inner_loss = inner.loss(inner.weigh(weights if exact else _constant(weights)), inner.fuse(at))
     gradient = gradients(inner_loss, at, create_graph=exact)
     stepped = average(_constant(gradient))
     virtual = _leaves({name: at[name].detach() - eta * stepped[name] for name in at})
@@ -100,8 +102,10 @@ def hyper_gradient(
         mixed = _second_backward(gradient, weights, v)
     elif method == "forward":
         mixed = _forward(inner, _constant(at), weights, v)
-    else:
-        mixed = _difference(inner, _constant(at), weights, v, epsilon / float(norm.clamp(min=1e-12)))
+    elif norm > 0:
+        mixed = _difference(inner, _constant(at), weights, v, epsilon / float(norm))
+    else:  # there is no direction to step along
+        mixed = {name: torch.zeros_like(part) for name, part in weights.items()}
     found = average({name: -eta * part for name, part in mixed.items()})
     return HyperGradient(found, inner_loss.detach(), outer_loss.detach(), norm)
 
@@ -111,9 +115,13 @@ def trainable(network: nn.Module) -> Parameters:
     return {name: part for name, part in network.named_parameters() if part.requires_grad}
 
 
-def gradients(loss: Tensor, parameters: Parameters, *, create_graph: bool = False) -> Parameters:
-    """D loss / d parameters by name; zeros for what the loss does not reach."""
-    parts = torch.autograd.grad(loss, list(parameters.values()), create_graph=create_graph, allow_unused=True)
+def gradients(
+    value: Tensor, parameters: Parameters, along: Tensor | None = None, *, create_graph: bool = False
+) -> Parameters:
+    """Gradient of a scalar, or of a tensor ``along`` another, by name; zeros for what is not reached."""
+    parts = torch.autograd.grad(
+        value, list(parameters.values()), along, create_graph=create_graph, allow_unused=True
+    )
     return {
         name: torch.zeros_like(at) if part is None else part
         for (name, at), part in zip(parameters.items(), parts, strict=True)
@@ -137,18 +145,23 @@ def _forward(inner: Inner, at: Parameters, weights: Parameters, v: Parameters) -
                 hint='Set [strategy_options] hyper_gradient = "finite-difference".',
             ) from error
     fused = fused.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(inner.loss(weights, fused), fused, create_graph=True)
-    return gradients((slope * change.detach()).sum(), weights)
+    weighed = inner.weigh(weights)
+    # G's graph is used once, at the end: what L_f makes of its weights is differentiated apart from it.
+    there = weighed.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(inner.loss(there, fused), fused, create_graph=True)
+    (along,) = torch.autograd.grad((slope * change.detach()).sum(), there)
+    return gradients(weighed, weights, along)
 
 
 def _difference(inner: Inner, at: Parameters, weights: Parameters, v: Parameters, step: float) -> Parameters:
     """The same by a central difference of dL_f/dthG."""
-    losses = []
-    for sign in (1, -1):
-        with torch.no_grad():
-            fused = inner.fuse({name: at[name] + sign * step * v[name] for name in at})
-        losses.append(inner.loss(weights, fused))
-    return gradients((losses[0] - losses[1]) / (2 * step), weights)
+    with torch.no_grad():
+        sides = [inner.fuse({name: at[name] + sign * step * v[name] for name in at}) for sign in (1, -1)]
+    weighed = inner.weigh(weights)
+    there = weighed.detach().requires_grad_()
+    difference = (inner.loss(there, sides[0]) - inner.loss(there, sides[1])) / (2 * step)
+    (along,) = torch.autograd.grad(difference, there)
+    return gradients(weighed, weights, along)
 
 
 def _leaves(parameters: Mapping[str, Tensor]) -> Parameters:

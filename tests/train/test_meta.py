@@ -35,7 +35,7 @@ class Problem(NamedTuple):
     def truth(self, weights: Parameters) -> float:
         """The outer objective itself: L_t after one step of F on the loss that these weights of G define."""
         at = {name: part.detach().requires_grad_() for name, part in self.fusion.items()}
-        step = gradients(self.inner.loss(weights, self.inner.fuse(at)), at)
+        step = gradients(self.inner.loss(self.inner.weigh(weights), self.inner.fuse(at)), at)
         with torch.no_grad():
             return self.outer({name: at[name] - ETA * step[name] for name in at}).item()
 
@@ -53,8 +53,7 @@ def problem(fusion_name: str, loss_name: str, seed: int = 0, *, eased: bool = Tr
     infrared, visible, other_infrared, other_visible = torch.rand(4, 1, 1, SIDE, SIDE).double()
     task = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh(), nn.Conv2d(4, 1, 3)).double().requires_grad_(False)
 
-    def loss(weights: Parameters, fused: Tensor) -> Tensor:
-        weight = functional_call(loss_network, weights, (infrared, visible)).infrared
+    def loss(weight: Tensor, fused: Tensor) -> Tensor:
         total = intensity_loss(fused, infrared, visible, weight)
         return total if eased else total + gradient_loss(fused, infrared, visible)
 
@@ -63,7 +62,11 @@ def problem(fusion_name: str, loss_name: str, seed: int = 0, *, eased: bool = Tr
         return (task(fused) - 0.3).square().mean()
 
     return Problem(
-        Inner(lambda at: functional_call(fusion, at, (infrared, visible)).fused, loss),
+        Inner(
+            fuse=lambda at: functional_call(fusion, at, (infrared, visible)).fused,
+            weigh=lambda weights: functional_call(loss_network, weights, (infrared, visible)).infrared,
+            loss=loss,
+        ),
         outer,
         dict(fusion.named_parameters()),
         dict(loss_network.named_parameters()),
@@ -126,7 +129,7 @@ def test_what_is_reported_and_that_nothing_is_changed(method: Method) -> None:
     found = made.found(method)
     assert found.outer.item() == pytest.approx(made.truth(made.weights), rel=1e-12)
     assert found.inner.item() == pytest.approx(
-        made.inner.loss(made.weights, made.inner.fuse(made.fusion)).item()
+        made.inner.loss(made.inner.weigh(made.weights), made.inner.fuse(made.fusion)).item()
     )
     assert found.outer_norm > 0
     assert not any(part.requires_grad for part in (found.inner, found.outer, found.outer_norm))

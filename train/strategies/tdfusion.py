@@ -181,11 +181,11 @@ class TDFusionStrategy:
         """L_f of the meta-train crops as a function of thF and thG."""
         pair = train.infrared, train.visible
 
-        def loss(weights: Parameters, fused: Tensor) -> Tensor:
-            learned = functional_call(self.loss_network, weights, pair)
-            return fusion_loss(fused, *pair, learned.infrared, self._loss)["loss"]
-
-        return Inner(lambda at: functional_call(self.fusion, at, pair).fused, loss)
+        return Inner(
+            fuse=lambda at: functional_call(self.fusion, at, pair).fused,
+            weigh=lambda weights: functional_call(self.loss_network, weights, pair).infrared,
+            loss=lambda weight, fused: fusion_loss(fused, *pair, weight, self._loss)["loss"],
+        )
 
     def fusion_step(self, batch: Batch, *, task: bool = True) -> Mapping[str, float]:
         """Step F on L_f with G fixed, then T on the fused pictures if ``task`` says so."""
