@@ -35,8 +35,12 @@ STRATEGIES: Mapping[str, str] = MappingProxyType(
         "tdfusion": "tdfusion_edge.train.strategies.tdfusion:TDFusionStrategy",
     }
 )
-"""Name to "module:Class"; the class is called with the recipe. One that shows its networks other pictures
-than the pairs has ``prepare(samples)`` as well."""
+"""Name to "module:Class"; the class is called with the recipe.
+
+A strategy may have more than the protocol asks for: ``prepare(samples)``, if its networks see other pictures
+than the pairs; ``batches``, the disjoint batches that a step takes at most; ``based_on``, a checkpoint whose
+terms bind its weights; ``trained_on``, the digest of the fusion network whose pictures its task network saw.
+"""
 
 
 class Strategy(Protocol):
