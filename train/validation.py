@@ -99,16 +99,6 @@ class TaskScorer:
         return {name: value for name, value in figures.items() if value is not None}
 
 
-def score_task(
-    network: nn.Module, pictures: Sequence[U8], samples: Sequence[Sample], task: Task
-) -> dict[str, float]:
-    """The scores of T, in evaluation mode, on these pictures of labelled samples."""
-    scorer = TaskScorer(network, task)
-    for picture, sample in zip(pictures, samples, strict=True):
-        scorer.add(picture, sample)
-    return scorer.figures()
-
-
 def detect(
     network: nn.Module, picture: U8, task: Task, threshold: float = detection_scores.THRESHOLD
 ) -> Detections:

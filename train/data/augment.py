@@ -49,14 +49,8 @@ def crop(sample: Sample, augmentation: Augmentation, random: np.random.Generator
         RequestError: the pair is smaller than the crop.
     """
     side = augmentation.crop
+    require_crop(sample, side)
     height, width = sample.infrared.shape
-    if side and min(height, width) < side:
-        raise RequestError(
-            f"pair '{sample.name}' is smaller than the crop",
-            expected=f"{side}x{side} or more",
-            got=f"{width}x{height}",
-            hint="Set [augmentation] crop to a smaller number.",
-        )
     if side:
         top, left = random.integers(height - side + 1), random.integers(width - side + 1)
         window = np.s_[top : top + side, left : left + side]
@@ -68,6 +62,22 @@ def crop(sample: Sample, augmentation: Augmentation, random: np.random.Generator
         gained = gain(image[window], augmentation.gain, random)
         crops.append(gained[:, ::-1].copy() if mirrored else gained)
     return crops[0], crops[1]
+
+
+def require_crop(sample: Sample, side: int) -> None:
+    """Refuse a pair from which no square of ``side`` pixels can be cut.
+
+    Raises:
+        RequestError: it is smaller.
+    """
+    height, width = sample.infrared.shape
+    if min(height, width) < side:
+        raise RequestError(
+            f"pair '{sample.name}' is smaller than the crop",
+            expected=f"{side}x{side} or more",
+            got=f"{width}x{height}",
+            hint="Set [augmentation] crop to a smaller number.",
+        )
 
 
 def view(

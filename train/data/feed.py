@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import ConfigError, RequestError, SourceError
-from tdfusion_edge.train.data.augment import View, crop, view
+from tdfusion_edge.train.data.augment import View, crop, require_crop, view
 from tdfusion_edge.train.data.types import Batch, Boxes, BoxTargets, Sample, TaskView
 from tdfusion_edge.train.recipe import Augmentation, Task
 
@@ -184,15 +184,9 @@ class Feed:
 
 
 def _refuse_sizes(samples: list[Sample], crop_side: int) -> None:
-    sizes = {sample.infrared.shape: sample.name for sample in samples}
-    for (height, width), name in sizes.items():
-        if crop_side and min(height, width) < crop_side:
-            raise RequestError(
-                f"pair '{name}' is smaller than the crop",
-                expected=f"{crop_side}x{crop_side} or more",
-                got=f"{width}x{height}",
-                hint="Set [augmentation] crop to a smaller number.",
-            )
+    for sample in samples:
+        require_crop(sample, crop_side)
+    sizes = {sample.infrared.shape for sample in samples}
     if not crop_side and len(sizes) > 1:
         raise RequestError(
             "pairs of different sizes make no batch of whole pictures",
