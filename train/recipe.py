@@ -19,11 +19,15 @@ class DataSource(Table, frozen=True, kw_only=True):
 
     folder: str
     """Relative to ``--data``; its ``ir`` and ``vi`` hold images or videos with matching stems."""
-    part: Literal["train", "validation"] = "train"
+    part: Literal["train", "validation", "meta-test"] = "train"
+    """``meta-test``: pairs on which a strategy's upper level alone is measured, so that it learns from what
+    the networks have not been fitted to; without any, its batches are taken from ``train``."""
     names: str | tuple[str, ...] | None = None
     """Text file in ``folder`` with one stem a line, or the stems themselves; None takes every pair."""
     every: Count = 1
     """Take every n-th frame of a video, or every n-th pair of pictures."""
+    without_every: Annotated[int, Meta(ge=0)] = 0
+    """Of those, leave every n-th out: what another ``[[data]]`` takes with ``every = n``. 0 keeps all."""
     layout: Literal["plain", "msrs", "fmb", "m3fd", "llvip"] = "plain"
     """How the folder is laid out: ``ir`` beside ``vi``, or a published data set as it is unpacked."""
     labels: Labels | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import msgspec
 import torch
 
 from tdfusion_edge import checkpoint
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 LAST, BEST, STATE = "last.safetensors", "best.safetensors", "state.safetensors"
 
 Parts: TypeAlias = Mapping[str, Sequence[Sample]]
-"""``train`` and ``validation``."""
+"""``train``, ``validation`` and ``meta-test``, which may be empty."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,15 @@ def setup(
     _refuse_unscorable(parts["validation"], strategy)
     batch = recipe.optimiser.batch
     _warn_of_repeats(parts)
-    feed = Feed(parts["train"], recipe.augmentation, batch, recipe.seed, task=recipe.task, share=share)
+    feed = Feed(
+        parts["train"],
+        recipe.augmentation,
+        batch,
+        recipe.seed,
+        task=recipe.task,
+        share=share,
+        held_out=parts["meta-test"],
+    )
     feed.require(int(getattr(strategy, "batches", 1)))
     return Training(
         recipe,
@@ -111,23 +120,38 @@ def setup(
 
 def _load(recipe: Recipe, data: Path, strategy: Strategy) -> tuple[Parts, tuple[TrainingData, ...]]:
     """Samples by part, and what the model card says about those that are trained on."""
-    sources: dict[str, list[Sequence[Sample]]] = {"train": [], "validation": []}
+    sources: dict[str, list[Sequence[Sample]]] = {"train": [], "validation": [], "meta-test": []}
     training_data: list[TrainingData] = []
     for source in recipe.data:
         samples = load_pairs(data, source, recipe.task)
         if recipe.task is not None:
             _refuse_unlabelled(source.folder, samples, strategy)
         sources[source.part].append(samples)
-        if source.part == "train":
-            training_data.append(TrainingData(name=source.folder, terms=source.terms, pairs=len(samples)))
+        if source.part == "meta-test" and getattr(strategy, "batches", 1) < 2:
+            raise ConfigError(
+                f"[[data]] '{source.folder}' is for a meta-test",
+                expected="a strategy with one",
+                got=f"strategy '{recipe.strategy}'",
+            )
+        if source.part != "validation":
+            _note(training_data, TrainingData(name=source.folder, terms=source.terms, pairs=len(samples)))
     for part, found in sources.items():
-        if not found:
+        if not found and part != "meta-test":
             raise RequestError(
                 f"recipe '{recipe.name}' names no {part} data", expected=f'a [[data]] with part = "{part}"'
             )
     known = {(one.name, one.terms) for one in training_data}
     training_data += [one for one in _inherited(recipe, strategy) if (one.name, one.terms) not in known]
     return {part: joined(found) for part, found in sources.items()}, tuple(training_data)
+
+
+def _note(rows: list[TrainingData], row: TrainingData) -> None:
+    """Add a row, or its pairs to those of the same data: two parts of one folder are one data set."""
+    for index, other in enumerate(rows):
+        if (other.name, other.terms) == (row.name, row.terms):
+            rows[index] = msgspec.structs.replace(other, pairs=other.pairs + row.pairs)
+            return
+    rows.append(row)
 
 
 def _inherited(recipe: Recipe, strategy: Strategy) -> list[TrainingData]:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from test_task_strategy import task_recipe
-from tiny import CLASSES, learned, recipe
+from tiny import CLASSES, MASKS, learned, recipe, sources
 from torch import nn
 
 from tdfusion_edge import checkpoint
@@ -22,7 +22,7 @@ from tdfusion_edge.train.data.feed import Feed
 from tdfusion_edge.train.data.types import Sample
 from tdfusion_edge.train.fusing import fuse
 from tdfusion_edge.train.models.base import FusionOutput
-from tdfusion_edge.train.recipe import Augmentation, DataSource, Optimiser
+from tdfusion_edge.train.recipe import Augmentation, DataSource, Labels, Optimiser
 from tdfusion_edge.train.recipe_file import load_recipe
 from tdfusion_edge.train.strategies.tdfusion import TDFusionStrategy
 
@@ -60,6 +60,28 @@ def test_what_a_start_was_trained_on_binds_the_new_weights(made: Path, tmp_path:
         ("made", "made up"),
         ("elsewhere", "not for sale"),
     ]
+
+
+def meta_test(labels: Labels) -> tuple[DataSource, ...]:
+    """All pairs but every fourth to train on, those for the meta-test."""
+    train, validation = sources(labels)
+    held_out = msgspec.structs.replace(train, part="meta-test", every=4)
+    return (msgspec.structs.replace(train, without_every=4), held_out, validation)
+
+
+def test_the_upper_level_is_measured_on_pairs_held_out_and_they_bind_the_weights(
+    made: Path, tmp_path: Path
+) -> None:
+    training = loop.setup(learned(data=meta_test(MASKS)), made, tmp_path / "run")
+    assert [(one.name, one.pairs) for one in training.training_data] == [("made", 8)]
+    assert training.feed.batches_per_epoch == 6 // training.recipe.optimiser.batch
+    loop.fit(training)
+    assert loop.setup(training.recipe, made, tmp_path / "run", resume=True).feed.identity()
+
+
+def test_a_strategy_without_an_upper_level_takes_no_meta_test(made: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'made' is for a meta-test: expected a strategy with one, got"):
+        loop.setup(recipe(data=meta_test(MASKS)), made, tmp_path / "run")
 
 
 def test_pictures_of_another_size_than_the_pairs_are_refused(made: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -56,6 +57,17 @@ def test_every_nth_pair_of_pictures_in_natural_order(root: Path) -> None:
         write_picture(root / "vi" / f"{number}.bmp", 100 + number)
     assert levels(load_pairs(root, source(5))) == [("0", 0, 100), ("5", 5, 105), ("10", 10, 110)]
     assert [pair.name for pair in load_pairs(root, source())] == [str(number) for number in range(12)]
+
+
+def test_two_sources_take_every_nth_pair_and_all_others(root: Path) -> None:
+    for part in ("ir", "vi"):
+        for number in range(7):
+            write_picture(root / part / f"{number}.png", number)
+        write_video(root / part / "film.mkv", range(4))
+    held = [pair.name for pair in load_pairs(root, source(3))]
+    rest = [pair.name for pair in load_pairs(root, msgspec.structs.replace(source(), without_every=3))]
+    assert held == ["0", "3", "6", "film#0", "film#3"]
+    assert rest == ["1", "2", "4", "5", "film#1", "film#2"]
 
 
 def test_every_nth_pair_of_a_list_in_its_order(root: Path) -> None:

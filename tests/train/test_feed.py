@@ -83,17 +83,45 @@ def test_batches_taken_together_are_of_one_pass() -> None:
     assert all(len(set(one)) == 4 for one in passes)
 
 
-@given(st.integers(0, 100), st.integers(0, 12), st.booleans())
+@given(st.integers(0, 100), st.integers(0, 12), st.booleans(), st.sampled_from([0, 3]))
 @settings(max_examples=15)
-def test_a_feed_that_is_resumed_goes_on_with_the_same_batches(seed: int, steps: int, twice: bool) -> None:
-    pairs, count = textured(7), 1 + twice
-    feed = Feed(pairs, WILD, batch=2, seed=seed, task=TASK)
+def test_a_feed_that_is_resumed_goes_on_with_the_same_batches(
+    seed: int, steps: int, twice: bool, held_out: int
+) -> None:
+    pairs, held, count = textured(7), textured(held_out), 1 + twice
+    feed = Feed(pairs, WILD, batch=2, seed=seed, task=TASK, held_out=held)
     for _ in range(steps):
         feed.take(count)
-    resumed = Feed(pairs, WILD, batch=2, seed=seed, task=TASK)
+    resumed = Feed(pairs, WILD, batch=2, seed=seed, task=TASK, held_out=held)
     resumed.epoch, resumed.drawn = feed.epoch, feed.drawn
     for _ in range(3):
         assert all(same(*pair) for pair in zip(feed.take(count), resumed.take(count), strict=True))
+
+
+def test_pairs_held_out_are_in_the_second_of_two_batches_alone() -> None:
+    feed = Feed([sample(n) for n in range(7)], PLAIN, 3, 0, held_out=[sample(n) for n in range(50, 54)])
+    assert feed.batches_per_epoch == 2
+    pairs = [feed.take(2) for _ in range(8)]
+    assert (feed.epoch, feed.drawn) == (3, 2)
+    own, held = ([n for pair in pairs for n in numbers(pair[place])] for place in (0, 1))
+    assert (set(own), set(held)) == (set(range(7)), set(range(50, 54)))
+    assert all(len(set(numbers(second))) == 3 for _, second in pairs)
+    assert all(len({*own[at : at + 6]}) == 6 for at in range(0, 24, 6))  # each pass has each pair once
+    assert {n for _ in range(20) for n in numbers(feed.take()[0])} == set(range(7))
+
+
+def test_no_pair_held_out_comes_into_a_mosaic_of_the_others() -> None:
+    always = Augmentation(crop=32, flip=False, mosaic=1.0)
+    levels = [
+        sample(n)._replace(visible=np.full((40, 56), level, np.uint8)) for n, level in enumerate((0, 255))
+    ]
+    feed = Feed(levels[:1], always, 1, 0, task=TASK, held_out=levels[1:])
+    for _ in range(5):
+        own, held = (batch.task for batch in feed.take(2))
+        assert own is not None
+        assert held is not None
+        assert own.visible.max() == 0
+        assert held.visible.min() == 1
 
 
 def test_another_seed_gives_other_batches() -> None:

@@ -19,11 +19,14 @@ from torch import Tensor
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import ConfigError, RequestError, SourceError
 from tdfusion_edge.train.data.augment import View, crop, require_crop, view
+from tdfusion_edge.train.data.lazy import joined
 from tdfusion_edge.train.data.types import Batch, Boxes, BoxTargets, Sample, TaskView
 from tdfusion_edge.train.recipe import Augmentation, Task
 
 logger = logging.getLogger(__name__)
 
+HELD_OUT = 1 << 31
+"""Tells the chance of the pairs held out from that of the others, whose third number counts pairs."""
 MOST_DAMAGED = 0.1
 """Share of the pairs that may turn out unreadable during a training before it ends."""
 
@@ -46,6 +49,7 @@ class Feed:
         seed: Two feeds of one seed give the same batches.
         task: What the task network sees; None leaves ``Batch.task`` out.
         share: This process's part of each batch.
+        held_out: Pairs for the second of two batches alone (meta-test); none: it has pairs like the first.
 
     Raises:
         RequestError: there is no pair, one is smaller than the crop, or the batch cannot be shared out.
@@ -60,9 +64,12 @@ class Feed:
         *,
         task: Task | None = None,
         share: Share = Share(),  # noqa: B008 (immutable)
+        held_out: Sequence[Sample] = (),
     ) -> None:
         if not samples:
             raise RequestError("there is no pair to train on")
+        self._count = len(samples)
+        samples = joined([samples, held_out]) if len(held_out) else samples
         if isinstance(samples, list):  # of what is read at use, a pair that does not fit counts as damaged
             _refuse_sizes(samples, augmentation.crop)
         if batch % share.world:
@@ -81,10 +88,12 @@ class Feed:
     @property
     def batches_per_epoch(self) -> int:
         """Batches of a pass; the pairs that do not fill one are left to another pass's shuffle."""
-        return max(1, len(self._samples) // self._batch)
+        return max(1, self._count // self._batch)
 
     def take(self, count: int = 1) -> tuple[Batch, ...]:
         """The next ``count`` batches, all of one pass, so that no pair is in two of them.
+
+        Two batches of a feed that holds pairs out are the next of its own and one of those.
 
         Raises:
             ConfigError: the pairs do not suffice for so many disjoint batches.
@@ -92,12 +101,23 @@ class Feed:
             SourceError: more than a tenth of the pairs cannot be read.
         """
         self.require(count)
-        if self.drawn + count > self.batches_per_epoch:
+        held_out = count > 1 and self._holds_out
+        own = 1 if held_out else count
+        if self.drawn + own > self.batches_per_epoch:
             self.epoch, self.drawn = self.epoch + 1, 0
-        order = np.random.default_rng((self._seed, self.epoch)).permutation(len(self._samples))
-        batches = tuple(self._make(order, offset, count) for offset in range(count))
-        self.drawn += count
-        return batches
+        order = np.random.default_rng((self._seed, self.epoch)).permutation(self._count)
+        batches = [
+            self._make(self._pool(order, offset, own), (self._seed, self.epoch), self.drawn + offset)
+            for offset in range(own)
+        ]
+        if held_out:
+            batches.append(self._make(self._held_out_pool(), (self._seed, self.epoch, HELD_OUT), self.drawn))
+        self.drawn += own
+        return tuple(batches)
+
+    @property
+    def _holds_out(self) -> bool:
+        return len(self._samples) > self._count
 
     def identity(self) -> str:
         """Digest of the pairs' names, empty where they are read at use."""
@@ -111,11 +131,13 @@ class Feed:
         Raises:
             ConfigError: the pairs do not suffice.
         """
-        if count > 1 and len(self._samples) < count * self._batch:
+        if count > 1 and self._holds_out:
+            return  # a batch of them may have one twice
+        if count > 1 and self._count < count * self._batch:
             raise ConfigError(
-                f"{len(self._samples)} pairs do not make {count} disjoint batches",
+                f"{self._count} pairs do not make {count} disjoint batches",
                 expected=f"{count * self._batch} pairs or more",
-                got=str(len(self._samples)),
+                got=str(self._count),
                 hint="Set [optimiser] batch to a smaller number.",
             )
 
@@ -124,12 +146,12 @@ class Feed:
         if self.drawn:
             self.epoch, self.drawn = self.epoch + 1, 0
 
-    def _make(self, order: npt.NDArray[np.int64], offset: int, count: int) -> Batch:
-        start = (self.drawn + offset) * self._batch
-        pool = self._pool(order, offset, count)
+    def _make(self, pool: list[int], entropy: tuple[int, ...], number: int) -> Batch:
+        """Batch ``number`` of a pass, from the pairs of ``pool``, by chance that follows from ``entropy``."""
+        start = number * self._batch
         crops, views = [], []
         for place in range(self._batch)[self._share.rank :: self._share.world]:
-            random = np.random.default_rng((self._seed, self.epoch, 1 + start + place))
+            random = np.random.default_rng((*entropy, 1 + start + place))
             first = self._readable(pool, place)
             crops.append(crop(first, self._augmentation, random))
             if self._task is not None:
@@ -163,6 +185,12 @@ class Feed:
         own = range(begin + offset * batch, begin + (offset + 1) * batch)
         others = (slot for slot in range(end, begin + total) if slot % count == offset)
         return [int(order[slot % total]) for slot in (*own, *others)]
+
+    def _held_out_pool(self) -> list[int]:
+        """Indices of the pairs held out in the pass's order, from where the current batch begins."""
+        count = len(self._samples) - self._count
+        order = np.random.default_rng((self._seed, self.epoch, HELD_OUT)).permutation(count)
+        return [self._count + int(index) for index in np.roll(order, -self.drawn * self._batch)]
 
     def _readable(self, pool: Sequence[int], place: int) -> Sample:
         """The pair at a place of the pool, or the next one that can be read."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import InputMissing, RequestError, SourceError
@@ -19,6 +19,8 @@ from tdfusion_edge.train.data.lazy import LazyPairs, joined
 from tdfusion_edge.train.data.types import Sample
 from tdfusion_edge.train.data.videos import read_videos
 from tdfusion_edge.train.recipe import DataSource, Labels, Task
+
+Item = TypeVar("Item")
 
 IN_MEMORY = 4 << 30
 """Bytes of luma and masks that one data source may hold in memory; a larger one is read at use."""
@@ -65,12 +67,13 @@ def load_pairs(
     require_division(source)
     files = find_files(folder, source)
     names = _chosen(folder, source, files)
-    pictures = [name for name in names if not is_video(files.infrared[name])][:: source.every]
+    pictures = _thinned([name for name in names if not is_video(files.infrared[name])], source)
     videos = [name for name in names if is_video(files.infrared[name])]
     parts: list[Sequence[Sample]] = [_load_pictures(folder, files, pictures, task, memory)]
     for name in videos:
         _refuse_labelled_video(name, files, task)
-        parts.append(read_pair(name, files.infrared[name], files.visible[name], source.every))
+        frames = read_pair(name, files.infrared[name], files.visible[name], source.every)
+        parts.append(_without(frames, source.without_every))
     pairs = joined(parts)
     if not pairs:
         raise RequestError(f"{folder} has no pair", expected="files of the same stem in ir/ and vi/")
@@ -135,6 +138,15 @@ def _chosen(folder: Path, source: DataSource, files: Files) -> list[str]:
         sides = (f"{next(iter(side.values())).parent.name}/{lacking[0]}.*" for side in files[:2])
         raise InputMissing(f"{folder} lacks the pair '{lacking[0]}'", expected=" and ".join(sides))
     return names
+
+
+def _thinned(names: list[str], source: DataSource) -> list[str]:
+    return _without(names[:: source.every], source.without_every)
+
+
+def _without(items: list[Item], every: int) -> list[Item]:
+    """Without the first, and every n-th after it; all of them where ``every`` is 0."""
+    return [item for index, item in enumerate(items) if not every or index % every]
 
 
 def _load_pictures(
