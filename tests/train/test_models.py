@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from tdfusion_edge.errors import ConfigError, RequestError
 from tdfusion_edge.train.models.edge import Edge
+from tdfusion_edge.train.models.loss_network import LightLossNetwork
 from tdfusion_edge.train.models.restormer import channel_attention
 from tdfusion_edge.train.models.tables import FUSION_NETWORKS, resolve
 from tdfusion_edge.train.models.tdfusion import TDFusion
@@ -150,3 +151,27 @@ def test_networks_resolve_by_name_and_by_module() -> None:
     for name in ("no_such_module:X", "torch:NoSuchClass", ":X", ".a:X"):
         with pytest.raises(ConfigError, match="cannot be imported"):
             resolve(name, FUSION_NETWORKS, "fusion network")
+
+
+def leaning(centred: bool) -> torch.Tensor:
+    """Mean logit of w_ir in each of two pictures, of a light G whose last layer says "infrared"."""
+    torch.manual_seed(0)
+    network = LightLossNetwork(centred=centred)
+    with torch.no_grad():
+        for part in network.head.parameters():
+            part.fill_(1.0)
+        infrared = network(torch.rand(2, 1, 64, 64), torch.rand(2, 1, 64, 64)).infrared
+    return torch.logit(infrared.double()).mean(dim=(1, 2, 3))
+
+
+def test_a_centred_loss_network_says_where_and_another_one_which_sensor() -> None:
+    # Interpolation weighs the cells at the border a little more.
+    assert leaning(True).abs().max() < 0.02
+    assert leaning(False).min() > 0.5
+
+
+def test_a_light_loss_network_begins_with_the_fixed_loss() -> None:
+    weights = LightLossNetwork(centred=False)(torch.rand(1, 1, 36, 52), torch.rand(1, 1, 36, 52))
+    assert weights.infrared.shape == (1, 1, 36, 52)
+    assert (weights.infrared == 0.5).all()
+    assert (weights.infrared + weights.visible == 1).all()

@@ -128,6 +128,37 @@ def test_pictures_without_objects_have_a_loss_and_a_gradient() -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
 
+def weighed(weights: list[float] | None) -> dict[str, float]:
+    """Losses of one network on a picture with an object of each class, by what the classes count."""
+    torch.manual_seed(0)
+    network = YOLO(2, "p", class_weights=weights).eval()
+    both = targets((0, 0, 2, 2, 40, 44), (0, 1, 30, 10, 62, 60))
+    with torch.no_grad():
+        losses = network.loss(network(torch.rand(1, 1, 64, 64)), both)
+    return {name: value.item() for name, value in losses.items()}
+
+
+def test_classes_count_what_their_weights_say() -> None:
+    plain = weighed(None)
+    assert weighed([1.0, 1.0]) == plain
+    assert weighed([40.0, 40.0]) == pytest.approx(weighed([80.0, 80.0]), rel=1e-5)
+    low, high = weighed([80.0, 1e-6]), weighed([1e-6, 80.0])
+    assert low["box"] != pytest.approx(high["box"], rel=1e-3)
+    # A weighted mean over the objects: with both counting, the loss lies between those of one alone.
+    one, other = sorted((low["box"], high["box"]))
+    assert one < weighed([80.0, 80.0])["box"] < other
+
+
+def test_class_weights_are_no_part_of_a_checkpoint() -> None:
+    assert YOLO(2, "p", class_weights=[1, 3]).state_dict().keys() == YOLO(2, "p").state_dict().keys()
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, 0.0], [1.0, math.inf], []])
+def test_class_weights_that_do_not_fit_are_refused(weights: list[float]) -> None:
+    with pytest.raises(ConfigError, match="expected 2 numbers above 0, one a class"):
+        YOLO(2, "p", class_weights=weights)
+
+
 def test_objects_of_one_picture_leave_the_others_alone() -> None:
     network = YOLO(2, "p").eval()
     raw = network(torch.rand(2, 1, 64, 64))

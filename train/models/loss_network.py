@@ -7,10 +7,10 @@ the meta-gradient and thrown away after the training. Its two outputs weigh the 
 ``lpn`` has the layer sizes of the released code (class LPN, 44,529 parameters): the paper's figure shows
 one 3x3 convolution and a softmax behind the blocks, the code two with a PReLU between; ``head`` chooses.
 ``light`` is ours, for training on a CPU: 5,472 parameters at a quarter of the resolution, whose weights are
-interpolated. Its logits have mean zero in every picture: the intensity loss is linear in w, so that the gain
-of one step is greatest at w = 0 or 1 everywhere, and a G that can say "infrared" of whole pictures runs there
-before F has followed; this one has to say where. Its last layer starts at zero: the training starts from the
-fixed loss, w = 1/2.
+interpolated. Its logits have mean zero in every picture unless ``centred`` is off: where one class decides
+the task loss, a G that can name a sensor for whole pictures names that class's sensor and little else, and
+the fused picture loses the other one; this G has to say where. Its last layer starts at zero: the training
+starts from the fixed loss, w = 1/2.
 """
 
 from __future__ import annotations
@@ -72,10 +72,13 @@ class LightLossNetwork(nn.Module):
 
     Args:
         width: Channels.
+        centred: Take each picture's mean off its logits: G says where, and not which sensor as a whole.
+            Otherwise it says both, with one parameter more.
     """
 
-    def __init__(self, width: int = WIDTH) -> None:
+    def __init__(self, width: int = WIDTH, centred: bool = True) -> None:
         super().__init__()
+        self.centred = centred
         self.body = nn.Sequential(
             nn.Conv2d(2, width, 5, stride=2, padding=2),
             nn.SiLU(),
@@ -84,13 +87,15 @@ class LightLossNetwork(nn.Module):
             nn.Conv2d(width, width, 3, padding=2, dilation=2),
             nn.SiLU(),
         )
-        self.head = nn.Conv2d(width, 1, 1, bias=False)
-        nn.init.zeros_(self.head.weight)
+        self.head = nn.Conv2d(width, 1, 1, bias=not centred)
+        for part in self.head.parameters():
+            nn.init.zeros_(part)
 
     def forward(self, infrared: Tensor, visible: Tensor) -> LossWeights:
         """Two (B, 1, H, W) in [0, 1] to the weights of each at every pixel."""
         # One logit: a softmax over two channels has one degree of freedom.
         logit = self.head(self.body(torch.cat((infrared, visible), dim=1)))
-        logit = logit - logit.mean(dim=(2, 3), keepdim=True)
+        if self.centred:
+            logit = logit - logit.mean(dim=(2, 3), keepdim=True)
         weight = F.interpolate(logit, size=infrared.shape[-2:], mode="bilinear").sigmoid()
         return LossWeights(weight, 1 - weight)

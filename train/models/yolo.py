@@ -13,9 +13,9 @@ N(0, 0.02); the assignment and the losses are in ``yolo_loss.py``.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -126,18 +126,29 @@ class YOLO(nn.Module):
     Args:
         classes: Number of classes.
         size: ``n`` or ``p``.
+        class_weights: What an object of each class counts in the loss; None counts all alike, so that the
+            loss is mostly about the class that is met most, while mAP counts every class alike.
 
     Raises:
-        ConfigError: there is no such size.
+        ConfigError: there is no such size, or the weights are not one above 0 for each class.
     """
 
     labels: Literal["boxes"] = "boxes"
     stride = 32
 
-    def __init__(self, classes: int, size: str = "n") -> None:
+    def __init__(self, classes: int, size: str = "n", class_weights: Sequence[float] | None = None) -> None:
         if size not in SIZES:
             raise ConfigError("size of the network yolo", expected=" or ".join(SIZES), got=size)
+        weights = [1.0] * classes if class_weights is None else list(class_weights)
+        if len(weights) != classes or not all(0 < weight < math.inf for weight in weights):
+            raise ConfigError(
+                "class_weights of the network yolo",
+                expected=f"{classes} numbers above 0, one a class",
+                got=", ".join(f"{weight:g}" for weight in weights) or "none",
+            )
         super().__init__()
+        # Not among the weights: a checkpoint serves whatever its losses weighed.
+        self.register_buffer("class_weights", torch.tensor(weights), persistent=False)
         w1, w2, w3, w4, w5 = SIZES[size].widths
         r2, r3, r4, r5 = SIZES[size].repeats
         self.classes, self.bins = classes, SIZES[size].bins
@@ -205,7 +216,7 @@ class YOLO(nn.Module):
         predicted = corners(output)
         with torch.no_grad():
             matched = assign(predicted, output.classes.float().sigmoid(), output.centres, targets)
-        return box_losses(output, predicted, matched)
+        return box_losses(output, predicted, matched, cast(Tensor, self.class_weights))
 
 
 def corners(output: RawBoxes) -> Tensor:

@@ -90,17 +90,29 @@ def _assign_one(
     return anchor, truth, metric[truth, anchor] * scale[truth]
 
 
-def box_losses(output: RawBoxes, predicted: Tensor, matched: Matched) -> Mapping[str, Tensor]:
-    """The weighted sum as ``loss``, and its parts ``box``, ``class`` and ``distance``."""
-    total = matched.scores.sum().clamp(min=1)
-    classes = F.binary_cross_entropy_with_logits(output.classes.float(), matched.scores, reduction="sum")
+def box_losses(
+    output: RawBoxes, predicted: Tensor, matched: Matched, class_weights: Tensor
+) -> Mapping[str, Tensor]:
+    """The weighted sum as ``loss``, and its parts ``box``, ``class`` and ``distance``.
+
+    Args:
+        output: Of the network.
+        predicted: (B, A, 4) corners, pixels.
+        matched: Which anchors answer for which objects.
+        class_weights: (C,), what an object of each class counts in all three.
+    """
+    wanted = matched.scores * class_weights
+    total = wanted.sum().clamp(min=1)
+    classes = F.binary_cross_entropy_with_logits(
+        output.classes.float(), matched.scores, class_weights.expand_as(matched.scores), reduction="sum"
+    )
     classes = CLASS_WEIGHT * classes / total
     if not len(matched.anchor):
         # Nothing to find: the boxes have no target, but the loss keeps its graph to them.
         nothing = output.distances.float().sum() * 0
         return {"loss": classes + nothing, "box": nothing, "class": classes, "distance": nothing}
     image, anchor = matched.image, matched.anchor
-    weight = matched.scores[image, anchor].sum(dim=-1)
+    weight = wanted[image, anchor].sum(dim=-1)
     overlap = complete_iou(predicted[image, anchor], matched.corners)
     box = BOX_WEIGHT * ((1 - overlap) * weight).sum() / total
     distances = _distances(output, matched)
