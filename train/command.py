@@ -22,10 +22,12 @@ from pathlib import Path
 import torch
 from torch import distributed
 
+from tdfusion_edge import checkpoint
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import ConfigError, InputMissing, SinkError
 from tdfusion_edge.train.data.feed import Share
 from tdfusion_edge.train.loop import train
+from tdfusion_edge.train.recipe import Recipe
 from tdfusion_edge.train.recipe_file import load_recipe
 
 LONGEST = timedelta(hours=12)
@@ -91,8 +93,20 @@ def main(args: argparse.Namespace) -> int:
         if distributed.is_initialized():
             distributed.destroy_process_group()
     if share.rank == 0:
-        say(f"best checkpoint: {best}\nnext: tdfusion-edge export {best} -o BUNDLE")
+        say(f"best checkpoint: {best}\nnext: tdfusion-edge export {exported_from(best, recipe)} -o BUNDLE")
     return 0
+
+
+def exported_from(best: Path, recipe: Recipe) -> str:
+    """What a bundle with the networks of a training is made of: a detector needs a fusion network too.
+
+    Args:
+        best: Checkpoint of the training.
+        recipe: What was trained.
+    """
+    if "fusion" in checkpoint.read(best)[0].networks:
+        return str(best)
+    return f"{recipe.strategy_options.get('checkpoint', 'FUSION_CHECKPOINT')} {best}"
 
 
 def joined(device: str) -> tuple[Share, str]:

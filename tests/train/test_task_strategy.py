@@ -15,6 +15,7 @@ from torch import nn
 from tdfusion_edge import checkpoint
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
 from tdfusion_edge.train import loop
+from tdfusion_edge.train.command import exported_from
 from tdfusion_edge.train.data.types import Batch
 from tdfusion_edge.train.recipe import Augmentation, Optimiser, Recipe, Task
 
@@ -73,6 +74,17 @@ def test_it_knows_which_fusion_network_it_was_trained_on(made: Path, tmp_path: P
     ):
         strategy: Any = loop.setup(task_recipe(options), made, tmp_path / "nothing").strategy
         assert strategy.trained_on == expected
+
+
+def test_what_is_exported_next_has_a_fusion_network(made: Path, tmp_path: Path) -> None:
+    fusion_recipe = recipe()
+    fusion = loop.train(fusion_recipe, made, tmp_path / "fusion", steps=1)
+    seeing = task_recipe({"picture": "fused", "checkpoint": str(fusion)})
+    blind = task_recipe({"picture": "mean"})
+    task = loop.train(seeing, made, tmp_path / "task", steps=1)
+    assert exported_from(fusion, fusion_recipe) == str(fusion)
+    assert exported_from(task, seeing) == f"{fusion} {task}"
+    assert exported_from(task, blind) == f"FUSION_CHECKPOINT {task}"
 
 
 def test_a_blend_is_drawn_for_every_picture_anew(made: Path) -> None:
