@@ -29,6 +29,7 @@ from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.frames import Frame
 from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.detection import Detector, open_detector
 from tdfusion_edge.runtime.engines import open_engine
 from tdfusion_edge.runtime.fusion import Fusion
 from tdfusion_edge.runtime.pipeline import Plan, run
@@ -59,13 +60,15 @@ class Case(NamedTuple):
     """Simulated cameras in real time, or a replay."""
     video: bool
     """Write a video, or nothing."""
+    detect: bool = False
+    """With the bundle's detector, or fusion alone: between two passes of one network lies no other then."""
 
 
 CASES = (
     Case("replay, 8 bits", 8, live=False, video=False),
     Case("replay, 16 bits", 16, live=False, video=False),
     Case("replay, 16 bits, video", 16, live=False, video=True),
-    Case("real time, 16 bits, video", 16, live=True, video=True),
+    Case("real time, 16 bits, video", 16, live=True, video=True, detect=True),
 )
 
 
@@ -90,17 +93,21 @@ def measure(args: argparse.Namespace) -> Measured:
         raise RequestError("--frames", expected=f"more than {2 * WARM_UP}", got=str(args.frames))
     opened = bundle.read(args.bundle)
     backend, engine = open_engine(opened.graph("fusion")[1], threads=args.threads)
+    detector = open_detector(opened, threads=args.threads)
     timings: list[Timing] = []
     stages: list[Latency] = []
     figures: list[Figure] = []
-    with tempfile.TemporaryDirectory(prefix="pipeline") as name, contextlib.closing(engine):
+    with tempfile.TemporaryDirectory(prefix="pipeline") as name, contextlib.ExitStack() as stack:
+        stack.callback(engine.close)
+        if detector is not None:
+            stack.callback(detector.close)
         folder = Path(name)
         for case in CASES:
             say(f"{case.name} ...", error=True)
             timed = TimedEngine(engine)
             sinks = [TimedSink(open_sink(folder / "fused.mp4"))] if case.video else []
             fusion = Fusion(opened, timed, rig.SIMULATED.cameras["ir0"], None, Stretch("temporal"))
-            report = run(plan(case, fusion, sinks, args)).as_dict()
+            report = run(plan(case, fusion, sinks, args, detector if case.detect else None)).as_dict()
             timings += case_timings(case, timed.passes, sinks)
             stages += latencies(report, f"{case.name}: ")
             figures += case_figures(case, report)
@@ -108,17 +115,24 @@ def measure(args: argparse.Namespace) -> Measured:
         command = run_command(folder, args.seconds, args.bundle, threads=args.threads, video=True)
         watched = watch(command, interval_s=WATCH_S, timeout_s=args.seconds + GRACE_S)
         figures.append(Figure(name="run: peak memory", value=round(watched.peak_megabytes, 2), unit="MB"))
-    facts = {"bundle": opened.manifest.name, "back end": backend}
+    detects = "nothing" if detector is None else f"{', '.join(detector.names)}, in real time"
+    facts = {"bundle": opened.manifest.name, "back end": backend, "detects": detects}
     numbers = Results(timings=tuple(timings), latencies=tuple(stages), figures=tuple(figures))
     return Measured(numbers, facts)
 
 
-def plan(case: Case, fusion: Fusion, sinks: Sequence[TimedSink], args: argparse.Namespace) -> Plan:
+def plan(
+    case: Case,
+    fusion: Fusion,
+    sinks: Sequence[TimedSink],
+    args: argparse.Namespace,
+    detector: Detector | None = None,
+) -> Plan:
     """What the program itself would plan for such cameras and outputs."""
     sources = cameras(case, args.size, args.frames)
     if case.live:
-        return Plan(sources, rig.Sync(), fusion, sinks, "latest", seconds=args.frames / FPS)
-    return Plan(sources, rig.Sync(), fusion, sinks, "every")
+        return Plan(sources, rig.Sync(), fusion, sinks, "latest", detector, seconds=args.frames / FPS)
+    return Plan(sources, rig.Sync(), fusion, sinks, "every", detector)
 
 
 def cameras(case: Case, size: tuple[int, int], count: int) -> dict[rig.Role, Source]:
