@@ -30,7 +30,7 @@ from tdfusion_edge.errors import RequestError
 from tdfusion_edge.frames import Frame
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.detection import Detector, open_detector
-from tdfusion_edge.runtime.engines import open_engine
+from tdfusion_edge.runtime.engines import Choice, open_engine
 from tdfusion_edge.runtime.fusion import Fusion
 from tdfusion_edge.runtime.pipeline import Plan, run
 from tdfusion_edge.runtime.sinks import open_sink
@@ -93,7 +93,7 @@ def measure(args: argparse.Namespace) -> Measured:
         raise RequestError("--frames", expected=f"more than {2 * WARM_UP}", got=str(args.frames))
     opened = bundle.read(args.bundle)
     backend, engine = open_engine(opened.graph("fusion")[1], threads=args.threads)
-    detector = open_detector(opened, threads=args.threads)
+    detector = open_detector(opened, Choice(threads=args.threads))
     timings: list[Timing] = []
     stages: list[Latency] = []
     figures: list[Figure] = []

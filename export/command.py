@@ -4,32 +4,41 @@
   tdfusion-edge export edge/best.safetensors detector/best.safetensors -o bundle
 
 The fusion network of the first checkpoint that has one becomes an ONNX graph with free height and
-width, the detector of the last one that has one a graph of the size it was trained at. Both are
-compared with PyTorch before anything is written; beyond the tolerance no bundle is written.
+width, the detector of the last one that has one a graph of the size it was trained at, both in every
+--precision. float32 is compared with PyTorch and the others with float32, on the pairs of --data or on
+simulated ones, and FP16 is searched for numbers that it does not hold: where one limit is passed, no
+bundle is written.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import onnx
 import onnxsim
 import torch
 
 from tdfusion_edge import __version__, bundle
+from tdfusion_edge.bundle import Parity, Precision
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.export.detector import describe_detector, detector_onnx, detector_parity
-from tdfusion_edge.export.graph import describe, fusion_onnx, parity
+from tdfusion_edge.export.fold import folded
+from tdfusion_edge.export.gate import passed
+from tdfusion_edge.export.graph import INPUTS, PARITY_SIZES, describe, fusion_onnx, parity
+from tdfusion_edge.export.lower import detector_feeds, files_of, fusion_feeds, in_precisions
 from tdfusion_edge.export.model_card import fusion_metrics, model_card, task_metrics
 from tdfusion_edge.export.networks import Chosen, choose
+from tdfusion_edge.runtime.chains import fuser
+from tdfusion_edge.runtime.detection import F32
+from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from tdfusion_edge.runtime.parity import Views
+from tdfusion_edge.runtime.parity_pairs import described, views
 
-GRAPH_FILE = "fusion.onnx"
-DETECTOR_FILE = "detector.onnx"
 SCORE_THRESHOLD = 0.25
 """What is shown as found. Lower costs false alarms, higher misses; ``run --score-threshold`` overrides."""
 
@@ -52,21 +61,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--score-threshold", type=float, default=SCORE_THRESHOLD, metavar="X",
         help="what the detector gives a higher score counts, 0 to 1 (default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--precision", default="fp32,fp16", metavar="P,P",
+        help="fp32, fp16 and int8, which is calibrated on the pairs (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR",
+        help="folder with ir/ and vi/ to measure on (default: simulated pairs)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--names", metavar="FILE", help="text file in DIR with one stem a line (default: all)"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
     """Export and say what was measured."""
     manifest = export(
-        args.checkpoints, args.output, name=args.name, allowed=args.network, threshold=args.score_threshold
+        args.checkpoints,
+        args.output,
+        name=args.name,
+        allowed=args.network,
+        threshold=args.score_threshold,
+        precisions=precisions_of(args.precision),
+        data=args.data,
+        names=args.names,
     )
-    say(f"wrote {args.output}: ONNX differs from PyTorch by at most {manifest.parity['fp32_max_abs']:.1e}")
-    if "detector" in manifest.graphs:
-        pixels, scores = manifest.parity["detector_boxes_px"], manifest.parity["detector_scores"]
-        say(
-            f"detector of {', '.join(manifest.classes)}: boxes by {pixels:.1e} pixels, scores by {scores:.1e}"
-        )
+    finds = f" with a detector of {', '.join(manifest.classes)}" if "detector" in manifest.graphs else ""
+    say(f"wrote {args.output}{finds}")
+    for row in manifest.parity:
+        say(told(row))
     say(f"next: tdfusion-edge run --bundle {args.output} --camera ir0,vis0")
     return 0
+
+
+def precisions_of(text: str) -> tuple[Precision, ...]:
+    """What ``--precision`` asks for.
+
+    Raises:
+        RequestError: something else than precisions.
+    """
+    known: tuple[Precision, ...] = get_args(Precision)
+    asked = [part.strip() for part in text.split(",")]
+    if unknown := [part for part in asked if part not in known]:
+        raise RequestError(f"--precision {text}", expected=", ".join(known), got=unknown[0] or "nothing")
+    return tuple(one for one in known if one in asked)
+
+
+def told(row: Parity) -> str:
+    """One line of what the gate measured."""
+    parts = [f"largest error {row.max_error:.1e}"]
+    if row.box_error_px is not None:
+        parts.append(f"boxes by {row.box_error_px:.1e} pixels")
+    if row.psnr_db is not None:
+        parts.append(f"PSNR {row.psnr_db:.1f} dB")
+    if row.boxes_kept is not None:
+        parts.append(f"{row.boxes_kept:.1%} of the boxes kept")
+    return f"{row.graph} in {row.precision} against {row.against} ({row.pictures}): {', '.join(parts)}"
 
 
 def export(
@@ -76,6 +126,9 @@ def export(
     name: str | None = None,
     allowed: Collection[str] = (),
     threshold: float = SCORE_THRESHOLD,
+    precisions: Collection[Precision] = ("fp32", "fp16"),
+    data: Path | None = None,
+    names: str | None = None,
 ) -> bundle.Manifest:
     """Export one or more checkpoints.
 
@@ -86,11 +139,16 @@ def export(
         name: Name of the bundle; the recipe's of the fusion network for None.
         allowed: "module:Class" that the checkpoints may name beside the networks of this package.
         threshold: Score above which a detection counts.
+        precisions: float32 is always among what is written.
+        data: Folder with pairs to measure on, and to calibrate INT8 with; None takes simulated ones.
+        names: List of stems in ``data``; None takes all.
 
     Raises:
         RequestError: a checkpoint does not fit its network or names a class that is not allowed, there
             is no fusion network or two, or the threshold is none.
-        ExportError: a graph does not reproduce its network; nothing is written.
+        InputMissing: there are no such pairs.
+        ExportError: a graph does not reproduce its network, or a precision costs more than its limits;
+            nothing is written.
     """
     if not 0 <= threshold <= 1:
         raise RequestError("--score-threshold", expected="0 to 1", got=f"{threshold:g}")
@@ -98,27 +156,35 @@ def export(
     for note in chosen.notes:
         say(note, error=True)
     name = name or chosen.fusion.header.recipe
-    manifest, files = _fusion(chosen)
+    # float32 is compared with PyTorch on random pictures: only what is below it needs pairs.
+    pairs = list(views(data, names)) if set(precisions) - {"fp32"} else []
+    manifest, files, reference = _fusion(chosen, precisions, pairs)
     detector = None
     if chosen.detector is not None:
         detector = chosen.detector.header
-        _add_detector(chosen, manifest, files, threshold)
+        _add_detector(chosen, manifest, files, threshold, precisions, [reference(pair) for pair in pairs])
     card = model_card(name, chosen.fusion.header, detector, threshold=threshold, matched=chosen.matched)
-    return bundle.write(output, {"name": name, **manifest}, {**files, "MODEL_CARD.md": card.encode()})
+    manifest, files = {"name": name, **manifest}, {**files, "MODEL_CARD.md": card.encode()}
+    manifest["parity"] += passed(manifest, files, pairs, described(data, len(pairs)))
+    return bundle.write(output, manifest, files)
 
 
-def _fusion(chosen: Chosen) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Manifest and files of a bundle that only fuses."""
+def _fusion(
+    chosen: Chosen, precisions: Collection[Precision], pairs: Sequence[Views]
+) -> tuple[dict[str, Any], dict[str, bytes], Callable[[Views], F32]]:
+    """Manifest and files of a bundle that only fuses, and what fuses a pair in float32."""
     header, network, _ = chosen.fusion
-    graph = fusion_onnx(network)
+    example = tuple(torch.zeros(1, 1, *PARITY_SIZES[0]) for _ in INPUTS)
+    graphs = in_precisions(folded(network, example), fusion_onnx, fusion_feeds(pairs), precisions)
+    names, files = files_of("fusion", graphs)
     manifest = {
         "network": header.networks["fusion"].name,
         "strategy": header.strategy,
         "created": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        "graphs": {"fusion": describe(network, GRAPH_FILE)},
+        "graphs": {"fusion": describe(network, names)},
         "training_data": header.training_data,
         "metrics": fusion_metrics(header),
-        "parity": parity(network, graph),
+        "parity": (parity(network, graphs["fp32"]),),
         "versions": {
             "tdfusion-edge": __version__,
             "torch": str(torch.__version__),
@@ -126,23 +192,28 @@ def _fusion(chosen: Chosen) -> tuple[dict[str, Any], dict[str, bytes]]:
             "onnxsim": onnxsim.__version__,
         },
     }
-    return manifest, {GRAPH_FILE: graph}
+    fuse = fuser(OnnxRuntimeEngine(graphs["fp32"]))
+    return manifest, files, lambda pair: fuse(pair.infrared, pair.visible)
 
 
 def _add_detector(
-    chosen: Chosen, manifest: dict[str, Any], files: dict[str, bytes], threshold: float
+    chosen: Chosen,
+    manifest: dict[str, Any],
+    files: dict[str, bytes],
+    threshold: float,
+    precisions: Collection[Precision],
+    fused: Sequence[F32],
 ) -> None:
     """Put the detector beside the fusion network."""
     assert chosen.detector is not None
     header, network, view = chosen.detector
-    graph = detector_onnx(network, view)
-    differences = detector_parity(network, graph, view)
-    files[DETECTOR_FILE] = graph
-    manifest["graphs"]["detector"] = describe_detector(graph, view, DETECTOR_FILE)
-    manifest["parity"] |= {
-        "detector_boxes_px": differences.boxes_px,
-        "detector_scores": differences.scores,
-    }
+    plain = folded(network, (torch.zeros(1, 1, view.height, view.width),))
+    feeds = detector_feeds(fused, view.width, view.height)
+    graphs = in_precisions(plain, lambda one: detector_onnx(one, view), feeds, precisions)
+    names, more = files_of("detector", graphs)
+    files |= more
+    manifest["graphs"]["detector"] = describe_detector(graphs["fp32"], view, names)
+    manifest["parity"] += (detector_parity(network, graphs["fp32"], view),)
     manifest["metrics"] |= task_metrics(header)
     rows = (*chosen.fusion.header.training_data, *header.training_data)
     manifest["training_data"] = tuple(dict.fromkeys(rows))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
 import onnx
@@ -10,7 +11,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from tdfusion_edge.bundle import Graph, TensorInfo
+from tdfusion_edge.bundle import Graph, Parity, Precision, TensorInfo
 from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.errors import ExportError
 from tdfusion_edge.export.graph import OPSET, smooth_pair, to_onnx
@@ -35,13 +36,6 @@ class _Decoding(nn.Module):
         """(1, 1, h, w) in [0, 1] to boxes and scores."""
         # Its own method, which nn.Module does not know of.
         return cast(BoxPrediction, self.network.decode(self.network(luma)))  # type: ignore[operator]
-
-
-class Parity(NamedTuple):
-    """Largest differences between ONNX and PyTorch."""
-
-    boxes_px: float
-    scores: float
 
 
 def detector_onnx(network: nn.Module, view: TaskView) -> bytes:
@@ -91,18 +85,25 @@ def detector_parity(network: nn.Module, graph: bytes, view: TaskView) -> Parity:
             max(before, float(np.abs(one - other).max()))
             for before, one, other in zip(worst, reference, given, strict=True)
         ]
-    found = Parity(*worst)
-    if found.boxes_px > BOX_TOLERANCE or found.scores > SCORE_TOLERANCE:
+    boxes_px, scores = worst
+    if boxes_px > BOX_TOLERANCE or scores > SCORE_TOLERANCE:
         raise ExportError(
             "the detector's ONNX graph differs from PyTorch",
             expected=f"at most {BOX_TOLERANCE} pixels and {SCORE_TOLERANCE} of score",
-            got=f"{found.boxes_px:.2e} and {found.scores:.2e}",
+            got=f"{boxes_px:.2e} and {scores:.2e}",
         )
-    return found
+    return Parity(
+        graph="detector",
+        precision="fp32",
+        against="pytorch",
+        pictures=f"{PICTURES} random pictures",
+        max_error=scores,
+        box_error_px=boxes_px,
+    )
 
 
-def describe_detector(graph: bytes, view: TaskView, file: str) -> Graph:
-    """What the manifest says about the detector graph."""
+def describe_detector(graph: bytes, view: TaskView, files: Mapping[Precision, str]) -> Graph:
+    """What the manifest says about the detector graph, whose files are given by precision."""
     shapes = _output_shapes(onnx.load_from_string(graph))
     content = {
         "boxes": f"x1 y1 x2 y2 in pixels of the {view.width}x{view.height} input, not suppressed",
@@ -115,8 +116,7 @@ def describe_detector(graph: bytes, view: TaskView, file: str) -> Graph:
         content="fused luma in [0, 1] as the fusion graph gives it, the whole picture resized",
     )
     return Graph(
-        file=file,
-        precision="fp32",
+        files=dict(files),
         inputs=(luma,),
         outputs=tuple(
             TensorInfo(name=name, dtype="float32", shape=shapes[name], content=content[name])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import onnxsim
 import torch
 from torch import Tensor, nn
 
-from tdfusion_edge.bundle import Graph, TensorInfo
+from tdfusion_edge.bundle import Graph, Parity, Precision, TensorInfo
 from tdfusion_edge.errors import ExportError
 from tdfusion_edge.train.models.base import FusionOutput
 
@@ -97,7 +97,7 @@ def to_onnx(
     return model
 
 
-def parity(network: nn.Module, graph: bytes) -> dict[str, float]:
+def parity(network: nn.Module, graph: bytes) -> Parity:
     """Largest and mean absolute difference between PyTorch and ONNX Runtime over several sizes.
 
     The inputs are smooth random pictures: white noise alone never reaches the saturated range.
@@ -120,19 +120,25 @@ def parity(network: nn.Module, graph: bytes) -> dict[str, float]:
         raise ExportError(
             "the ONNX graph differs from PyTorch", expected=f"at most {FP32_TOLERANCE}", got=f"{worst:.2e}"
         )
-    return {"fp32_max_abs": worst, "fp32_mean_abs": float(np.mean(means))}
+    return Parity(
+        graph="fusion",
+        precision="fp32",
+        against="pytorch",
+        pictures=f"{len(PARITY_SIZES)} random pairs",
+        max_error=worst,
+        mean_error=float(np.mean(means)),
+    )
 
 
-def describe(network: nn.Module, file: str) -> Graph:
-    """What the manifest says about the fusion graph."""
+def describe(network: nn.Module, files: Mapping[Precision, str]) -> Graph:
+    """What the manifest says about the fusion graph, whose files are given by precision."""
     luma = "float32 luma in [0, 1], BT.601 full range"
 
     def tensor(name: str, content: str) -> TensorInfo:
         return TensorInfo(name=name, dtype="float32", shape=(1, 1, "height", "width"), content=content)
 
     return Graph(
-        file=file,
-        precision="fp32",
+        files=dict(files),
         inputs=(
             tensor("infrared", "float32 in [0, 1], hot is bright, aligned with visible"),
             tensor("visible", luma),

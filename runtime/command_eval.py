@@ -25,7 +25,8 @@ from tdfusion_edge import bundle
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.label_files import parse_classes
-from tdfusion_edge.runtime.engines import BACKENDS, Engine, open_engine
+from tdfusion_edge.runtime.engine_options import add_engine_arguments, choice_of, progress_shower
+from tdfusion_edge.runtime.engines import Engine, open_graph
 from tdfusion_edge.runtime.eval_boxes import Labels, class_note, open_for_scoring, read_labels
 from tdfusion_edge.runtime.eval_checkpoint import open_bundle
 from tdfusion_edge.runtime.eval_table import Section, as_json, as_text, section
@@ -75,9 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stretch", choices=[s for s in get_args(StretchName) if s != "temporal"], default="none"
     )
-    parser.add_argument(
-        "--backend", default="auto", choices=("auto", *BACKENDS), help="what runs the network"
-    )
+    add_engine_arguments(parser)
     parser.add_argument(
         "--network", action="append", default=[], metavar="MODULE:CLASS",
         help="allow this class of your own in a checkpoint; its module is installed or on PYTHONPATH; "
@@ -94,9 +93,10 @@ def main(args: argparse.Namespace) -> int:
     names = pair_names(args.data, args.names)
     groups = parse_groups(args.groups, names)
     opened = open_bundle(args.bundle, args.network)
-    detect = None if args.labels is None else open_for_scoring(opened, args.backend)
+    choice = choice_of(args)
+    detect = None if args.labels is None else open_for_scoring(opened, choice)
     labels = None if args.labels is None else _labels(args, names, classes, opened.manifest.classes)
-    _, engine = open_engine(opened.graph("fusion")[1], args.backend)
+    engine = open_graph(opened, "fusion", choice, progress_shower("fusion")).engine
     rows = _rows(args, opened.manifest.name, engine)
     measured = {row: measure(args.data, names, fuse, detect) for row, fuse in rows.items()}
 

@@ -29,7 +29,8 @@ from tdfusion_edge.errors import RequestError, WorkError
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.detection import Detector, open_detector
 from tdfusion_edge.runtime.draw import with_boxes
-from tdfusion_edge.runtime.engines import BACKENDS, open_engine
+from tdfusion_edge.runtime.engine_options import add_engine_arguments, choice_of, progress_shower
+from tdfusion_edge.runtime.engines import Choice, open_graph
 from tdfusion_edge.runtime.fuse import Networks
 from tdfusion_edge.runtime.fusion import Fusion
 from tdfusion_edge.runtime.pipeline import Plan, run
@@ -90,12 +91,7 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bundle", type=Path, default=bundle.default_path(), help="bundle (default: the one shipped)"
     )
-    parser.add_argument(
-        "--backend", default="auto", choices=("auto", *BACKENDS), help="what runs the network"
-    )
-    parser.add_argument(
-        "--threads", type=int, default=0, metavar="N", help="CPU threads (default: one a core)"
-    )
+    add_engine_arguments(parser)
     parser.add_argument(
         "--score-threshold", type=float, metavar="X",
         help="only what the detector gives a higher score counts, 0 to 1 (default: the bundle's)",
@@ -194,31 +190,32 @@ def open_networks(
         BundleError: the bundle is damaged.
         EngineError: a network cannot be loaded.
     """
-    if args.threads < 0:
-        raise RequestError("--threads", expected="0 or more", got=str(args.threads))
+    choice = choice_of(args)
     opened = bundle.read(args.bundle)
-    backend, engine = open_engine(opened.graph("fusion")[1], args.backend, threads=args.threads)
+    backend, precision, engine = open_graph(opened, "fusion", choice, progress_shower("fusion"))
     stack.callback(engine.close)
-    detector = _open_detector(args, opened, detect=detect)
+    detector = _open_detector(args, opened, choice, detect=detect)
     if detector is not None:
         stack.callback(detector.close)
     if args.range is not None:
         infrared = with_range(infrared, args.range)
     finds = "" if detector is None else f", detects {_listed(detector.names)}"
-    say(f"bundle {opened.manifest.name}, back end {backend}{finds}", error=True)
+    say(f"bundle {opened.manifest.name}, back end {backend}, {precision}{finds}", error=True)
     return Networks(
         lambda stretch: Fusion(opened, engine, infrared, registration, Stretch(args.stretch or stretch)),
         detector,
     )
 
 
-def _open_detector(args: argparse.Namespace, opened: bundle.Bundle, *, detect: bool) -> Detector | None:
+def _open_detector(
+    args: argparse.Namespace, opened: bundle.Bundle, choice: Choice, *, detect: bool
+) -> Detector | None:
     threshold = args.score_threshold
     if threshold is not None and not 0 <= threshold <= 1:
         raise RequestError("--score-threshold", expected="0 to 1", got=f"{threshold:g}")
     detector = None
     if detect:
-        detector = open_detector(opened, args.backend, threshold=threshold, threads=args.threads)
+        detector = open_detector(opened, choice, threshold=threshold, on_progress=progress_shower("detector"))
     if detector is None and threshold is not None:
         raise RequestError(
             "--score-threshold, but nothing is detected",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from tdfusion_edge.color import U8
 from tdfusion_edge.detections import Detections, found_in
 from tdfusion_edge.errors import BundleError, EngineError, RequestError
 from tdfusion_edge.resize import resized
-from tdfusion_edge.runtime.engines import Engine, Tensor, open_engine
+from tdfusion_edge.runtime.engines import Choice, Engine, Tensor, open_graph
 from tdfusion_edge.runtime.fusion import UNIT, Aligned
 
 F32: TypeAlias = npt.NDArray[np.float32]
@@ -79,26 +79,30 @@ class Detector:
 
 
 def open_detector(
-    opened: Bundle, backend: str = "auto", *, threshold: float | None = None, threads: int = 0
+    opened: Bundle,
+    choice: Choice = Choice(),  # noqa: B008 (immutable)
+    *,
+    threshold: float | None = None,
+    on_progress: Callable[[Any], None] | None = None,
 ) -> Detector | None:
     """The detector of a bundle, None where it has none.
 
     Args:
         opened: The bundle.
-        backend: As :func:`~tdfusion_edge.runtime.engines.open_engine` takes it.
+        choice: Back end, precision and threads.
         threshold: Only scores above it count; the manifest's for None.
-        threads: Threads of the CPU back end; 0 takes one a core.
+        on_progress: As :func:`~tdfusion_edge.runtime.engines.open_graph` takes it.
 
     Raises:
         RequestError: an unknown back end, or a threshold that is none.
-        BundleError: the graph is not what the manifest says.
+        BundleError: the graph is not what the manifest says, or not there in this precision.
         EngineError: the back end cannot load it.
     """
     manifest = opened.manifest
     if "detector" not in manifest.graphs:
         return None
-    graph, onnx = opened.graph("detector")
-    _, engine = open_engine(onnx, backend, threads=threads)
+    graph = manifest.graphs["detector"]
+    engine = open_graph(opened, "detector", choice, on_progress).engine
     try:
         chosen = manifest.score_threshold if threshold is None else threshold
         return Detector(graph, engine, manifest.classes, threshold=chosen)

@@ -18,6 +18,7 @@ from tdfusion_edge.detections import Detections
 from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.label_files import SMALLEST, read_yolo
 from tdfusion_edge.runtime.detection import open_detector
+from tdfusion_edge.runtime.engines import Choice
 from tdfusion_edge.runtime.evaluation import Detect, Measured
 from tdfusion_edge.runtime.stretch import F32
 
@@ -112,13 +113,13 @@ def _read_one(path: Path, named: tuple[str, ...]) -> Shares:
     return Shares(corners, class_ids)
 
 
-def open_for_scoring(opened: Bundle, backend: str) -> Detect:
+def open_for_scoring(opened: Bundle, choice: Choice) -> Detect:
     """The bundle's detector down to the lowest score that counts, for several threads.
 
     Raises:
         RequestError: the bundle has none.
     """
-    detector = open_detector(opened, backend, threshold=detection_scores.THRESHOLD)
+    detector = open_detector(opened, choice, threshold=detection_scores.THRESHOLD)
     if detector is None:
         raise RequestError(
             f"--labels: the bundle '{opened.manifest.name}' has no detector",

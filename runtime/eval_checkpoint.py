@@ -48,7 +48,17 @@ def open_bundle(path: Path, networks: Sequence[str] = ()) -> bundle.Bundle:
 def _export(path: Path, target: Path, networks: Sequence[str]) -> None:
     # "-m" looks for modules in the working directory first, where anything may lie; so the child works in
     # the folder of this package, which it needs on its path anyway, and gets absolute paths.
-    command = [sys.executable, "-m", "tdfusion_edge", "export", str(path.absolute()), "-o", str(target)]
+    command = [
+        sys.executable,
+        "-m",
+        "tdfusion_edge",
+        "export",
+        str(path.absolute()),
+        "-o",
+        str(target),
+        "--precision",
+        "fp32",
+    ]
     command += [f"--network={network}" for network in networks]
     done = subprocess.run(  # noqa: S603 (this program's own command, without a shell)
         command,

@@ -150,8 +150,13 @@ def subsample(image: Image) -> Image:
 
     Odd, so that column noise, which repeats every second or fourth column, is not missed.
     """
-    step = max(1, math.isqrt(image.size // SAMPLES)) | 1
+    step = sample_step(image.size)
     return image[::step, ::step].ravel()
+
+
+def sample_step(pixels: int) -> int:
+    """Step of that grid in a picture of so many pixels."""
+    return max(1, math.isqrt(pixels // SAMPLES)) | 1
 
 
 def percentiles(sample: Image, low: float, high: float) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from tdfusion_edge import archive
 from tdfusion_edge.config import Table, parse, to_json
 from tdfusion_edge.errors import BundleError, InputMissing, RequestError, TdfusionError
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 MAX_BYTES = 1 << 30
 """A bundle that unpacks to more than this is refused: the largest network here has some megabytes."""
@@ -41,15 +41,41 @@ class TensorInfo(Table, frozen=True, kw_only=True):
 
 
 class Graph(Table, frozen=True, kw_only=True):
-    """One ONNX file."""
+    """One network as ONNX, in one precision or several: they take and give the same."""
 
-    file: str
-    precision: Precision
+    files: dict[Precision, str]
+    """Name of the ONNX file of each precision; ``fp32`` is among them."""
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     minimum_size: int
     """Smallest height and width in pixels; of a graph of fixed size its smaller side."""
     opset: int
+
+
+class Parity(Table, frozen=True, kw_only=True):
+    """How far one graph was from its reference when it was exported. What a graph does not give is None."""
+
+    graph: GraphName
+    precision: Precision
+    against: Literal["pytorch", "fp32"]
+    """The network that it was exported from, or the same graph in float32; both on the CPU."""
+    pictures: str
+    """On what: how many pairs of which data, or that they were simulated."""
+    max_error: float
+    """Largest difference of the fused luma in [0, 1]; of a detector, of a score."""
+    mean_error: float | None = None
+    box_error_px: float | None = None
+    """Largest difference of a box's side, pixels of the detector's input."""
+    psnr_db: float | None = None
+    """Of the fused luma, of 8-bit white; None where there is no difference at all."""
+    qabf_change: float | None = None
+    ssim_change: float | None = None
+    boxes_kept: float | None = None
+    """Share of the reference's boxes that have one of the same class at an IoU of 0.9 or more."""
+    score_error: float | None = None
+    """Largest difference between the scores of such two."""
+    map50_change: float | None = None
+    """Only where labels were given."""
 
 
 class TrainingData(Table, frozen=True, kw_only=True):
@@ -83,8 +109,8 @@ class Manifest(Table, frozen=True, kw_only=True):
     training_data: tuple[TrainingData, ...] = ()
     metrics: dict[str, float] = msgspec.field(default_factory=dict)
     """Metrics of fusion, and of the detector, on the validation pairs of their trainings."""
-    parity: dict[str, float] = msgspec.field(default_factory=dict)
-    """ONNX against PyTorch, measured at export."""
+    parity: tuple[Parity, ...] = ()
+    """What the gate of the export measured."""
     versions: dict[str, str] = msgspec.field(default_factory=dict)
     sha256: dict[str, str]
     """Hex digest of every file but the manifest."""
@@ -97,18 +123,24 @@ class Bundle:
     manifest: Manifest
     files: Mapping[str, bytes]
 
-    def graph(self, name: GraphName) -> tuple[Graph, bytes]:
+    def graph(self, name: GraphName, precision: Precision = "fp32") -> tuple[Graph, bytes]:
         """Description and ONNX bytes of one graph.
 
         Raises:
-            BundleError: the bundle has no such graph.
+            BundleError: the bundle has no such graph, or not in this precision.
         """
         graph = self.manifest.graphs.get(name)
         if graph is None:
             raise BundleError(
                 f"bundle '{self.manifest.name}' has no {name} graph", got=", ".join(self.manifest.graphs)
             )
-        return graph, self.files[graph.file]
+        if precision not in graph.files:
+            raise BundleError(
+                f"bundle '{self.manifest.name}' has no {name} graph in {precision}",
+                got=", ".join(graph.files),
+                hint=f"Export it again with --precision {precision}.",
+            )
+        return graph, self.files[graph.files[precision]]
 
 
 def default_path() -> Path:
@@ -159,13 +191,33 @@ def write(path: Path, manifest: Mapping[str, Any], files: Mapping[str, bytes]) -
         SinkError: the disk is full or not writable.
     """
     _refuse_foreign(path)
+    full, raw = _assembled(path, manifest, files)
+    archive.write(path, {MANIFEST: raw, **files})
+    return full
+
+
+def assembled(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle:
+    """A bundle that is nowhere yet, to be looked at before it is written.
+
+    Args:
+        manifest: As :func:`write` takes it.
+        files: Name to content.
+
+    Raises:
+        ConfigError: ``manifest`` does not fit :class:`Manifest`.
+        BundleError: a file name leads out of the bundle, or a graph has no file.
+    """
+    return Bundle(_assembled(Path("the bundle"), manifest, files)[0], files)
+
+
+def _assembled(path: Path, manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> tuple[Manifest, bytes]:
+    """The manifest of these files, as a structure and as what is written."""
     digests = {name: _sha256(content) for name, content in files.items()}
     raw = to_json({"format": FORMAT, **manifest, "sha256": digests})
     # Parsed like a file, so that nothing is written that read() would refuse.
     full = parse(raw, Manifest, name=f"{path}/{MANIFEST}")
     _check_names(path, full, files)
-    archive.write(path, {MANIFEST: raw, **files})
-    return full
+    return full, raw
 
 
 def _sha256(content: bytes) -> str:
@@ -195,9 +247,14 @@ def _check_names(path: Path, manifest: Manifest, names: Collection[str]) -> None
     unnamed = sorted(set(names) - set(manifest.sha256))
     if unnamed:
         raise BundleError(f"{path} holds files that its manifest does not name: {', '.join(unnamed[:5])}")
-    for graph in manifest.graphs.values():
-        if graph.file not in names:
-            raise BundleError(f"{path} lacks the graph '{graph.file}'")
+    for name, graph in manifest.graphs.items():
+        if "fp32" not in graph.files:
+            raise BundleError(
+                f"{path}: the {name} graph has no reference", expected="fp32", got=", ".join(graph.files)
+            )
+        for file in graph.files.values():
+            if file not in names:
+                raise BundleError(f"{path} lacks the graph '{file}'")
 
 
 def _check_digests(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:

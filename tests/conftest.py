@@ -62,8 +62,7 @@ def mean_manifest() -> dict[str, Any]:
         for name in ("infrared", "visible", "fused")
     }
     graph = bundle.Graph(
-        file="fusion.onnx",
-        precision="fp32",
+        files={"fp32": "fusion.onnx"},
         inputs=(tensors["infrared"], tensors["visible"]),
         outputs=(tensors["fused"],),
         minimum_size=32,

@@ -85,8 +85,7 @@ def described(width: int = WIDTH, height: int = HEIGHT, **shapes: tuple[int | st
         for name, shape in (true | shapes).items()
     ]
     return bundle.Graph(
-        file="detector.onnx",
-        precision="fp32",
+        files={"fp32": "detector.onnx"},
         inputs=tuple(tensors[:1]),
         outputs=tuple(tensors[1:]),
         minimum_size=min(width, height),

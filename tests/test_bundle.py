@@ -24,7 +24,7 @@ FILES = {"fusion.onnx": bytes(range(256)) * 8, "MODEL_CARD.md": b"# edge\n", "mo
 
 def graph(file: str = "fusion.onnx") -> Graph:
     tensor = TensorInfo(name="fused", dtype="float32", shape=(1, 1, "height", "width"), content="luma")
-    return Graph(file=file, precision="fp32", inputs=(), outputs=(tensor,), minimum_size=32, opset=18)
+    return Graph(files={"fp32": file}, inputs=(), outputs=(tensor,), minimum_size=32, opset=18)
 
 
 def fields(**changes: Any) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def everything_in(folder: Path) -> set[str]:
 def test_what_is_written_is_read_back(whole: Path) -> None:
     opened = bundle.read(whole)
     assert opened.files == FILES
-    assert opened.manifest.format == 1
+    assert opened.manifest.format == 2
     assert opened.manifest.metrics == {"qabf": 0.61}
     assert opened.graph("fusion") == (graph(), FILES["fusion.onnx"])
 
@@ -98,6 +98,18 @@ def test_write_returns_the_manifest_that_read_finds(tmp_path: Path) -> None:
     assert written == bundle.read(tmp_path / "edge").manifest
 
 
+def test_a_precision_that_is_not_there_is_named(whole: Path) -> None:
+    with pytest.raises(BundleError, match=r"(?s)no fusion graph in fp16: got fp32.*--precision fp16"):
+        bundle.read(whole).graph("fusion", "fp16")
+
+
+def test_a_graph_without_its_reference_is_refused(tmp_path: Path) -> None:
+    low = graph().__class__(files={"fp16": "fusion.onnx"}, inputs=(), outputs=(), minimum_size=32, opset=18)
+    with pytest.raises(BundleError, match="the fusion graph has no reference: expected fp32, got fp16"):
+        bundle.write(tmp_path / "edge", {**fields(), "graphs": {"fusion": low}}, FILES)
+    assert not (tmp_path / "edge").exists()
+
+
 def test_a_graph_that_is_not_there_is_named(whole: Path) -> None:
     with pytest.raises(BundleError, match="bundle 'edge' has no detector graph: got fusion"):
         bundle.read(whole).graph("detector")
@@ -106,7 +118,7 @@ def test_a_graph_that_is_not_there_is_named(whole: Path) -> None:
 def test_the_bundle_that_ships_with_the_package_is_whole() -> None:
     opened = bundle.read(bundle.default_path())
     description, onnx = opened.graph("fusion")
-    assert description.precision == "fp32"
+    assert description.files == {"fp32": "fusion.onnx"}
     assert len(onnx) > 1000
     assert "MODEL_CARD.md" in opened.files
 
@@ -140,7 +152,9 @@ def test_a_file_that_nobody_named_is_found(whole: Path, name: str) -> None:
 
 def test_a_graph_without_a_file_is_found(whole: Path) -> None:
     content = contents(whole)
-    content[MANIFEST] = edited(content[MANIFEST], lambda m: m["graphs"]["fusion"].update(file="other.onnx"))
+    content[MANIFEST] = edited(
+        content[MANIFEST], lambda m: m["graphs"]["fusion"].update(files={"fp32": "other.onnx"})
+    )
     replace(whole, content)
     with pytest.raises(BundleError, match=r"lacks the graph 'other\.onnx'"):
         bundle.read(whole)
@@ -156,10 +170,10 @@ def test_a_manifest_with_an_unknown_key_is_refused(whole: Path) -> None:
 
 def test_a_later_format_is_told_from_a_damaged_manifest(whole: Path) -> None:
     content = contents(whole)
-    content[MANIFEST] = edited(content[MANIFEST], lambda m: m.update(format=2, new_key=1))
+    content[MANIFEST] = edited(content[MANIFEST], lambda m: m.update(format=3, new_key=1))
     replace(whole, content)
     with pytest.raises(
-        BundleError, match="another version of tdfusion-edge: expected format 1, got format 2"
+        BundleError, match="another version of tdfusion-edge: expected format 2, got format 3"
     ):
         bundle.read(whole)
 
@@ -408,7 +422,7 @@ def test_a_failing_rename_puts_the_older_bundle_back(
 
 BAD_FIELDS: list[dict[str, Any]] = [
     {"metric": {}},
-    {"graphs": {"fusion": {"file": "fusion.onnx"}}},
+    {"graphs": {"fusion": {"files": {"fp32": "fusion.onnx"}}}},
     {"metrics": {"psnr": float("nan")}},
     {"metrics": {"psnr": float("inf")}},
     {"created": 2026},

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from tdfusion_edge.bundle import Precision
 from tdfusion_edge.errors import EngineError
 from tdfusion_edge.runtime.engines.base import Array, Tensor
 
@@ -30,12 +31,14 @@ class OnnxRuntimeEngine:
     Args:
         onnx: The graph, self-contained: weights in other files are not looked for.
         threads: Threads within an operation; 0 takes one a core.
+        precision: Of no effect: it runs a graph in the types that stand in it. Much of what is FP16 there it
+            computes in float32, so that no overflow shows.
 
     Raises:
         EngineError: the bytes are no graph that ONNX Runtime can load.
     """
 
-    def __init__(self, onnx: bytes, *, threads: int = 0) -> None:
+    def __init__(self, onnx: bytes, *, threads: int = 0, precision: Precision = "fp32") -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

@@ -19,6 +19,7 @@ from tdfusion_edge.export import detector as export_detector
 from tdfusion_edge.export.command import export
 from tdfusion_edge.export.networks import choose
 from tdfusion_edge.runtime.detection import open_detector
+from tdfusion_edge.runtime.engines import Choice
 from tdfusion_edge.train.models.edge import Edge
 
 TINY = "tiny_task:TinyDetector"
@@ -79,7 +80,7 @@ def test_the_detector_of_the_last_checkpoint_is_in_the_bundle(
     exported: tuple[bundle.Bundle, torch.nn.Module],
 ) -> None:
     opened, made = exported
-    detector = open_detector(opened, threshold=0.0, threads=1)
+    detector = open_detector(opened, Choice(threads=1), threshold=0.0)
     assert detector is not None
     luma = np.random.default_rng(0).random((48, 64), np.float32)
     with torch.inference_mode():
@@ -109,9 +110,12 @@ def test_the_graph_is_what_the_manifest_says(exported: tuple[bundle.Bundle, torc
     assert manifest.score_threshold == 0.5
     assert manifest.metrics == {"qabf": 0.5, "map50": 0.75, "map50_95": 0.5}
     assert manifest.training_data == (MADE_UP, LABELLED)
-    assert 0 <= manifest.parity["detector_boxes_px"] <= export_detector.BOX_TOLERANCE
-    assert 0 <= manifest.parity["detector_scores"] <= export_detector.SCORE_TOLERANCE
-    assert set(exported[0].files) == {"fusion.onnx", "detector.onnx", "MODEL_CARD.md"}
+    row = next(row for row in manifest.parity if row.graph == "detector")
+    assert row.box_error_px is not None
+    assert 0 <= row.box_error_px <= export_detector.BOX_TOLERANCE
+    assert 0 <= row.max_error <= export_detector.SCORE_TOLERANCE
+    graphs = {"fusion.onnx", "fusion.fp16.onnx", "detector.onnx", "detector.fp16.onnx"}
+    assert set(exported[0].files) == {*graphs, "MODEL_CARD.md"}
 
 
 def test_the_card_tells_of_both_networks(exported: tuple[bundle.Bundle, torch.nn.Module]) -> None:
@@ -158,11 +162,11 @@ def test_masks_are_left_out_and_one_checkpoint_may_hold_both_networks(
     fusion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mask = detector_only(tmp_path / "mask.safetensors", TinyMask(3), "tiny_task:TinyMask")
-    command = ["export", str(fusion), str(mask), "-o", str(tmp_path / "bundle")]
+    command = ["export", str(fusion), str(mask), "-o", str(tmp_path / "bundle"), "--precision", "fp32"]
     assert main([*command, "--network", TINY, "--network", "tiny_task:TinyMask"]) == 0
     printed = capsys.readouterr()
     assert "left out: 'tiny_task:TinyMask' of" in printed.err
-    assert "detector of person, car, lamp" in printed.out
+    assert "with a detector of person, car, lamp" in printed.out
     manifest = bundle.read(tmp_path / "bundle").manifest
     assert set(manifest.graphs) == {"fusion", "detector"}
     assert manifest.metrics == {"qabf": 0.5, "map50": 0.125}
@@ -172,7 +176,7 @@ def test_masks_are_left_out_and_one_checkpoint_may_hold_both_networks(
 def test_a_class_that_is_not_allowed_by_name_is_left_out(
     fusion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["export", str(fusion), "-o", str(tmp_path / "bundle")]) == 0
+    assert main(["export", str(fusion), "-o", str(tmp_path / "bundle"), "--precision", "fp32"]) == 0
     said = capsys.readouterr().err
     assert f"left out: '{TINY}' of {fusion} is none of this package's" in said
     assert f"--network {TINY}" in said
@@ -207,7 +211,7 @@ def test_a_detector_says_whose_pictures_it_was_trained_on(
     weights = checkpoint.of_role(checkpoint.read(fusion)[1], "fusion")
     digest = checkpoint.weights_sha256(weights) if trained_on == "this" else trained_on
     path = detector_only(tmp_path / "d.safetensors", network(), fusion_sha256=digest)
-    export([fusion, path], tmp_path / "bundle", allowed=[TINY])
+    export([fusion, path], tmp_path / "bundle", allowed=[TINY], precisions=["fp32"])
     noted = f"detector of {path} was trained on the pictures of another fusion network"
     assert (noted in capsys.readouterr().err) == (trained_on == "other")
     card = bundle.read(tmp_path / "bundle").files["MODEL_CARD.md"].decode()
@@ -229,7 +233,7 @@ def test_a_header_that_does_not_fit_is_refused(
 ) -> None:
     path = detector_only(tmp_path / "d.safetensors", network(), task=view)
     with pytest.raises(RequestError, match=message):
-        export([fusion, path], tmp_path / "bundle", allowed=[TINY])
+        export([fusion, path], tmp_path / "bundle", allowed=[TINY], precisions=["fp32"])
     assert not (tmp_path / "bundle").exists()
 
 

@@ -47,7 +47,7 @@ def test_the_bundle_gives_what_the_network_gives_at_any_size(
 def test_the_manifest_says_what_the_graph_takes_and_gives(exported: tuple[Path, torch.nn.Module]) -> None:
     manifest = bundle.read(exported[0]).manifest
     graph = manifest.graphs["fusion"]
-    model = onnx.load_from_string(bundle.read(exported[0]).files[graph.file])
+    model = onnx.load_from_string(bundle.read(exported[0]).files[graph.files["fp32"]])
     assert [tensor.name for tensor in graph.inputs] == [value.name for value in model.graph.input]
     assert (
         [tensor.name for tensor in graph.outputs] == [value.name for value in model.graph.output] == ["fused"]
@@ -57,7 +57,13 @@ def test_the_manifest_says_what_the_graph_takes_and_gives(exported: tuple[Path, 
     ):
         shape = [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
         assert list(told.shape) == shape == [1, 1, "height", "width"]
-    assert 0 < manifest.parity["fp32_max_abs"] <= export_graph.FP32_TOLERANCE
+    plain, low = manifest.parity
+    assert (plain.precision, plain.against, plain.pictures) == ("fp32", "pytorch", "3 random pairs")
+    assert 0 < plain.max_error <= export_graph.FP32_TOLERANCE
+    assert (low.precision, low.against, low.pictures) == ("fp16", "fp32", "8 simulated pairs")
+    assert low.psnr_db is not None
+    assert low.psnr_db >= 60
+    assert graph.files == {"fp32": "fusion.onnx", "fp16": "fusion.fp16.onnx"}
     assert manifest.metrics == {"qabf": 0.5}
     card = bundle.read(exported[0]).files["MODEL_CARD.md"].decode()
     assert "public domain" in card
@@ -89,7 +95,7 @@ def test_the_paper_network_exports_with_the_same_names(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = TDFusion().eval()
     raw = export_graph.fusion_onnx(network)
-    assert export_graph.parity(network, raw)["fp32_max_abs"] <= export_graph.FP32_TOLERANCE
+    assert export_graph.parity(network, raw).max_error <= export_graph.FP32_TOLERANCE
     operations = {node.op_type for node in onnx.load_from_string(raw).graph.node}
     assert "LayerNormalization" in operations
     assert "ReduceL2" not in operations, "the norm over H * W overflows in FP16"

@@ -20,6 +20,7 @@ from tdfusion_edge.errors import BundleError, EngineError, RequestError
 from tdfusion_edge.frames import Frame, Pair
 from tdfusion_edge.runtime import checkup
 from tdfusion_edge.runtime.detection import Detector, open_detector, shown
+from tdfusion_edge.runtime.engines import Choice
 from tdfusion_edge.runtime.engines.base import Tensor
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.fusion import Aligned
@@ -29,7 +30,7 @@ DARK, DIM, BRIGHT = 20, 120, 240
 
 @pytest.fixture(scope="module")
 def detector(finder_bundle: bundle.Bundle) -> Iterator[Detector]:
-    opened = open_detector(finder_bundle, threads=1)
+    opened = open_detector(finder_bundle, Choice(threads=1))
     assert opened is not None
     yield opened
     opened.close()
@@ -131,7 +132,7 @@ def test_earlier_results_do_not_change(detector: Detector) -> None:
 def test_the_threshold_is_the_manifests_unless_told(finder_bundle: bundle.Bundle) -> None:
     picture = scene((64, 48), (8, 6, 20, 18, BRIGHT), (30, 20, 60, 40, DIM))
     for threshold, names in ((None, {"bright", "dim"}), (0.6, {"bright"}), (0.99, set()), (1.0, set())):
-        opened = open_detector(finder_bundle, threshold=threshold, threads=1)
+        opened = open_detector(finder_bundle, Choice(threads=1), threshold=threshold)
         assert opened is not None
         assert set(boxes(opened.detect(picture))) == names, threshold
     for bad in (-0.1, 1.1, float("nan")):

@@ -69,8 +69,7 @@ def detector_bundle(mean_bundle_path: Path, tmp_path_factory: pytest.TempPathFac
         return bundle.TensorInfo(name=name, dtype="float32", shape=shape, content=name)
 
     graph = bundle.Graph(
-        file="detector.onnx",
-        precision="fp32",
+        files={"fp32": "detector.onnx"},
         inputs=(tensor("luma", (1, 1, HEIGHT, WIDTH)),),
         outputs=(tensor("boxes", (1, 2, 4)), tensor("scores", (1, 2, 2))),
         minimum_size=HEIGHT,

@@ -19,6 +19,7 @@ from tdfusion_edge.frames import Frame, Image
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.detection import open_detector
 from tdfusion_edge.runtime.draw import COLOURS, with_boxes
+from tdfusion_edge.runtime.engines import Choice
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.fusion import Fusion
 from tdfusion_edge.runtime.pipeline import Plan, run
@@ -243,7 +244,7 @@ def test_what_the_detector_finds_reaches_the_files_and_the_report(
         open_sink(tmp_path / "clean"),
         open_sink(tmp_path / "out.mp4", picture=with_boxes),
     ]
-    detector = open_detector(finder_bundle, threads=1)
+    detector = open_detector(finder_bundle, Choice(threads=1))
     made = plan(finder_bundle, Moving("ir", numbers), Moving("vis", numbers), sinks, detector=detector)
     report = run(made)
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
@@ -275,7 +276,7 @@ def test_a_sensor_alone_is_looked_at_too_and_the_stretch_changes_nothing(
     """Infrared is lost behind the second frame; what is found then was found in visible alone."""
     infrared, visible = Moving("ir", [0, 1]), Moving("vis", list(range(10)))
     sinks = [open_sink(tmp_path / "out.jsonl")]
-    detector = open_detector(finder_bundle, threads=1)
+    detector = open_detector(finder_bundle, Choice(threads=1))
     made = plan(finder_bundle, infrared, visible, sinks, "single", detector=detector, stretch="image")
     run(made)
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]

@@ -40,6 +40,11 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
     return x.reshape(b, heads, c // heads, h * w)
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """Half precision goes up to float32; float64, in which gradients are checked, stays."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> Tensor:
     """softmax(t * cos(q, k)) v over channels, in the form that survives FP16.
 
@@ -54,11 +59,11 @@ def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> T
     """
     scale = q.shape[-1] ** -0.5  # on both sides, so that neither factor becomes subnormal
     with torch.autocast(q.device.type, enabled=False):
-        # Half precision goes up to float32; float64, in which gradients are checked, stays.
-        qf, kf = (x if x.dtype == torch.float64 else x.float() for x in (q, k))
+        qf, kf = at_least_float32(q), at_least_float32(k)
         gram = (qf * scale) @ (kf * scale).transpose(-2, -1)
-        q_norm = (qf.square().mean(-1, keepdim=True) + NORM_EPS**2).sqrt()
-        k_norm = (kf.square().mean(-1, keepdim=True) + NORM_EPS**2).sqrt()
+        # A clamp: the ONNX exporter drops an addition of 1e-12 as one of 0, and a black picture gives NaN.
+        q_norm = qf.square().mean(-1, keepdim=True).clamp(min=NORM_EPS**2).sqrt()
+        k_norm = kf.square().mean(-1, keepdim=True).clamp(min=NORM_EPS**2).sqrt()
         cosine = gram / (q_norm * k_norm.transpose(-2, -1))
         weights = torch.softmax(temperature.to(cosine.dtype) * cosine, dim=-1)
     return weights.to(v.dtype) @ v
@@ -67,19 +72,27 @@ def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor) -> T
 class ChannelLayerNorm(nn.Module):
     """LayerNorm over the channels of each pixel: (B, C, H, W) to the same."""
 
+    full_precision = True
+    """Its own parameters stay float32 in a half-precision copy (``export/precision.py``)."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise with biased variance, eps 1e-5; one LayerNormalization node in ONNX."""
-        channels_last = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, 1e-5)
-        return channels_last.permute(0, 3, 1, 2)
+        """Normalise with biased variance, eps 1e-5; one LayerNormalization node in ONNX, in float32."""
+        weight, bias = at_least_float32(self.weight), at_least_float32(self.bias)
+        channels_last = F.layer_norm(
+            at_least_float32(x).permute(0, 2, 3, 1), self.weight.shape, weight, bias, 1e-5
+        )
+        return channels_last.permute(0, 3, 1, 2).to(x.dtype)
 
 
 class ChannelAttention(nn.Module):
     """MDTA (Restormer, section 3.1): attention among channels instead of pixels."""
+
+    full_precision = True  # the temperature; the convolutions are modules of their own
 
     def __init__(self, channels: int, heads: int = HEADS) -> None:
         super().__init__()

@@ -18,6 +18,7 @@ from tdfusion_edge.train.models.base import FusionOutput, check_inputs
 from tdfusion_edge.train.models.restormer import (
     HEADS,
     TransformerBlock,
+    at_least_float32,
     channel_attention,
     conv1x1,
     conv3x3,
@@ -30,6 +31,8 @@ GATE_EXPANSION = 4
 
 class CrossAttentionMerge(nn.Module):
     """AFM: each stream's values are mixed by a map whose query comes from the other stream."""
+
+    full_precision = True  # the temperatures; the convolutions are modules of their own
 
     def __init__(self, channels: int = WIDTH, heads: int = HEADS) -> None:
         super().__init__()
@@ -100,4 +103,5 @@ class TDFusion(nn.Module):
         x2 = self.encoder_visible(self.stem_visible(visible))
         x = self.decoder(self.merge(x1, x2))
         x = F.leaky_relu(self.head1(x), 0.01)
-        return FusionOutput(torch.sigmoid(self.head2(x)))
+        # In float32 in a half-precision network too, so that the picture itself is not rounded to 11 bits.
+        return FusionOutput(torch.sigmoid(at_least_float32(self.head2(x))))

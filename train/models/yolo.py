@@ -208,8 +208,8 @@ class YOLO(nn.Module):
         )
 
     def decode(self, output: RawBoxes) -> BoxPrediction:
-        """Boxes in pixels of the input, and scores."""
-        return BoxPrediction(corners(output), output.classes.sigmoid())
+        """Boxes in pixels of the input, and scores; in float32, whatever the precision of the network."""
+        return BoxPrediction(corners(output), output.classes.float().sigmoid())
 
     def loss(self, output: RawBoxes, targets: BoxTargets) -> Mapping[str, Tensor]:
         """Class, box and distance losses and their weighted sum (see ``yolo_loss.py``)."""

@@ -1,0 +1,67 @@
+"""The gate: no precision leaves the export that gives other pictures or boxes than float32."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from tdfusion_edge import bundle
+from tdfusion_edge.bundle import Bundle, Parity, Precision
+from tdfusion_edge.errors import ExportError
+from tdfusion_edge.runtime.chains import REFERENCE, open_chain
+from tdfusion_edge.runtime.engines import Choice
+from tdfusion_edge.runtime.parity import LIMITS, Gap, Views, measure, offences
+
+
+def passed(
+    manifest: Mapping[str, Any], files: Mapping[str, bytes], pairs: Sequence[Views], pictures: str
+) -> tuple[Parity, ...]:
+    """Measure every lower precision of a bundle that is about to be written against its float32.
+
+    Args:
+        manifest: Of the bundle.
+        files: Name to content.
+        pairs: Real ones, if there are any.
+        pictures: What they are, for the manifest.
+
+    Returns:
+        A row for each precision, of fusion network and detector one behind the other.
+
+    Raises:
+        ExportError: a precision passes one of its limits.
+    """
+    opened = bundle.assembled(manifest, files)
+    lower = [one for one in opened.manifest.graphs["fusion"].files if one != "fp32"]
+    return tuple(_row(_gap(opened, precision, pairs), precision, pictures) for precision in lower)
+
+
+def _gap(opened: Bundle, precision: Precision, pairs: Sequence[Views]) -> Gap:
+    with ExitStack() as stack:
+        _, reference = open_chain(opened, Choice(REFERENCE, "fp32"), stack)
+        _, other = open_chain(opened, Choice(REFERENCE, precision), stack)
+        gap = measure(pairs, reference, other, opened.manifest.score_threshold)
+    said = offences(gap, LIMITS[precision])
+    if said:
+        raise ExportError(
+            f"{precision} is too far from float32: {'; '.join(said)}",
+            hint=f"Nothing was written. Leave {precision} out (--precision), or look at the pairs (--data).",
+        )
+    return gap
+
+
+def _row(gap: Gap, precision: Precision, pictures: str) -> Parity:
+    return Parity(
+        graph="fusion",
+        precision=precision,
+        against="fp32",
+        pictures=pictures,
+        max_error=gap.max_error,
+        mean_error=gap.mean_error,
+        psnr_db=None if math.isinf(gap.psnr_db) else gap.psnr_db,
+        qabf_change=gap.qabf_change,
+        ssim_change=gap.ssim_change,
+        boxes_kept=gap.boxes_kept if gap.boxes else None,
+        score_error=gap.score_error if gap.boxes else None,
+    )

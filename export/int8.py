@@ -1,0 +1,145 @@
+"""INT8 by explicit Q/DQ nodes, for networks that are convolutions and little else (``edge``, ``yolo``).
+
+Only the inputs and weights of convolutions are quantised, symmetrically and weights for each channel,
+as TensorRT takes them (zero point 0, biases in float32): QuantizeLinear and DequantizeLinear stand
+before each convolution, and nothing behind it, so that an engine fuses its activation too and writes
+INT8 once. All else keeps the precision of the graph.
+
+The scales come from what the convolutions see on real pairs. Which convolutions stay float is
+measured, not guessed: :func:`sensitivities` quantises one at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.calibrate import CalibrationDataReader
+
+from tdfusion_edge.errors import ExportError, RequestError
+from tdfusion_edge.export.fidelity import Feeds
+from tdfusion_edge.export.lint import label
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]
+    """What ONNX Runtime's calibration reads from."""
+
+    def __init__(self, pictures: Iterable[Feeds]) -> None:
+        self._pictures = iter(pictures)
+
+    def get_next(self) -> dict[str, Any] | None:
+        """The next inputs; None at the end."""
+        feeds = next(self._pictures, None)
+        return None if feeds is None else dict(feeds)
+
+
+def quantised(
+    model: onnx.ModelProto, calibration: Iterable[Feeds], stay_float: Collection[str] = ()
+) -> onnx.ModelProto:
+    """The graph with INT8 convolutions.
+
+    Args:
+        model: A float32 graph with named nodes.
+        calibration: Inputs of real pairs, by the names of the graph's inputs; tens suffice.
+        stay_float: Names of convolutions whose weights stay float; their input does, where no other
+            convolution reads it.
+
+    Raises:
+        RequestError: ``stay_float`` names what is no convolution of the graph, or there is nothing to
+            calibrate with.
+        ExportError: no convolution is left to quantise.
+    """
+    every = convolutions(model)
+    if unknown := sorted(set(stay_float) - set(every)):
+        raise RequestError(
+            f"'{unknown[0]}' is no convolution of the graph", expected=f"one of {', '.join(every)}"
+        )
+    chosen = [name for name in every if name not in stay_float]
+    if not chosen:
+        raise ExportError("no convolution is left to quantise", hint="Export in FP16 instead.")
+    feeds = list(calibration)
+    if not feeds:
+        raise RequestError("INT8 needs pairs to calibrate with", expected="one or more", got="none")
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        path, whole = Path(folder) / "int8.onnx", Path(folder) / "float32.onnx"
+        whole.write_bytes(model.SerializeToString())  # given as it is, its weights would be taken out of it
+        quantize_static(
+            str(whole),
+            str(path),
+            _Reader(feeds),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            nodes_to_quantize=chosen,
+            per_channel=True,
+            activation_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            extra_options={
+                "ActivationSymmetric": True,
+                "WeightSymmetric": True,
+                "QuantizeBias": False,
+                "OpTypesToExcludeOutputQuantization": ["Conv"],
+            },
+        )
+        made = onnx.load(path)
+    onnx.checker.check_model(made, full_check=True)
+    return made
+
+
+def sensitivities(
+    model: onnx.ModelProto, calibration: Sequence[Feeds], loss: Callable[[onnx.ModelProto], float]
+) -> dict[str, float]:
+    """What each convolution costs on its own, the dearest first.
+
+    Args:
+        model: As for :func:`quantised`.
+        calibration: Likewise; it is read once a convolution.
+        loss: Of a graph in which one convolution is INT8: lower is better, as a mean squared error is.
+    """
+    every = convolutions(model)
+    found = {
+        name: loss(quantised(model, calibration, [other for other in every if other != name]))
+        for name in every
+    }
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def last_convolutions(model: onnx.ModelProto) -> list[str]:
+    """Those behind which no other stands: what a detector's heads give to the decoding."""
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        for tensor in node.input:
+            readers.setdefault(tensor, []).append(node)
+    leads: dict[int, bool] = {}  # whether a convolution stands behind a node, which comes before its readers
+    last = []
+    for node in reversed(model.graph.node):
+        behind = [reader for tensor in node.output for reader in readers.get(tensor, ())]
+        leads[id(node)] = any(reader.op_type == "Conv" or leads[id(reader)] for reader in behind)
+        if node.op_type == "Conv" and not leads[id(node)]:
+            last.append(label(node))
+    every = convolutions(model)
+    return [name for name in every if name in last]
+
+
+def convolutions(model: onnx.ModelProto) -> list[str]:
+    """Names of the convolutions whose weights are constants, in the graph's order."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [label(node) for node in model.graph.node if node.op_type == "Conv" and node.input[1] in weights]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the advice to simplify first, which was done."""
+    log = logging.getLogger()
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)

@@ -1,0 +1,43 @@
+"""The networks of a bundle one behind the other, without cameras: what parity is measured on."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from tdfusion_edge.bundle import Bundle
+from tdfusion_edge.color import U8
+from tdfusion_edge.runtime.detection import F32, open_detector
+from tdfusion_edge.runtime.engine_options import progress_shower
+from tdfusion_edge.runtime.engines import Choice, Engine, Opened, open_graph
+from tdfusion_edge.runtime.fusion import UNIT
+from tdfusion_edge.runtime.parity import LEEWAY, Chain, Fuse
+
+REFERENCE = "onnxruntime"
+"""The back end that the others are measured against, in float32."""
+
+
+def open_chain(opened: Bundle, choice: Choice, stack: ExitStack) -> tuple[Opened, Chain]:
+    """A bundle's networks as the parity measures them, closed by ``stack``.
+
+    Raises:
+        BundleError: a graph is not there in this precision.
+        EngineError: the back end cannot load one.
+    """
+    ran = open_graph(opened, "fusion", choice, progress_shower("fusion"))
+    stack.callback(ran.engine.close)
+    least = max(0.0, opened.manifest.score_threshold - LEEWAY)
+    detector = open_detector(opened, choice, threshold=least, on_progress=progress_shower("detector"))
+    if detector is not None:
+        stack.callback(detector.close)
+    return ran, Chain(fuser(ran.engine), None if detector is None else detector.detect)
+
+
+def fuser(engine: Engine) -> Fuse:
+    """A fusion engine on 8-bit lumas."""
+
+    def fuse(infrared: U8, visible: U8) -> F32:
+        unit = {"infrared": infrared[None, None] * UNIT, "visible": visible[None, None] * UNIT}
+        fused: F32 = engine.run(unit)["fused"][0, 0]
+        return fused
+
+    return fuse

@@ -1,0 +1,96 @@
+"""Check that a back end on this machine gives the pictures and boxes that the bundle was made for.
+
+  tdfusion-edge verify
+  tdfusion-edge verify BUNDLE --backend tensorrt --data DIR
+  tdfusion-edge verify BUNDLE --precision fp16 --json
+
+Both the back end and the reference, the bundle's float32 graphs in ONNX Runtime on the CPU, fuse the same
+pairs and look for objects in them. The limits are those of the export's own gate; the exit code is 1 where
+one is passed. Without --data the pairs are of the simulated street.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from tdfusion_edge import bundle
+from tdfusion_edge.bundle import Bundle
+from tdfusion_edge.console import say
+from tdfusion_edge.errors import RequestError
+from tdfusion_edge.runtime.chains import REFERENCE, open_chain
+from tdfusion_edge.runtime.engine_options import add_engine_arguments, choice_of
+from tdfusion_edge.runtime.engines import Choice, Opened
+from tdfusion_edge.runtime.parity import LIMITS, Gap, measure, offences
+from tdfusion_edge.runtime.parity_pairs import described, views
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument(
+        "bundle", type=Path, nargs="?", default=bundle.default_path(), metavar="BUNDLE",
+        help="bundle (default: the one shipped)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder with ir/ and vi/ (default: simulated)"
+    )
+    parser.add_argument(
+        "--names", metavar="FILE", help="text file in DIR with one stem a line (default: all)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_engine_arguments(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Compare and print; 0 where nothing passes its limit."""
+    if args.names is not None and args.data is None:
+        raise RequestError(f"--names {args.names}", expected="--data as well")
+    choice = choice_of(args)
+    opened = bundle.read(args.bundle)
+    threshold = opened.manifest.score_threshold
+    with ExitStack() as stack:
+        ran, other = open_chain(opened, choice, stack)
+        _, reference = open_chain(opened, Choice(REFERENCE, "fp32", choice.threads), stack)
+        gap = measure(views(args.data, args.names), reference, other, threshold)
+    said = offences(gap, LIMITS[ran.precision])
+    data = described(args.data, gap.pairs)
+    if args.json:
+        say(json.dumps(as_json(gap, ran, data, said)))
+    else:
+        say(as_text(opened, gap, ran, data, said))
+    return 1 if said else 0
+
+
+def as_json(gap: Gap, ran: Opened, data: str, said: list[str]) -> dict[str, object]:
+    """Everything measured, for programs; an infinite PSNR is null."""
+    figures = {name: None if value == math.inf else value for name, value in gap._asdict().items()}
+    return {
+        "version": 1,
+        "backend": ran.backend,
+        "precision": ran.precision,
+        "data": data,
+        "gap": figures,
+        "offences": said,
+    }
+
+
+def as_text(opened: Bundle, gap: Gap, ran: Opened, data: str, said: list[str]) -> str:
+    """The same for people."""
+    same = "the same pictures to the last bit" if np.isinf(gap.psnr_db) else f"PSNR {gap.psnr_db:.1f} dB"
+    lines = [
+        f"bundle {opened.manifest.name}: {ran.backend} in {ran.precision} against {REFERENCE} in fp32, "
+        f"{data}",
+        f"fused luma: {same}, largest error {gap.max_error:.2e}, mean {gap.mean_error:.2e}; "
+        f"Qabf {gap.qabf_change:+.4f}, SSIM {gap.ssim_change:+.4f}",
+    ]
+    if "detector" in opened.manifest.graphs:
+        lines.append(
+            f"boxes: {gap.boxes}, {gap.boxes_kept:.1%} kept, {gap.boxes_added:.1%} added, "
+            f"scores by at most {gap.score_error:.3f}"
+        )
+    return "\n".join([*lines, *said, "not equal: see above" if said else "equal within the limits"])

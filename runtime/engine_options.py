@@ -1,0 +1,54 @@
+"""What runs the networks: options of the commands, and what they show while an engine is built."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any, get_args
+
+from tdfusion_edge.bundle import Precision
+from tdfusion_edge.console import say
+from tdfusion_edge.errors import RequestError
+from tdfusion_edge.runtime.engines import BACKENDS, Choice
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what runs the networks."""
+    parser.add_argument(
+        "--backend", default="auto", choices=("auto", *BACKENDS),
+        help="what runs the networks (default: ONNX Runtime on the CPU)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--precision", choices=get_args(Precision),
+        help="which of the bundle's graphs (default: fp32 on a CPU; fp16 on a GPU, where the bundle has it)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--threads", type=int, default=0, metavar="N", help="CPU threads (default: one a core)"
+    )
+
+
+def choice_of(args: argparse.Namespace) -> Choice:
+    """What the command line chose.
+
+    Raises:
+        RequestError: a negative number of threads.
+    """
+    if args.threads < 0:
+        raise RequestError("--threads", expected="0 or more", got=str(args.threads))
+    return Choice(args.backend, args.precision, args.threads)
+
+
+def progress_shower(what: str) -> Callable[[Any], None]:
+    """A callback that writes a line to standard error for every phase of an engine's build.
+
+    Args:
+        what: Whose engine it is.
+    """
+    shown: set[str] = set()
+
+    def show(progress: Any) -> None:
+        if progress.phase not in shown:
+            shown.add(progress.phase)
+            say(f"building the {what} engine, {progress.elapsed_s:.0f} s: {progress.phase}", error=True)
+
+    return show

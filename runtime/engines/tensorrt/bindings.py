@@ -1,0 +1,176 @@
+"""How the versions of TensorRT and TensorRT-RTX differ, each difference in one function.
+
+Every choice asks the module what it has, never which version it is: a number says nothing of a build
+that NVIDIA gives to one device only. The functions take the module, so that the real ones of
+any version, and a test's own, can be passed in.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from tdfusion_edge.config import Table
+from tdfusion_edge.errors import EngineError
+from tdfusion_edge.runtime.engines.tensorrt.log import Log
+
+Flavour: TypeAlias = Literal["tensorrt", "tensorrt-rtx"]
+
+MODULES: Mapping[str, str] = MappingProxyType({"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"})
+TITLES: Mapping[str, str] = MappingProxyType({"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"})
+
+DTYPES: Mapping[str, np.dtype[Any]] = MappingProxyType(
+    {
+        "FLOAT": np.dtype(np.float32),
+        "HALF": np.dtype(np.float16),
+        "INT8": np.dtype(np.int8),
+        "UINT8": np.dtype(np.uint8),
+        "INT32": np.dtype(np.int32),
+        "INT64": np.dtype(np.int64),
+        "BOOL": np.dtype(np.bool_),
+    }
+)
+"""Members of ``DataType`` that NumPy knows. Older versions lack some, so names are compared."""
+
+DOCTOR = "tdfusion-edge doctor  # says what is installed, and what is missing"
+
+
+class Features(Table, frozen=True, kw_only=True):
+    """What this version can do; kept beside an engine and shown in reports."""
+
+    strongly_typed: bool
+    """The types of the graph are the types of the engine."""
+    progress_monitor: bool
+    timing_cache: bool
+    compute_capabilities: bool
+    """The GPUs that an engine is for are named, and none need be there (TensorRT-RTX)."""
+    runtime_cache: bool
+    """Kernels are compiled when an engine is loaded, and can be kept (TensorRT-RTX)."""
+
+
+def load(flavour: Flavour) -> Any:
+    """Import the library.
+
+    Raises:
+        EngineError: it is not installed, or cannot be loaded.
+    """
+    title = TITLES[flavour]
+    try:
+        trt = importlib.import_module(MODULES[flavour])
+    except Exception as error:  # a library that is damaged or lacks a driver raises what it likes
+        if isinstance(error, ModuleNotFoundError) and error.name == MODULES[flavour]:
+            raise EngineError(f"{title} is not installed", hint=DOCTOR) from error
+        raise EngineError(f"{title} cannot be loaded: {error}", hint=DOCTOR) from error
+    # An uninstall may leave an empty folder, which imports and has nothing in it.
+    if not all(hasattr(trt, name) for name in ("__version__", "Builder", "Runtime", "OnnxParser")):
+        raise EngineError(f"{title} cannot be loaded: its module is incomplete", hint=DOCTOR)
+    return trt
+
+
+def named(flavour: Flavour, trt: Any) -> str:
+    """Title and version, for messages."""
+    return f"{TITLES[flavour]} {trt.__version__}"
+
+
+def started(title: str, make: Callable[[], Any], log: Log) -> Any:
+    """A Builder or Runtime: without a driver their constructors give no object, and pybind11 a TypeError.
+
+    Raises:
+        EngineError: with what the library said.
+    """
+    try:
+        return make()
+    except TypeError as error:
+        raise EngineError(f"{title} cannot start: {log.summary()}", hint=DOCTOR) from error
+
+
+def features(trt: Any) -> Features:
+    """Everything below, asked at once."""
+    return Features(
+        strongly_typed=strongly_typed(trt),
+        progress_monitor=has_progress_monitor(trt),
+        timing_cache=has_timing_cache(trt),
+        compute_capabilities=takes_capabilities(trt),
+        runtime_cache=has_runtime_cache(trt),
+    )
+
+
+def strongly_typed(trt: Any) -> bool:
+    """Whether a network can be created whose types the builder must keep."""
+    return hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
+
+
+def network_flags(trt: Any) -> int:
+    """For ``create_network``: strong typing where it exists, else that the batch is an axis."""
+    flag = trt.NetworkDefinitionCreationFlag
+    if strongly_typed(trt):
+        return 1 << int(flag.STRONGLY_TYPED)  # the bit moved between versions
+    return 1 << int(flag.EXPLICIT_BATCH)
+
+
+def has_progress_monitor(trt: Any) -> bool:
+    """Whether a build tells its phases; elsewhere the lines of its log are counted."""
+    return hasattr(trt, "IProgressMonitor") and hasattr(trt.IBuilderConfig, "progress_monitor")
+
+
+def takes_capabilities(trt: Any) -> bool:
+    """Whether compute capabilities are named, as TensorRT-RTX wants it."""
+    return hasattr(trt.IBuilderConfig, "set_compute_capability")
+
+
+def has_timing_cache(trt: Any) -> bool:
+    """Whether measured kernel times can be kept; TensorRT-RTX has the functions, and they do nothing."""
+    return hasattr(trt.IBuilderConfig, "create_timing_cache") and not takes_capabilities(trt)
+
+
+def has_runtime_cache(trt: Any) -> bool:
+    """Whether compiled kernels can be kept between contexts."""
+    return hasattr(trt, "IRuntimeConfig") and hasattr(trt.IRuntimeConfig, "create_runtime_cache")
+
+
+def capability(trt: Any, target: str) -> Any:
+    """The member of ``ComputeCapability`` for a target such as ``sm_89``.
+
+    Raises:
+        EngineError: this version does not build for it.
+    """
+    known = sorted(
+        (name for name in dir(trt.ComputeCapability) if name.startswith("SM") and name[2:].isdigit()),
+        key=lambda name: int(name[2:]),
+    )
+    wanted = target.upper().replace("_", "")
+    if wanted not in known or not target.startswith("sm_"):
+        raise EngineError(
+            f"this TensorRT-RTX builds no engine for {target}",
+            expected=", ".join(f"sm_{name[2:]}" for name in known),
+            got=target,
+            hint="On other GPUs take TensorRT itself.",
+        )
+    return getattr(trt.ComputeCapability, wanted)
+
+
+def device_memory(engine: Any) -> int:
+    """Bytes of GPU memory that a context of this engine takes for activations and scratch."""
+    newest = getattr(engine, "device_memory_size_v2", None)
+    return int(engine.device_memory_size if newest is None else newest)
+
+
+def create_context(trt: Any, engine: Any) -> Any:
+    """An execution context; None where there is not enough memory.
+
+    CUDA graphs would be asked for in the same configuration (``cuda_graph_strategy``).
+    """
+    if not has_runtime_cache(trt):
+        return engine.create_execution_context()
+    config = engine.create_runtime_config()
+    config.set_runtime_cache(config.create_runtime_cache())
+    return engine.create_execution_context(config)
+
+
+def dtype(kind: Any) -> np.dtype[Any] | None:
+    """NumPy's dtype for a member of ``DataType``; None where it has none."""
+    return DTYPES.get(kind.name)

@@ -1,0 +1,124 @@
+"""The gate: what it measures, against formulas and planted differences."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tdfusion_edge.color import U8
+from tdfusion_edge.detections import Detections
+from tdfusion_edge.runtime.parity import LIMITS, Chain, Gap, Match, Views, match, measure, offences
+
+NAMES = ("person", "car")
+
+
+def views(count: int = 3) -> list[Views]:
+    random = np.random.default_rng(0)
+    smooth = random.integers(0, 256, (2, count, 12, 16), dtype=np.uint8).repeat(4, axis=2).repeat(4, axis=3)
+    return [Views(str(n), smooth[0, n], smooth[1, n]) for n in range(count)]
+
+
+def mean(infrared: U8, visible: U8) -> np.ndarray:
+    return (infrared.astype(np.float32) + visible) / np.float32(510)
+
+
+def chain(change: float = 0.0, detect: Detections | None = None) -> Chain:
+    return Chain(
+        lambda infrared, visible: mean(infrared, visible) + np.float32(change),
+        None if detect is None else lambda luma: detect,
+    )
+
+
+def found(*rows: tuple[int, float, float, float, float, float]) -> Detections:
+    """Rows of class, score, x1, y1, x2, y2."""
+    table = np.array(rows, np.float32).reshape(-1, 6)
+    return Detections(table[:, 2:], table[:, 1], table[:, 0].astype(np.int64), NAMES)
+
+
+PERSON = (0, 0.8, 10.0, 10.0, 30.0, 50.0)
+CAR = (1, 0.6, 40.0, 20.0, 90.0, 60.0)
+
+
+def test_the_same_chain_twice_has_no_gap() -> None:
+    gap = measure(views(), chain(detect=found(PERSON)), chain(detect=found(PERSON)))
+    assert gap == Gap(3, 0.0, 0.0, math.inf, 0.0, 0.0, 3, 1.0, 0.0, 0.0)
+    assert all(offences(gap, limits) == [] for limits in LIMITS.values())
+
+
+def test_a_known_error_has_the_known_psnr() -> None:
+    gap = measure(views(), chain(), chain(change=0.01))
+    assert gap.max_error == pytest.approx(0.01, rel=1e-4)
+    assert gap.mean_error == pytest.approx(0.01, rel=1e-4)
+    assert gap.psnr_db == pytest.approx(40, abs=1e-3)
+    assert [row.split(":")[0] for row in offences(gap, LIMITS["fp16"])] == ["PSNR of the fused luma in dB"]
+
+
+def test_swapped_inputs_are_seen() -> None:
+    lean = Chain(lambda infrared, visible: (0.8 * infrared + 0.2 * visible).astype(np.float32) / 255, None)
+    swapped = Chain(lambda infrared, visible: lean.fuse(visible, infrared), None)
+    assert all(offences(measure(views(), lean, swapped), limits) for limits in LIMITS.values())
+
+
+def test_no_number_passes_no_limit() -> None:
+    broken = Chain(lambda infrared, visible: np.full(infrared.shape, np.nan, np.float32), None)
+    for order in (views(), views()[::-1]):
+        said = offences(measure(order, chain(), broken), LIMITS["int8"])
+        assert any("largest error of the fused luma" in row for row in said)
+        assert any("PSNR" in row for row in said)
+
+
+def test_boxes_are_found_again_by_class_and_place() -> None:
+    want = found(PERSON, CAR)
+    assert match(want, want, 0.25) == Match(2, 2, 0, 0.0)
+    assert match(want, found(PERSON), 0.25) == Match(2, 1, 0, 0.0)
+    assert match(found(PERSON), want, 0.25) == Match(1, 1, 1, 0.0)
+    assert match(want, found((1, *PERSON[1:]), CAR), 0.25) == Match(2, 1, 1, 0.0)
+    moved = (1, 0.6, 45.0, 20.0, 95.0, 60.0)  # 45 of 55 columns in common
+    assert match(want, found(PERSON, moved), 0.25) == Match(2, 1, 1, 0.0)
+    less = (0, 0.7, *PERSON[2:])
+    assert match(want, found(less, CAR), 0.25)[:3] == (2, 2, 0)
+    assert match(want, found(less, CAR), 0.25).score_error == pytest.approx(0.1, abs=1e-6)
+
+
+def test_a_score_that_falls_just_below_the_threshold_is_no_lost_box() -> None:
+    above, below = (0, 0.26, *PERSON[2:]), (0, 0.24, *PERSON[2:])
+    assert match(found(above), found(below), 0.25)[:3] == (1, 1, 0)
+    assert match(found(below), found(above), 0.25)[:3] == (0, 0, 0)
+
+
+def test_one_box_answers_for_one_alone() -> None:
+    assert match(found(PERSON, PERSON), found(PERSON), 0.25)[:3] == (2, 1, 0)
+
+
+@given(st.integers(0, 500), st.integers(0, 6), st.integers(0, 6))
+@settings(max_examples=40, deadline=None)
+def test_what_is_kept_and_added_is_counted_once(seed: int, first: int, second: int) -> None:
+    random = np.random.default_rng(seed)
+
+    def some(count: int) -> Detections:
+        corner = random.integers(0, 3, (count, 2)) * 30.0
+        rows = np.c_[random.integers(0, 2, count), random.random(count), corner, corner + 20]
+        return found(*map(tuple, rows))
+
+    want, got = some(first), some(second)
+    result = match(want, got, 0.25)
+    assert 0 <= result.kept <= result.boxes <= first
+    assert 0 <= result.added <= second
+    assert 0 <= result.score_error <= 1
+
+
+def test_lost_boxes_and_pictures_without_any_are_told() -> None:
+    lost = measure(views(), chain(detect=found(PERSON, CAR)), chain(detect=found(CAR)))
+    assert (lost.boxes, lost.boxes_kept, lost.boxes_added) == (6, 0.5, 0.0)
+    assert offences(lost, LIMITS["int8"]) == ["share of boxes lost: expected at most 0.1, got 0.5"]
+    none = measure(views(), chain(detect=found()), chain(detect=found(CAR)))
+    assert (none.boxes, none.boxes_kept, none.boxes_added) == (0, 1.0, 3.0)
+
+
+def test_without_a_pair_there_is_nothing_to_compare() -> None:
+    with pytest.raises(ValueError, match="no pair"):
+        measure([], chain(), chain())

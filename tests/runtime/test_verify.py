@@ -1,0 +1,91 @@
+"""The command ``verify``, on real bundles."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+
+from tdfusion_edge import bundle
+from tdfusion_edge.cli import main
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Three pairs."""
+    random = np.random.default_rng(0)
+    for side in ("ir", "vi"):
+        (tmp_path / side).mkdir()
+        for number in range(3):
+            picture = random.integers(0, 256, (24, 32), dtype=np.uint8).repeat(4, axis=0).repeat(4, axis=1)
+            cv2.imwrite(str(tmp_path / side / f"{number}.png"), picture)
+    return tmp_path
+
+
+def written(folder: Path, change: float) -> Path:
+    """The shipped bundle with its graph beside a copy in "fp16" whose first weights are scaled."""
+    opened = bundle.read(bundle.default_path())
+    graph, raw = opened.graph("fusion")
+    model = onnx.load_from_string(raw)
+    weights = next(one for one in model.graph.initializer if len(one.dims) == 4)
+    scaled = onnx.numpy_helper.to_array(weights) * np.float32(1 + change)
+    weights.CopyFrom(onnx.numpy_helper.from_array(scaled, weights.name))
+    files = {**opened.files, "fusion.fp16.onnx": model.SerializeToString()}
+    described = {"files": {"fp32": graph.files["fp32"], "fp16": "fusion.fp16.onnx"}}
+    manifest = json.loads((bundle.default_path() / bundle.MANIFEST).read_bytes())
+    manifest["graphs"] = {"fusion": {**manifest["graphs"]["fusion"], **described}}
+    for key in ("format", "sha256", "detector", "classes", "parity"):
+        manifest.pop(key, None)
+    bundle.write(folder, manifest, files)
+    return folder
+
+
+def test_the_reference_equals_itself(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "--data", str(data), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["backend"], told["precision"], told["offences"]) == ("onnxruntime", "fp32", [])
+    assert told["gap"]["pairs"] == 3
+    assert told["gap"]["max_error"] == 0
+    assert told["gap"]["psnr_db"] is None
+
+
+def test_a_small_difference_is_within_the_limits(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = written(tmp_path / "bundle", 1e-4)
+    assert main(["verify", str(place), "--precision", "fp16", "--data", str(data)]) == 0
+    told = capsys.readouterr().out
+    assert f"onnxruntime in fp16 against onnxruntime in fp32, 3 pairs of {data.name}" in told
+    assert told.endswith("equal within the limits\n")
+
+
+def test_a_graph_that_gives_other_pictures_is_told(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = written(tmp_path / "bundle", 0.5)
+    assert main(["verify", str(place), "--precision", "fp16", "--data", str(data)]) == 1
+    told = capsys.readouterr().out
+    assert "PSNR of the fused luma in dB: expected at least 60, got" in told
+    assert told.endswith("not equal: see above\n")
+
+
+def test_a_precision_that_the_bundle_lacks_is_a_clear_error(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", "--precision", "int8", "--data", str(data)]) == 1
+    assert "has no fusion graph in int8: got fp32" in capsys.readouterr().err
+
+
+def test_names_belong_to_data(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "--names", "val.txt"]) == 2
+    assert "expected --data as well" in capsys.readouterr().err
+
+
+def test_pairs_that_are_not_aligned_are_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cv2.imwrite(str(data / "ir" / "1.png"), np.zeros((64, 64), np.uint8))
+    assert main(["verify", "--data", str(data)]) == 2
+    assert "pair '1' is not aligned" in capsys.readouterr().err

@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import trt_graphs as graphs
+from onnx import TensorProto, helper
+from trt_build_here import BuildHere
+from trt_fake import VERSIONS, make
+from trt_host import ORIN, HostDevice
+
+from tdfusion_edge.errors import EngineError
+from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from tdfusion_edge.runtime.engines.tensorrt.builder import Progress
+from tdfusion_edge.runtime.engines.tensorrt.cache import EngineCache
+from tdfusion_edge.runtime.engines.tensorrt.device import Gpu
+from tdfusion_edge.runtime.engines.tensorrt.obtain import obtain_engine
+from tdfusion_edge.runtime.engines.tensorrt.options import BuildOptions, exactly
+from tdfusion_edge.runtime.engines.tensorrt.runner import TensorRtEngine, TensorRtRtxEngine
+
+ADA = Gpu("Fake RTX 4090", "sm_89", integrated=False, driver="13.2")
+
+
+class Bench:
+    """An engine of one version, and everything it stands on."""
+
+    def __init__(self, folder: Path, version: str = "10.13", onnx: bytes | None = None, **more: Any) -> None:
+        gpu = ADA if version == "rtx" else ORIN
+        self.trt, self.device = make(version, gpu), HostDevice(gpu)
+        self.build = BuildHere(self.trt)
+        self.progress: list[Progress] = []
+        kind = TensorRtRtxEngine if version == "rtx" else TensorRtEngine
+        self.engine = kind(
+            graphs.blend() if onnx is None else onnx,
+            cache=folder,
+            trt=self.trt,
+            device=self.device,
+            build=self.build,
+            on_progress=self.progress.append,
+            **more,
+        )
+
+
+def pictures(height: int = 5, width: int = 7, dtype: Any = np.float32) -> dict[str, Any]:
+    """Different in every pixel."""
+    ramp = np.arange(height * width, dtype=dtype).reshape(1, 1, height, width)
+    return {"infrared": ramp, "visible": ramp[:, :, ::-1, ::-1] * 2}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_version_gives_what_onnx_runtime_gives(engines: Path, version: str) -> None:
+    bench, reference = Bench(engines, version), OnnxRuntimeEngine(graphs.blend())
+    assert (bench.engine.inputs, bench.engine.outputs) == (reference.inputs, reference.outputs)
+    for size in ((5, 7), (1, 1), (7, 5), (5, 7)):
+        got, want = bench.engine.run(pictures(*size)), reference.run(pictures(*size))
+        assert list(got) == list(want) == ["fused", "difference"]
+        assert all(np.array_equal(got[name], want[name]) for name in want)
+    bench.engine.close()
+    assert bench.device.closed
+
+
+def test_an_engine_is_built_for_each_shape_once(engines: Path) -> None:
+    bench = Bench(engines)
+    for size in ((5, 7), (5, 7), (6, 7), (5, 7)):
+        bench.engine.run(pictures(*size))
+    shapes = [asked.profiles[0]["visible"] for asked in bench.build.asked]
+    assert [(s.smallest, s.best, s.largest) for s in shapes] == [
+        ((1, 1, 5, 7),) * 3,
+        ((1, 1, 6, 7),) * 3,
+    ]
+    again = Bench(engines)
+    again.engine.run(pictures(6, 7))
+    assert again.build.asked == []
+
+
+def test_a_graph_of_fixed_size_needs_no_profile(engines: Path) -> None:
+    bench = Bench(engines, onnx=graphs.blend(shape=(1, 1, 5, 7)))
+    bench.engine.run(pictures())
+    assert [asked.profiles for asked in bench.build.asked] == [()]
+
+
+def test_the_last_few_shapes_stay_loaded_and_no_more(engines: Path) -> None:
+    bench = Bench(engines, keep=2)
+    for height in (1, 2, 1, 3):
+        bench.engine.run(pictures(height))
+        assert len(bench.device.memory) <= 2 * 4
+    assert [key[0][2] for key in bench.engine._loaded] == [1, 3]
+    assert bench.engine.device_memory == 2 * 8192
+    bench.engine.close()
+    assert bench.device.memory == {}
+
+
+def test_it_can_be_built_before_there_is_a_picture(engines: Path) -> None:
+    bench = Bench(engines)
+    bench.engine.prepare({"infrared": (1, 1, 5, 7), "visible": (1, 1, 5, 7)})
+    assert [(step.phase, step.done, step.of) for step in bench.progress] == [
+        ("Building engine", done, 2) for done in range(3)
+    ]
+    bench.engine.run(pictures())
+    assert len(bench.build.asked) == 1
+    with pytest.raises(EngineError, match="expected infrared, visible, got depth"):
+        bench.engine.prepare({"depth": (1, 1, 5, 7)})
+
+
+def test_rtx_takes_an_engine_that_was_built_without_a_gpu(engines: Path) -> None:
+    """Its facts name the target alone; the other flavours build on the device itself."""
+
+    trt = make("rtx", ADA)
+    shapes = dict.fromkeys(("infrared", "visible"), (1, 1, 5, 7))
+    asked = BuildOptions(profiles=(exactly(shapes),), targets=("sm_89",))
+    obtain_engine(
+        EngineCache(engines),
+        graphs.blend(),
+        asked,
+        "tensorrt-rtx",
+        trt.__version__,
+        None,
+        build=BuildHere(trt),
+    )
+    bench = Bench(engines, "rtx")
+    bench.engine.run(pictures())
+    assert bench.build.asked == []
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda raw: raw[:-1], lambda raw: raw.replace(b"halve", b"halvE"), lambda raw: b""]
+)
+def test_a_damaged_engine_is_built_anew_and_said_so(engines: Path, damage: Any) -> None:
+    Bench(engines).engine.run(pictures())
+    plan = next(engines.glob("*.plan"))
+    plan.write_bytes(damage(plan.read_bytes()))
+    bench = Bench(engines)
+    want = OnnxRuntimeEngine(graphs.blend()).run(pictures())["fused"]
+    assert np.array_equal(bench.engine.run(pictures())["fused"], want)
+    assert len(bench.build.asked) == 1
+    assert bench.progress[0].phase.startswith("building anew, since the kept engine is no good")
+
+
+def test_an_engine_that_the_library_refuses_is_built_anew_once(engines: Path) -> None:
+    bench, refused = Bench(engines), []
+    Bench(engines).engine.run(pictures())
+    real = bench.trt.Runtime.deserialize_cuda_engine
+
+    def picky(runtime: Any, plan: bytes) -> Any:
+        if refused:
+            return real(runtime, plan)
+        refused.append(plan)
+        return None
+
+    bench.trt.Runtime.deserialize_cuda_engine = picky
+    bench.engine.run(pictures())
+    assert len(bench.build.asked) == len(refused) == 1
+
+
+def test_a_new_engine_that_the_library_refuses_is_an_error(engines: Path) -> None:
+    bench = Bench(engines)
+    bench.build.trt = make("10.3")  # builds what 10.13 cannot load
+    with pytest.raises(
+        EngineError, match=r"TensorRT 10\.13\.0 cannot load the engine: the engine is of another"
+    ):
+        bench.engine.run(pictures())
+    assert len(bench.build.asked) == 1
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), EngineError("crashed")])
+def test_a_failed_build_leaves_nothing_and_can_be_tried_again(engines: Path, error: BaseException) -> None:
+    bench = Bench(engines)
+    bench.build.fails = error
+    with pytest.raises(type(error)):
+        bench.engine.run(pictures())
+    assert list(engines.iterdir()) == []
+    assert bench.device.memory == {}
+    bench.build.fails = None
+    assert bench.engine.run(pictures())["fused"][0, 0, 0, 0] == 34
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({}, "engine inputs: expected infrared, visible, got none"),
+        ({"infrared": pictures()["infrared"]}, "expected infrared, visible, got infrared"),
+        (pictures() | {"mask": pictures()["visible"]}, "got infrared, mask, visible"),
+        (pictures(dtype=np.float64), "engine input 'infrared': expected float32"),
+        ({name: picture[0] for name, picture in pictures().items()}, r"got float32 \(1, 5, 7\)"),
+        ({name: np.repeat(picture, 3, 1) for name, picture in pictures().items()}, r"\(1, 3, 5, 7\)"),
+        (pictures(0, 7), r"got float32 \(1, 1, 0, 7\)"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(engines: Path, inputs: dict[str, Any], message: str) -> None:
+    bench = Bench(engines)
+    with pytest.raises(EngineError, match=message):
+        bench.engine.run(inputs)
+    assert bench.build.asked == []
+    assert bench.engine.run(pictures())["difference"].shape == (1, 1, 5, 7)
+
+
+def test_inputs_stay_as_they_are_and_outputs_are_the_callers(engines: Path) -> None:
+    bench, given = Bench(engines), pictures()
+    first = bench.engine.run(given)
+    kept = first["fused"].copy()
+    bench.engine.run({name: picture + 1 for name, picture in given.items()})
+    assert np.array_equal(first["fused"], kept)
+    assert np.array_equal(given["infrared"], pictures()["infrared"])
+
+
+def test_half_precision_is_run_where_it_is_asked_for(engines: Path) -> None:
+    bench = Bench(engines, onnx=graphs.half_inside(), precision="fp16")
+    picture = np.full((1, 1, 4, 4), 0.25, np.float32)
+    assert bench.engine.run({"infrared": picture})["fused"][0, 0, 0, 0] == 0.125
+    wrong = Bench(engines, onnx=graphs.blend(), precision="fp16")
+    with pytest.raises(EngineError, match="the graph is not fp16"):
+        wrong.engine.run(pictures())
+
+
+def test_an_engine_with_other_types_than_the_graph_is_refused(engines: Path) -> None:
+    """TensorRT 8 makes 64-bit integers 32 bits wide."""
+    node = helper.make_node("Cast", ["x"], ["y"], name="cast", to=TensorProto.FLOAT)
+    onnx = graphs.model([node], [graphs.tensor("x", ("n",), TensorProto.INT64)], [graphs.tensor("y", ("n",))])
+    bench = Bench(engines, "8.6", onnx)
+    with pytest.raises(
+        EngineError, match="another engine than the graph asks for: expected x int64, y float32"
+    ):
+        bench.engine.run({"x": np.arange(3)})
+
+
+def test_too_little_memory_is_an_error_and_nothing_is_kept(engines: Path) -> None:
+    bench = Bench(engines)
+    bench.device.limit = 5 * 7 * 4 - 1
+    with pytest.raises(EngineError, match="out of memory"):
+        bench.engine.run(pictures())
+    assert bench.device.memory == {}
+    assert bench.engine.run(pictures(4))["fused"].shape == (1, 1, 4, 7)
+
+
+def test_a_pass_that_fails_says_what_the_library_said(engines: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(engines)
+    bench.engine.run(pictures())
+
+    def fail(context: Any, stream: int) -> bool:
+        bench.engine._logger.log(bench.trt.ILogger.Severity.ERROR, "illegal\nmemory access")
+        return False
+
+    monkeypatch.setattr(bench.trt.IExecutionContext, "execute_async_v3", fail)
+    with pytest.raises(EngineError, match=r"TensorRT 10\.13\.0 failed: illegal memory access"):
+        bench.engine.run(pictures())
+
+
+def test_a_closed_engine_says_so(engines: Path) -> None:
+    bench = Bench(engines)
+    bench.engine.run(pictures())
+    bench.engine.close()
+    bench.engine.close()
+    with pytest.raises(EngineError, match="the engine is closed"):
+        bench.engine.run(pictures())
+    assert len(bench.engine.inputs) == 2
+
+
+def test_threads_share_one_engine(engines: Path) -> None:
+    bench, wrong = Bench(engines, keep=1), []
+    reference = {size: OnnxRuntimeEngine(graphs.blend()).run(pictures(size)) for size in (2, 3)}
+
+    def work(size: int) -> None:
+        for _ in range(5):
+            if not np.array_equal(bench.engine.run(pictures(size))["fused"], reference[size]["fused"]):
+                wrong.append(size)
+
+    threads = [threading.Thread(target=work, args=(size,)) for size in (2, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_a_graph_with_weights_elsewhere_never_comes_to_the_library(engines: Path) -> None:
+    with pytest.raises(EngineError, match="lies in another file"):
+        TensorRtEngine(graphs.external_weight("../weights.bin"), cache=engines)

@@ -1,0 +1,135 @@
+"""The real Python bindings of several versions of TensorRT, behind libraries that do nothing.
+
+A binding wheel is a megabyte and needs a dozen C functions of libraries that are gigabytes. Empty ones
+of the same names are enough to import it and to ask what its classes have; no Builder can be made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RTX = "tensorrt-rtx-cu13==1.7.1.116"
+BINDINGS: Mapping[str, tuple[str, int]] = {
+    "8.6": ("tensorrt-bindings==8.6.1", 8),
+    "10.3": ("tensorrt-cu12-bindings==10.3.0", 10),
+    "10.13": ("tensorrt-cu13-bindings==10.13.3.9.post1", 10),
+    "11.4": ("tensorrt-cu13-bindings==11.4.0.106", 11),
+}
+"""Version to package and number of its libraries."""
+
+FUNCTIONS = (
+    "createInferBuilder_INTERNAL",
+    "createInferRuntime_INTERNAL",
+    "createInferRefitter_INTERNAL",
+    "createNvOnnxParser_INTERNAL",
+    "createNvOnnxParserRefitter_INTERNAL",
+    "getPluginRegistry",
+    "getBuilderPluginRegistry",
+    "getNvOnnxParserVersion",
+    "initLibNvInferPlugins",
+    "_ZN11nvuffparser15createUffParserEv",
+    "_ZN11nvuffparser8FieldMapC1EPKcPKvNS_9FieldTypeEi",
+    "_ZN14nvcaffeparser117createCaffeParserEv",
+    "_ZN14nvcaffeparser123shutdownProtobufLibraryEv",
+)
+LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser", "nvparsers")
+
+ASK = """
+import importlib, json, sys
+module, wanted = sys.argv[1], json.load(sys.stdin)
+trt = importlib.import_module(module)
+from tdfusion_edge.errors import EngineError
+from tdfusion_edge.runtime.engines.tensorrt import bindings
+from tdfusion_edge.runtime.engines.tensorrt.log import Log
+
+def told(cls, name):
+    member = getattr(getattr(trt, cls, None), name, None)
+    if member is None:
+        return None
+    return int(member) if isinstance(member, getattr(trt, cls)) else member.__doc__ or ""
+
+def starts(make):
+    try:
+        bindings.started(module, make, Log())
+    except EngineError as error:
+        return str(error)
+    return ""
+
+logger = trt.Logger()
+print(json.dumps({
+    "version": trt.__version__,
+    "members": {cls: {name: told(cls, name) for name in names} for cls, names in wanted.items()},
+    "features": {n: getattr(bindings.features(trt), n) for n in bindings.Features.__struct_fields__},
+    "network_flags": bindings.network_flags(trt),
+    "starts": starts(lambda: trt.Builder(logger)),
+}))
+"""
+
+
+def fetched(version: str, cache: Path) -> tuple[Path, Path]:
+    """Folders of the unpacked wheel and of the empty libraries; skips where pip cannot fetch it.
+
+    A skip, since no network is no fault of the code; its reason quotes pip.
+    """
+    package, number = BINDINGS[version]
+    wheel, libraries = cache / f"{version}-{sys.version_info[1]}", cache / f"lib{number}"
+    if not wheel.is_dir():
+        wheels = cache / "wheels"
+        call = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+        done = subprocess.run([*call, "-d", wheels / version, package], capture_output=True, text=True)
+        if done.returncode != 0:
+            reason = (done.stderr.strip() or "no message").splitlines()[-1]
+            pytest.skip(
+                f"pip cannot fetch {package} for Python {sys.version_info[0]}.{sys.version_info[1]}: {reason}"
+            )
+        aside = wheel.with_suffix(".new")
+        with zipfile.ZipFile(next((wheels / version).glob("*.whl"))) as archive:
+            archive.extractall(aside)
+        aside.rename(wheel)
+    if not libraries.is_dir():
+        _compile(libraries, number)
+    return wheel, libraries
+
+
+def _compile(libraries: Path, number: int) -> None:
+    aside = libraries.with_suffix(".new")
+    aside.mkdir(parents=True, exist_ok=True)
+    source = aside / "empty.c"
+    source.write_text("".join(f"void *{name}(void) {{ return 0; }}\n" for name in FUNCTIONS))
+    for library in LIBRARIES:
+        name = f"lib{library}.so.{number}"
+        subprocess.run(
+            ["gcc", "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", aside / name, source], check=True
+        )
+    aside.rename(libraries)
+
+
+def ask(
+    module: str, wanted: Mapping[str, list[str]], *, paths: list[Path], libraries: Path | None
+) -> dict[str, Any]:
+    """What the classes of an installed version have, asked in a process of its own."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([*map(str, paths), *sys.path]),
+        **({} if libraries is None else {"LD_LIBRARY_PATH": str(libraries)}),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, module],
+        input=json.dumps(wanted),
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
