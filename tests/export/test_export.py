@@ -16,6 +16,7 @@ from tdfusion_edge.errors import ConfigError, ExportError, RequestError
 from tdfusion_edge.export import graph as export_graph
 from tdfusion_edge.export.command import export
 from tdfusion_edge.export.networks import load_network
+from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.tdfusion import TDFusion
 
@@ -58,7 +59,11 @@ def test_the_manifest_says_what_the_graph_takes_and_gives(exported: tuple[Path, 
         shape = [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
         assert list(told.shape) == shape == [1, 1, "height", "width"]
     plain, low = manifest.parity
-    assert (plain.precision, plain.against, plain.pictures) == ("fp32", "pytorch", "3 random pairs")
+    assert (plain.precision, plain.against, plain.pictures) == (
+        "fp32",
+        "pytorch",
+        "3 random pairs and a black one",
+    )
     assert 0 < plain.max_error <= export_graph.FP32_TOLERANCE
     assert (low.precision, low.against, low.pictures) == ("fp16", "fp32", "8 simulated pairs")
     assert low.psnr_db is not None
@@ -99,6 +104,20 @@ def test_the_paper_network_exports_with_the_same_names(tmp_path: Path) -> None:
     operations = {node.op_type for node in onnx.load_from_string(raw).graph.node}
     assert "LayerNormalization" in operations
     assert "ReduceL2" not in operations, "the norm over H * W overflows in FP16"
+
+
+class Divides(Edge):
+    """Safe in PyTorch; the exporter drops the term that makes it so."""
+
+    def forward(self, infrared: torch.Tensor, visible: torch.Tensor) -> FusionOutput:
+        fused = super().forward(infrared, visible).fused
+        return FusionOutput(fused * (fused / (fused + 1e-12)))
+
+
+def test_a_graph_that_divides_by_black_is_refused() -> None:
+    network = Divides().eval()
+    with pytest.raises(ExportError, match=r"differs from PyTorch.*got nan"):
+        export_graph.parity(network, export_graph.fusion_onnx(network))
 
 
 def test_a_graph_of_other_weights_is_refused() -> None:
