@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import argparse
 import datetime
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, get_args
 
@@ -158,11 +159,12 @@ def export(
     name = name or chosen.fusion.header.recipe
     # float32 is compared with PyTorch on random pictures: only what is below it needs pairs.
     pairs = list(views(data, names)) if set(precisions) - {"fp32"} else []
-    manifest, files, reference = _fusion(chosen, precisions, pairs)
+    manifest, files = _fusion(chosen, precisions, pairs)
     detector = None
     if chosen.detector is not None:
         detector = chosen.detector.header
-        _add_detector(chosen, manifest, files, threshold, precisions, [reference(pair) for pair in pairs])
+        fused = _fused(files[manifest["graphs"]["fusion"].files["fp32"]], pairs)
+        _add_detector(chosen, manifest, files, threshold, precisions, fused)
     card = model_card(name, chosen.fusion.header, detector, threshold=threshold, matched=chosen.matched)
     manifest, files = {"name": name, **manifest}, {**files, "MODEL_CARD.md": card.encode()}
     manifest["parity"] += passed(manifest, files, pairs, described(data, len(pairs)))
@@ -171,8 +173,8 @@ def export(
 
 def _fusion(
     chosen: Chosen, precisions: Collection[Precision], pairs: Sequence[Views]
-) -> tuple[dict[str, Any], dict[str, bytes], Callable[[Views], F32]]:
-    """Manifest and files of a bundle that only fuses, and what fuses a pair in float32."""
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Manifest and files of a bundle that only fuses."""
     header, network, _ = chosen.fusion
     example = tuple(torch.zeros(1, 1, *PARITY_SIZES[0]) for _ in INPUTS)
     graphs = in_precisions(folded(network, example), fusion_onnx, fusion_feeds(pairs), precisions)
@@ -192,8 +194,16 @@ def _fusion(
             "onnxsim": onnxsim.__version__,
         },
     }
-    fuse = fuser(OnnxRuntimeEngine(graphs["fp32"]))
-    return manifest, files, lambda pair: fuse(pair.infrared, pair.visible)
+    return manifest, files
+
+
+def _fused(graph: bytes, pairs: Sequence[Views]) -> list[F32]:
+    """What the detector sees of each pair."""
+    if not pairs:
+        return []
+    with closing(OnnxRuntimeEngine(graph)) as engine:
+        fuse = fuser(engine)
+        return [fuse(pair.infrared, pair.visible) for pair in pairs]
 
 
 def _add_detector(

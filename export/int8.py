@@ -23,8 +23,8 @@ from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, 
 from onnxruntime.quantization.calibrate import CalibrationDataReader
 
 from tdfusion_edge.errors import ExportError, RequestError
-from tdfusion_edge.export.fidelity import Feeds
 from tdfusion_edge.export.lint import label
+from tdfusion_edge.export.ranges import Feeds
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]

@@ -14,7 +14,7 @@ from tdfusion_edge.export.lint import require_clean
 from tdfusion_edge.export.precision import half
 from tdfusion_edge.export.ranges import Feeds, hard_inputs, require_in_range
 from tdfusion_edge.resize import resized
-from tdfusion_edge.runtime.fusion import UNIT
+from tdfusion_edge.runtime.chains import unit_inputs
 from tdfusion_edge.runtime.parity import Views
 
 IN_RANGE = 4
@@ -56,10 +56,7 @@ def in_precisions(
 
 def fusion_feeds(pairs: Sequence[Views]) -> list[Feeds]:
     """What a fusion graph takes, (1, 1, H, W) float32, for each pair."""
-    return [
-        {"infrared": pair.infrared[None, None] * UNIT, "visible": pair.visible[None, None] * UNIT}
-        for pair in pairs
-    ]
+    return [unit_inputs(pair.infrared, pair.visible) for pair in pairs]
 
 
 def detector_feeds(fused: Sequence[np.ndarray], width: int, height: int) -> list[Feeds]:

@@ -36,8 +36,12 @@ def fuser(engine: Engine) -> Fuse:
     """A fusion engine on 8-bit lumas."""
 
     def fuse(infrared: U8, visible: U8) -> F32:
-        unit = {"infrared": infrared[None, None] * UNIT, "visible": visible[None, None] * UNIT}
-        fused: F32 = engine.run(unit)["fused"][0, 0]
+        fused: F32 = engine.run(unit_inputs(infrared, visible))["fused"][0, 0]
         return fused
 
     return fuse
+
+
+def unit_inputs(infrared: U8, visible: U8) -> dict[str, F32]:
+    """What a fusion graph takes, (1, 1, H, W) float32 in [0, 1], of two lumas, uint8 (H, W)."""
+    return {"infrared": infrared[None, None] * UNIT, "visible": visible[None, None] * UNIT}

@@ -75,9 +75,9 @@ def measure(data: Path, names: list[str], row: Row, detect: Detect | None = None
 
     def one(name: str) -> Measured:
         pair = read_luma8(infrared[name]), read_luma8(visible[name])
-        _require_equal_sizes(name, "infrared", pair[0], pair[1])
+        require_equal_sizes(name, "infrared", pair[0], pair[1])
         fused = row(name, *pair)
-        _require_equal_sizes(name, "fused", fused.picture, pair[1])
+        require_equal_sizes(name, "fused", fused.picture, pair[1])
         height, width = pair[1].shape
         found = None if detect is None else detect(fused.luma)
         return Measured(name, (width, height), evaluate(fused.picture, *pair), found)
@@ -144,7 +144,8 @@ def from_folder(folder: Path) -> Row:
     return as_row(fuse)
 
 
-def _require_equal_sizes(name: str, what: str, picture: U8, visible: U8) -> None:
+def require_equal_sizes(name: str, what: str, picture: U8, visible: U8) -> None:
+    """Refuse a picture of another size than its visible one with a RequestError that names the pair."""
     if picture.shape != visible.shape:
         (height, width), (visible_height, visible_width) = picture.shape, visible.shape
         raise RequestError(

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tdfusion_edge.color import luma
-from tdfusion_edge.errors import RequestError
 from tdfusion_edge.images import by_stem, read_luma8
-from tdfusion_edge.runtime.evaluation import pair_names
+from tdfusion_edge.runtime.evaluation import pair_names, require_equal_sizes
 from tdfusion_edge.runtime.parity import Views
 from tdfusion_edge.runtime.simulation.scene import Scene
 
@@ -37,12 +36,7 @@ def views(data: Path | None, names: str | None = None) -> Iterator[Views]:
     infrared, visible = by_stem(data / "ir"), by_stem(data / "vi")
     for name in pair_names(data, names):
         pair = Views(name, read_luma8(infrared[name]), read_luma8(visible[name]))
-        if pair.infrared.shape != pair.visible.shape:
-            raise RequestError(
-                f"pair '{name}' is not aligned",
-                expected=str(pair.visible.shape),
-                got=str(pair.infrared.shape),
-            )
+        require_equal_sizes(name, "infrared", pair.infrared, pair.visible)
         yield pair
 
 

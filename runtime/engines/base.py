@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from tdfusion_edge.errors import EngineError
 
 Array = npt.NDArray[Any]
 
@@ -41,3 +43,35 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release memory; safe to call twice."""
+
+
+def check_inputs(
+    known: Sequence[Tensor],
+    given: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]],
+    *,
+    least: int = 0,
+) -> None:
+    """Refuse what an engine does not take.
+
+    Args:
+        known: Its inputs.
+        given: dtype and shape of what it is to run, by name.
+        least: Shortest axis that the engine takes.
+
+    Raises:
+        EngineError: an input is missing, unknown or of another dtype or shape.
+    """
+    tensors = {tensor.name: tensor for tensor in known}
+    if set(given) != set(tensors):
+        raise EngineError(
+            "engine inputs", expected=", ".join(sorted(tensors)), got=", ".join(sorted(given)) or "none"
+        )
+    for name, (got_dtype, got_shape) in given.items():
+        dtype, shape = tensors[name].dtype, tensors[name].shape
+        fits = len(got_shape) == len(shape) and all(
+            have >= least and want in (None, have) for want, have in zip(shape, got_shape, strict=True)
+        )
+        if got_dtype != dtype or not fits:
+            raise EngineError(
+                f"engine input '{name}'", expected=f"{dtype} {shape}", got=f"{got_dtype} {got_shape}"
+            )

@@ -11,7 +11,7 @@ import onnxruntime
 
 from tdfusion_edge.bundle import Precision
 from tdfusion_edge.errors import EngineError
-from tdfusion_edge.runtime.engines.base import Array, Tensor
+from tdfusion_edge.runtime.engines.base import Array, Tensor, check_inputs
 
 DTYPES: Mapping[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
@@ -76,7 +76,7 @@ class OnnxRuntimeEngine:
         session = self._session  # close() may come from another thread
         if session is None:
             raise EngineError("the engine is closed")
-        self._check(inputs)
+        check_inputs(self._inputs, {name: (array.dtype, array.shape) for name, array in inputs.items()})
         names = [output.name for output in self._outputs]
         try:
             return dict(zip(names, session.run(names, dict(inputs)), strict=True))
@@ -86,24 +86,6 @@ class OnnxRuntimeEngine:
     def close(self) -> None:
         """Release the session; safe to call twice."""
         self._session = None
-
-    def _check(self, inputs: Mapping[str, Array]) -> None:
-        known = {tensor.name: tensor for tensor in self._inputs}
-        if set(inputs) != set(known):
-            raise EngineError(
-                "engine inputs", expected=", ".join(sorted(known)), got=", ".join(sorted(inputs)) or "none"
-            )
-        for name, array in inputs.items():
-            dtype, shape = known[name].dtype, known[name].shape
-            fits = len(array.shape) == len(shape) and all(map(_axis_fits, shape, array.shape))
-            if array.dtype != dtype or not fits:
-                raise EngineError(
-                    f"engine input '{name}'", expected=f"{dtype} {shape}", got=f"{array.dtype} {array.shape}"
-                )
-
-
-def _axis_fits(want: int | None, have: int) -> bool:
-    return want is None or want == have
 
 
 def _tensor(arg: onnxruntime.NodeArg) -> Tensor:

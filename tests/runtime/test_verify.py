@@ -88,4 +88,4 @@ def test_names_belong_to_data(capsys: pytest.CaptureFixture[str]) -> None:
 def test_pairs_that_are_not_aligned_are_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cv2.imwrite(str(data / "ir" / "1.png"), np.zeros((64, 64), np.uint8))
     assert main(["verify", "--data", str(data)]) == 2
-    assert "pair '1' is not aligned" in capsys.readouterr().err
+    assert "pair '1': the infrared picture has another size than the visible one" in capsys.readouterr().err

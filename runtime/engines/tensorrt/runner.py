@@ -17,7 +17,7 @@ import numpy as np
 
 from tdfusion_edge.bundle import Precision
 from tdfusion_edge.errors import EngineError
-from tdfusion_edge.runtime.engines.base import Array, Tensor
+from tdfusion_edge.runtime.engines.base import Array, Tensor, check_inputs
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.bindings import Flavour
 from tdfusion_edge.runtime.engines.tensorrt.builder import LIMIT_S, Built, OnProgress, build_in
@@ -116,7 +116,8 @@ class TensorRtEngine:
         Raises:
             EngineError: the inputs do not fit, the engine is closed, or its build or run failed.
         """
-        self._check({name: (array.dtype, array.shape) for name, array in inputs.items()})
+        given = {name: (array.dtype, array.shape) for name, array in inputs.items()}
+        check_inputs(self._inputs, given, least=1)
         with self._lock:
             device = self._open()
             loaded = self._for({name: array.shape for name, array in inputs.items()}, device)
@@ -129,7 +130,8 @@ class TensorRtEngine:
             EngineError: as :meth:`run`.
         """
         dtypes = {tensor.name: tensor.dtype for tensor in self._inputs}
-        self._check({name: (dtypes.get(name, np.dtype(object)), shape) for name, shape in shapes.items()})
+        asked = {name: (dtypes.get(name, np.dtype(object)), shape) for name, shape in shapes.items()}
+        check_inputs(self._inputs, asked, least=1)
         with self._lock:
             self._for(shapes, self._open())
 
@@ -154,20 +156,6 @@ class TensorRtEngine:
         if self._device is None:
             raise EngineError("the engine is closed")
         return self._device
-
-    def _check(self, inputs: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]) -> None:
-        known = {tensor.name: tensor for tensor in self._inputs}
-        if set(inputs) != set(known):
-            raise EngineError(
-                "engine inputs", expected=", ".join(sorted(known)), got=", ".join(sorted(inputs)) or "none"
-            )
-        for name, (got_dtype, got_shape) in inputs.items():
-            dtype, shape = known[name].dtype, known[name].shape
-            fits = len(got_shape) == len(shape) and all(map(_axis_fits, shape, got_shape))
-            if got_dtype != dtype or not fits:
-                raise EngineError(
-                    f"engine input '{name}'", expected=f"{dtype} {shape}", got=f"{got_dtype} {got_shape}"
-                )
 
     def _for(self, shapes: Mapping[str, tuple[int, ...]], device: Device) -> Loaded:
         key = tuple(shapes[tensor.name] for tensor in self._inputs)
@@ -274,10 +262,6 @@ class TensorRtRtxEngine(TensorRtEngine):
     """The same with TensorRT-RTX, whose engines can be built without the GPU they are for."""
 
     flavour: ClassVar[Flavour] = "tensorrt-rtx"
-
-
-def _axis_fits(want: int | None, have: int) -> bool:
-    return have > 0 and want in (None, have)
 
 
 def _bind_shapes(
