@@ -16,7 +16,7 @@ from tdfusion_edge import bundle, checkpoint
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import ExportError, RequestError
 from tdfusion_edge.export import detector as export_detector
-from tdfusion_edge.export.command import export
+from tdfusion_edge.export.assemble import export
 from tdfusion_edge.export.networks import choose
 from tdfusion_edge.runtime.detection import open_detector
 from tdfusion_edge.runtime.engines import Choice

@@ -14,7 +14,7 @@ from checkpoints import save_fusion
 from tdfusion_edge import bundle, checkpoint
 from tdfusion_edge.errors import ConfigError, ExportError, RequestError
 from tdfusion_edge.export import graph as export_graph
-from tdfusion_edge.export.command import export
+from tdfusion_edge.export.assemble import export
 from tdfusion_edge.export.networks import load_network
 from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.models.edge import Edge
