@@ -19,10 +19,14 @@ from tdfusion_edge.errors import RequestError
 from tdfusion_edge.export.detector import describe_detector, detector_onnx, detector_parity
 from tdfusion_edge.export.fold import folded
 from tdfusion_edge.export.gate import passed
-from tdfusion_edge.export.graph import INPUTS, PARITY_SIZES, describe, fusion_onnx, parity
+from tdfusion_edge.export.graph import INPUTS, PARITY_SIZES, describe, fusion_onnx, minimum_size, parity
+from tdfusion_edge.export.lint import require_clean
 from tdfusion_edge.export.lower import detector_feeds, files_of, fusion_feeds, in_precisions
 from tdfusion_edge.export.model_card import fusion_metrics, model_card, task_metrics
 from tdfusion_edge.export.networks import Chosen, choose
+from tdfusion_edge.export.pipeline import Pipeline
+from tdfusion_edge.export.pipeline_graph import describe_pipeline, pipeline_onnx, pipeline_parity, sizes_of
+from tdfusion_edge.export.precision import half
 from tdfusion_edge.runtime.chains import fuser
 from tdfusion_edge.runtime.detection import F32
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
@@ -31,6 +35,8 @@ from tdfusion_edge.runtime.parity_pairs import described, views
 
 SCORE_THRESHOLD = 0.25
 """What is shown as found. Lower costs false alarms, higher misses; ``run --score-threshold`` overrides."""
+SIZE = (640, 480)
+"""Width and height of most cameras' pictures."""
 
 
 def export(
@@ -41,6 +47,7 @@ def export(
     allowed: Collection[str] = (),
     threshold: float = SCORE_THRESHOLD,
     precisions: Collection[Precision] = ("fp32", "fp16"),
+    size: tuple[int, int] | None = SIZE,
     data: Path | None = None,
     names: str | None = None,
 ) -> bundle.Manifest:
@@ -54,6 +61,8 @@ def export(
         allowed: "module:Class" that the checkpoints may name beside the networks of this package.
         threshold: Score above which a detection counts.
         precisions: float32 is always among what is written.
+        size: Width and height that the cameras give; the pipeline graph takes it and sizes like it. None
+            leaves that graph out.
         data: Folder with pairs to measure on, and to calibrate INT8 with; None takes simulated ones.
         names: List of stems in ``data``; None takes all.
 
@@ -78,6 +87,8 @@ def export(
         detector = chosen.detector.header
         fused = _fused(files[manifest["graphs"]["fusion"].files["fp32"]], pairs)
         _add_detector(chosen, manifest, files, threshold, precisions, fused)
+    if size is not None:
+        _add_pipeline(chosen, manifest, files, precisions, size)
     card = model_card(name, chosen.fusion.header, detector, threshold=threshold, matched=chosen.matched)
     manifest, files = {"name": name, **manifest}, {**files, "MODEL_CARD.md": card.encode()}
     manifest["parity"] += passed(manifest, files, pairs, described(data, len(pairs)))
@@ -145,3 +156,34 @@ def _add_detector(
         "classes": view.classes,
         "score_threshold": threshold,
     }
+
+
+def _add_pipeline(
+    chosen: Chosen,
+    manifest: dict[str, Any],
+    files: dict[str, bytes],
+    precisions: Collection[Precision],
+    size: tuple[int, int],
+) -> None:
+    """Put all of it as one graph beside them.
+
+    The networks in it are those of the other graphs, and were searched for what FP16 does not hold there.
+    There is none in INT8, whose quantised networks exist as graphs alone.
+    """
+    example = tuple(torch.zeros(1, 1, *PARITY_SIZES[0]) for _ in INPUTS)
+    fusion, detector, view = folded(chosen.fusion.network, example), None, None
+    if chosen.detector is not None:
+        _, network, view = chosen.detector
+        assert view is not None
+        detector = folded(network, (torch.zeros(1, 1, view.height, view.width),))
+    sizes = sizes_of(size, view, minimum_size(fusion))
+    plain = Pipeline(fusion, detector, view, size).eval()
+    graphs: dict[Precision, bytes] = {"fp32": pipeline_onnx(plain, size, sizes)}
+    if "fp16" in precisions:
+        networks = half(fusion), None if detector is None else half(detector)
+        graphs["fp16"] = pipeline_onnx(Pipeline(*networks, view, size).eval(), size, sizes)
+        require_clean(onnx.load_from_string(graphs["fp16"]))
+    names, more = files_of("pipeline", graphs)
+    files |= more
+    manifest["graphs"]["pipeline"] = describe_pipeline(plain, graphs["fp32"], sizes, names)
+    manifest["parity"] += (pipeline_parity(plain, graphs["fp32"], size),)

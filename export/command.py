@@ -19,7 +19,7 @@ from typing import get_args
 from tdfusion_edge.bundle import Parity, Precision
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.export.assemble import SCORE_THRESHOLD, export
+from tdfusion_edge.export.assemble import SCORE_THRESHOLD, SIZE, export
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fp32, fp16 and int8, which is calibrated on the pairs (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
+        "--size", type=size_of, default=SIZE, metavar="WxH",
+        help="what the cameras give: the pipeline graph takes it and sizes like it (default: 640x480)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--no-pipeline", action="store_true", help="leave out the graph that holds all others in one"
+    )
+    parser.add_argument(
         "--data", type=Path, metavar="DIR",
         help="folder with ir/ and vi/ to measure on (default: simulated pairs)",
     )  # fmt: skip
@@ -62,6 +69,7 @@ def main(args: argparse.Namespace) -> int:
         allowed=args.network,
         threshold=args.score_threshold,
         precisions=precisions_of(args.precision),
+        size=None if args.no_pipeline else args.size,
         data=args.data,
         names=args.names,
     )
@@ -84,6 +92,18 @@ def precisions_of(text: str) -> tuple[Precision, ...]:
     if unknown := [part for part in asked if part not in known]:
         raise RequestError(f"--precision {text}", expected=", ".join(known), got=unknown[0] or "nothing")
     return tuple(one for one in known if one in asked)
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """Width and height of ``640x480``.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise argparse.ArgumentTypeError(f"expected a width and a height such as 640x480, got '{text}'")
+    return int(parts[0]), int(parts[1])
 
 
 def told(row: Parity) -> str:

@@ -31,6 +31,7 @@ from tdfusion_edge.runtime.detection import Detector, open_detector
 from tdfusion_edge.runtime.draw import with_boxes
 from tdfusion_edge.runtime.engine_options import add_engine_arguments, choice_of, progress_shower
 from tdfusion_edge.runtime.engines import Choice, open_graph
+from tdfusion_edge.runtime.folded import Folded, open_folded
 from tdfusion_edge.runtime.fuse import Networks
 from tdfusion_edge.runtime.fusion import Fusion
 from tdfusion_edge.runtime.pipeline import Plan, run
@@ -93,6 +94,11 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_engine_arguments(parser)
     parser.add_argument(
+        "--graphs", choices=("auto", "staged", "folded"), default="auto",
+        help="staged: network by network; folded: all in one graph, whose stretch is a picture behind "
+        "(default: folded on a GPU where the bundle has it and the picture fits)",
+    )  # fmt: skip
+    parser.add_argument(
         "--score-threshold", type=float, metavar="X",
         help="only what the detector gives a higher score counts, 0 to 1 (default: the bundle's)",
     )  # fmt: skip
@@ -118,7 +124,8 @@ def main(args: argparse.Namespace) -> int:
         sources = open_sources({"infrared": (ir_name, ir), "visible": (vis_name, vis)}, stack)
         mode = delivery_mode(args.mode, sources)
         fusion, detector = networks.stage("temporal"), networks.detector
-        plan = Plan(sources, sync, fusion, sinks, mode, detector, seconds=args.seconds, stop=stop)
+        folded, seconds = networks.folded, args.seconds
+        plan = Plan(sources, sync, fusion, sinks, mode, detector, folded, seconds=seconds, stop=stop)
         with stopped_by_signals(stop) as interrupted:
             report = run(plan)
     say(json.dumps(report.as_dict()) if args.json else report.as_table())
@@ -199,12 +206,50 @@ def open_networks(
         stack.callback(detector.close)
     if args.range is not None:
         infrared = with_range(infrared, args.range)
+    folded = _open_folded(args, opened, choice, backend, precision, detect=detect)
+    if folded is not None:
+        stack.callback(folded.close)
     finds = "" if detector is None else f", detects {_listed(detector.names)}"
-    say(f"bundle {opened.manifest.name}, back end {backend}, {precision}{finds}", error=True)
-    return Networks(
-        lambda stretch: Fusion(opened, engine, infrared, registration, Stretch(args.stretch or stretch)),
-        detector,
-    )
+    one = "" if folded is None else ", in one graph"
+    say(f"bundle {opened.manifest.name}, back end {backend}, {precision}{one}{finds}", error=True)
+
+    def stage(stretch: StretchName) -> Fusion:
+        shown = Stretch(args.stretch or stretch)
+        return Fusion(opened, engine, infrared, registration, shown, split_early=folded is None)
+
+    return Networks(stage, detector, folded)
+
+
+def _open_folded(
+    args: argparse.Namespace,
+    opened: bundle.Bundle,
+    choice: Choice,
+    backend: str,
+    precision: bundle.Precision,
+    *,
+    detect: bool,
+) -> Folded | None:
+    """The pipeline graph where ``--graphs`` asks for it, or the back end gains by it."""
+    graph = opened.manifest.graphs.get("pipeline")
+    there = graph is not None and precision in graph.files
+    demanded = args.graphs == "folded"
+    wanted = demanded or (args.graphs == "auto" and backend != "onnxruntime" and there and detect)
+    if not wanted:
+        return None
+    if not there:
+        raise RequestError(
+            "--graphs folded",
+            expected=f"a bundle with a pipeline graph in {precision}",
+            got=f"bundle '{opened.manifest.name}' with {_in_words(opened.manifest)}",
+            hint="Leave it out, or export the bundle again.",
+        )
+    shower = progress_shower("pipeline")
+    threshold = args.score_threshold
+    return open_folded(opened, choice, threshold=threshold, demanded=demanded, on_progress=shower)
+
+
+def _in_words(manifest: bundle.Manifest) -> str:
+    return ", ".join(f"{name} in {' and '.join(graph.files)}" for name, graph in manifest.graphs.items())
 
 
 def _open_detector(

@@ -9,15 +9,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tdfusion_edge.detections import Detections
 from tdfusion_edge.errors import ConfigError, RequestError, SinkError, SourceError
 from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.images import by_stem, read_image
 from tdfusion_edge.runtime import rig
-from tdfusion_edge.runtime.detection import Detector, shown
+from tdfusion_edge.runtime.detection import Detector
 from tdfusion_edge.runtime.draw import with_boxes
+from tdfusion_edge.runtime.folded import Folded
 from tdfusion_edge.runtime.fusion import Fusion
 from tdfusion_edge.runtime.pipeline import Plan, run
+from tdfusion_edge.runtime.show import show
 from tdfusion_edge.runtime.signals import stopped_by_signals
 from tdfusion_edge.runtime.sinks import Result, open_sink
 from tdfusion_edge.runtime.sinks.folder import write_picture
@@ -34,6 +35,8 @@ class Networks:
     stage: Callable[[StretchName], Fusion]
     """Makes a fusion stage without memory of earlier pictures, given the default of its stretch."""
     detector: Detector | None = None
+    folded: Folded | None = None
+    """Both in one graph, for the pairs that it takes."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def fuse_pictures(
         SinkError: the output cannot be written.
     """
     with _lines(wanted) as write_line:
-        result = _fused(networks.stage("image"), networks.detector, 0, infrared, visible)
+        result = _fused(networks, networks.stage("image"), 0, infrared, visible)
         write_line(result)
         write_picture(output, wanted.picture(result))
     return Summary(1)
@@ -126,7 +129,7 @@ def fuse_folders(
         for index, stem in enumerate(common):
             fusion.forget()
             try:
-                result = _fused(fusion, networks.detector, index, left[stem], right[stem])
+                result = _fused(networks, fusion, index, left[stem], right[stem])
             except ConfigError:
                 raise  # the rig fits none of them
             except (SourceError, RequestError) as error:
@@ -163,9 +166,8 @@ def fuse_videos(
         sources["infrared"] = VideoSource(infrared.name, infrared, epoch_ns=0)
         sources["visible"] = VideoSource(visible.name, visible, epoch_ns=0)
         sinks = [open_sink(aside, picture=wanted.picture) for aside in asides]
-        plan = Plan(
-            sources, VIDEO_SYNC, networks.stage("temporal"), sinks, "every", networks.detector, stop=stop
-        )
+        fusion, detector = networks.stage("temporal"), networks.detector
+        plan = Plan(sources, VIDEO_SYNC, fusion, sinks, "every", detector, networks.folded, stop=stop)
         with stopped_by_signals(stop) as interrupted:
             report = run(plan)
         if interrupted.is_set():
@@ -262,13 +264,12 @@ def _name(result: Result) -> str:
     return Path(result.pair.visible.source).name
 
 
-def _fused(fusion: Fusion, detector: Detector | None, index: int, infrared: Path, visible: Path) -> Result:
+def _fused(networks: Networks, fusion: Fusion, index: int, infrared: Path, visible: Path) -> Result:
     pair = Pair(
         Frame(read_image(infrared), 0, index, str(infrared)),
         Frame(read_image(visible), 0, index, str(visible)),
     )
     aligned = fusion.align(pair)
     assert aligned is not None  # only infrared alone has no picture
-    fused = fusion.fuse(aligned)
-    found = Detections.empty() if detector is None else detector.detect(shown(aligned, fused))
-    return Result(index, pair, fusion.picture(aligned, fused), found)
+    picture, found = show(aligned, fusion, networks.detector, networks.folded)
+    return Result(index, pair, picture, found)

@@ -28,6 +28,38 @@ WARPS = 4
 """So many pairs of sizes are prepared for; the maps of one take 2.5 MB at 640x480."""
 
 
+class Visible:
+    """A visible picture that is split into luma and chroma when one of them is asked for.
+
+    The folded pipeline takes it whole, and so need not pay for it.
+
+    Args:
+        image: uint8 (H, W) or (H, W, 3) BGR.
+    """
+
+    __slots__ = ("_parts", "image")
+
+    def __init__(self, image: Image) -> None:
+        self.image = image
+        self._parts: tuple[U8, U8 | None] | None = None
+
+    @property
+    def luma(self) -> U8:
+        """uint8 (H, W)."""
+        return self.split()[0]
+
+    @property
+    def chroma(self) -> U8 | None:
+        """uint8 (2, H, W), None where the picture is grey."""
+        return self.split()[1]
+
+    def split(self) -> tuple[U8, U8 | None]:
+        """Both."""
+        if self._parts is None:
+            self._parts = split(self.image)
+        return self._parts
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Aligned:
     """A pair in the pixels of the visible picture, ready for the network."""
@@ -35,11 +67,19 @@ class Aligned:
     pair: Pair
     infrared: U8 | None
     """uint8 (H, W), hot is bright; None where only visible is there."""
-    luma: U8 | None
-    """uint8 (H, W), visible luma; None where only infrared is there."""
-    chroma: U8 | None
-    """uint8 (2, H, W), None where visible is grey or absent."""
+    visible: Visible | None
+    """None where only infrared is there."""
     degraded: str | None
+
+    @property
+    def luma(self) -> U8 | None:
+        """uint8 (H, W), visible luma; None where only infrared is there."""
+        return None if self.visible is None else self.visible.luma
+
+    @property
+    def chroma(self) -> U8 | None:
+        """uint8 (2, H, W), None where visible is grey or absent."""
+        return None if self.visible is None else self.visible.chroma
 
 
 class Fusion:
@@ -51,6 +91,8 @@ class Fusion:
         infrared: The infrared camera of the rig, for its thermal range.
         registration: ``[registration]`` of the rig.
         stretch: Output stretch.
+        split_early: Split the visible picture with the alignment, as a part of that stage; otherwise when
+            its luma is asked for, which may be never.
     """
 
     def __init__(
@@ -60,8 +102,10 @@ class Fusion:
         infrared: rig.Camera,
         registration: rig.Registration | None,
         stretch: Stretch,
+        *,
+        split_early: bool = True,
     ) -> None:
-        self._engine, self._registration = engine, registration
+        self._engine, self._registration, self._split_early = engine, registration, split_early
         self._minimum = bundle.manifest.graphs["fusion"].minimum_size
         self._camera, self._fresh_stretch = infrared, stretch
         self._warps: dict[tuple[Size, Size], tuple[Warp, U8 | None]] = {}
@@ -78,6 +122,11 @@ class Fusion:
         self._held: tuple[Frame, U8] | None = None
         """The last infrared frame, and what became of it at visible size."""
 
+    @property
+    def stretch(self) -> Stretch:
+        """Of the stream at hand."""
+        return self._stretch
+
     def align(self, pair: Pair) -> Aligned | None:
         """Both pictures as 8-bit luma of the visible size.
 
@@ -93,14 +142,13 @@ class Fusion:
             assert pair.infrared is not None
             if self._visible_size is None:
                 return None
-            return Aligned(
-                pair, self._warped(pair.infrared, self._visible_size), None, None, "visible missing"
-            )
-        visible = self._checked(pair.visible)
+            return Aligned(pair, self._warped(pair.infrared, self._visible_size), None, "visible missing")
+        visible = Visible(self._checked(pair.visible))
         self._visible_size = pair.visible.size
-        visible_luma, chroma = split(visible)
+        if self._split_early:
+            visible.split()
         if pair.infrared is None:
-            return Aligned(pair, None, visible_luma, chroma, "infrared missing")
+            return Aligned(pair, None, visible, "infrared missing")
         degraded = "held" if pair.held else "frozen" if self._frozen.update(pair.infrared) else None
         again = self._held is not None and self._held[0] is pair.infrared
         infrared = self._warped(pair.infrared, pair.visible.size)
@@ -108,8 +156,8 @@ class Fusion:
         if outside is not None:
             # Where infrared does not see, both inputs are the visible luma, and so is the fused one.
             # Written into what the remap made; but that of a held frame may be on its way to a sink.
-            infrared = cast(U8, cv2.copyTo(visible_luma, outside, infrared.copy() if again else infrared))
-        return Aligned(pair, infrared, visible_luma, chroma, degraded)
+            infrared = cast(U8, cv2.copyTo(visible.luma, outside, infrared.copy() if again else infrared))
+        return Aligned(pair, infrared, visible, degraded)
 
     def fuse(self, aligned: Aligned) -> F32 | None:
         """The network's fused luma, float32 (H, W) in [0, 1]; None where one picture stands alone."""

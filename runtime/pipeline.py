@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tdfusion_edge.detections import Detections
 from tdfusion_edge.errors import SinkError
 from tdfusion_edge.runtime import rig
-from tdfusion_edge.runtime.detection import Detector, shown
+from tdfusion_edge.runtime.detection import Detector
+from tdfusion_edge.runtime.folded import Folded
 from tdfusion_edge.runtime.fusion import Fusion
 from tdfusion_edge.runtime.report import Report
+from tdfusion_edge.runtime.show import show
 from tdfusion_edge.runtime.sinks.base import Result, Sink
 from tdfusion_edge.runtime.sources.base import Source
 from tdfusion_edge.runtime.streams import Mode, Streams
@@ -30,6 +31,8 @@ class Plan:
     mode: Mode
     detector: Detector | None = None
     """None: the results have no detections."""
+    folded: Folded | None = None
+    """None: every network is a graph of its own."""
     seconds: float | None = None
     """End after this much time: of the clock for live cameras, of the recording for files."""
     stop: threading.Event = field(default_factory=threading.Event)
@@ -47,11 +50,11 @@ def run(plan: Plan) -> Report:
         RequestError: the frames do not fit the network or the registration.
         EngineError: a network failed.
     """
-    clock, fusion, detector = plan.clock, plan.fusion, plan.detector
+    clock, fusion = plan.clock, plan.fusion
     streams = Streams(
         plan.sources, plan.sync, mode=plan.mode, stop=plan.stop, seconds=plan.seconds, clock=clock
     )
-    report = Report(live=streams.live, detects=detector is not None, clock=clock)
+    report = Report(live=streams.live, detects=plan.detector is not None, clock=clock)
     worker = SinkWorker(plan.sinks, mode=plan.mode, on_written=report.written, clock=clock)
     with report.catch(SinkError), worker, streams:
         for pair in streams:
@@ -61,14 +64,7 @@ def run(plan: Plan) -> Report:
             if aligned is None:
                 report.skipped()
                 continue
-            with report.stage("network"):
-                fused = fusion.fuse(aligned)
-            found = Detections.empty()
-            if detector is not None:
-                with report.stage("detect"):
-                    found = detector.detect(shown(aligned, fused))
-            with report.stage("compose"):
-                picture = fusion.picture(aligned, fused)
+            picture, found = show(aligned, fusion, plan.detector, plan.folded, report.stage)
             result = Result(report.pictures, pair, picture, found, aligned.degraded)
             with report.stage("hand over"):
                 worker.put(result)

@@ -59,7 +59,8 @@ class Stretch:
                 expected="slew_per_s above 0 and a finite max_gain of 1 or more",
                 got=f"{slew_per_s:g} and {max_gain:g}",
             )
-        self._mode, self._slew_per_s, self._min_span = mode, slew_per_s, 1.0 / max_gain
+        self.mode: StretchName = mode
+        self._slew_per_s, self._min_span = slew_per_s, 1.0 / max_gain
         self._limits: Limits | None = None
         self._time_ns = 0
 
@@ -69,8 +70,13 @@ class Stretch:
         return UNIT if self._limits is None else _at_least(*self._limits, self._span)
 
     @property
+    def begun(self) -> bool:
+        """Whether there was a picture yet."""
+        return self._limits is not None
+
+    @property
     def _span(self) -> float:
-        return self._min_span if self._mode == "temporal" else 0.0
+        return self._min_span if self.mode == "temporal" else 0.0
 
     def apply(self, fused: F32, time_ns: int) -> U8:
         """The picture in 8 bits.
@@ -87,14 +93,19 @@ class Stretch:
         """
         if fused.ndim != 2 or fused.dtype != np.float32:
             raise ValueError(f"fused must be float32 (H, W), got {fused.dtype} {fused.shape}")
-        if self._mode == "image":
+        if self.mode == "image":
             self._limits = _extremes(fused)
-        elif self._mode == "temporal":
-            self._follow(fused, time_ns)
+        elif self.mode == "temporal":
+            self.follow(percentiles(subsample(fused), *PERCENTILES), time_ns)
         return scale_to_8bit(fused, *self.limits)
 
-    def _follow(self, fused: F32, time_ns: int) -> None:
-        target = percentiles(subsample(fused), *PERCENTILES)
+    def follow(self, target: Limits, time_ns: int) -> None:
+        """Move the limits of ``temporal`` towards those of a picture.
+
+        Args:
+            target: The picture's own percentiles; what is not finite is passed over.
+            time_ns: As :meth:`apply` takes it.
+        """
         if not np.isfinite(target).all():
             return
         if self._limits is None:

@@ -40,6 +40,18 @@ class TensorInfo(Table, frozen=True, kw_only=True):
     """What the numbers mean: colour, range, coordinates."""
 
 
+class Sides(Table, frozen=True, kw_only=True):
+    """Lengths of a picture's side that a graph takes, in pixels."""
+
+    smallest: int
+    largest: int
+    multiple_of: int = 1
+
+    def takes(self, side: int) -> bool:
+        """Whether ``side`` is one of them."""
+        return self.smallest <= side <= self.largest and side % self.multiple_of == 0
+
+
 class Graph(Table, frozen=True, kw_only=True):
     """One network as ONNX, in one precision or several: they take and give the same."""
 
@@ -49,6 +61,8 @@ class Graph(Table, frozen=True, kw_only=True):
     outputs: tuple[TensorInfo, ...]
     minimum_size: int
     """Smallest height and width in pixels; of a graph of fixed size its smaller side."""
+    sizes: tuple[Sides, Sides] | None = None
+    """Heights and widths that it takes, where those are not all from ``minimum_size`` on."""
     opset: int
 
 

@@ -72,7 +72,7 @@ def fusion(tmp_path_factory: pytest.TempPathFactory, edge: Edge) -> Path:
 def exported(tmp_path_factory: pytest.TempPathFactory, fusion: Path) -> tuple[bundle.Bundle, torch.nn.Module]:
     folder, made = tmp_path_factory.mktemp("bundle"), network(seed=1)
     again = detector_only(folder / "detector.safetensors", made)
-    export([fusion, again], folder / "bundle", allowed=[TINY], threshold=0.5)
+    export([fusion, again], folder / "bundle", allowed=[TINY], threshold=0.5, size=None)
     return bundle.read(folder / "bundle"), made
 
 
@@ -168,7 +168,7 @@ def test_masks_are_left_out_and_one_checkpoint_may_hold_both_networks(
     assert "left out: 'tiny_task:TinyMask' of" in printed.err
     assert "with a detector of person, car, lamp" in printed.out
     manifest = bundle.read(tmp_path / "bundle").manifest
-    assert set(manifest.graphs) == {"fusion", "detector"}
+    assert set(manifest.graphs) == {"fusion", "detector", "pipeline"}
     assert manifest.metrics == {"qabf": 0.5, "map50": 0.125}
     assert manifest.training_data == (MADE_UP,)
 
@@ -211,7 +211,7 @@ def test_a_detector_says_whose_pictures_it_was_trained_on(
     weights = checkpoint.of_role(checkpoint.read(fusion)[1], "fusion")
     digest = checkpoint.weights_sha256(weights) if trained_on == "this" else trained_on
     path = detector_only(tmp_path / "d.safetensors", network(), fusion_sha256=digest)
-    export([fusion, path], tmp_path / "bundle", allowed=[TINY], precisions=["fp32"])
+    export([fusion, path], tmp_path / "bundle", allowed=[TINY], precisions=["fp32"], size=None)
     noted = f"detector of {path} was trained on the pictures of another fusion network"
     assert (noted in capsys.readouterr().err) == (trained_on == "other")
     card = bundle.read(tmp_path / "bundle").files["MODEL_CARD.md"].decode()
@@ -233,7 +233,7 @@ def test_a_header_that_does_not_fit_is_refused(
 ) -> None:
     path = detector_only(tmp_path / "d.safetensors", network(), task=view)
     with pytest.raises(RequestError, match=message):
-        export([fusion, path], tmp_path / "bundle", allowed=[TINY], precisions=["fp32"])
+        export([fusion, path], tmp_path / "bundle", allowed=[TINY], precisions=["fp32"], size=None)
     assert not (tmp_path / "bundle").exists()
 
 
@@ -259,4 +259,4 @@ def test_boxes_that_are_no_numbers_are_refused() -> None:
 def test_a_threshold_that_is_none_is_refused(fusion: Path, tmp_path: Path) -> None:
     for bad in (-0.1, 1.5, float("nan")):
         with pytest.raises(RequestError, match="--score-threshold: expected 0 to 1"):
-            export([fusion], tmp_path / "bundle", allowed=[TINY], threshold=bad)
+            export([fusion], tmp_path / "bundle", allowed=[TINY], threshold=bad, size=None)

@@ -26,7 +26,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, torch.nn.M
     folder = tmp_path_factory.mktemp("export")
     torch.manual_seed(0)
     network = Edge().eval()
-    export([save_fusion(folder / "edge.safetensors", network)], folder / "bundle")
+    export([save_fusion(folder / "edge.safetensors", network)], folder / "bundle", size=None)
     return folder / "bundle", network
 
 
@@ -147,7 +147,7 @@ def test_misspelt_network_options_are_a_wrong_request(tmp_path: Path) -> None:
 def test_no_bundle_is_written_beyond_the_tolerance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export_graph, "FP32_TOLERANCE", -1.0)
     with pytest.raises(ExportError):
-        export([save_fusion(tmp_path / "edge.safetensors", Edge())], tmp_path / "bundle")
+        export([save_fusion(tmp_path / "edge.safetensors", Edge())], tmp_path / "bundle", size=None)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["edge.safetensors"]
 
 

@@ -23,7 +23,7 @@ from tdfusion_edge.runtime.detection import Detector, open_detector, shown
 from tdfusion_edge.runtime.engines import Choice
 from tdfusion_edge.runtime.engines.base import Tensor
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.fusion import Aligned
+from tdfusion_edge.runtime.fusion import Aligned, Visible
 
 DARK, DIM, BRIGHT = 20, 120, 240
 
@@ -258,7 +258,7 @@ def test_boxes_outside_the_picture_are_cut_or_left_out() -> None:
 def test_what_stands_alone_is_looked_at_as_it_is() -> None:
     frame = Frame(np.zeros((2, 2), np.uint8), 0, 0, "x")
     infrared, luma, fused = (scene((64, 48), (0, 0, 8, 8, level)) for level in (1, 2, 3))
-    both = Aligned(Pair(frame, frame), infrared, luma, None, None)
+    both = Aligned(Pair(frame, frame), infrared, Visible(luma), None)
     assert shown(both, in_unit(fused)).dtype == np.float32
-    assert shown(Aligned(Pair(None, frame), None, luma, None, "infrared missing"), None) is luma
-    assert shown(Aligned(Pair(frame, None), infrared, None, None, "visible missing"), None) is infrared
+    assert shown(Aligned(Pair(None, frame), None, Visible(luma), "infrared missing"), None) is luma
+    assert shown(Aligned(Pair(frame, None), infrared, None, "visible missing"), None) is infrared

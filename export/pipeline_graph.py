@@ -1,0 +1,199 @@
+"""The pipeline as an ONNX graph for a range of picture sizes, checked against the network it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import torch
+
+from tdfusion_edge.bundle import Graph, Parity, Precision, Sides, TensorInfo
+from tdfusion_edge.checkpoint import TaskView
+from tdfusion_edge.errors import ExportError
+from tdfusion_edge.export.detector import SCORE_TOLERANCE
+from tdfusion_edge.export.graph import LARGEST, OPSET, smooth_pair, to_onnx
+from tdfusion_edge.export.pipeline import LEAST, FusedOutput, Pipeline, PipelineOutput, size_range
+
+INPUTS = ("infrared", "visible", "limits")
+LEVELS = 1
+"""Grey levels that a picture's value may differ by: a sum on the edge of a rounding falls either way."""
+UNEQUAL = 1e-3
+"""Share of the values that may differ at all."""
+BOX_TOLERANCE = 5e-2
+"""Pixels of the picture, in which the detector's own tolerance is a few times as long."""
+LIMITS = (0.1, 0.8)
+"""Of the stretch, for the comparison: both ends are cut."""
+CONTENT = {
+    "infrared": "8 bits, hot is bright, aligned with visible",
+    "visible": "8-bit BGR",
+    "limits": "fused luma in [0, 1] that is shown as 0 and as 255",
+    "fused": "8-bit BGR, the stretched fused luma in the colours of visible",
+    "measured": "the limits that this picture alone would have",
+    "boxes": "x1 y1 x2 y2 in pixels of the picture, not suppressed",
+    "scores": "0 to 1, a column a class in the order of the manifest's classes",
+}
+
+
+def sizes_of(size: tuple[int, int], view: TaskView | None, least: int = LEAST) -> tuple[Sides, Sides]:
+    """Heights and widths that one graph serves along with ``size``.
+
+    Args:
+        size: Width and height, pixels.
+        view: The detector's, if there is one.
+        least: Smallest side that the fusion network takes.
+
+    Raises:
+        ExportError: ``size`` itself is none of them.
+    """
+    seen = (0, 0) if view is None else (view.height, view.width)
+    ranges = [size_range(side, there, least) for side, there in zip(size[::-1], seen, strict=True)]
+    rows, columns = (Sides(smallest=low, largest=high, multiple_of=unit) for low, high, unit in ranges)
+    if not (rows.takes(size[1]) and columns.takes(size[0])):
+        raise ExportError(
+            "the pipeline does not take this size",
+            expected=f"multiples of {columns.multiple_of} and {rows.multiple_of} pixels, "
+            f"{columns.smallest}x{rows.smallest} to {LARGEST}x{LARGEST}",
+            got="{}x{}".format(*size),
+            hint="Name what the cameras give: --size 640x480.",
+        )
+    return rows, columns
+
+
+def pipeline_onnx(network: Pipeline, size: tuple[int, int], sizes: tuple[Sides, Sides]) -> bytes:
+    """The pipeline as a checked and simplified graph.
+
+    Args:
+        network: Made for ``size``.
+        size: Width and height, pixels.
+        sizes: Heights and widths that the graph is to take.
+
+    Raises:
+        ExportError: the simplifier says that its result is not the graph.
+    """
+    free = {axis: _dimension(name, one) for axis, (name, one) in enumerate(zip(AXES, sizes, strict=True))}
+    width, height = size
+    pictures = (
+        torch.zeros(height, width, dtype=torch.uint8),
+        torch.zeros(height, width, 3, dtype=torch.uint8),
+    )
+    example = (*pictures, torch.tensor(LIMITS))
+    model = to_onnx(network, example, INPUTS, outputs_of(network), (free, free, {}))
+    for value in (*model.graph.input, *model.graph.output):
+        for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
+            if dimension.dim_param:  # a formula such as 2*half_the_height; only pictures have free axes
+                dimension.dim_param = AXES[axis]
+    onnx.checker.check_model(model, full_check=True)
+    raw: bytes = model.SerializeToString()
+    return raw
+
+
+AXES = ("height", "width")
+
+
+def outputs_of(network: Pipeline) -> tuple[str, ...]:
+    """Names of what it gives."""
+    return FusedOutput._fields if network.detector is None else PipelineOutput._fields
+
+
+def _dimension(name: str, sides: Sides) -> Any:
+    unit = sides.multiple_of
+    if unit == 1:
+        return torch.export.Dim(name, min=sides.smallest, max=sides.largest)
+    return unit * torch.export.Dim(f"{name}_units", min=-(-sides.smallest // unit), max=sides.largest // unit)
+
+
+def pipeline_parity(network: Pipeline, graph: bytes, size: tuple[int, int]) -> Parity:
+    """How far ONNX Runtime is from PyTorch in what the pipeline shows and finds.
+
+    Args:
+        network: Made for ``size``.
+        graph: Made of it.
+        size: Width and height, pixels; other sizes of the graph's go the same way through the same nodes.
+
+    Raises:
+        ExportError: pictures, limits, boxes or scores differ by more than rounding explains.
+    """
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    names = outputs_of(network)
+    worst = dict.fromkeys(names, 0.0)
+    unequal = 0.0
+    pictures = [*(coloured(size, seed) for seed in range(2)), black(size)]
+    for infrared, visible in pictures:
+        given = {"infrared": infrared, "visible": visible, "limits": np.array(LIMITS, np.float32)}
+        with torch.inference_mode():
+            wanted = network(*(torch.from_numpy(given[name]) for name in INPUTS))
+        for name, got in zip(names, session.run(list(names), given), strict=True):
+            apart = np.abs(getattr(wanted, name).numpy().astype(np.float64) - got)
+            if name == "boxes":  # as they are used: cut at the edges
+                cut = np.array([*size] * 2, np.float64)
+                apart = np.abs(np.clip(getattr(wanted, name).numpy(), 0, cut) - np.clip(got, 0, cut))
+            worst[name] = float(np.maximum(worst[name], apart.max()))  # NaN has to win
+            if name == "fused":
+                unequal = max(unequal, float((apart > 0).mean()))
+    tolerances = {
+        "fused": LEVELS,
+        "measured": SCORE_TOLERANCE,
+        "boxes": BOX_TOLERANCE,
+        "scores": SCORE_TOLERANCE,
+    }
+    far = {name: value for name, value in worst.items() if not value <= tolerances[name]}
+    if far or unequal > UNEQUAL:
+        raise ExportError(
+            "the pipeline's ONNX graph differs from PyTorch",
+            expected=", ".join(f"{name} by at most {tolerances[name]:g}" for name in names)
+            + f", {UNEQUAL:.1%} of the picture at all",
+            got=", ".join(f"{name} {value:.2e}" for name, value in worst.items()) + f", {unequal:.1%}",
+        )
+    return Parity(
+        graph="pipeline",
+        precision="fp32",
+        against="pytorch",
+        pictures=f"{len(pictures) - 1} random pairs and a black one",
+        max_error=worst["fused"] / 255,
+        box_error_px=worst.get("boxes"),
+        score_error=worst.get("scores"),
+    )
+
+
+def describe_pipeline(
+    network: Pipeline, graph: bytes, sizes: tuple[Sides, Sides], files: Mapping[Precision, str]
+) -> Graph:
+    """What the manifest says about the pipeline graph, whose files are given by precision."""
+    model = onnx.load_from_string(graph)
+
+    def told(values: Any) -> tuple[TensorInfo, ...]:
+        return tuple(
+            TensorInfo(
+                name=value.name,
+                dtype=str(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)),
+                shape=tuple(axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim),
+                content=CONTENT[value.name],
+            )
+            for value in values
+        )
+
+    return Graph(
+        files=dict(files),
+        inputs=told(model.graph.input),
+        outputs=told(model.graph.output),
+        minimum_size=min(one.smallest for one in sizes),
+        sizes=sizes,
+        opset=OPSET,
+    )
+
+
+def coloured(size: tuple[int, int], seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """A smooth random pair: infrared uint8 (H, W), visible uint8 (H, W, 3)."""
+    width, height = size
+    planes = [plane for number in (2 * seed, 2 * seed + 1) for plane in smooth_pair(height, width, number)]
+    infrared, *visible = ((plane[0, 0] * 255).astype(np.uint8) for plane in planes)
+    return infrared, np.stack(visible, axis=-1)
+
+
+def black(size: tuple[int, int]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """A pair without light."""
+    return np.zeros(size[::-1], np.uint8), np.zeros((*size[::-1], 3), np.uint8)

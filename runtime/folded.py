@@ -1,0 +1,187 @@
+"""The folded pipeline at work: two 8-bit pictures in, an 8-bit picture and boxes out, in one pass.
+
+Between the networks nothing leaves the device. What the graph cannot do stays here: boxes of one thing
+become one, and the limits of the stretch move from picture to picture, a picture behind the graph: it is
+shown with the limits that the pictures before it led to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tdfusion_edge.bundle import Bundle, Graph, Sides
+from tdfusion_edge.color import is_grey
+from tdfusion_edge.detections import Detections, found_in
+from tdfusion_edge.errors import BundleError, EngineError, RequestError
+from tdfusion_edge.frames import Image
+from tdfusion_edge.runtime.agreement import require_agreement, told
+from tdfusion_edge.runtime.engines import Choice, Engine, open_graph
+from tdfusion_edge.runtime.fusion import Aligned
+from tdfusion_edge.runtime.stretch import Stretch
+
+INPUTS = ("infrared", "visible", "limits")
+SHOWN = ("fused", "measured")
+FOUND = ("boxes", "scores")
+
+
+class Folded:
+    """A pipeline graph at work.
+
+    Args:
+        graph: What the manifest says about it.
+        engine: The graph, loaded; closed by :meth:`close`.
+        names: Class names of its detector; empty where it has none.
+        threshold: Only scores above it count, 0 to 1.
+        demanded: A pair that the graph does not take is an error; otherwise :meth:`takes` says so and it goes
+            another way.
+
+    Raises:
+        RequestError: the threshold lies outside.
+        BundleError: the graph has other inputs or outputs, or is not what the manifest says.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        engine: Engine,
+        names: tuple[str, ...],
+        *,
+        threshold: float,
+        demanded: bool = False,
+    ) -> None:
+        if not 0 <= threshold <= 1:
+            raise RequestError("score threshold", expected="0 to 1", got=f"{threshold:g}")
+        require_agreement("pipeline", graph, engine)
+        outputs = (*SHOWN, *(FOUND if names else ()))
+        there = tuple(t.name for t in graph.inputs), tuple(t.name for t in graph.outputs)
+        if there != (INPUTS, outputs) or graph.sizes is None:
+            raise BundleError(
+                "the pipeline graph has other inputs or outputs than a pipeline, or no sizes",
+                expected=f"{', '.join(INPUTS)} to {', '.join(outputs)}",
+                got=f"{told(graph.inputs)} to {told(graph.outputs)}",
+            )
+        self._graph, self._engine, self._names = graph, engine, names
+        self._threshold, self._demanded = threshold, demanded
+
+    def takes(self, aligned: Aligned, stretch: Stretch) -> bool:
+        """Whether this pair can go through in one pass: two pictures, of a size of the graph's.
+
+        Raises:
+            RequestError: it cannot, and was demanded. One sensor alone never can, and is no error.
+        """
+        if aligned.infrared is None or aligned.visible is None:
+            return False
+        height, width = aligned.infrared.shape
+        assert self._graph.sizes is not None
+        rows, columns = self._graph.sizes
+        fits = rows.takes(height) and columns.takes(width) and stretch.mode != "image"
+        if not fits and self._demanded:
+            raise RequestError(
+                "--graphs folded",
+                expected=f"--stretch temporal or none, {_told(columns)} wide and {_told(rows)} high",
+                got=f"--stretch {stretch.mode}, {width}x{height}",
+                hint=f"Leave it out, or export the bundle with --size {width}x{height}.",
+            )
+        return fits
+
+    def show(self, aligned: Aligned, stretch: Stretch) -> tuple[Image, dict[str, Any]]:
+        """One pass.
+
+        Args:
+            aligned: A pair that the graph takes.
+            stretch: Gives the limits, and learns from the picture.
+
+        Returns:
+            uint8 (H, W, 3) BGR, or (H, W) where visible is grey; and what :meth:`found` takes.
+
+        Raises:
+            EngineError: the graph fails.
+        """
+        assert aligned.visible is not None
+        assert aligned.infrared is not None
+        visible = aligned.visible.image
+        colour = np.repeat(visible[..., None], 3, axis=2) if visible.ndim == 2 else visible
+        inputs = {"infrared": np.ascontiguousarray(aligned.infrared), "visible": np.ascontiguousarray(colour)}
+        time_ns = aligned.pair.time_ns
+        if stretch.mode == "temporal" and not stretch.begun:
+            # The first picture sets the limits, and is passed twice.
+            stretch.follow(self._measured(self._run(inputs, stretch)), time_ns)
+        output = self._run(inputs, stretch)
+        if stretch.mode == "temporal":
+            stretch.follow(self._measured(output), time_ns)
+        picture: Image = output["fused"]
+        return np.ascontiguousarray(picture[..., 0]) if is_grey(visible) else picture, output
+
+    def found(self, output: dict[str, Any]) -> Detections:
+        """What a pass found, boxes in pixels of its picture.
+
+        Raises:
+            EngineError: the output holds no boxes and scores.
+        """
+        if not self._names:
+            return Detections.empty()
+        height, width = output["fused"].shape[:2]
+        boxes, scores = output["boxes"], output["scores"]
+        if not np.isfinite(scores).all():  # a NaN is above no threshold: nothing would ever be found
+            raise EngineError("the pipeline's scores cannot be used: finite is expected, got NaN or infinity")
+        size = width, height
+        try:
+            return found_in(
+                boxes[0], scores[0], self._names, seen=size, picture=size, threshold=self._threshold
+            )
+        except ValueError as error:
+            raise EngineError(f"the pipeline's boxes cannot be used: {error}") from error
+
+    def close(self) -> None:
+        """Release the engine; safe to call twice."""
+        self._engine.close()
+
+    def _run(self, inputs: dict[str, Any], stretch: Stretch) -> dict[str, Any]:
+        limits = np.array(stretch.limits, np.float32)
+        return self._engine.run({**inputs, "limits": limits})
+
+    def _measured(self, output: dict[str, Any]) -> tuple[float, float]:
+        low, high = output["measured"].tolist()
+        return low, high
+
+
+def open_folded(
+    opened: Bundle,
+    choice: Choice,
+    *,
+    threshold: float | None = None,
+    demanded: bool = False,
+    on_progress: Callable[[Any], None] | None = None,
+) -> Folded:
+    """The pipeline of a bundle.
+
+    Args:
+        opened: The bundle.
+        choice: Back end, precision and threads.
+        threshold: Only scores above it count; the manifest's for None.
+        demanded: As :class:`Folded` takes it.
+        on_progress: As :func:`~tdfusion_edge.runtime.engines.open_graph` takes it.
+
+    Raises:
+        RequestError: an unknown back end, or a threshold that is none.
+        BundleError: there is no such graph, it is not what the manifest says, or not there in this precision.
+        EngineError: the back end cannot load it.
+    """
+    manifest = opened.manifest
+    engine = open_graph(opened, "pipeline", choice, on_progress).engine
+    try:
+        chosen = manifest.score_threshold if threshold is None else threshold
+        names = manifest.classes if "detector" in manifest.graphs else ()
+        graph = manifest.graphs["pipeline"]
+        return Folded(graph, engine, names, threshold=chosen, demanded=demanded)
+    except BaseException:
+        engine.close()
+        raise
+
+
+def _told(sides: Sides) -> str:
+    step = "" if sides.multiple_of == 1 else f" in steps of {sides.multiple_of}"
+    return f"{sides.smallest} to {sides.largest}{step}"

@@ -1,0 +1,242 @@
+"""A bundle with a pipeline graph: one pass shows and finds what the networks one by one do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from checkpoints import save
+from tiny_task import TinyDetector
+
+from tdfusion_edge import bundle, cli
+from tdfusion_edge.bundle import Bundle
+from tdfusion_edge.checkpoint import TaskView
+from tdfusion_edge.color import luma
+from tdfusion_edge.errors import BundleError, ExportError, RequestError
+from tdfusion_edge.export import pipeline_graph
+from tdfusion_edge.export.assemble import export
+from tdfusion_edge.export.pipeline import Pipeline
+from tdfusion_edge.frames import Frame, Image, Pair
+from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.detection import open_detector
+from tdfusion_edge.runtime.engines import Choice, open_graph
+from tdfusion_edge.runtime.folded import Folded, open_folded
+from tdfusion_edge.runtime.fusion import Fusion
+from tdfusion_edge.runtime.parity import match
+from tdfusion_edge.runtime.show import Shown, show
+from tdfusion_edge.runtime.simulation.scene import Scene
+from tdfusion_edge.runtime.stretch import Stretch, StretchName
+from tdfusion_edge.train.models.edge import Edge
+
+SIZE = (160, 120)
+VIEW = TaskView(classes=("a", "b"), height=48, width=64)
+TINY = "tiny_task:TinyDetector"
+STEP_NS = 40_000_000
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pipeline")
+    torch.manual_seed(3)
+    networks = {
+        "fusion": (Edge(4, 1), "edge", {"width": 4, "depth": 1}),
+        "task": (TinyDetector(2), TINY, {"classes": 2}),
+    }
+    made = save(folder / "both.safetensors", networks, task=VIEW)
+    export([made], folder / "bundle", allowed=[TINY], threshold=0.5, size=SIZE)
+    return folder / "bundle"
+
+
+@pytest.fixture(scope="module")
+def opened(path: Path) -> Bundle:
+    return bundle.read(path)
+
+
+def street(
+    size: tuple[int, int], count: int = 3, step_ns: int = STEP_NS, *, grey: bool = False
+) -> list[Pair]:
+    scene = Scene(0, size)
+    pairs = []
+    for number in range(count):
+        infrared, visible = (draw(number * 1.5) for draw in (scene.infrared, scene.visible))
+        visible = luma(visible) if grey else visible
+        frames = [Frame(image, number * step_ns, number, "x") for image in (luma(infrared), visible)]
+        pairs.append(Pair(*frames))
+    return pairs
+
+
+class Way:
+    """The way through the networks, as ``run`` makes it."""
+
+    def __init__(self, opened: Bundle, stretch: StretchName, folded: Folded | None = None) -> None:
+        self.engine = open_graph(opened, "fusion", Choice(threads=1)).engine
+        self.detector = open_detector(opened, Choice(threads=1))
+        self.folded = folded
+        self.fusion = Fusion(opened, self.engine, rig.Camera(uri="x"), None, Stretch(stretch))
+
+    def shown(self, pair: Pair) -> Shown:
+        aligned = self.fusion.align(pair)
+        assert aligned is not None
+        return show(aligned, self.fusion, self.detector, self.folded)
+
+    def close(self) -> None:
+        self.engine.close()
+        assert self.detector is not None
+        self.detector.close()
+
+
+@pytest.fixture
+def staged(opened: Bundle) -> Iterator[Way]:
+    with closing(Way(opened, "none")) as way:
+        yield way
+
+
+@pytest.fixture(params=["fp32", "fp16"])
+def folded(opened: Bundle, request: pytest.FixtureRequest) -> Iterator[Folded]:
+    with closing(open_folded(opened, Choice(precision=request.param, threads=1), demanded=True)) as graph:
+        yield graph
+
+
+def apart(one: Image, other: Image) -> tuple[int, float]:
+    assert one.shape == other.shape
+    difference = np.abs(one.astype(int) - other)
+    return int(difference.max()), float(difference.mean())
+
+
+@pytest.mark.parametrize("size", [SIZE, (130, 98), (256, 192)])
+def test_one_pass_shows_and_finds_the_same(
+    opened: Bundle, staged: Way, folded: Folded, size: tuple[int, int]
+) -> None:
+    with closing(Way(opened, "none", folded)) as way:
+        for pair in street(size):
+            want, got = staged.shown(pair), way.shown(pair)
+            # Chroma is rounded to 8 bits on its way through OpenCV, and FP16 moves a luma by a level.
+            largest, mean = apart(got.picture, want.picture)
+            assert largest <= 4
+            assert mean < 0.6
+            # Weights that were never trained put many scores about the threshold.
+            same = match(want.found, got.found, 0.5)
+            assert same.boxes > 5
+            assert same.kept + 2 >= same.boxes
+            assert same.added <= 2
+            assert same.score_error < 0.01
+            assert got.found.names == want.found.names
+
+
+def test_a_grey_picture_stays_grey(opened: Bundle, folded: Folded) -> None:
+    with closing(Way(opened, "none", folded)) as way:
+        (pair,) = street(SIZE, 1, grey=True)
+        assert way.shown(pair).picture.shape == SIZE[::-1]
+
+
+def test_the_limits_follow_a_picture_behind(opened: Bundle, folded: Folded) -> None:
+    with closing(Way(opened, "temporal")) as staged, closing(Way(opened, "temporal", folded)) as way:
+        before = []
+        for pair in street(SIZE, 4, step_ns=400_000_000):
+            before.append(way.fusion.stretch.limits)
+            want, got = staged.shown(pair), way.shown(pair)
+            # Both have seen the same pictures, and so want the same limits next.
+            assert way.fusion.stretch.limits == pytest.approx(staged.fusion.stretch.limits, abs=2e-3)
+            if len(before) == 1:
+                assert apart(got.picture, want.picture)[1] < 0.7  # the first one is shown with its own
+        assert before[1] != before[2] != before[3]
+
+
+def test_one_sensor_alone_goes_network_by_network(opened: Bundle, staged: Way, folded: Folded) -> None:
+    (pair,) = street(SIZE, 1)
+    alone = Pair(None, pair.visible)
+    with closing(Way(opened, "none", folded)) as way:
+        assert np.array_equal(way.shown(alone).picture, staged.shown(alone).picture)
+
+
+def test_what_does_not_fit_goes_the_other_way_unless_demanded(opened: Bundle, staged: Way) -> None:
+    (pair,) = street((120, 90), 1)
+    with closing(open_folded(opened, Choice(threads=1))) as graph, closing(Way(opened, "none", graph)) as way:
+        assert np.array_equal(way.shown(pair).picture, staged.shown(pair).picture)
+    with (
+        closing(open_folded(opened, Choice(threads=1), demanded=True)) as graph,
+        closing(Way(opened, "none", graph)) as way,
+        pytest.raises(RequestError, match=r"130 to 256 in steps of 2 wide and 98 to 192.*got .*120x90"),
+    ):
+        way.shown(pair)
+
+
+def test_the_stretch_of_single_pictures_is_not_folded(opened: Bundle, folded: Folded) -> None:
+    (pair,) = street(SIZE, 1)
+    with closing(Way(opened, "image", folded)) as way, pytest.raises(RequestError, match="--stretch image"):
+        way.shown(pair)
+
+
+def test_run_goes_through_it_on_demand(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cameras = ",".join(f"sim://{name}?realtime=0&fps=10&size=160x120{extra}" for name, extra in KINDS)
+    command = ["run", "--bundle", str(path), "--camera", cameras, "--seconds", "1", "--json"]
+    output = tmp_path / "out.jsonl"
+    rows = {}
+    for graphs in ("staged", "folded"):
+        assert cli.main([*command, "--graphs", graphs, "-o", str(output)]) == 0
+        said = capsys.readouterr()
+        report = json.loads(said.out)
+        assert ("in one graph" in said.err) == (graphs == "folded")
+        assert (
+            report["latency_ms"]["compose"] == {} if graphs == "folded" else report["latency_ms"]["compose"]
+        )
+        rows[graphs] = [json.loads(line) for line in output.read_text().splitlines()]
+    counts = [[len(row.get("detections", ())) for row in rows[graphs]] for graphs in rows]
+    assert np.abs(np.subtract(*counts)).max() <= 1
+    assert sum(counts[0]) > 0
+
+
+KINDS = (("ir", "&view=160x120"), ("vis", ""))
+
+
+def test_a_bundle_without_it_says_so(mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["run", "--bundle", str(mean_bundle_path), "--camera", "ir0,vis0", "--graphs", "folded"]
+    assert cli.main(arguments) == 2
+    assert "expected a bundle with a pipeline graph in fp32" in capsys.readouterr().err
+
+
+def test_the_manifest_says_what_it_takes(opened: Bundle) -> None:
+    graph = opened.manifest.graphs["pipeline"]
+    assert graph.sizes is not None
+    rows, columns = graph.sizes
+    assert (rows.smallest, rows.largest, rows.multiple_of) == (98, 192, 2)
+    assert (columns.smallest, columns.largest, columns.multiple_of) == (130, 256, 2)
+    assert graph.inputs[1].shape == ("height", "width", 3)
+    assert [one.dtype for one in (*graph.inputs, *graph.outputs)] == [
+        "uint8", "uint8", "float32", "uint8", "float32", "float32", "float32",
+    ]  # fmt: skip
+    assert set(graph.files) == {"fp32", "fp16"}
+    half = onnx.load_from_string(opened.graph("pipeline", "fp16")[1])
+    assert onnx.TensorProto.FLOAT16 in {tensor.data_type for tensor in half.graph.initializer}
+
+
+def test_a_pipeline_with_swapped_outputs_is_refused(opened: Bundle) -> None:
+    graph = opened.manifest.graphs["pipeline"]
+    engine = open_graph(opened, "detector", Choice(threads=1)).engine
+    with (
+        closing(engine),
+        pytest.raises(BundleError, match="the pipeline graph is not what the manifest says"),
+    ):
+        Folded(graph, engine, VIEW.classes, threshold=0.5)
+
+
+def test_a_graph_of_other_weights_is_refused(opened: Bundle) -> None:
+    torch.manual_seed(4)
+    other = Pipeline(Edge(4, 1), TinyDetector(2), VIEW, SIZE).eval()
+    with pytest.raises(ExportError, match="the pipeline's ONNX graph differs from PyTorch"):
+        pipeline_graph.pipeline_parity(other, opened.graph("pipeline")[1], SIZE)
+
+
+@pytest.mark.parametrize("size", [(161, 120), (8, 120), (9000, 120)])
+def test_a_size_that_it_cannot_take_is_refused(size: tuple[int, int]) -> None:
+    view = None if size[0] == 9000 else VIEW
+    with pytest.raises(ExportError):
+        pipeline_graph.sizes_of(size, view)
