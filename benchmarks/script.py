@@ -66,7 +66,7 @@ def main(benchmark: Benchmark, argv: list[str] | None = None) -> int:
 def add_bundle(parser: argparse.ArgumentParser) -> None:
     """Declare ``--bundle``."""
     shipped = bundle.default_path()
-    parser.add_argument("--bundle", type=Path, default=shipped, help="bundle (default: the one shipped)")
+    parser.add_argument("--bundle", type=bundle.place, default=shipped, help="bundle (default: edge)")
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:

@@ -148,7 +148,7 @@ def network(path: Path | None = None) -> Check:
         from tdfusion_edge.runtime.detection import open_detector
         from tdfusion_edge.runtime.engines import open_engine
 
-        path = path or bundle.default_path()
+        path = bundle.default_path() if path is None else bundle.place(str(path))
         opened = bundle.read(path)
         graph, onnx = opened.graph("fusion")
         name, engine = open_engine(onnx)

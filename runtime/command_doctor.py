@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rig", type=Path, metavar="FILE", help="rig file (default: $TDFUSION_RIG, ./rig.toml)"
     )
-    parser.add_argument("--bundle", type=Path, metavar="BUNDLE", help="bundle (default: the one shipped)")
+    parser.add_argument("--bundle", type=Path, metavar="BUNDLE", help="bundle (default: edge)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 

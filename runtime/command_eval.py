@@ -45,7 +45,7 @@ from tdfusion_edge.runtime.stretch import StretchName
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument(
-        "bundle", type=Path, nargs="?", default=bundle.default_path(), metavar="BUNDLE",
+        "bundle", type=bundle.place, nargs="?", default=bundle.default_path(), metavar="BUNDLE",
         help="bundle, or the .safetensors of a training",
     )  # fmt: skip
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder with ir/ and vi/")

@@ -90,8 +90,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that ``run`` and ``fuse`` share."""
     parser.add_argument(
-        "--bundle", type=Path, default=bundle.default_path(), help="bundle (default: the one shipped)"
-    )
+        "--bundle", type=bundle.place, default=bundle.default_path(), metavar="BUNDLE",
+        help="path of a bundle, or the name of a shipped one: edge, edge_fixed (default: edge)",
+    )  # fmt: skip
     add_engine_arguments(parser)
     parser.add_argument(
         "--graphs", choices=("auto", "staged", "folded"), default="auto",

@@ -33,7 +33,7 @@ from tdfusion_edge.runtime.parity_pairs import described, views
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument(
-        "bundle", type=Path, nargs="?", default=bundle.default_path(), metavar="BUNDLE",
+        "bundle", type=bundle.place, nargs="?", default=bundle.default_path(), metavar="BUNDLE",
         help="bundle (default: the one shipped)",
     )  # fmt: skip
     parser.add_argument(

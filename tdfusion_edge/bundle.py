@@ -157,9 +157,23 @@ class Bundle:
         return graph, self.files[graph.files[precision]]
 
 
+SHIPPED = Path(__file__).parent / "runtime" / "bundles"
+"""Folder of the bundles that come with the package."""
+
+
 def default_path() -> Path:
-    """The bundle that ships with the package."""
-    return Path(__file__).parent / "runtime" / "bundles" / "edge"
+    """The bundle that is taken where none is named."""
+    return SHIPPED / "edge"
+
+
+def place(text: str) -> Path:
+    """Where a bundle lies: a path, or the name of one that ships with the package.
+
+    What exists as a path is a path.
+    """
+    path = Path(text)
+    shipped = SHIPPED / text
+    return shipped if not path.exists() and path.name == text and shipped.is_dir() else path
 
 
 def read(path: Path) -> Bundle:

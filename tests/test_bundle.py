@@ -117,10 +117,25 @@ def test_a_graph_that_is_not_there_is_named(whole: Path) -> None:
 
 def test_the_bundle_that_ships_with_the_package_is_whole() -> None:
     opened = bundle.read(bundle.default_path())
-    description, onnx = opened.graph("fusion")
-    assert description.files == {"fp32": "fusion.onnx"}
-    assert len(onnx) > 1000
+    graphs = opened.manifest.graphs
+    assert set(graphs) == {"fusion", "detector", "pipeline"}
+    assert all(set(graph.files) == {"fp32", "fp16"} for graph in graphs.values())
+    assert (opened.manifest.strategy, opened.manifest.classes) == ("tdfusion", ("person", "bicycle", "car"))
     assert "MODEL_CARD.md" in opened.files
+
+
+def test_a_shipped_bundle_may_be_called_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fixed = bundle.read(bundle.place("edge_fixed"))
+    assert (fixed.manifest.strategy, set(fixed.manifest.graphs)) == ("fixed", {"fusion"})
+    assert bundle.place("nothing") == Path("nothing")
+    assert bundle.place("./edge_fixed") == Path("edge_fixed")
+    assert bundle.place("..") == Path("..")
+    Path("edge_fixed").mkdir()
+    assert bundle.place("edge_fixed") == Path("edge_fixed")
+    assert bundle.place(str(whole)) == whole
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)

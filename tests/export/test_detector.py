@@ -180,7 +180,7 @@ def test_a_class_that_is_not_allowed_by_name_is_left_out(
     said = capsys.readouterr().err
     assert f"left out: '{TINY}' of {fusion} is none of this package's" in said
     assert f"--network {TINY}" in said
-    assert set(bundle.read(tmp_path / "bundle").manifest.graphs) == {"fusion"}
+    assert set(bundle.read(tmp_path / "bundle").manifest.graphs) == {"fusion", "pipeline"}
     nowhere = detector_only(tmp_path / "nowhere.safetensors", TinyMask(3), "nowhere:Detector")
     chosen = choose([fusion, nowhere], [TINY])
     assert chosen.detector is not None

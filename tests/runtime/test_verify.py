@@ -34,7 +34,7 @@ def written(folder: Path, change: float) -> Path:
     weights = next(one for one in model.graph.initializer if len(one.dims) == 4)
     scaled = onnx.numpy_helper.to_array(weights) * np.float32(1 + change)
     weights.CopyFrom(onnx.numpy_helper.from_array(scaled, weights.name))
-    files = {**opened.files, "fusion.fp16.onnx": model.SerializeToString()}
+    files = {"fusion.onnx": raw, "fusion.fp16.onnx": model.SerializeToString()}
     described = {"files": {"fp32": graph.files["fp32"], "fp16": "fusion.fp16.onnx"}}
     manifest = json.loads((bundle.default_path() / bundle.MANIFEST).read_bytes())
     manifest["graphs"] = {"fusion": {**manifest["graphs"]["fusion"], **described}}
