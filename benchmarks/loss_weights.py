@@ -32,6 +32,7 @@ from tdfusion_edge.config import convert
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import InputMissing, RequestError, SinkError
 from tdfusion_edge.files import write_aside
+from tdfusion_edge.runtime import parity_pairs
 from tdfusion_edge.train.data.feed import to_tensor
 from tdfusion_edge.train.data.pairs import load_pairs
 from tdfusion_edge.train.data.types import Sample
@@ -74,6 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     parser.add_argument("--first", type=parse_count, metavar="N", help="only the first N validation pairs")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw some pairs into this PNG file")
+    parser.add_argument(
+        "--simulated", action="store_true", help="draw pairs of the simulated street, which may be shown"
+    )
 
 
 def measure(args: argparse.Namespace) -> Measured:
@@ -97,7 +101,7 @@ def measure(args: argparse.Namespace) -> Measured:
     assert first is not None  # --checkpoint is required
     facts["pairs"] = ", ".join(sample.name for sample in first.samples)
     if args.picture is not None:
-        write_picture(args.picture, first)
+        write_picture(args.picture, first, simulated() if args.simulated else telling(first))
     weights = tuple(row for found in rows.values() for row in found)
     steps = first.header.step
     return Measured(Results(weights=weights, trainings=tuple(over_seeds(rows, steps))), facts)
@@ -211,12 +215,8 @@ def over_seeds(rows: Mapping[int, Sequence[RegionWeight]], steps: int) -> Iterat
         yield trained(f"{time}, {region}", tuple(rows), steps, values)
 
 
-def write_picture(path: Path, learned: Learned) -> None:
-    """Draw the pairs of night and of day that show most of the first class.
-
-    Raises:
-        SinkError: the file cannot be written.
-    """
+def telling(learned: Learned) -> list[Sample]:
+    """The pairs of night and of day that show most of the first class."""
     label = learned.classes[0]
 
     def shown(sample: Sample) -> int:
@@ -226,11 +226,23 @@ def write_picture(path: Path, learned: Learned) -> None:
     for letter in reversed(TIMES):
         of_time = [sample for sample in learned.samples if sample.name.endswith(letter)]
         chosen += sorted(of_time, key=shown, reverse=True)[:DRAWN]
+    return chosen or list(learned.samples[: 2 * DRAWN])
+
+
+def simulated() -> list[Sample]:
+    """As many pairs of the simulated street, without labels."""
+    pairs = parity_pairs.simulated(2 * DRAWN)
+    return [Sample(pair.name, pair.infrared, pair.visible) for pair in pairs]
+
+
+def write_picture(path: Path, learned: Learned, samples: Sequence[Sample]) -> None:
+    """Draw these pairs.
+
+    Raises:
+        SinkError: the file cannot be written.
+    """
     fuse = load_fusion(learned.path)
-    columns = [
-        (sample, fuse(sample), weights_of(learned.network, sample))
-        for sample in chosen or list(learned.samples[: 2 * DRAWN])
-    ]
+    columns = [(sample, fuse(sample), weights_of(learned.network, sample)) for sample in samples]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_aside(path, draw(columns, label_id=0))

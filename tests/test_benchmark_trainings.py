@@ -339,6 +339,11 @@ def test_loss_weights_reads_checkpoints_of_several_seeds(street: Path, tmp_path:
     assert drawn is not None
     assert drawn.shape[0] == 4 * (300 + 4)
     assert drawn.shape[1] == 4 * (400 + 4) + (96 + 4)
+    assert script.main(LOSS_WEIGHTS, [*options, "--simulated"]) == 0
+    simulated = cv2.imread(str(picture))
+    assert simulated is not None
+    assert simulated.shape == drawn.shape
+    assert (simulated != drawn).mean() > 0.2
 
 
 def test_loss_weights_wants_a_loss_network_and_different_seeds(
