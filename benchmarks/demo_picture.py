@@ -1,4 +1,4 @@
-"""The README's picture: one moment of the simulated rig in infrared, visible and fused.
+"""The README's picture: one moment of the simulated rig in infrared, visible and fused, with what is found.
 
 python -m benchmarks.demo_picture
 """
@@ -6,6 +6,7 @@ python -m benchmarks.demo_picture
 from __future__ import annotations
 
 import argparse
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,13 @@ from tdfusion_edge import bundle
 from tdfusion_edge.color import U8
 from tdfusion_edge.frames import Frame, Pair
 from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.detection import open_detector
+from tdfusion_edge.runtime.draw import with_boxes
 from tdfusion_edge.runtime.engines import open_engine
 from tdfusion_edge.runtime.fusion import Fusion
+from tdfusion_edge.runtime.show import show
 from tdfusion_edge.runtime.simulation.scene import Scene
+from tdfusion_edge.runtime.sinks.base import Result
 from tdfusion_edge.runtime.sinks.folder import write_picture
 from tdfusion_edge.runtime.stretch import Stretch
 
@@ -26,15 +31,21 @@ GAP = 8
 
 
 def demo_picture(seed: int, time_s: float) -> U8:
-    """Infrared, visible and fused side by side, uint8 (H, 3 W + gaps, 3) BGR."""
+    """Infrared, visible and fused with boxes side by side, uint8 (H, 3 W + gaps, 3) BGR."""
     scene = Scene(seed)
     infrared, visible = scene.infrared(time_s), scene.visible(time_s)
     shipped = bundle.read(bundle.default_path())
     _, engine = open_engine(shipped.graph("fusion")[1])
-    fusion = Fusion(shipped, engine, rig.SIMULATED.cameras["ir0"], None, Stretch("none"))
-    aligned = fusion.align(Pair(Frame(infrared, 0, 0, "ir0"), Frame(visible, 0, 0, "vis0")))
+    fusion = Fusion(shipped, engine, rig.SIMULATED.cameras["ir0"], None, Stretch("temporal"))
+    pair = Pair(Frame(infrared, 0, 0, "ir0"), Frame(visible, 0, 0, "vis0"))
+    aligned = fusion.align(pair)
     assert aligned is not None
-    fused = fusion.picture(aligned, fusion.fuse(aligned))
+    with closing(engine), ExitStack() as stack:
+        detector = open_detector(shipped)
+        if detector is not None:
+            stack.callback(detector.close)
+        picture, found = show(aligned, fusion, detector)
+    fused = with_boxes(Result(0, pair, picture, found))
     gap = np.full((len(visible), GAP, 3), 255, np.uint8)
     return np.hstack([np.dstack([infrared] * 3), gap, visible, gap, fused])
 
