@@ -21,17 +21,26 @@ from tdfusion_edge.export.fold import folded
 from tdfusion_edge.export.gate import passed
 from tdfusion_edge.export.graph import INPUTS, PARITY_SIZES, describe, fusion_onnx, minimum_size, parity
 from tdfusion_edge.export.lint import require_clean
-from tdfusion_edge.export.lower import detector_feeds, files_of, fusion_feeds, in_precisions
+from tdfusion_edge.export.lower import (
+    DETECTOR_FLOAT,
+    FUSION_FLOAT,
+    IN_RANGE,
+    Real,
+    detector_feeds,
+    files_of,
+    fusion_feeds,
+    in_precisions,
+)
 from tdfusion_edge.export.model_card import fusion_metrics, model_card, task_metrics
 from tdfusion_edge.export.networks import Chosen, choose
+from tdfusion_edge.export.pairs import Pairs, choose_pairs
 from tdfusion_edge.export.pipeline import Pipeline
 from tdfusion_edge.export.pipeline_graph import describe_pipeline, pipeline_onnx, pipeline_parity, sizes_of
 from tdfusion_edge.export.precision import half
 from tdfusion_edge.runtime.chains import fuser
-from tdfusion_edge.runtime.detection import F32
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.parity import Views
-from tdfusion_edge.runtime.parity_pairs import described, views
+from tdfusion_edge.runtime.eval_boxes import Labels
+from tdfusion_edge.runtime.parity_pairs import pair_labels, require_data
 
 SCORE_THRESHOLD = 0.25
 """What is shown as found. Lower costs false alarms, higher misses; ``run --score-threshold`` overrides."""
@@ -50,6 +59,9 @@ def export(
     size: tuple[int, int] | None = SIZE,
     data: Path | None = None,
     names: str | None = None,
+    calibration: str | None = None,
+    labels: str | None = None,
+    classes: tuple[str, ...] = (),
 ) -> bundle.Manifest:
     """Export one or more checkpoints.
 
@@ -65,11 +77,15 @@ def export(
             leaves that graph out.
         data: Folder with pairs to measure on, and to calibrate INT8 with; None takes simulated ones.
         names: List of stems in ``data``; None takes all.
+        calibration: List of stems in ``data`` for INT8; None takes every second pair, which is then not
+            measured on.
+        labels: ``yolo:FOLDER`` in ``data``: the change of mAP50 is measured as well.
+        classes: The labels' classes by number; none: the detector's.
 
     Raises:
         RequestError: a checkpoint does not fit its network or names a class that is not allowed, there
-            is no fusion network or two, or the threshold is none.
-        InputMissing: there are no such pairs.
+            is no fusion network or two, the threshold is none, or pairs or labels cannot be used.
+        InputMissing: there are no such pairs, or one has no label file.
         ExportError: a graph does not reproduce its network, or a precision costs more than its limits;
             nothing is written.
     """
@@ -79,29 +95,44 @@ def export(
     for note in chosen.notes:
         say(note, error=True)
     name = name or chosen.fusion.header.recipe
-    # float32 is compared with PyTorch on random pictures: only what is below it needs pairs.
-    pairs = list(views(data, names)) if set(precisions) - {"fp32"} else []
+    require_data(data, names=names, calibration=calibration, labels=labels, classes=",".join(classes) or None)
+    pairs = choose_pairs(data, names, calibration, precisions)
+    known = _labels(chosen, pairs, data, labels, classes)
     manifest, files = _fusion(chosen, precisions, pairs)
     detector = None
     if chosen.detector is not None:
         detector = chosen.detector.header
-        fused = _fused(files[manifest["graphs"]["fusion"].files["fp32"]], pairs)
-        _add_detector(chosen, manifest, files, threshold, precisions, fused)
+        real = _detector_real(chosen, files[manifest["graphs"]["fusion"].files["fp32"]], pairs)
+        _add_detector(chosen, manifest, files, threshold, precisions, real)
     if size is not None:
         _add_pipeline(chosen, manifest, files, precisions, size)
     card = model_card(name, chosen.fusion.header, detector, threshold=threshold, matched=chosen.matched)
     manifest, files = {"name": name, **manifest}, {**files, "MODEL_CARD.md": card.encode()}
-    manifest["parity"] += passed(manifest, files, pairs, described(data, len(pairs)))
+    manifest["parity"] += passed(manifest, files, pairs, known)
     return bundle.write(output, manifest, files)
 
 
+def _labels(
+    chosen: Chosen, pairs: Pairs, data: Path | None, place: str | None, classes: tuple[str, ...]
+) -> Labels | None:
+    """Of the measured pairs, before any graph is paid for."""
+    if place is None:
+        return None
+    if not pairs.measured:
+        raise RequestError(f"--labels {place}", expected="--precision with fp16 or int8 to measure")
+    assert data is not None
+    seen = () if chosen.detector is None else chosen.detector.view.classes
+    return pair_labels(data, place, [pair.name for pair in pairs.measured], classes, seen)
+
+
 def _fusion(
-    chosen: Chosen, precisions: Collection[Precision], pairs: Sequence[Views]
+    chosen: Chosen, precisions: Collection[Precision], pairs: Pairs
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Manifest and files of a bundle that only fuses."""
     header, network, _ = chosen.fusion
     example = tuple(torch.zeros(1, 1, *PARITY_SIZES[0]) for _ in INPUTS)
-    graphs = in_precisions(folded(network, example), fusion_onnx, fusion_feeds(pairs), precisions)
+    real = Real(fusion_feeds(pairs.measured[:IN_RANGE]), fusion_feeds(pairs.calibrating))
+    graphs = in_precisions(folded(network, example), fusion_onnx, real, precisions, FUSION_FLOAT)
     names, files = files_of("fusion", graphs)
     manifest = {
         "network": header.networks["fusion"].name,
@@ -121,13 +152,19 @@ def _fusion(
     return manifest, files
 
 
-def _fused(graph: bytes, pairs: Sequence[Views]) -> list[F32]:
-    """What the detector sees of each pair."""
-    if not pairs:
-        return []
+def _detector_real(chosen: Chosen, graph: bytes, pairs: Pairs) -> Real:
+    """What the detector sees of the pairs that it is looked at with before there is a graph of it."""
+    assert chosen.detector is not None
+    view = chosen.detector.view
+    if not pairs.measured:
+        return Real((), ())
     with closing(OnnxRuntimeEngine(graph)) as engine:
         fuse = fuser(engine)
-        return [fuse(pair.infrared, pair.visible) for pair in pairs]
+        ranges, calibration = (
+            detector_feeds([fuse(pair.infrared, pair.visible) for pair in some], view.width, view.height)
+            for some in (pairs.measured[:IN_RANGE], pairs.calibrating)
+        )
+    return Real(ranges, calibration)
 
 
 def _add_detector(
@@ -136,14 +173,13 @@ def _add_detector(
     files: dict[str, bytes],
     threshold: float,
     precisions: Collection[Precision],
-    fused: Sequence[F32],
+    real: Real,
 ) -> None:
     """Put the detector beside the fusion network."""
     assert chosen.detector is not None
     header, network, view = chosen.detector
     plain = folded(network, (torch.zeros(1, 1, view.height, view.width),))
-    feeds = detector_feeds(fused, view.width, view.height)
-    graphs = in_precisions(plain, lambda one: detector_onnx(one, view), feeds, precisions)
+    graphs = in_precisions(plain, lambda one: detector_onnx(one, view), real, precisions, DETECTOR_FLOAT)
     names, more = files_of("detector", graphs)
     files |= more
     manifest["graphs"]["detector"] = describe_detector(graphs["fp32"], view, names)

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
 from tdfusion_edge import bundle
-from tdfusion_edge.bundle import Bundle, Parity, Precision
+from tdfusion_edge.bundle import Parity, Precision
 from tdfusion_edge.errors import ExportError
+from tdfusion_edge.export.pairs import Pairs
 from tdfusion_edge.runtime.chains import REFERENCE, open_chain
 from tdfusion_edge.runtime.engines import Choice
-from tdfusion_edge.runtime.parity import LIMITS, Gap, Views, measure, offences
+from tdfusion_edge.runtime.eval_boxes import Labels
+from tdfusion_edge.runtime.parity import LIMITS, Gap, measure_each, offences
 
 
 def passed(
-    manifest: Mapping[str, Any], files: Mapping[str, bytes], pairs: Sequence[Views], pictures: str
+    manifest: Mapping[str, Any], files: Mapping[str, bytes], pairs: Pairs, labels: Labels | None = None
 ) -> tuple[Parity, ...]:
     """Measure every lower precision of a bundle that is about to be written against its float32.
 
     Args:
         manifest: Of the bundle.
         files: Name to content.
-        pairs: Real ones, if there are any.
-        pictures: What they are, for the manifest.
+        pairs: What is measured on.
+        labels: Of these pairs, where there is a detector.
 
     Returns:
         A row for each precision, of fusion network and detector one behind the other.
@@ -34,21 +36,25 @@ def passed(
     """
     opened = bundle.assembled(manifest, files)
     lower = [one for one in opened.manifest.graphs["fusion"].files if one != "fp32"]
-    return tuple(_row(_gap(opened, precision, pairs), precision, pictures) for precision in lower)
-
-
-def _gap(opened: Bundle, precision: Precision, pairs: Sequence[Views]) -> Gap:
+    if not lower:
+        return ()
+    scored = labels is not None
     with ExitStack() as stack:
-        _, reference = open_chain(opened, Choice(REFERENCE, "fp32"), stack)
-        _, other = open_chain(opened, Choice(REFERENCE, precision), stack)
-        gap = measure(pairs, reference, other, opened.manifest.score_threshold)
+        _, reference = open_chain(opened, Choice(REFERENCE, "fp32"), stack, scored=scored)
+        others = {one: open_chain(opened, Choice(REFERENCE, one), stack, scored=scored)[1] for one in lower}
+        gaps = measure_each(pairs.measured, reference, others, opened.manifest.score_threshold, labels)
+    for precision, gap in gaps.items():
+        _refuse(precision, gap)
+    return tuple(_row(gap, precision, pairs.told(precision)) for precision, gap in gaps.items())
+
+
+def _refuse(precision: Precision, gap: Gap) -> None:
     said = offences(gap, LIMITS[precision])
     if said:
         raise ExportError(
             f"{precision} is too far from float32: {'; '.join(said)}",
             hint=f"Nothing was written. Leave {precision} out (--precision), or look at the pairs (--data).",
         )
-    return gap
 
 
 def _row(gap: Gap, precision: Precision, pictures: str) -> Parity:
@@ -64,4 +70,5 @@ def _row(gap: Gap, precision: Precision, pictures: str) -> Parity:
         ssim_change=gap.ssim_change,
         boxes_kept=gap.boxes_kept if gap.boxes else None,
         score_error=gap.score_error if gap.boxes else None,
+        map50_change=gap.map50_change,
     )

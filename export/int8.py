@@ -5,29 +5,26 @@ as TensorRT takes them (zero point 0, biases in float32): QuantizeLinear and Deq
 before each convolution, and nothing behind it, so that an engine fuses its activation too and writes
 INT8 once. All else keeps the precision of the graph.
 
-The scales come from what the convolutions see on real pairs. Which convolutions stay float is
-measured, not guessed: :func:`sensitivities` quantises one at a time.
+The scales come from what the convolutions see on real pairs.
 """
 
 from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import onnx
-from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.calibrate import CalibrationDataReader
 
 from tdfusion_edge.errors import ExportError, RequestError
 from tdfusion_edge.export.lint import label
 from tdfusion_edge.export.ranges import Feeds
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
+class _Reader:
     """What ONNX Runtime's calibration reads from."""
 
     def __init__(self, pictures: Iterable[Feeds]) -> None:
@@ -55,6 +52,9 @@ def quantised(
             calibrate with.
         ExportError: no convolution is left to quantise.
     """
+    # It takes a second to import, and an export to FP16 does not need it.
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
     every = convolutions(model)
     if unknown := sorted(set(stay_float) - set(every)):
         raise RequestError(
@@ -90,41 +90,6 @@ def quantised(
         made = onnx.load(path)
     onnx.checker.check_model(made, full_check=True)
     return made
-
-
-def sensitivities(
-    model: onnx.ModelProto, calibration: Sequence[Feeds], loss: Callable[[onnx.ModelProto], float]
-) -> dict[str, float]:
-    """What each convolution costs on its own, the dearest first.
-
-    Args:
-        model: As for :func:`quantised`.
-        calibration: Likewise; it is read once a convolution.
-        loss: Of a graph in which one convolution is INT8: lower is better, as a mean squared error is.
-    """
-    every = convolutions(model)
-    found = {
-        name: loss(quantised(model, calibration, [other for other in every if other != name]))
-        for name in every
-    }
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
-
-
-def last_convolutions(model: onnx.ModelProto) -> list[str]:
-    """Those behind which no other stands: what a detector's heads give to the decoding."""
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in model.graph.node:
-        for tensor in node.input:
-            readers.setdefault(tensor, []).append(node)
-    leads: dict[int, bool] = {}  # whether a convolution stands behind a node, which comes before its readers
-    last = []
-    for node in reversed(model.graph.node):
-        behind = [reader for tensor in node.output for reader in readers.get(tensor, ())]
-        leads[id(node)] = any(reader.op_type == "Conv" or leads[id(reader)] for reader in behind)
-        if node.op_type == "Conv" and not leads[id(node)]:
-            last.append(label(node))
-    every = convolutions(model)
-    return [name for name in every if name in last]
 
 
 def convolutions(model: onnx.ModelProto) -> list[str]:

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from tdfusion_edge import detection_scores
 from tdfusion_edge.bundle import Bundle
 from tdfusion_edge.color import U8
 from tdfusion_edge.runtime.detection import F32, open_detector
 from tdfusion_edge.runtime.engine_options import progress_shower
 from tdfusion_edge.runtime.engines import Choice, Engine, Opened, open_graph
-from tdfusion_edge.runtime.fusion import UNIT
-from tdfusion_edge.runtime.parity import LEEWAY, Chain, Fuse
+from tdfusion_edge.runtime.fusion import unit_inputs
+from tdfusion_edge.runtime.parity import Chain, Fuse
+from tdfusion_edge.runtime.parity_boxes import LEEWAY
 
 REFERENCE = "onnxruntime"
 """The back end that the others are measured against, in float32."""
 
 
-def open_chain(opened: Bundle, choice: Choice, stack: ExitStack) -> tuple[Opened, Chain]:
+def open_chain(
+    opened: Bundle, choice: Choice, stack: ExitStack, *, scored: bool = False
+) -> tuple[Opened, Chain]:
     """A bundle's networks as the parity measures them, closed by ``stack``.
+
+    Args:
+        opened: The bundle.
+        choice: Back end, precision and threads.
+        stack: Closes the engines.
+        scored: The detector goes down to the lowest score that an average precision counts.
 
     Raises:
         BundleError: a graph is not there in this precision.
@@ -26,6 +36,8 @@ def open_chain(opened: Bundle, choice: Choice, stack: ExitStack) -> tuple[Opened
     ran = open_graph(opened, "fusion", choice, progress_shower("fusion"))
     stack.callback(ran.engine.close)
     least = max(0.0, opened.manifest.score_threshold - LEEWAY)
+    if scored:
+        least = min(least, detection_scores.THRESHOLD)
     detector = open_detector(opened, choice, threshold=least, on_progress=progress_shower("detector"))
     if detector is not None:
         stack.callback(detector.close)
@@ -40,8 +52,3 @@ def fuser(engine: Engine) -> Fuse:
         return fused
 
     return fuse
-
-
-def unit_inputs(infrared: U8, visible: U8) -> dict[str, F32]:
-    """What a fusion graph takes, (1, 1, H, W) float32 in [0, 1], of two lumas, uint8 (H, W)."""
-    return {"infrared": infrared[None, None] * UNIT, "visible": visible[None, None] * UNIT}

@@ -2,11 +2,12 @@
 
   tdfusion-edge verify
   tdfusion-edge verify BUNDLE --backend tensorrt --data DIR
-  tdfusion-edge verify BUNDLE --precision fp16 --json
+  tdfusion-edge verify BUNDLE --precision fp16 --data DIR --labels yolo:labels --json
 
 Both the back end and the reference, the bundle's float32 graphs in ONNX Runtime on the CPU, fuse the same
 pairs and look for objects in them. The limits are those of the export's own gate; the exit code is 1 where
-one is passed. Without --data the pairs are of the simulated street.
+one is passed. Without --data the pairs are of the simulated street; with --labels the change of mAP50
+is measured and limited as well.
 """
 
 from __future__ import annotations
@@ -15,19 +16,26 @@ import argparse
 import json
 import math
 from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 
 from tdfusion_edge import bundle
 from tdfusion_edge.bundle import Bundle
 from tdfusion_edge.console import say
-from tdfusion_edge.errors import RequestError
+from tdfusion_edge.label_files import parse_classes
 from tdfusion_edge.runtime.chains import REFERENCE, open_chain
 from tdfusion_edge.runtime.engine_options import add_engine_arguments, choice_of
 from tdfusion_edge.runtime.engines import Choice, Opened
+from tdfusion_edge.runtime.eval_boxes import Labels
+from tdfusion_edge.runtime.evaluation import pair_names
 from tdfusion_edge.runtime.parity import LIMITS, Gap, measure, offences
-from tdfusion_edge.runtime.parity_pairs import described, views
+from tdfusion_edge.runtime.parity_pairs import (
+    add_pair_arguments,
+    described,
+    pair_labels,
+    require_data,
+    views,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,27 +44,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "bundle", type=bundle.place, nargs="?", default=bundle.default_path(), metavar="BUNDLE",
         help="bundle (default: the one shipped)",
     )  # fmt: skip
-    parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="folder with ir/ and vi/ (default: simulated)"
-    )
-    parser.add_argument(
-        "--names", metavar="FILE", help="text file in DIR with one stem a line (default: all)"
-    )
+    add_pair_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     add_engine_arguments(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Compare and print; 0 where nothing passes its limit."""
-    if args.names is not None and args.data is None:
-        raise RequestError(f"--names {args.names}", expected="--data as well")
+    require_data(args.data, names=args.names, labels=args.labels, classes=args.classes)
     choice = choice_of(args)
     opened = bundle.read(args.bundle)
-    threshold = opened.manifest.score_threshold
+    labels = _labels(args, opened)
+    threshold, scored = opened.manifest.score_threshold, labels is not None
     with ExitStack() as stack:
-        ran, other = open_chain(opened, choice, stack)
-        _, reference = open_chain(opened, Choice(REFERENCE, "fp32", choice.threads), stack)
-        gap = measure(views(args.data, args.names), reference, other, threshold)
+        ran, other = open_chain(opened, choice, stack, scored=scored)
+        _, reference = open_chain(opened, Choice(REFERENCE, "fp32", choice.threads), stack, scored=scored)
+        gap = measure(views(args.data, args.names), reference, other, threshold, labels)
     said = offences(gap, LIMITS[ran.precision])
     data = described(args.data, gap.pairs)
     if args.json:
@@ -64,6 +67,14 @@ def main(args: argparse.Namespace) -> int:
     else:
         say(as_text(opened, gap, ran, data, said))
     return 1 if said else 0
+
+
+def _labels(args: argparse.Namespace, opened: Bundle) -> Labels | None:
+    if args.labels is None:
+        return None
+    classes = () if args.classes is None else parse_classes(args.classes)
+    stems = pair_names(args.data, args.names)
+    return pair_labels(args.data, args.labels, stems, classes, opened.manifest.classes)
 
 
 def as_json(gap: Gap, ran: Opened, data: str, said: list[str]) -> dict[str, object]:
@@ -93,4 +104,6 @@ def as_text(opened: Bundle, gap: Gap, ran: Opened, data: str, said: list[str]) -
             f"boxes: {gap.boxes}, {gap.boxes_kept:.1%} kept, {gap.boxes_added:.1%} added, "
             f"scores by at most {gap.score_error:.3f}"
         )
+    if gap.map50 is not None and gap.map50_change is not None:
+        lines.append(f"mAP50: {gap.map50:.4f}, {gap.map50_change:+.4f}")
     return "\n".join([*lines, *said, "not equal: see above" if said else "equal within the limits"])

@@ -16,6 +16,7 @@ from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.images import by_stem, read_luma8, read_names
 from tdfusion_edge.metrics import Scores, evaluate, mean
 from tdfusion_edge.runtime.engines import Engine
+from tdfusion_edge.runtime.fusion import unit_inputs
 from tdfusion_edge.runtime.stretch import F32, Stretch, StretchName
 
 Fuse: TypeAlias = Callable[[str, U8, U8], U8]
@@ -118,11 +119,7 @@ def by_network(engine: Engine, stretch: StretchName) -> Row:
     """A row that a fusion graph makes."""
 
     def row(name: str, infrared: U8, visible: U8) -> Fused:
-        unit = {
-            "infrared": infrared[None, None] / np.float32(255),
-            "visible": visible[None, None] / np.float32(255),
-        }
-        luma: F32 = engine.run(unit)["fused"][0, 0]
+        luma: F32 = engine.run(unit_inputs(infrared, visible))["fused"][0, 0]
         return Fused(Stretch(stretch).apply(luma, 0), luma)
 
     return row

@@ -221,3 +221,11 @@ class Fusion:
         if self._buffers is None or self._buffers[0].shape[2:] != shape:
             self._buffers = np.empty((1, 1, *shape), np.float32), np.empty((1, 1, *shape), np.float32)
         return self._buffers
+
+
+def unit_inputs(infrared: U8, visible: U8) -> dict[str, F32]:
+    """What a fusion graph takes, (1, 1, H, W) float32 in [0, 1], of two lumas, uint8 (H, W).
+
+    The same numbers as :meth:`Fusion.fuse` gives it, in arrays of their own.
+    """
+    return {"infrared": infrared[None, None] * UNIT, "visible": visible[None, None] * UNIT}

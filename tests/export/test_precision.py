@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime
 import pytest
@@ -18,13 +19,15 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tdfusion_edge.errors import ExportError
-from tdfusion_edge.export.fidelity import psnr
 from tdfusion_edge.export.fold import folded
 from tdfusion_edge.export.graph import smooth_pair, to_onnx
 from tdfusion_edge.export.islands import leaves
 from tdfusion_edge.export.lint import lint, typed
 from tdfusion_edge.export.precision import half
 from tdfusion_edge.export.ranges import hard_inputs, require_in_range
+from tdfusion_edge.runtime.chains import fuser
+from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from tdfusion_edge.runtime.parity import Chain, Views, measure
 from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.restormer import TransformerBlock
 from tdfusion_edge.train.models.segformer import SegFormer
@@ -213,12 +216,10 @@ def test_no_cast_in_edges_graph_is_superfluous() -> None:
     assert sum(node.op_type == "Cast" for node in low.graph.node) == 3
     assert kinds_of(low)["Mul"] == {TensorProto.FLOAT}
     assert kinds_of(low)["Sigmoid"] == {TensorProto.FLOAT16}
-    (decibels,) = psnr(
-        to_onnx(network, example, names, ("fused",)),
-        low,
-        {"smooth": dict(zip(names, smooth_pair(48, 64, 1), strict=True))},
-    ).values()
-    assert 60 < decibels < 120
+    full = to_onnx(network, example, names, ("fused",))
+    pair = Views("smooth", *((255 * array[0, 0]).astype(np.uint8) for array in smooth_pair(48, 64, 1)))
+    chains = (Chain(fuser(OnnxRuntimeEngine(one.SerializeToString())), None) for one in (full, low))
+    assert 60 < measure([pair], *chains).psnr_db < 120
 
 
 class Named(nn.Module):

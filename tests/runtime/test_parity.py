@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from tdfusion_edge.color import U8
 from tdfusion_edge.detections import Detections
-from tdfusion_edge.runtime.parity import LIMITS, Chain, Gap, Match, Views, match, measure, offences
+from tdfusion_edge.runtime.eval_boxes import Labels, Shares
+from tdfusion_edge.runtime.parity import LIMITS, Chain, Gap, Views, measure, measure_each, offences
+from tdfusion_edge.runtime.parity_boxes import Match, match
 
 NAMES = ("person", "car")
 
@@ -90,6 +92,11 @@ def test_a_score_that_falls_just_below_the_threshold_is_no_lost_box() -> None:
     assert match(found(below), found(above), 0.25)[:3] == (0, 0, 0)
 
 
+def test_what_is_far_below_the_threshold_is_no_partner() -> None:
+    """A chain that goes down to what an average precision counts finds no more boxes again."""
+    assert match(found((0, 0.26, *PERSON[2:])), found((0, 0.14, *PERSON[2:])), 0.25)[:3] == (1, 0, 0)
+
+
 def test_one_box_answers_for_one_alone() -> None:
     assert match(found(PERSON, PERSON), found(PERSON), 0.25)[:3] == (2, 1, 0)
 
@@ -122,3 +129,67 @@ def test_lost_boxes_and_pictures_without_any_are_told() -> None:
 def test_without_a_pair_there_is_nothing_to_compare() -> None:
     with pytest.raises(ValueError, match="no pair"):
         measure([], chain(), chain())
+
+
+def labelled(*rows: tuple[int, float, float, float, float, float]) -> Labels:
+    """These objects on each of the three pictures of 64x48."""
+    table = np.array(rows, np.float64).reshape(-1, 6)
+    corners = table[:, 2:] / [64, 48, 64, 48]
+    shares = Shares(corners, table[:, 0].astype(np.int64))
+    return Labels({pair.name: shares for pair in views()}, NAMES)
+
+
+WALKER = (0, 0.2, 10.0, 10.0, 30.0, 40.0)
+"""Of a score below the threshold: the boxes that are shown do not tell of it."""
+
+
+def one_after_another(*each: Detections) -> Chain:
+    """Finds something else on every picture."""
+    left = iter(each)
+    return Chain(mean, lambda luma: next(left))
+
+
+def test_a_change_of_the_average_precision_is_measured_against_labels() -> None:
+    always, never = found(WALKER), found()
+    reference, other = (one_after_another(always, always, last) for last in (always, never))
+    gap = measure(views(), reference, other, labels=labelled(WALKER))
+    assert (gap.boxes, gap.boxes_kept, gap.boxes_added) == (0, 1.0, 0.0)
+    assert gap.map50 == pytest.approx(1)
+    # Two of three objects: precision is 1 at the recalls 0, 0.01 ... 0.66 of COCO's 101, and then 0.
+    assert gap.map50_change == pytest.approx(67 / 101 - 1)
+    assert offences(gap, LIMITS["int8"]) == ["change of mAP50: expected at most 0.02, got 0.337"]
+
+
+def test_a_gain_of_average_precision_is_a_change_as_well() -> None:
+    reference, other = (one_after_another(*[boxes] * 3) for boxes in (found(), found(WALKER)))
+    gap = measure(views(), reference, other, labels=labelled(WALKER))
+    assert gap.map50_change == pytest.approx(1)
+    assert [row.partition(":")[0] for row in offences(gap, LIMITS["int8"])] == ["change of mAP50"]
+
+
+def test_half_a_point_is_the_limit_of_float16() -> None:
+    gap = measure(views(), chain(), chain())
+    for change, passes in ((0.0049, True), (-0.0049, True), (-0.0051, False), (math.nan, False)):
+        assert (offences(gap._replace(map50_change=change), LIMITS["fp16"]) == []) is passes
+
+
+@pytest.mark.parametrize(
+    ("detect", "labels"), [(None, labelled(WALKER)), (found(WALKER), None), (found(WALKER), labelled())]
+)
+def test_without_detector_labels_or_objects_there_is_no_average_precision(
+    detect: Detections | None, labels: Labels | None
+) -> None:
+    gap = measure(views(), chain(detect=detect), chain(detect=detect), labels=labels)
+    assert gap.map50 is gap.map50_change is None
+
+
+def test_the_reference_works_once_for_all_others() -> None:
+    calls = []
+
+    def counted(infrared: U8, visible: U8) -> np.ndarray:
+        calls.append(1)
+        return mean(infrared, visible)
+
+    gaps = measure_each(views(), Chain(counted, None), {"a": chain(0.01), "b": chain(0.1)})
+    assert len(calls) == 3
+    assert {key: gap.psnr_db for key, gap in gaps.items()} == pytest.approx({"a": 40, "b": 20}, abs=1e-3)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -89,3 +90,87 @@ def test_pairs_that_are_not_aligned_are_named(data: Path, capsys: pytest.Capture
     cv2.imwrite(str(data / "ir" / "1.png"), np.zeros((64, 64), np.uint8))
     assert main(["verify", "--data", str(data)]) == 2
     assert "pair '1': the infrared picture has another size than the visible one" in capsys.readouterr().err
+
+
+@pytest.fixture
+def street(tmp_path: Path) -> Path:
+    """Three pairs with a bright object of luma 200 at another place in each, and its labels."""
+    for part in ("ir", "vi", "boxes"):
+        (tmp_path / part).mkdir()
+    for number in range(3):
+        x = 8 + 40 * number
+        picture = np.zeros((96, 128), np.uint8)
+        picture[16:64, x : x + 32] = 200
+        for side in ("ir", "vi"):
+            cv2.imwrite(str(tmp_path / side / f"{number}.png"), picture)
+        (tmp_path / "boxes" / f"{number}.txt").write_text(f"0 {(x + 16) / 128} {40 / 96} 0.25 0.5\n")
+    return tmp_path
+
+
+def finding(folder: Path, finder: bundle.Bundle, least: float) -> Path:
+    """The bundle that finds bright things, beside a detector "in fp16" that starts at another level.
+
+    It shows what has a score of 0.9, so that what has 200 / 255 counts in the average precision alone.
+    """
+    model = onnx.load_from_string(finder.files["detector.onnx"])
+    low = next(one for one in model.graph.initializer if one.name == "low")
+    levels = onnx.numpy_helper.to_array(low).copy()
+    levels[0, 0] = least
+    low.CopyFrom(onnx.numpy_helper.from_array(levels, "low"))
+    files = {
+        **finder.files,
+        "fusion.fp16.onnx": finder.files["fusion.onnx"],
+        "detector.fp16.onnx": model.SerializeToString(),
+    }
+    manifest = msgspec.to_builtins(finder.manifest)
+    for name, graph in manifest["graphs"].items():
+        graph["files"] = {"fp32": f"{name}.onnx", "fp16": f"{name}.fp16.onnx"}
+    for key in ("format", "sha256"):
+        manifest.pop(key)
+    bundle.write(folder, manifest | {"score_threshold": 0.9}, files)
+    return folder
+
+
+@pytest.mark.parametrize(("least", "change"), [(0.75, 0.0), (0.8, -1.0)])
+def test_a_detector_that_scores_less_against_labels_is_told(
+    street: Path,
+    tmp_path: Path,
+    finder_bundle: bundle.Bundle,
+    capsys: pytest.CaptureFixture[str],
+    least: float,
+    change: float,
+) -> None:
+    place = finding(tmp_path / "bundle", finder_bundle, least)
+    asked = ["verify", str(place), "--precision", "fp16", "--data", str(street), "--labels", "yolo:boxes"]
+    assert main([*asked, "--json"]) == (change < 0)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["gap"]["map50"], told["gap"]["map50_change"]) == pytest.approx((1.0, change))
+    assert told["gap"]["boxes"] == 0
+    assert [row.partition(":")[0] for row in told["offences"]] == ["change of mAP50"] * (change < 0)
+    main(asked)
+    assert f"mAP50: 1.0000, {change:+.4f}" in capsys.readouterr().out
+
+
+def test_labels_that_cannot_be_used_are_a_wrong_request(
+    street: Path,
+    tmp_path: Path,
+    finder_bundle: bundle.Bundle,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place = str(finding(tmp_path / "bundle", finder_bundle, 0.75))
+    (street / "none").mkdir()
+    for number in range(3):
+        (street / "none" / f"{number}.txt").write_text("")
+    here = ["--data", str(street)]
+    for arguments, message in (
+        ([place, "--labels", "yolo:boxes"], "--labels yolo:boxes: expected --data as well"),
+        ([place, *here, "--classes", "bright"], "--classes bright: expected --labels as well"),
+        ([place, *here, "--labels", "yolo:boxes", "--classes", "dog"], "name no class that the bundle's"),
+        (
+            [place, *here, "--labels", "yolo:none"],
+            "no object in 3 pairs: expected labelled objects of bright",
+        ),
+        ([*here, "--labels", "yolo:boxes"], "there is no detector to score"),
+    ):
+        assert main(["verify", *arguments]) == 2
+        assert message in capsys.readouterr().err

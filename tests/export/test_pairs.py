@@ -1,0 +1,75 @@
+"""Which pairs an export calibrates on and which it measures on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tdfusion_edge.bundle import Precision
+from tdfusion_edge.errors import InputMissing, RequestError
+from tdfusion_edge.export.pairs import Pairs, choose_pairs
+
+LOW: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Pairs a to e, whose level says which one it is."""
+    for side in ("ir", "vi"):
+        (tmp_path / side).mkdir()
+        for level, name in enumerate("abcde"):
+            cv2.imwrite(str(tmp_path / side / f"{name}.png"), np.full((32, 32), level, np.uint8))
+    return tmp_path
+
+
+def listed(folder: Path, name: str, stems: str) -> str:
+    (folder / name).write_text("\n".join(stems))
+    return name
+
+
+def stems(pairs: Pairs) -> tuple[str, str]:
+    return "".join(one.name for one in pairs.measured), "".join(one.name for one in pairs.calibrating)
+
+
+def test_int8_is_measured_on_none_of_the_pairs_that_it_was_calibrated_on(folder: Path) -> None:
+    pairs = choose_pairs(folder, None, None, LOW)
+    assert stems(pairs) == ("ace", "bd")
+    assert [int(one.visible[0, 0]) for one in pairs.measured] == [0, 2, 4]
+    assert pairs.told("fp16") == f"3 pairs of {folder.name}"
+    assert pairs.told("int8") == f"3 pairs of {folder.name}, calibrated on 2 others"
+
+
+def test_a_list_of_its_own_leaves_the_others_to_be_measured(folder: Path) -> None:
+    calibration = listed(folder, "cal.txt", "db")
+    assert stems(choose_pairs(folder, None, calibration, LOW)) == ("ace", "db")
+    assert stems(choose_pairs(folder, listed(folder, "val.txt", "ea"), calibration, LOW)) == ("ea", "db")
+
+
+def test_without_int8_every_pair_is_measured(folder: Path) -> None:
+    assert stems(choose_pairs(folder, None, None, ("fp32", "fp16"))) == ("abcde", "")
+    assert choose_pairs(folder, None, None, ("fp32",)) == Pairs((), (), "")
+
+
+def test_the_simulated_pairs_are_split_as_well() -> None:
+    pairs = choose_pairs(None, None, None, LOW)
+    names = [[one.name for one in part] for part in (pairs.measured, pairs.calibrating)]
+    assert [len(part) for part in names] == [4, 4]
+    assert not set(names[0]) & set(names[1])
+    assert pairs.told("int8") == "4 simulated pairs, calibrated on 4 others"
+
+
+def test_lists_that_prove_nothing_are_refused(folder: Path) -> None:
+    few, all_, one = (listed(folder, name, text) for name, text in (("f", "cd"), ("a", "abcde"), ("o", "c")))
+    for names, calibration, precisions, message in (
+        (all_, few, LOW, r"--calibration f and --names a share 2 pairs: .* got c, d"),
+        (None, all_, LOW, "--calibration a takes every pair"),
+        (one, None, LOW, "expected two, got one"),
+        (None, few, ("fp32", "fp16"), "--calibration f: expected --precision with int8"),
+    ):
+        with pytest.raises(RequestError, match=message):
+            choose_pairs(folder, names, calibration, precisions)  # type: ignore[arg-type]
+    with pytest.raises(InputMissing, match="lacks pairs"):
+        choose_pairs(folder, None, listed(folder, "lost", "ax"), LOW)
