@@ -170,7 +170,7 @@ def test_labels_that_cannot_be_used_are_a_wrong_request(
             [place, *here, "--labels", "yolo:none"],
             "no object in 3 pairs: expected labelled objects of bright",
         ),
-        ([*here, "--labels", "yolo:boxes"], "there is no detector to score"),
+        (["edge_fixed", *here, "--labels", "yolo:boxes"], "there is no detector to score"),
     ):
         assert main(["verify", *arguments]) == 2
         assert message in capsys.readouterr().err
