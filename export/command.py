@@ -20,6 +20,7 @@ from tdfusion_edge.bundle import Parity, Precision
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.export.assemble import SCORE_THRESHOLD, export
+from tdfusion_edge.export.engines import add_engine_arguments, prepared
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,10 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--names", metavar="FILE", help="text file in DIR with one stem a line (default: all)"
     )
+    add_engine_arguments(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Export and say what was measured."""
+    build_engines = prepared(args)
     manifest = export(
         args.checkpoints,
         args.output,
@@ -69,7 +72,10 @@ def main(args: argparse.Namespace) -> int:
     say(f"wrote {args.output}{finds}")
     for row in manifest.parity:
         say(told(row))
-    say(f"next: tdfusion-edge run --bundle {args.output} --camera ir0,vis0")
+    if build_engines is not None:
+        build_engines()
+    else:
+        say(f"next: tdfusion-edge run --bundle {args.output} --camera ir0,vis0")
     return 0
 
 
