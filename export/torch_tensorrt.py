@@ -25,6 +25,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.export.passes import move_to_device_pass
 
 from tdfusion_edge.bundle import Bundle, GraphName, Precision
 from tdfusion_edge.errors import EngineError
@@ -139,10 +140,10 @@ def build_through_torch(
         asked = request_for(
             place.trt, "tensorrt", onnx, inputs, shapes, gpu, precision=precision, route="torch-tensorrt"
         )
-        example = tuple(torch.zeros(shapes[tensor.name], device=library.device) for tensor in inputs)
+        example = tuple(torch.zeros(shapes[tensor.name]) for tensor in inputs)
 
         def make(folder: Path, timing: bytes | None) -> Built:
-            network = network_of(chosen, name, precision).to(library.device)  # noqa: B023  # called at once
+            network = network_of(chosen, name, precision)  # noqa: B023  # called at once
             return _build(library, network, example, asked, folder, timing, clock)  # noqa: B023
 
         begin = clock()
@@ -207,9 +208,11 @@ def _build(
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # deprecations inside the exporter and the library
-            program = torch.export.export(network, example)
+            # On the CPU, as for ONNX: a constant that a network makes need not be where the network is.
+            program = move_to_device_pass(torch.export.export(network, example), library.device)
+            inputs = [tensor.to(library.device) for tensor in example]
             options = _options(times, asked.options.workspace, library.device, tf32=asked.options.tf32)
-            plan = library.convert(program, arg_inputs=list(example), **options)
+            plan = library.convert(program, arg_inputs=inputs, **options)
     except Exception as error:  # it raises whatever its converters raise
         raise EngineError(
             f"{library.title} cannot build the engine: {_short(error)}",
