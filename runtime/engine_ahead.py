@@ -19,6 +19,7 @@ from tdfusion_edge.runtime.engines.tensorrt.ahead import (
     Size,
     build_ahead,
 )
+from tdfusion_edge.runtime.engines.tensorrt.cache import EngineCache
 
 
 def add_ahead_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,14 +78,16 @@ def build_and_tell(
         opened, place, precision=precision, sizes=sizes, cache=cache, on_progress=progress_shower
     ):
         say(told(made))
+    folder = cache
     if isinstance(place.gpus[0], str):
-        say(f"for {title} alone; copy the folder and its rights to the device (cp -a, rsync -a), and there:")
+        folder = EngineCache(cache).folder
+        say(f"for {title} alone; copy {folder} with its rights to the device (rsync -a), and there:")
     words = [
         "tdfusion-edge run",
         *([] if bundle_path is None else [f"--bundle {bundle_path}"]),
         f"--camera ir0,vis0 --backend {place.flavour}",
         *([] if precision is None else [f"--precision {precision}"]),
-        *([] if cache is None else [f"--engine-cache {cache}"]),
+        *([] if folder is None else [f"--engine-cache {folder}"]),
     ]
     say(f"next: {' '.join(words)}")
 
