@@ -20,8 +20,10 @@ from typing import get_args
 from tdfusion_edge.bundle import Parity, Precision
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.export.assemble import SCORE_THRESHOLD, SIZE, export
+from tdfusion_edge.export.assemble import SCORE_THRESHOLD, export
+from tdfusion_edge.export.engines import add_engine_arguments, prepared
 from tdfusion_edge.label_files import parse_classes
+from tdfusion_edge.runtime.engine_ahead import sizes_of
 from tdfusion_edge.runtime.parity_pairs import add_pair_arguments
 
 
@@ -49,10 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_pair_arguments(parser)
     parser.add_argument(
-        "--size", type=size_of, default=SIZE, metavar="WxH",
-        help="what the cameras give: the pipeline graph takes it and sizes like it (default: 640x480)",
-    )  # fmt: skip
-    parser.add_argument(
         "--no-pipeline", action="store_true", help="leave out the graph that holds all others in one"
     )
     parser.add_argument(
@@ -60,10 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="list of stems in DIR to calibrate int8 on, none of which is measured on (default: every "
         "second pair calibrates, and the others are measured on)",
     )  # fmt: skip
+    add_engine_arguments(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Export and say what was measured."""
+    build_engines = prepared(args)
     manifest = export(
         args.checkpoints,
         args.output,
@@ -71,7 +71,7 @@ def main(args: argparse.Namespace) -> int:
         allowed=args.network,
         threshold=args.score_threshold,
         precisions=precisions_of(args.precision),
-        size=None if args.no_pipeline else args.size,
+        size=None if args.no_pipeline else sizes_of(args.size)[0],
         data=args.data,
         names=args.names,
         calibration=args.calibration,
@@ -82,7 +82,10 @@ def main(args: argparse.Namespace) -> int:
     say(f"wrote {args.output}{finds}")
     for row in manifest.parity:
         say(told(row))
-    say(f"next: tdfusion-edge run --bundle {args.output} --camera ir0,vis0")
+    if build_engines is not None:
+        build_engines()
+    else:
+        say(f"next: tdfusion-edge run --bundle {args.output} --camera ir0,vis0")
     return 0
 
 
@@ -97,18 +100,6 @@ def precisions_of(text: str) -> tuple[Precision, ...]:
     if unknown := [part for part in asked if part not in known]:
         raise RequestError(f"--precision {text}", expected=", ".join(known), got=unknown[0] or "nothing")
     return tuple(one for one in known if one in asked)
-
-
-def size_of(text: str) -> tuple[int, int]:
-    """Width and height of ``640x480``.
-
-    Raises:
-        argparse.ArgumentTypeError: it is none.
-    """
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise argparse.ArgumentTypeError(f"expected a width and a height such as 640x480, got '{text}'")
-    return int(parts[0]), int(parts[1])
 
 
 def told(row: Parity) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import re
@@ -29,6 +30,11 @@ OPENCV = "pip uninstall -y opencv-python opencv-python-headless && pip install o
 """Both packages hold the same files: removing one of two damages the other."""
 
 
+DRIVER = "sudo ubuntu-drivers install  # then restart; elsewhere the driver comes from NVIDIA"
+CUDA = ("cuda.bindings.runtime", "pycuda.driver")
+"""Either gives GPU memory to the back ends."""
+CUDA_13 = 580
+"""Oldest driver, by its first number, that runs libraries for CUDA 13 (NVIDIA's CUDA release notes)."""
 GROUP = "sudo usermod -aG video $USER  # then log in again"
 
 
@@ -63,6 +69,7 @@ def everything(rig_file: Path | None = None, bundle_path: Path | None = None) ->
     yield torch()
     yield tensorrt("tensorrt")
     yield tensorrt("tensorrt_rtx")
+    yield torch_tensorrt()
     yield gpu()
     yield jetpack()
 
@@ -238,11 +245,57 @@ def torch() -> Check:
     return Check("torch (train, export)", "ok", found)
 
 
-def tensorrt(flavour: str) -> Check:
-    """One flavour of TensorRT."""
+def tensorrt(flavour: str, root: Path = Path("/"), machine: str = platform.machine()) -> Check:
+    """One flavour of TensorRT, and what it needs beside its own package."""
     status, found = _imported(flavour)
-    used = flavour.replace("_", "-") in _backends()
-    return Check(flavour, status, found if used else f"{found}; no back end of this version uses it")
+    if flavour.replace("_", "-") not in _backends():
+        return Check(flavour, status, f"{found}; no back end of this version uses it")
+    fix = _install(flavour, root, machine, again=status == "broken")
+    if status != "ok":
+        desktop = flavour == "tensorrt_rtx" and machine != "x86_64"
+        note = "; it is for desktop GPUs" if desktop else ""
+        return Check(flavour, status, f"{found}{note}", None if desktop else fix)
+    if not any(map(_installed, CUDA)):
+        return Check(flavour, "broken", f"{found}, but no CUDA library for Python", fix)
+    driver = _driver(root)
+    if flavour == "tensorrt_rtx" and driver is not None and _too_old(driver):
+        return Check(flavour, "broken", f"{found}, for driver {CUDA_13} or newer; here is {driver}", DRIVER)
+    note = "" if driver is not None or _is_jetson(root) else "; it builds, and without a GPU runs nothing"
+    return Check(flavour, "ok", f"{found}{note}")
+
+
+def torch_tensorrt() -> Check:
+    """Torch-TensorRT, by its metadata: its import loads PyTorch, and fails where there is no GPU."""
+    name = "torch_tensorrt (export)"
+    try:
+        return Check(name, "ok", importlib.metadata.version("torch-tensorrt"))
+    except importlib.metadata.PackageNotFoundError:
+        return Check(name, "missing", "not installed", 'pip install "tdfusion-edge[torch-tensorrt]"')
+
+
+def _install(flavour: str, root: Path, machine: str, *, again: bool) -> str:
+    """The command that brings a flavour of TensorRT with what it needs, or brings it again."""
+    force = "--force-reinstall " if again else ""
+    if flavour == "tensorrt_rtx":
+        return f'pip install {force}"tdfusion-edge[tensorrt-rtx]"'
+    if _is_jetson(root):
+        return (
+            f"sudo apt install {'--reinstall ' if again else ''}python3-libnvinfer && pip install "
+            '"tdfusion-edge[tensorrt]"  # in an environment made with --system-site-packages'
+        )
+    return f'pip install {force}tensorrt "tdfusion-edge[tensorrt]"'
+
+
+def _too_old(driver: str) -> bool:
+    major = driver.partition(".")[0]
+    return major.isdigit() and int(major) < CUDA_13
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:  # the package that it would be in is missing
+        return False
 
 
 def _backends() -> Iterable[str]:
@@ -255,18 +308,42 @@ def _backends() -> Iterable[str]:
 
 def gpu(root: Path = Path("/")) -> Check:
     """NVIDIA driver and GPUs, as the kernel module tells them."""
-    try:
-        told = (root / "proc/driver/nvidia/version").read_text(errors="replace")
-    except OSError:
+    driver = _driver(root)
+    if driver is None:
+        if _has_nvidia_card(root):
+            return Check("GPU", "broken", "an NVIDIA card, and no driver for it is loaded", DRIVER)
         return Check("GPU", "missing", "no NVIDIA driver is loaded; the CPU does the work")
-    version = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", told)
     models = [
         _line(card.read_text(errors="replace"), "Model")
         for card in sorted((root / "proc/driver/nvidia/gpus").glob("*/information"))
     ]
-    return Check(
-        "GPU", "ok", f"{', '.join(models) or 'NVIDIA'}, driver {version[1] if version else 'unknown'}"
-    )
+    return Check("GPU", "ok", f"{', '.join(models) or 'NVIDIA'}, driver {driver}")
+
+
+def _driver(root: Path) -> str | None:
+    """Version of the NVIDIA driver; None where none is loaded."""
+    try:
+        told = (root / "proc/driver/nvidia/version").read_text(errors="replace")
+    except OSError:
+        return None
+    version = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", told)
+    return version[1] if version else "unknown"
+
+
+def _has_nvidia_card(root: Path) -> bool:
+    """Whether a display controller (PCI class 03) of NVIDIA (vendor 10de) is on the bus."""
+    for device in (root / "sys/bus/pci/devices").glob("*"):
+        try:
+            vendor, kind = ((device / name).read_text().strip() for name in ("vendor", "class"))
+        except OSError:
+            continue
+        if vendor == "0x10de" and kind.startswith("0x03"):
+            return True
+    return False
+
+
+def _is_jetson(root: Path) -> bool:
+    return (root / "etc/nv_tegra_release").exists()
 
 
 def jetpack(root: Path = Path("/")) -> Check:

@@ -43,6 +43,8 @@ from tdfusion_edge.runtime.sources.base import Source
 from tdfusion_edge.runtime.streams import Mode
 from tdfusion_edge.runtime.stretch import Stretch, StretchName
 
+FOLDED_ON = ("tensorrt", "tensorrt-rtx")
+"""Where a pass through all networks at once saves the ways between them. Torch-TensorRT builds none of it."""
 SHOWN_CLASSES = 6
 """So many classes of a detector are named at the start."""
 
@@ -234,7 +236,8 @@ def _open_folded(
     graph = opened.manifest.graphs.get("pipeline")
     there = graph is not None and precision in graph.files
     demanded = args.graphs == "folded"
-    wanted = demanded or (args.graphs == "auto" and backend != "onnxruntime" and there and detect)
+    gains = backend in FOLDED_ON and there and detect
+    wanted = demanded or (args.graphs == "auto" and gains)
     if not wanted:
         return None
     if not there:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args
 
 from tdfusion_edge.bundle import Precision
@@ -25,6 +26,15 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=int, default=0, metavar="N", help="CPU threads (default: one a core)"
     )
+    add_cache_argument(parser)
+
+
+def add_cache_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare where engines are kept."""
+    parser.add_argument(
+        "--engine-cache", type=Path, metavar="DIR",
+        help="folder of the engines that GPU back ends build, yours alone (default: in your cache folder)",
+    )  # fmt: skip
 
 
 def choice_of(args: argparse.Namespace) -> Choice:
@@ -35,7 +45,7 @@ def choice_of(args: argparse.Namespace) -> Choice:
     """
     if args.threads < 0:
         raise RequestError("--threads", expected="0 or more", got=str(args.threads))
-    return Choice(args.backend, args.precision, args.threads)
+    return Choice(args.backend, args.precision, args.threads, args.engine_cache)
 
 
 def progress_shower(what: str) -> Callable[[Any], None]:

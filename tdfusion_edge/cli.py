@@ -38,6 +38,7 @@ COMMANDS = (
     Command("train", "tdfusion_edge.train.command", "train networks from a recipe", "train"),
     Command("dataset", "tdfusion_edge.train.command_dataset", "check a folder of pairs and labels", "train"),
     Command("export", "tdfusion_edge.export.command", "turn checkpoints into a bundle", "export"),
+    Command("engines", "tdfusion_edge.runtime.command_engines", "build TensorRT engines ahead of time"),
     Command("eval", "tdfusion_edge.runtime.command_eval", "score fused pictures and detections"),
     Command("verify", "tdfusion_edge.runtime.command_verify", "check what a back end makes of a bundle"),
     Command("cameras", "tdfusion_edge.runtime.command_cameras", "list cameras and what they offer"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -11,13 +12,24 @@ from tdfusion_edge.bundle import Bundle, GraphName, Precision
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.runtime.engines.base import Array, Engine, Tensor
 
-__all__ = ["BACKENDS", "Array", "Choice", "Engine", "Opened", "Tensor", "open_engine", "open_graph"]
+__all__ = [
+    "BACKENDS",
+    "Array",
+    "Choice",
+    "Engine",
+    "Opened",
+    "Tensor",
+    "open_engine",
+    "open_graph",
+    "precision_of",
+]
 
 BACKENDS: Mapping[str, str] = MappingProxyType(
     {
         "onnxruntime": "tdfusion_edge.runtime.engines.onnxruntime:OnnxRuntimeEngine",
         "tensorrt": "tdfusion_edge.runtime.engines.tensorrt.runner:TensorRtEngine",
         "tensorrt-rtx": "tdfusion_edge.runtime.engines.tensorrt.runner:TensorRtRtxEngine",
+        "torch-tensorrt": "tdfusion_edge.runtime.engines.tensorrt.from_torch:TorchTensorRtEngine",
     }
 )
 """Name to "module:Class"; ``auto`` takes the first. The class is called with the ONNX bytes, ``threads`` and
@@ -37,6 +49,8 @@ class Choice(NamedTuple):
     """None takes the best one for the back end that the bundle has."""
     threads: int = 0
     """Of the CPU back end; 0 takes one a core."""
+    engine_cache: Path | None = None
+    """Folder of the engines of the GPU back ends; None takes the user's own cache folder."""
 
 
 class Opened(NamedTuple):
@@ -66,17 +80,26 @@ def open_graph(
         BundleError: the bundle has no such graph, or not in this precision.
         EngineError: the back end cannot load the graph.
     """
-    backend = _named(choice.backend)
-    there = opened.manifest.graphs[name].files if name in opened.manifest.graphs else {}
-    wanted = ON_CPU if backend == "onnxruntime" else ON_GPU
-    best: Precision = next((one for one in wanted if one in there), wanted[-1])
-    precision = choice.precision or best
+    backend, precision = _named(choice.backend), precision_of(opened, name, choice)
     onnx = opened.graph(name, precision)[1]
-    options: dict[str, Any] = (
-        {} if on_progress is None or backend == "onnxruntime" else {"on_progress": on_progress}
-    )
+    options: dict[str, Any] = {}
+    if backend != "onnxruntime":
+        options = {"cache": choice.engine_cache}
+        options |= {} if on_progress is None else {"on_progress": on_progress}
     engine = open_engine(onnx, backend, threads=choice.threads, precision=precision, **options)[1]
     return Opened(backend, precision, engine)
+
+
+def precision_of(opened: Bundle, name: GraphName, choice: Choice) -> Precision:
+    """The precision that is asked for, or the best one for the back end that the bundle has.
+
+    Raises:
+        RequestError: an unknown back end.
+    """
+    there = opened.manifest.graphs[name].files if name in opened.manifest.graphs else {}
+    wanted = ON_CPU if _named(choice.backend) == "onnxruntime" else ON_GPU
+    best: Precision = next((one for one in wanted if one in there), wanted[-1])
+    return choice.precision or best
 
 
 def open_engine(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -137,6 +138,97 @@ def test_a_library_is_judged_by_importing_it(
         assert found in check.found
 
 
+@pytest.fixture
+def libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to import from that has both flavours of TensorRT, and what gives them memory."""
+    for name in ("tensorrt", "tensorrt_rtx"):
+        (tmp_path / f"{name}.py").write_text("__version__ = '9.8'")
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(checkup, "CUDA", ("given",))
+    (tmp_path / "given.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def forget(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    for name in names:
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+def driver(root: Path, version: str) -> None:
+    place(root, "proc/driver/nvidia/version", f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {version}  S")
+
+
+@pytest.mark.parametrize(
+    ("flavour", "machine", "jetson", "fix"),
+    [
+        ("tensorrt", "x86_64", False, 'pip install tensorrt "tdfusion-edge[tensorrt]"'),
+        ("tensorrt", "aarch64", True, "sudo apt install python3-libnvinfer && pip install"),
+        ("tensorrt_rtx", "x86_64", False, 'pip install "tdfusion-edge[tensorrt-rtx]"'),
+        ("tensorrt_rtx", "aarch64", True, None),
+    ],
+)
+def test_what_is_missing_of_tensorrt_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flavour: str, machine: str, jetson: bool, fix: str | None
+) -> None:
+    forget(monkeypatch, flavour)
+    if jetson:
+        place(tmp_path, "etc/nv_tegra_release", RELEASE)
+    check = checkup.tensorrt(flavour, tmp_path, machine)
+    assert (check.status, check.needed) == ("missing", False)
+    assert check.fix == fix if fix is None else (check.fix or "").startswith(fix)
+    assert ("desktop GPUs" in check.found) == (fix is None)
+
+
+def test_a_library_that_cannot_be_loaded_is_brought_again(libraries: Path) -> None:
+    (libraries / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.10: cannot open')")
+    check = checkup.tensorrt("tensorrt", libraries, "x86_64")
+    assert (check.status, check.found) == ("broken", "libnvinfer.so.10: cannot open")
+    assert check.fix == 'pip install --force-reinstall tensorrt "tdfusion-edge[tensorrt]"'
+
+
+def test_tensorrt_without_gpu_memory_is_no_use(libraries: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver(libraries, "580.95.05")
+    assert checkup.tensorrt("tensorrt", libraries) == Check("tensorrt", "ok", "9.8")
+    monkeypatch.setattr(checkup, "CUDA", ("absent", "absent.too"))
+    check = checkup.tensorrt("tensorrt", libraries, "x86_64")
+    assert (check.status, check.found) == ("broken", "9.8, but no CUDA library for Python")
+    assert check.fix == 'pip install tensorrt "tdfusion-edge[tensorrt]"'
+
+
+@pytest.mark.parametrize(
+    ("version", "status"), [("580.65.06", "ok"), ("575.57.08", "broken"), ("540.4.0", "broken")]
+)
+def test_the_desktop_library_needs_a_driver_for_cuda_13(libraries: Path, version: str, status: str) -> None:
+    driver(libraries, version)
+    check = checkup.tensorrt("tensorrt_rtx", libraries, "x86_64")
+    assert check.status == status
+    assert ("ubuntu-drivers" in (check.fix or "")) == (status == "broken")
+    assert checkup.tensorrt("tensorrt", libraries).status == "ok"  # JetPack has its own
+
+
+def test_without_a_driver_it_builds_and_runs_nothing(libraries: Path) -> None:
+    check = checkup.tensorrt("tensorrt_rtx", libraries, "x86_64")
+    assert (check.status, check.found) == ("ok", "9.8; it builds, and without a GPU runs nothing")
+
+
+def test_torch_tensorrt_is_asked_without_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget(monkeypatch, "torch_tensorrt")
+    have = {"torch-tensorrt": "2.13.0"}
+
+    def version(name: str) -> str:
+        if name not in have:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return have[name]
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    name = "torch_tensorrt (export)"
+    assert checkup.torch_tensorrt() == Check(name, "ok", "2.13.0")
+    have.clear()
+    fix = 'pip install "tdfusion-edge[torch-tensorrt]"'
+    assert checkup.torch_tensorrt() == Check(name, "missing", "not installed", fix)
+
+
 def test_a_library_that_is_not_there_is_missing() -> None:
     check = checkup.library("probed_library")
     assert check == Check(
@@ -205,6 +297,23 @@ def place(root: Path, name: str, text: str) -> None:
 def test_no_gpu_is_no_trouble(tmp_path: Path) -> None:
     check = checkup.gpu(tmp_path)
     assert (check.status, check.fix, check.needed) == ("missing", None, False)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "kind", "status"),
+    [
+        ("0x10de", "0x030000", "broken"),
+        ("0x10de", "0x040300", "missing"),
+        ("0x8086", "0x030000", "missing"),
+    ],
+    ids=["card", "its sound", "another maker"],
+)
+def test_a_card_without_its_driver_is_seen(tmp_path: Path, vendor: str, kind: str, status: str) -> None:
+    place(tmp_path, "sys/bus/pci/devices/0000:01:00.0/vendor", f"{vendor}\n")
+    place(tmp_path, "sys/bus/pci/devices/0000:01:00.0/class", f"{kind}\n")
+    check = checkup.gpu(tmp_path)
+    assert check.status == status
+    assert ("ubuntu-drivers" in (check.fix or "")) == (status == "broken")
 
 
 @pytest.mark.parametrize(

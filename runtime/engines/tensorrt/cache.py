@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -106,8 +107,25 @@ class EngineCache:
             EngineError: it cannot be removed.
         """
         make_private(self.folder)
-        with self._locked(facts.key(), limit_s, None), self._named_errors():
-            self._remove(facts.key())
+        self.remove(facts.key(), limit_s=limit_s)
+
+    def remove(self, key: str, *, limit_s: float, unless: Callable[[], bool] = lambda: False) -> bool:
+        """Remove an engine by its key, and say whether that was done.
+
+        Args:
+            key: As :meth:`EngineFacts.key` gives it.
+            limit_s: Seconds to wait for a process that builds it.
+            unless: Asked when no other process builds it any more; True keeps it.
+
+        Raises:
+            Busy: another process builds it.
+            EngineError: it cannot be removed.
+        """
+        with self._locked(key, limit_s, None), self._named_errors():
+            if unless():
+                return False
+            self._remove(key)
+            return True
 
     def _path(self, key: str, suffix: str) -> Path:
         return self.folder / f"{key}{suffix}"
@@ -136,6 +154,8 @@ class EngineCache:
             return f"it has {len(plan)} bytes instead of {record.size}"
         if hashlib.sha256(plan).hexdigest() != record.sha256:
             return "it was changed"
+        with contextlib.suppress(OSError):  # a folder that cannot be written serves as well
+            os.utime(self._path(key, RECORD))  # when it was last used, for who tidies up
         return plan
 
     def _build(self, facts: EngineFacts, make: Make, driver: str) -> bytes:
@@ -144,7 +164,7 @@ class EngineCache:
         timing = self._path(_timing_name(facts), TIMING)
         with self._named_errors():
             self._remove(key)
-            self._sweep()
+            self.sweep()
             shutil.rmtree(part, ignore_errors=True)  # of a process that was killed: the lock is ours now
             part.mkdir(mode=0o700)
         try:
@@ -184,7 +204,7 @@ class EngineCache:
         for suffix in (RECORD, PLAN):
             self._path(key, suffix).unlink(missing_ok=True)
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Remove what processes that were killed left: whose lock can be had is not being built."""
         for part in self.folder.glob(f"*{PART}"):
             with contextlib.suppress(EngineError), self._locked(part.stem, 0, None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -10,6 +11,10 @@ from tdfusion_edge.config import Table
 from tdfusion_edge.runtime.engines.tensorrt.bindings import Flavour
 from tdfusion_edge.runtime.engines.tensorrt.device import Gpu
 from tdfusion_edge.runtime.engines.tensorrt.options import BuildOptions
+
+Route: TypeAlias = Literal["onnx", "torch-tensorrt"]
+"""How a network comes to the library: its own parser reads the graph, or Torch-TensorRT translates the
+PyTorch program that the graph was exported from."""
 
 RECIPE = 1
 """Counted up where this package comes to build something else from the same request."""
@@ -28,6 +33,8 @@ class EngineFacts(Table, frozen=True, kw_only=True):
     capability: str
     """Such as ``sm_87``; empty for TensorRT-RTX."""
     options: BuildOptions
+    route: Route | msgspec.UnsetType = msgspec.UNSET
+    """Unset for the parser, so that it is no part of the digest there."""
 
     def key(self) -> str:
         """Name of the engine in the cache: a digest of all of this, 64 hex digits."""
@@ -49,7 +56,12 @@ class EngineRecord(Table, frozen=True, kw_only=True):
 
 
 def facts_of(
-    onnx: bytes, options: BuildOptions, flavour: Flavour, version: str, gpu: Gpu | None
+    onnx: bytes,
+    options: BuildOptions,
+    flavour: Flavour,
+    version: str,
+    gpu: Gpu | None,
+    route: Route = "onnx",
 ) -> EngineFacts:
     """The facts of an engine to be.
 
@@ -60,6 +72,7 @@ def facts_of(
         version: Of that library.
         gpu: Where it will be built; None for TensorRT-RTX, which needs none, so that an engine from a
             workstation has the key that the device looks for.
+        route: How the network comes to the library.
     """
     return EngineFacts(
         onnx_sha256=hashlib.sha256(onnx).hexdigest(),
@@ -68,4 +81,5 @@ def facts_of(
         gpu="" if gpu is None else gpu.name,
         capability="" if gpu is None else gpu.capability,
         options=options,
+        route=msgspec.UNSET if route == "onnx" else route,
     )

@@ -14,6 +14,10 @@ from tdfusion_edge.errors import EngineError
 WAIT_S = 0.1
 
 
+class Busy(EngineError):
+    """Another process holds the lock."""
+
+
 def default_folder() -> Path:
     """``tdfusion-edge/engines`` below ``$XDG_CACHE_HOME`` or ``~/.cache``.
 
@@ -97,13 +101,14 @@ def locked(
         sleep: Waits.
 
     Raises:
-        EngineError: somebody else holds it for longer, or there are no locks.
+        Busy: somebody else holds it for longer.
+        EngineError: there are no locks.
     """
     begin = clock()
     while (descriptor := _or_error(path)) is None:
         waited = clock() - begin
         if waited >= limit_s:
-            raise EngineError("another process builds the same engine", expected=f"its end in {limit_s:g} s")
+            raise Busy("another process builds the same engine", expected=f"its end in {limit_s:g} s")
         if on_wait is not None:
             on_wait(waited)
         sleep(WAIT_S)

@@ -22,12 +22,13 @@ from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.bindings import Flavour
 from tdfusion_edge.runtime.engines.tensorrt.builder import LIMIT_S, Built, OnProgress, build_in
 from tdfusion_edge.runtime.engines.tensorrt.cache import EngineCache
-from tdfusion_edge.runtime.engines.tensorrt.device import Device, open_device
-from tdfusion_edge.runtime.engines.tensorrt.facts import facts_of
+from tdfusion_edge.runtime.engines.tensorrt.device import Device, Gpu, open_device
+from tdfusion_edge.runtime.engines.tensorrt.facts import Route
 from tdfusion_edge.runtime.engines.tensorrt.graph import read_graph
 from tdfusion_edge.runtime.engines.tensorrt.log import Log
 from tdfusion_edge.runtime.engines.tensorrt.obtain import obtain_engine
-from tdfusion_edge.runtime.engines.tensorrt.options import WORKSPACE, BuildOptions, exactly
+from tdfusion_edge.runtime.engines.tensorrt.options import WORKSPACE
+from tdfusion_edge.runtime.engines.tensorrt.request import Request, request_for
 
 KEEP = 3
 """Shapes that stay loaded: the pair, and one sensor alone where its size differs."""
@@ -68,6 +69,7 @@ class TensorRtEngine:
     """
 
     flavour: ClassVar[Flavour] = "tensorrt"
+    route: ClassVar[Route] = "onnx"
 
     def __init__(
         self,
@@ -167,8 +169,8 @@ class TensorRtEngine:
         return self._loaded[key]
 
     def _load(self, shapes: dict[str, tuple[int, ...]], device: Device) -> Loaded:
-        engine = self._deserialised(self._options(shapes, device), device)
-        self._check_engine(engine)
+        engine = self._deserialised(self._request(shapes, device.gpu))
+        check_outside(self._title, engine, self._inputs, self._outputs)
         context = bindings.create_context(self._trt, engine)
         if context is None:
             raise EngineError(f"{self._title} has no memory for {shapes}: {self._log.summary()}")
@@ -186,31 +188,22 @@ class TensorRtEngine:
             raise
         return Loaded(engine, context, addresses, bound)
 
-    def _options(self, shapes: dict[str, tuple[int, ...]], device: Device) -> BuildOptions:
-        free = {tensor.name for tensor in self._inputs if None in tensor.shape}
-        profile = exactly({name: shape for name, shape in shapes.items() if name in free})
-        return BuildOptions(
+    def _request(self, shapes: Mapping[str, tuple[int, ...]], gpu: Gpu) -> Request:
+        return request_for(
+            self._trt,
+            self.flavour,
+            self._onnx,
+            self._inputs,
+            shapes,
+            gpu,
             precision=self._precision,
-            profiles=(profile,) if profile else (),
             workspace=self._workspace,
-            targets=(device.gpu.capability,) if bindings.takes_capabilities(self._trt) else (),
+            route=self.route,
         )
 
-    def _deserialised(self, options: BuildOptions, device: Device) -> Any:
-        gpu = None if options.targets else device.gpu
-        version = self._trt.__version__
+    def _deserialised(self, asked: Request) -> Any:
         while True:
-            plan, fresh = obtain_engine(
-                self._cache,
-                self._onnx,
-                options,
-                self.flavour,
-                version,
-                gpu,
-                limit_s=self._limit_s,
-                on_progress=self._on_progress,
-                build=self._build,
-            )
+            plan, fresh = self._plan(asked)
             self._log.clear()
             engine = self._runtime.deserialize_cuda_engine(plan)
             if engine is not None:
@@ -218,20 +211,21 @@ class TensorRtEngine:
             if fresh:
                 raise EngineError(f"{self._title} cannot load the engine: {self._log.summary()}")
             # It is what was built, and yet no good: the driver was changed, for example.
-            facts = facts_of(self._onnx, options, self.flavour, version, gpu)
-            self._cache.discard(facts, limit_s=self._limit_s)
+            self._cache.discard(asked.facts(), limit_s=self._limit_s)
 
-    def _check_engine(self, engine: Any) -> None:
-        """The outside of the engine must be that of the graph."""
-        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-        got = {name: bindings.dtype(engine.get_tensor_dtype(name)) for name in names}
-        want = {tensor.name: tensor.dtype for tensor in (*self._inputs, *self._outputs)}
-        if got != want:
-            raise EngineError(
-                f"{self._title} built another engine than the graph asks for",
-                expected=", ".join(f"{name} {dtype}" for name, dtype in sorted(want.items())),
-                got=", ".join(f"{name} {dtype}" for name, dtype in sorted(got.items())),
-            )
+    def _plan(self, asked: Request) -> tuple[bytes, bool]:
+        """The engine, and whether it was built now."""
+        return obtain_engine(
+            self._cache,
+            asked.onnx,
+            asked.options,
+            asked.flavour,
+            asked.version,
+            asked.gpu,
+            limit_s=self._limit_s,
+            on_progress=self._on_progress,
+            build=self._build,
+        )
 
     def _pass(self, loaded: Loaded, inputs: Mapping[str, Array], device: Device) -> dict[str, Array]:
         # Named, because the copies are queued and the arrays have to live until they are done.
@@ -262,6 +256,23 @@ class TensorRtRtxEngine(TensorRtEngine):
     """The same with TensorRT-RTX, whose engines can be built without the GPU they are for."""
 
     flavour: ClassVar[Flavour] = "tensorrt-rtx"
+
+
+def check_outside(title: str, engine: Any, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
+    """The outside of an engine must be that of its graph.
+
+    Raises:
+        EngineError: a name or a dtype differs.
+    """
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    got = {name: bindings.dtype(engine.get_tensor_dtype(name)) for name in names}
+    want = {tensor.name: tensor.dtype for tensor in (*inputs, *outputs)}
+    if got != want:
+        raise EngineError(
+            f"{title} built another engine than the graph asks for",
+            expected=", ".join(f"{name} {dtype}" for name, dtype in sorted(want.items())),
+            got=", ".join(f"{name} {dtype}" for name, dtype in sorted(got.items())),
+        )
 
 
 def _bind_shapes(

@@ -46,6 +46,12 @@ def blend(dtype: int = FLOAT, shape: tuple[int | str, ...] = FREE) -> bytes:
     return model(nodes, inputs, [tensor(name, shape, dtype) for name in ("fused", "difference")], [half])
 
 
+def one_picture() -> bytes:
+    """One picture in, float32."""
+    node = helper.make_node("Relu", ["infrared"], ["fused"], name="relu")
+    return model([node], [tensor("infrared")], [tensor("fused")])
+
+
 def half_inside() -> bytes:
     """float32 outside, half precision inside: what an FP16 bundle holds."""
     half = numpy_helper.from_array(np.array(0.5, np.float16), "half")

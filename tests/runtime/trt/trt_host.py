@@ -171,6 +171,11 @@ def add_runtime(trt: Any, version: str, gpu: Gpu) -> None:
             kind = NAMES[self._kinds[name]]
             return trt.DataType["INT32" if kind == "INT64" and version == "8.6" else kind]
 
+        def get_tensor_shape(self, name: str) -> Any:
+            values = (*self._session.get_inputs(), *self._session.get_outputs())
+            shape = next(value.shape for value in values if value.name == name)
+            return tuple(axis if isinstance(axis, int) else -1 for axis in shape)
+
         def _dtype(self, name: str) -> Any:
             return NUMPY[self._kinds[name]]
 

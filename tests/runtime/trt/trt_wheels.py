@@ -83,21 +83,27 @@ def fetched(version: str, cache: Path) -> tuple[Path, Path]:
     package, number = BINDINGS[version]
     wheel, libraries = cache / f"{version}-{sys.version_info[1]}", cache / f"lib{number}"
     if not wheel.is_dir():
-        wheels = cache / "wheels"
-        call = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-        done = subprocess.run([*call, "-d", wheels / version, package], capture_output=True, text=True)
-        if done.returncode != 0:
-            reason = (done.stderr.strip() or "no message").splitlines()[-1]
-            pytest.skip(
-                f"pip cannot fetch {package} for Python {sys.version_info[0]}.{sys.version_info[1]}: {reason}"
-            )
         aside = wheel.with_suffix(".new")
-        with zipfile.ZipFile(next((wheels / version).glob("*.whl"))) as archive:
+        with zipfile.ZipFile(downloaded(package, cache)) as archive:
             archive.extractall(aside)
         aside.rename(wheel)
     if not libraries.is_dir():
         _compile(libraries, number)
     return wheel, libraries
+
+
+def downloaded(package: str, cache: Path) -> Path:
+    """The wheel of a package; skips where pip cannot fetch it."""
+    folder = cache / "wheels" / f"{package}-{sys.version_info[1]}"
+    if not list(folder.glob("*.whl")):
+        call = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+        done = subprocess.run([*call, "-d", folder, package], capture_output=True, text=True)
+        if done.returncode != 0:
+            reason = (done.stderr.strip() or "no message").splitlines()[-1]
+            pytest.skip(
+                f"pip cannot fetch {package} for Python {sys.version_info[0]}.{sys.version_info[1]}: {reason}"
+            )
+    return next(folder.glob("*.whl"))
 
 
 def _compile(libraries: Path, number: int) -> None:

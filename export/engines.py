@@ -1,0 +1,72 @@
+"""Engines of the bundle that was just exported: the last step of ``export --engine``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from tdfusion_edge import bundle
+from tdfusion_edge.console import say
+from tdfusion_edge.errors import RequestError
+from tdfusion_edge.runtime.engine_ahead import add_ahead_arguments, build_and_tell, sizes_of, told
+from tdfusion_edge.runtime.engines.tensorrt.ahead import Size, open_place
+from tdfusion_edge.runtime.engines.tensorrt.bindings import Flavour
+from tdfusion_edge.runtime.engines.tensorrt.request import for_this_gpu_alone
+
+THROUGH_ONNX: Mapping[str, Flavour] = MappingProxyType(
+    {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt-rtx"}
+)
+THROUGH_TORCH = "torch-tensorrt"
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what is built after the bundle."""
+    parser.add_argument(
+        "--engine", choices=(*THROUGH_ONNX, THROUGH_TORCH),
+        help="build its engines as well, as `engines` does; torch-tensorrt builds them from the networks",
+    )  # fmt: skip
+    add_ahead_arguments(parser)
+
+
+def prepared(args: argparse.Namespace) -> Callable[[], None] | None:
+    """The step, once all that it needs is known to be there; None where no engine is asked for.
+
+    An export takes minutes, and what is wrong with the request is to be said before them.
+
+    Raises:
+        RequestError: options that do not fit.
+        EngineError: the library or the GPU is missing, or a target is none that it builds for.
+    """
+    if args.engine is None:
+        if args.target or args.engine_cache is not None:
+            raise RequestError("--target and --engine-cache", expected="--engine as well")
+        return None
+    sizes = sizes_of(args.size)
+    if args.engine == THROUGH_TORCH:
+        return _through_torch(args, sizes)
+    place = open_place(THROUGH_ONNX[args.engine], args.target)
+
+    def build() -> None:
+        opened = bundle.read(args.output)
+        build_and_tell(opened, place, sizes, args.engine_cache, bundle_path=args.output)
+
+    return build
+
+
+def _through_torch(args: argparse.Namespace, sizes: tuple[Size, ...]) -> Callable[[], None]:
+    from tdfusion_edge.export.networks import choose
+    from tdfusion_edge.export.torch_tensorrt import build_through_torch, open_torch_tensorrt
+
+    if args.target:
+        raise for_this_gpu_alone(args.target[0])
+    library = open_torch_tensorrt()
+
+    def build() -> None:
+        opened, chosen = bundle.read(args.output), choose(args.checkpoints, args.network)
+        for made in build_through_torch(library, chosen, opened, sizes, args.engine_cache):
+            say(f"{told(made)} ({library.title})")
+        here = "" if args.engine_cache is None else f" --engine-cache {args.engine_cache}"
+        say(f"next: tdfusion-edge verify {args.output} --backend {THROUGH_TORCH}{here}")
+
+    return build

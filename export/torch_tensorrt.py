@@ -1,0 +1,266 @@
+"""TensorRT engines through Torch-TensorRT: the second route of a workstation.
+
+It translates the PyTorch program itself, not the ONNX graph that was exported from it, so an operation that
+TensorRT's parser stumbles over may still pass here. What comes out is a plain engine: it lies in the same
+cache, under the digest of the ONNX graph whose place it takes and with the route among its facts, and
+``--backend torch-tensorrt`` runs it without PyTorch. That route is never taken silently, for the two engines
+of a graph are different programs: ``verify --backend torch-tensorrt`` measures this one.
+
+Facts about Torch-TensorRT 2.13 and 2.14, of their documentation and sources: networks are strongly typed,
+inputs keep the names of the program's, outputs are called ``output0`` and so on, options that it does not
+know are ignored, and its timing cache is a file of a fixed name in the folder for temporary files.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.export.passes import move_to_device_pass
+
+from tdfusion_edge.bundle import Bundle, GraphName, Precision
+from tdfusion_edge.errors import EngineError
+from tdfusion_edge.export.fold import folded
+from tdfusion_edge.export.networks import Chosen
+from tdfusion_edge.export.precision import half
+from tdfusion_edge.runtime.engines import Choice, precision_of
+from tdfusion_edge.runtime.engines.tensorrt import bindings
+from tdfusion_edge.runtime.engines.tensorrt.ahead import Made, Place, Size, open_place, shapes_of
+from tdfusion_edge.runtime.engines.tensorrt.builder import LIMIT_S, Built
+from tdfusion_edge.runtime.engines.tensorrt.cache import EngineCache
+from tdfusion_edge.runtime.engines.tensorrt.device import Device, open_device
+from tdfusion_edge.runtime.engines.tensorrt.from_torch import Renamed
+from tdfusion_edge.runtime.engines.tensorrt.graph import read_graph
+from tdfusion_edge.runtime.engines.tensorrt.log import Log
+from tdfusion_edge.runtime.engines.tensorrt.request import Request, request_for
+from tdfusion_edge.runtime.engines.tensorrt.runner import check_outside
+
+INSTALL = 'pip install "tdfusion-edge[torch-tensorrt]"'
+WEAK = "enabled_precisions"
+"""An option of the versions that choose types themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class TorchTensorRt:
+    """The library, and what it builds with."""
+
+    title: str
+    convert: Callable[..., bytes]
+    place: Place
+    device: torch.device
+
+
+def open_torch_tensorrt(
+    *, device: str = "cuda:0", trt: Any = None, gpu: Callable[[], Device] = open_device
+) -> TorchTensorRt:
+    """Look what there is to build with, before any work is begun.
+
+    Args:
+        device: Where PyTorch holds the networks meanwhile.
+        trt: TensorRT; None imports it.
+        gpu: Opens the GPU; it is only asked what it is.
+
+    Raises:
+        EngineError: Torch-TensorRT, TensorRT or the GPU is missing, or the version does not keep types.
+    """
+    where = torch.device(device)
+    if importlib.util.find_spec("torch_tensorrt") is None:
+        raise EngineError("Torch-TensorRT is not installed", hint=INSTALL)
+    if where.type == "cuda" and not torch.cuda.is_available():  # without one its import fails obscurely
+        raise EngineError(
+            "Torch-TensorRT builds on the GPU that runs the engine, and PyTorch finds none",
+            hint=bindings.DOCTOR,
+        )
+    try:
+        module = importlib.import_module("torch_tensorrt")
+        convert = module.dynamo.convert_exported_program_to_serialized_trt_engine
+        title = f"Torch-TensorRT {module.__version__}"
+    except Exception as error:  # a library that does not fit PyTorch or TensorRT raises what it likes
+        raise EngineError(f"Torch-TensorRT cannot be loaded: {_short(error)}", hint=INSTALL) from error
+    known = inspect.signature(convert).parameters
+    lacking = sorted(set(_options(Path(), 0, where)) - set(known))
+    if lacking or WEAK in known:
+        raise EngineError(
+            f"{title} builds engines in another way than this package knows",
+            expected="a version of the extra, with strongly typed networks",
+            got=f"one without {', '.join(lacking)}" if lacking else f"one with {WEAK}",
+            hint=INSTALL,
+        )
+    return TorchTensorRt(title, convert, open_place("tensorrt", trt=trt, device=gpu), where)
+
+
+def build_through_torch(
+    library: TorchTensorRt,
+    chosen: Chosen,
+    opened: Bundle,
+    sizes: Sequence[Size],
+    cache: Path | None = None,
+    *,
+    limit_s: float = LIMIT_S,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Made]:
+    """Have an engine of every network in the cache, in the precision that ``run`` takes.
+
+    Args:
+        library: What builds.
+        chosen: The networks.
+        opened: The bundle that was exported from them.
+        sizes: Of the pictures; a graph of fixed size is built once.
+        cache: Folder of the engines; None takes the user's own cache folder.
+        limit_s: Seconds to wait for another process that builds the same. The build itself runs in this
+            process, where nothing can end it.
+        clock: Monotonic seconds.
+
+    Raises:
+        RequestError: a size that a graph does not take; nothing is built then.
+        EngineError: a network cannot be translated, or the engine is not what the graph is; what was
+            built before stays.
+    """
+    choice, place = Choice("torch-tensorrt"), library.place
+    (gpu,) = place.gpus
+    engines = EngineCache(cache)
+    names = [name for name in opened.manifest.graphs if name in ("fusion", "detector")]
+    wanted = [
+        (name, precision_of(opened, name, choice), shapes)
+        for name in names
+        for shapes in shapes_of(name, opened.manifest.graphs[name], sizes)
+    ]
+    for name, precision, shapes in wanted:
+        onnx = opened.graph(name, precision)[1]
+        inputs = read_graph(onnx).inputs
+        asked = request_for(
+            place.trt, "tensorrt", onnx, inputs, shapes, gpu, precision=precision, route="torch-tensorrt"
+        )
+        example = tuple(torch.zeros(shapes[tensor.name]) for tensor in inputs)
+
+        def make(folder: Path, timing: bytes | None) -> Built:
+            network = network_of(chosen, name, precision)  # noqa: B023  # called at once
+            return _build(library, network, example, asked, folder, timing, clock)  # noqa: B023
+
+        begin = clock()
+        driver = "" if isinstance(gpu, str) else gpu.driver
+        plan, fresh = engines.obtain(asked.facts(), make, limit_s=limit_s, driver=driver)
+        told = gpu if isinstance(gpu, str) else gpu.name
+        yield Made(name, precision, shapes, told, fresh, clock() - begin, len(plan))
+
+
+def network_of(chosen: Chosen, name: GraphName, precision: Precision) -> nn.Module:
+    """The network that a graph was exported from, in evaluation mode; it gives a plain tuple.
+
+    Args:
+        chosen: The networks.
+        name: ``fusion`` or ``detector``.
+        precision: ``fp32`` or ``fp16``.
+    """
+    wrapper: type[_Wrapper]
+    if name == "fusion":
+        network, wrapper = chosen.fusion.network, _Fusing
+        example = (torch.zeros(1, 1, 96, 128), torch.zeros(1, 1, 96, 128))
+    else:
+        assert chosen.detector is not None  # the bundle has its graph
+        network, wrapper, view = chosen.detector.network, _Detecting, chosen.detector.view
+        example = (torch.zeros(1, 1, view.height, view.width),)  # type: ignore[assignment]
+    plain = folded(network, example)
+    return wrapper(half(plain) if precision == "fp16" else plain).eval()
+
+
+class _Wrapper(nn.Module):
+    """The names of ``forward``'s parameters become those of the engine's inputs."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+
+class _Fusing(_Wrapper):
+    def forward(self, infrared: Tensor, visible: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.network(infrared, visible))
+
+
+class _Detecting(_Wrapper):
+    def forward(self, luma: Tensor) -> tuple[Tensor, ...]:
+        decode = cast(Callable[[Any], tuple[Tensor, ...]], self.network.decode)
+        return tuple(decode(self.network(luma)))
+
+
+def _build(
+    library: TorchTensorRt,
+    network: nn.Module,
+    example: tuple[Tensor, ...],
+    asked: Request,
+    folder: Path,
+    timing: bytes | None,
+    clock: Callable[[], float],
+) -> Built:
+    times = folder / "timing"
+    if timing is not None:
+        times.write_bytes(timing)
+    begin = clock()
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # deprecations inside the exporter and the library
+            # On the CPU, as for ONNX: a constant that a network makes need not be where the network is.
+            program = move_to_device_pass(torch.export.export(network, example), library.device)
+            inputs = [tensor.to(library.device) for tensor in example]
+            options = _options(times, asked.options.workspace, library.device, tf32=asked.options.tf32)
+            plan = library.convert(program, arg_inputs=inputs, **options)
+    except Exception as error:  # it raises whatever its converters raise
+        raise EngineError(
+            f"{library.title} cannot build the engine: {_short(error)}",
+            hint="Take the other route: --engine tensorrt",
+        ) from error
+    _check(library, bytes(plan), asked, tuple(tuple(tensor.shape) for tensor in example))
+    (folder / "engine.plan").write_bytes(plan)
+    return Built(folder / "engine.plan", times if times.exists() else None, clock() - begin)
+
+
+def _options(timing: Path, workspace: int, device: torch.device, *, tf32: bool = False) -> dict[str, Any]:
+    """What is asked of the conversion. Every name is looked for in its signature first."""
+    return {
+        "device": device,
+        "disable_tf32": not tf32,
+        "workspace_size": workspace,
+        "require_full_compilation": True,
+        "truncate_double": False,
+        "immutable_weights": True,  # what can be refitted is slower
+        "use_fp32_acc": False,  # it inserts casts of its own; the types are decided in precision.py
+        "timing_cache_path": str(timing),
+    }
+
+
+def _check(library: TorchTensorRt, plan: bytes, asked: Request, shapes: tuple[tuple[int, ...], ...]) -> None:
+    """Hold names, types and shapes of the engine against the graph, before it is kept.
+
+    Raises:
+        EngineError: the engine cannot be loaded, or the runner could not use it for this graph.
+    """
+    graph, log, trt = read_graph(asked.onnx), Log(), library.place.trt
+    logger = log.attach(trt)
+    runtime = bindings.started(library.title, lambda: trt.Runtime(logger), log)
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        raise EngineError(f"{library.title} built an engine that cannot be loaded: {log.summary()}")
+    renamed = Renamed(engine, graph.outputs)
+    check_outside(library.title, renamed, graph.inputs, graph.outputs)
+    for tensor, shape in zip(graph.inputs, shapes, strict=True):
+        got = tuple(renamed.get_tensor_shape(tensor.name))
+        if got != shape:
+            raise EngineError(
+                f"{library.title} built an engine of another size: '{tensor.name}'",
+                expected=str(shape),
+                got=str(got),
+            )
+
+
+def _short(error: Exception) -> str:
+    """The first line; a converter's message goes on with the whole network."""
+    return (str(error).partition("\n")[0] or type(error).__name__)[:300]

@@ -1,0 +1,345 @@
+"""Engines through Torch-TensorRT: the real networks and programs, a stand-in for what needs a GPU."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib.util
+import inspect
+import sys
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+import trt_bundles as bundles
+import trt_graphs as graphs
+from onnx import helper
+from torch import Tensor, nn
+from trt_fake import make
+from trt_host import HostDevice
+from trt_torch import OUTPUT, Library
+from trt_wheels import downloaded
+
+from tdfusion_edge import bundle
+from tdfusion_edge.bundle import Bundle
+from tdfusion_edge.checkpoint import TaskView
+from tdfusion_edge.cli import main
+from tdfusion_edge.errors import EngineError
+from tdfusion_edge.export import command, networks, torch_tensorrt
+from tdfusion_edge.export.detector import detector_onnx
+from tdfusion_edge.export.engines import prepared
+from tdfusion_edge.export.fold import folded
+from tdfusion_edge.export.graph import fusion_onnx, smooth_pair
+from tdfusion_edge.export.networks import Chosen, Detector, Loaded
+from tdfusion_edge.export.precision import half
+from tdfusion_edge.export.torch_tensorrt import (
+    WEAK,
+    TorchTensorRt,
+    _options,
+    build_through_torch,
+    open_torch_tensorrt,
+)
+from tdfusion_edge.runtime.engines import Engine
+from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from tdfusion_edge.runtime.engines.tensorrt.ahead import Made
+from tdfusion_edge.runtime.engines.tensorrt.from_torch import TorchTensorRtEngine
+from tdfusion_edge.runtime.engines.tensorrt.runner import TensorRtEngine
+from tdfusion_edge.train.models.edge import Edge
+from tdfusion_edge.train.models.task import BoxPrediction
+
+SIZE = (64, 48)
+WHEEL = "torch-tensorrt==2.13.0"
+
+
+class Boxes(nn.Module):
+    """A detector of a convolution, whose decoding makes a constant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 7, 8, 8, bias=False), nn.BatchNorm2d(7))
+
+    def forward(self, luma: Tensor) -> Tensor:
+        out: Tensor = self.body(luma)
+        return out
+
+    def decode(self, output: Tensor) -> BoxPrediction:
+        rows = output.flatten(2).transpose(1, 2)
+        return BoxPrediction(rows[..., :4] + torch.arange(rows.shape[1])[:, None], rows[..., 4:].sigmoid())
+
+
+@pytest.fixture(scope="module")
+def chosen() -> Chosen:
+    torch.manual_seed(0)
+    none: Any = None  # the headers are for manifests
+    view = TaskView(classes=("a", "b", "c"), height=32, width=40)
+    return Chosen(Loaded(none, Edge().eval(), ""), Detector(none, Boxes().eval(), view), ())
+
+
+@pytest.fixture(scope="module")
+def opened(chosen: Chosen) -> Bundle:
+    """What an export writes of them."""
+    assert chosen.detector is not None
+    view = chosen.detector.view
+    plain = folded(chosen.fusion.network, (torch.zeros(1, 1, 96, 128),) * 2)
+    finder = folded(chosen.detector.network, (torch.zeros(1, 1, view.height, view.width),))
+    files = {
+        "fusion.onnx": graphs.blend(),  # that there is one is enough: FP16 is what is built
+        "fusion.fp16.onnx": fusion_onnx(half(plain)),
+        "detector.onnx": detector_onnx(finder, view),
+    }
+    fusion = bundles.described({"fp32": "fusion.onnx", "fp16": "fusion.fp16.onnx"}, outputs=("fused",))
+    detector = bundles.described(
+        {"fp32": "detector.onnx"}, ("luma",), ("boxes", "scores"), (1, 1, view.height, view.width)
+    )
+    return bundle.assembled(bundles.fields({"fusion": fusion, "detector": detector}), files)
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> Library:
+    made = Library(make("11.4"))
+    put(monkeypatch, made.module)
+    return made
+
+
+def put(monkeypatch: pytest.MonkeyPatch, module: Any) -> None:
+    """Install a module of this name, as far as imports tell."""
+    module.__spec__ = importlib.util.spec_from_loader("torch_tensorrt", None)
+    monkeypatch.setitem(sys.modules, "torch_tensorrt", module)
+
+
+def opening(library: Library) -> TorchTensorRt:
+    return open_torch_tensorrt(device="cpu", trt=library.trt, gpu=HostDevice)
+
+
+class Once(NamedTuple):
+    """Engines of both networks, and what was asked for them."""
+
+    library: Library
+    folder: Path
+    made: list[Made]
+
+
+@pytest.fixture(scope="module")
+def once(chosen: Chosen, opened: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Once:
+    folder = tmp_path_factory.mktemp("engines")
+    folder.chmod(0o700)
+    library = Library(make("11.4"))
+    with pytest.MonkeyPatch.context() as patch:
+        put(patch, library.module)
+        return Once(library, folder, built(library, chosen, opened, folder))
+
+
+def built(library: Library, chosen: Chosen, opened: Bundle, folder: Path) -> list[Made]:
+    return list(build_through_torch(opening(library), chosen, opened, (SIZE,), folder))
+
+
+def running(library: Library, onnx: bytes, folder: Path, precision: Any) -> Engine:
+    device = HostDevice(limit=1 << 24)
+    return TorchTensorRtEngine(onnx, cache=folder, precision=precision, trt=library.trt, device=device)
+
+
+@pytest.mark.parametrize("name", ["fusion", "detector"])
+def test_the_runner_takes_what_came_through_pytorch(once: Once, opened: Bundle, name: Any) -> None:
+    precision: Any = "fp16" if name == "fusion" else "fp32"
+    pair = dict(zip(("infrared", "visible"), smooth_pair(*SIZE[::-1], 3), strict=True))
+    inputs = pair if name == "fusion" else {"luma": smooth_pair(32, 40, 3)[0]}
+    onnx = opened.graph(name, precision)[1]
+    got = running(once.library, onnx, once.folder, precision).run(inputs)
+    want = OnnxRuntimeEngine(onnx).run(inputs)
+    assert list(got) == list(want)
+    for key in want:
+        np.testing.assert_allclose(got[key], want[key], atol=2e-3 if precision == "fp16" else 1e-5)
+
+
+def test_they_are_built_once(once: Once, library: Library, chosen: Chosen, opened: Bundle) -> None:
+    told = [(one.graph, one.precision, one.fresh) for one in once.made]
+    assert told == [("fusion", "fp16", True), ("detector", "fp32", True)]
+    again = built(library, chosen, opened, once.folder)
+    assert [(one.fresh, one.size) for one in again] == [(False, one.size) for one in once.made]
+    assert library.programs == []
+
+
+def test_the_export_builds_them_as_its_last_step(
+    once: Once,
+    library: Library,
+    chosen: Chosen,
+    opened: Bundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place = tmp_path / "bundle"
+    bundle.write(place, bundles.fields(dict(opened.manifest.graphs)), opened.files)
+    monkeypatch.setattr(torch_tensorrt, "open_torch_tensorrt", lambda: opening(library))
+    monkeypatch.setattr(networks, "choose", lambda paths, allowed: chosen)
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    build = ["--engine", "torch-tensorrt", "--size", "64x48", "--engine-cache", str(once.folder)]
+    step = prepared(parser.parse_args(["x.safetensors", "-o", str(place), *build]))
+    assert step is not None
+    step()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("fusion in fp16, 1x1x48x64, Fake Orin: already there")
+    assert lines[0].endswith("(Torch-TensorRT 2.13.0)")
+    assert lines[-1].endswith(f"verify {place} --backend torch-tensorrt --engine-cache {once.folder}")
+
+
+def test_the_program_keeps_names_types_and_size(once: Once) -> None:
+    fusion, detector = once.library.programs
+    assert fusion.graph_signature.user_inputs == ("infrared", "visible")
+    assert detector.graph_signature.user_inputs == ("luma",)
+    kinds = [node.meta["val"].dtype for node in fusion.graph.nodes if "conv2d" in str(node.target)]
+    assert kinds
+    assert set(kinds) == {torch.float16}
+    (output,) = fusion.graph.output_node().args[0]  # type: ignore[misc]
+    value = output.meta["val"]  # type: ignore[union-attr]
+    assert (value.dtype, tuple(value.shape)) == (torch.float32, (1, 1, *SIZE[::-1]))
+    asked, workspace = once.library.asked[0], 4 << 30
+    assert asked == {"device": torch.device("cpu"), "disable_tf32": True, "workspace_size": workspace}
+
+
+def test_kernel_times_are_kept_with_the_engines(once: Once) -> None:
+    """The library's own place for them is a folder that everybody can write to."""
+    assert once.library.times == [None, b"times"]
+    assert {path.suffix for path in once.folder.iterdir()} == {".plan", ".json", ".timing"}
+
+
+def test_the_two_routes_do_not_take_each_other_s_engines(
+    once: Once, opened: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def build(*_: Any, **__: Any) -> Any:
+        raise EngineError("it builds")
+
+    onnx = opened.graph("fusion", "fp16")[1]
+    other = TensorRtEngine(
+        onnx, cache=once.folder, precision="fp16", trt=once.library.trt, device=HostDevice(), build=build
+    )
+    with pytest.raises(EngineError, match="it builds"):
+        other.run(dict.fromkeys(("infrared", "visible"), np.zeros((1, 1, *SIZE[::-1]), np.float32)))
+    assert main(["engines", "--list", "--engine-cache", str(once.folder)]) == 0
+    assert capsys.readouterr().out.count("TensorRT 11.4.0 by Torch-TensorRT  Fake Orin (sm_87)") == 2
+
+
+def test_an_engine_that_is_not_there_is_asked_of_the_export(
+    engines: Path, library: Library, opened: Bundle
+) -> None:
+    engine = running(library, opened.graph("fusion", "fp16")[1], engines, "fp16")
+    pair = dict.fromkeys(("infrared", "visible"), np.zeros((1, 1, 48, 64), np.float32))
+    with pytest.raises(
+        EngineError, match=r"no engine(.|\n)*in fp16(.|\n)*--engine torch-tensorrt --size 64x48;"
+    ):
+        engine.run(pair)
+    assert list(engines.iterdir()) == []
+
+
+def averaging(output: str, width: int) -> bytes:
+    """A fusion of fixed size."""
+    shape = (1, 1, 48, width)
+    node = helper.make_node("Mean", ["infrared", "visible"], [output])
+    return graphs.model(
+        [node],
+        [graphs.tensor(name, shape) for name in ("infrared", "visible")],
+        [graphs.tensor(output, shape)],
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"instead": averaging("out", 64)},
+            "than the graph asks for: expected fused float32, .* out float32",
+        ),
+        (
+            {"instead": averaging("output0", 32)},
+            r"of another size: 'infrared': expected \(1, 1, 48, 64\), got \(1, 1, 48, 32\)",
+        ),
+        (
+            {"fails": RuntimeError("aten.foo cannot be converted\ngraph():\n" + 999 * "node\n")},
+            r"2\.13\.0 cannot build the engine: aten.foo cannot be converted\n  Take the other route",
+        ),
+        (
+            {"instead": averaging("output0", 64), "trt": SimpleNamespace(__version__="11.0.0")},
+            "cannot be loaded: the engine is of another version",
+        ),
+    ],
+    ids=["names", "size", "operation", "version"],
+)
+def test_what_the_runner_could_not_use_is_not_kept(
+    engines: Path, library: Library, chosen: Chosen, opened: Bundle, change: dict[str, Any], message: str
+) -> None:
+    place = opening(library)
+    for name, value in change.items():
+        setattr(library, name, value)
+    with pytest.raises(EngineError, match=message):
+        list(build_through_torch(place, chosen, opened, (SIZE,), engines))
+    assert list(engines.glob("*.plan")) == list(engines.glob("*.json")) == []
+
+
+# --- what is missing -----------------------------------------------------------------------------
+
+
+def test_a_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(EngineError, match=r"not installed\n  pip install .*\[torch-tensorrt\]"):
+        open_torch_tensorrt()
+
+
+def test_a_machine_without_a_gpu(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(EngineError, match="PyTorch finds none"):
+        open_torch_tensorrt(trt=library.trt, gpu=HostDevice)
+
+
+def lacking(exported_program: Any, *, arg_inputs: Any, device: Any, **kwargs: Any) -> bytes:
+    raise AssertionError("it is not called")
+
+
+@pytest.mark.parametrize(
+    ("convert", "message"),
+    [
+        (lacking, "got one without disable_tf32, .*workspace_size"),
+        (None, "cannot be loaded: .*convert_exported_program"),
+    ],
+)
+def test_a_version_that_works_in_another_way(
+    monkeypatch: pytest.MonkeyPatch, convert: Any, message: str
+) -> None:
+    dynamo = SimpleNamespace()
+    if convert is not None:
+        dynamo.convert_exported_program_to_serialized_trt_engine = convert
+    put(monkeypatch, SimpleNamespace(__version__="9", dynamo=dynamo))
+    with pytest.raises(EngineError, match=message):
+        open_torch_tensorrt(device="cpu", trt=make("11.4"), gpu=HostDevice)
+
+
+def test_a_version_that_chooses_types_is_refused(library: Library) -> None:
+    real = library.module.dynamo.convert_exported_program_to_serialized_trt_engine
+    kinds = inspect.Parameter(WEAK, inspect.Parameter.KEYWORD_ONLY)
+    known = list(inspect.signature(real).parameters.values())
+    real.__signature__ = inspect.Signature([*known[:-1], kinds, known[-1]])
+    with pytest.raises(EngineError, match=f"strongly typed networks, got one with {WEAK}"):
+        opening(library)
+
+
+# --- the real library, read and not imported -----------------------------------------------------
+
+
+def test_the_stand_in_is_like_the_real_one(request: pytest.FixtureRequest, library: Library) -> None:
+    folder: Path = request.config.cache.mkdir("tensorrt_bindings")  # type: ignore[union-attr]
+    with zipfile.ZipFile(downloaded(WHEEL, folder)) as wheel:
+        compiler = ast.parse(wheel.read("torch_tensorrt/dynamo/_compiler.py"))
+        interpreter = wheel.read("torch_tensorrt/dynamo/conversion/_TRTInterpreter.py").decode()
+    name = "convert_exported_program_to_serialized_trt_engine"
+    (found,) = (node for node in compiler.body if isinstance(node, ast.FunctionDef) and node.name == name)
+    real = {one.arg for one in (*found.args.args, *found.args.kwonlyargs)}
+    stand_in = inspect.signature(library.module.dynamo.convert_exported_program_to_serialized_trt_engine)
+    assert set(stand_in.parameters) - {"kwargs"} <= real
+    assert set(_options(Path(), 0, torch.device("cpu"))) | {"arg_inputs"} <= real
+    assert WEAK not in real
+    assert f'f"{OUTPUT.format("{i}")}"' in interpreter
+    assert "NetworkDefinitionCreationFlag.STRONGLY_TYPED" in interpreter

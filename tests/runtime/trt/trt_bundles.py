@@ -1,0 +1,54 @@
+"""Bundles of tiny graphs, which the stand-in builds and runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trt_graphs as graphs
+
+from tdfusion_edge import bundle
+from tdfusion_edge.bundle import Bundle, Graph, GraphName, Precision, TensorInfo
+
+
+def info(name: str, shape: tuple[int | str, ...] = graphs.FREE) -> TensorInfo:
+    return TensorInfo(name=name, dtype="float32", shape=shape, content="")
+
+
+def described(
+    files: dict[Precision, str],
+    inputs: tuple[str, ...] = ("infrared", "visible"),
+    outputs: tuple[str, ...] = ("fused", "difference"),
+    shape: tuple[int | str, ...] = graphs.FREE,
+) -> Graph:
+    return Graph(
+        files=files,
+        inputs=tuple(info(name, shape) for name in inputs),
+        outputs=tuple(info(name, shape) for name in outputs),
+        minimum_size=4,
+        opset=17,
+    )
+
+
+def fields(graphs_: dict[GraphName, Graph]) -> dict[str, Any]:
+    """Of a manifest."""
+    return {"name": "tiny", "network": "n", "strategy": "s", "created": "2026-01-01", "graphs": graphs_}
+
+
+def fusing() -> Bundle:
+    """Fusion of free size in float32."""
+    return bundle.assembled(
+        fields({"fusion": described({"fp32": "fusion.onnx"})}), {"fusion.onnx": graphs.blend()}
+    )
+
+
+def with_detector() -> Bundle:
+    """Fusion in two precisions, and what stands for a detector: of fixed size, in float32 alone."""
+    fixed = (1, 1, 8, 12)
+    files = {
+        "fusion.onnx": graphs.one_picture(),
+        "fusion.fp16.onnx": graphs.half_inside(),
+        "detector.onnx": graphs.blend(shape=fixed),
+    }
+    fusion = described({"fp32": "fusion.onnx", "fp16": "fusion.fp16.onnx"}, ("infrared",), ("fused",))
+    detector = described({"fp32": "detector.onnx"}, shape=fixed)
+    return bundle.assembled(fields({"fusion": fusion, "detector": detector}), files)
