@@ -32,7 +32,7 @@ from tdfusion_edge.runtime.engines.tensorrt.inventory import DAY_S, Kept, kept_i
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument(
-        "bundle", type=Path, nargs="?", metavar="BUNDLE", help="bundle (default: the one shipped)"
+        "bundle", type=bundle.place, nargs="?", metavar="BUNDLE", help="bundle (default: edge)"
     )
     parser.add_argument("--backend", choices=tuple(bindings.MODULES), help="which library builds them")
     parser.add_argument(

@@ -23,7 +23,8 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--size", "64x48"], 2, "--size, --target and --engine-cache: expected --engine as well"),
+        (["--target", "sm_89"], 2, "--target and --engine-cache: expected --engine as well"),
+        (["--size", "64x"], 2, "--size: expected WxH"),
         (["--engine", "tensorrt", "--target", "sm_89"], 2, "--target sm_89 is for TensorRT-RTX"),
         (["--engine", "torch-tensorrt", "--target", "sm_89"], 2, "--target sm_89 is for TensorRT-RTX"),
         (["--engine", "tensorrt-rtx", "--size", "64"], 2, "--size: expected WxH"),
@@ -61,7 +62,8 @@ def test_the_engines_come_after_the_bundle(
     assert main([*export, *build]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"wrote {place}"
-    assert lines[-3].startswith("fusion in fp32, 1x1x48x64, sm_120: built in ")
+    assert lines[-4].startswith("fusion in fp32, 1x1x48x64, sm_120: built in ")
+    assert lines[-3].startswith("pipeline in fp32, 48x64 48x64x3 2, sm_120: built in ")
     assert lines[-1].startswith(
         f"next: tdfusion-edge run --bundle {place} --camera ir0,vis0 --backend tensorrt-rtx"
     )
