@@ -137,24 +137,23 @@ def size_range(side: int, seen: int, least: int) -> tuple[int, int, int]:
 
     Args:
         side: One that it serves, pixels.
-        seen: The detector's side; 0 where there is no detector.
+        seen: The detector's side; 0 where there is no detector. Then the stretch alone sets limits, whose grid
+            of samples is made for this side: half of it and twice.
         least: Smallest side that the fusion network takes.
 
     >>> size_range(640, 256, 32), size_range(200, 256, 32)
     ((514, 1024, 2), (32, 512, 1))
+    >>> size_range(640, 0, 32)
+    (320, 1280, 1)
     """
     if not seen:
-        return least, LARGEST, 1
+        return max(least, side // 2), 2 * side, 1
     times = 0
     while side > 2 * seen << times:
         times += 1
     unit = 1 << times
     smallest = least if not times else (seen << times) + unit
     return max(smallest, -(-least // unit) * unit), 2 * seen << times, unit
-
-
-LARGEST = 8192
-"""Largest side where no detector limits it, pixels."""
 
 
 def percentiles(sample: Tensor, extremes: int) -> Tensor:

@@ -15,7 +15,7 @@ from tdfusion_edge.bundle import Graph, Parity, Precision, Sides, TensorInfo
 from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.errors import ExportError
 from tdfusion_edge.export.detector import SCORE_TOLERANCE
-from tdfusion_edge.export.graph import LARGEST, OPSET, smooth_pair, to_onnx
+from tdfusion_edge.export.graph import OPSET, smooth_pair, to_onnx
 from tdfusion_edge.export.pipeline import LEAST, FusedOutput, Pipeline, PipelineOutput, size_range
 
 INPUTS = ("infrared", "visible", "limits")
@@ -56,7 +56,7 @@ def sizes_of(size: tuple[int, int], view: TaskView | None, least: int = LEAST) -
         raise ExportError(
             "the pipeline does not take this size",
             expected=f"multiples of {columns.multiple_of} and {rows.multiple_of} pixels, "
-            f"{columns.smallest}x{rows.smallest} to {LARGEST}x{LARGEST}",
+            f"{columns.smallest}x{rows.smallest} or more",
             got="{}x{}".format(*size),
             hint="Name what the cameras give: --size 640x480.",
         )

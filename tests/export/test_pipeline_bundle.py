@@ -26,6 +26,7 @@ from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.detection import open_detector
 from tdfusion_edge.runtime.engines import Choice, open_graph
+from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.folded import Folded, open_folded
 from tdfusion_edge.runtime.fusion import Fusion
 from tdfusion_edge.runtime.parity import match
@@ -235,8 +236,27 @@ def test_a_graph_of_other_weights_is_refused(opened: Bundle) -> None:
         pipeline_graph.pipeline_parity(other, opened.graph("pipeline")[1], SIZE)
 
 
-@pytest.mark.parametrize("size", [(161, 120), (8, 120), (9000, 120)])
-def test_a_size_that_it_cannot_take_is_refused(size: tuple[int, int]) -> None:
-    view = None if size[0] == 9000 else VIEW
-    with pytest.raises(ExportError):
+@pytest.mark.parametrize(("size", "view"), [((161, 120), VIEW), ((8, 120), VIEW), ((8, 120), None)])
+def test_a_size_that_it_cannot_take_is_refused(size: tuple[int, int], view: TaskView | None) -> None:
+    with pytest.raises(
+        ExportError, match=r"does not take this size: expected multiples of \d and 1|2 pixels"
+    ):
         pipeline_graph.sizes_of(size, view)
+
+
+@pytest.mark.parametrize("size", [(64, 48), (640, 480)])
+def test_without_a_detector_half_and_double_sizes_fit(size: tuple[int, int]) -> None:
+    sizes = pipeline_graph.sizes_of(size, None)
+    raw = pipeline_graph.pipeline_onnx(Pipeline(Edge(4, 1), None, None, size).eval(), size, sizes)
+    with closing(OnnxRuntimeEngine(raw, threads=1)) as engine:
+        for rows, columns in (
+            (sizes[0].smallest, sizes[1].smallest),
+            (size[1], size[0]),
+            (sizes[0].largest, sizes[1].largest),
+        ):
+            infrared, visible = pipeline_graph.coloured((columns, rows), 0)
+            limits = np.array([0.0, 1.0], np.float32)
+            output = engine.run({"infrared": infrared, "visible": visible, "limits": limits})
+            assert output["fused"].shape == (rows, columns, 3)
+            low, high = output["measured"]
+            assert 0 <= low < high <= 1
