@@ -1,13 +1,15 @@
-"""What TensorRT-RTX makes of each network in each precision: kernels, memory, and bytes moved a picture.
+"""What TensorRT-RTX makes of each network in each precision, and what FP16 costs in pictures and boxes.
 
   python -m benchmarks.engines
-  python -m benchmarks.engines --network edge --network pipeline --size 1280x720
+  python -m benchmarks.engines --network edge --network pipeline --size 1280x720 --without-errors
 
 Engines are built for GPUs that need not be there, and the figures come from the log of the build. So no
 latency is measured here, and the traffic is an estimate: every kernel's inputs, outputs and constants,
 each moved once, as if there were no cache.
 
-Weights are random but for edge, which has the shipped ones: no figure depends on them.
+The errors are measured in ONNX Runtime on the CPU, FP16 graph against FP32 graph: of edge, yolo_p and the
+pipeline with the weights of the shipped bundle, on the pairs of --data; of the other networks, for which none
+ship, with fresh ones of one seed, on the first few of these pairs. No other figure depends on the weights.
 """
 
 from __future__ import annotations
@@ -25,6 +27,15 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from benchmarks.engine_errors import (
+    FRESH,
+    add_error_arguments,
+    figures_of_gap,
+    material,
+    of_bundle,
+    of_fresh_fusion,
+    of_fresh_task,
+)
 from benchmarks.schema import Figure, Results
 from benchmarks.script import Benchmark, Measured, main, parse_size
 from tdfusion_edge import bundle
@@ -128,10 +139,17 @@ NETWORKS: Mapping[str, Callable[[Precision, tuple[int, int]], Case]] = MappingPr
         "edge": lambda *how: fusion(edge, *how),
         "tdfusion": lambda *how: fusion(TDFusion, *how),
         "yolo_p": lambda *how: task(lambda: YOLO(len(CLASSES), "p"), BoxPrediction._fields, *how),
+        "yolo_n": lambda *how: task(lambda: YOLO(len(CLASSES), "n"), BoxPrediction._fields, *how),
         "segformer_b0": lambda *how: task(lambda: SegFormer(len(CLASSES)), MaskPrediction._fields, *how),
         "pipeline": pipeline,
     }
 )
+
+
+SHIPPED: Mapping[str, str] = MappingProxyType({"edge": "fusion", "yolo_p": "detector", "pipeline": "both"})
+"""What of a bundle has the weights of a network; the pipeline's errors are those of both in a chain."""
+FRESH_FUSION = ("edge", "tdfusion")
+FRESH_TASK = ("yolo_p", "yolo_n", "segformer_b0")
 
 
 def _ready(network: nn.Module, precision: Precision, inputs: int) -> nn.Module:
@@ -182,6 +200,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target", action="append", metavar="SM",
         help=f"compute capability, may be repeated (default: {', '.join(TARGETS)})",
     )  # fmt: skip
+    add_error_arguments(parser)
 
 
 def measure(args: argparse.Namespace) -> Measured:
@@ -193,18 +212,61 @@ def measure(args: argparse.Namespace) -> Measured:
         )
     version = bindings.named("tensorrt-rtx", bindings.load("tensorrt-rtx"))
     targets = tuple(args.target or TARGETS)
+    precisions = tuple(args.precision or PRECISIONS)
+    errors = None if args.without_errors or set(precisions) != set(PRECISIONS) else Errors(args)
     figures: list[Figure] = []
     facts = {"library": version, "targets": ", ".join(targets), **ABOUT}
     for name in args.network or NETWORKS:
-        for precision in args.precision or PRECISIONS:
+        made: dict[Precision, bytes] = {}
+        for precision in precisions:
             case = f"{name} {precision}"
             say(f"{case} ...", error=True)
             built = build(name, precision, args.size, targets)
+            made[precision] = built.onnx
             figures += figures_of(case, built)
             facts[f"{case} sha256"] = hashlib.sha256(built.onnx).hexdigest()
             wrong = build_log.not_float32(built.log)
             facts[f"{case}: sums not in float32"] = ", ".join(found.kernel for found in wrong) or "none"
+        if errors is not None:
+            found, weights, told = errors.of(name, made)
+            figures += found
+            facts |= {f"{name}: {WEIGHTS}": weights, f"{name}: errors on": told}
     return Measured(Results(figures=tuple(figures)), facts)
+
+
+WEIGHTS = "weights of the errors"
+
+
+class Errors:
+    """What FP16 costs each network, on pairs that are read once."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        opened = bundle.read(args.bundle)
+        self._size: tuple[int, int] = args.size
+        self._given = material(args, opened)
+        say(f"errors of the bundle '{opened.manifest.name}' ...", error=True)
+        self._gaps = of_bundle(opened, self._given)
+        self._weights = f"bundle '{opened.manifest.name}'"
+
+    def of(self, name: str, made: Mapping[Precision, bytes]) -> tuple[list[Figure], str, str]:
+        """Figures of one network, whose weights those are, and on what they were measured.
+
+        Args:
+            name: In :data:`NETWORKS`.
+            made: Its graphs.
+        """
+        case, few = f"{name} fp16", f"{min(FRESH, len(self._given.pairs))} of {self._given.told}"
+        part = SHIPPED.get(name, "")
+        if part in self._gaps:
+            sides = {"fusion": part != "detector", "detector": part != "fusion"}
+            return [*figures_of_gap(case, self._gaps[part], **sides)], self._weights, self._given.told
+        if name in FRESH_FUSION:
+            gap = of_fresh_fusion(made["fp32"], made["fp16"], self._given, self._size)
+            return [*figures_of_gap(case, gap, detector=False)], f"fresh, seed {SEED}", few
+        if name in FRESH_TASK:
+            found = of_fresh_task(case, made["fp32"], made["fp16"], self._given, self._size)
+            return [*found], f"fresh, seed {SEED}", few
+        return [], f"none: {self._weights} lacks FP16 or a detector", "nothing"
 
 
 ABOUT: Mapping[str, str] = MappingProxyType(
@@ -212,6 +274,7 @@ ABOUT: Mapping[str, str] = MappingProxyType(
         "latency": "not measured: nothing ran on a GPU",
         "traffic": "estimated from the log of the build: inputs, outputs and constants of every kernel, "
         "each moved once, without any cache",
+        "errors": "the FP16 graph against the FP32 graph, both in ONNX Runtime on the CPU",
         "kernels": "one list for all targets, as the log has it",
     }
 )

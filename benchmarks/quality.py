@@ -33,12 +33,12 @@ from tdfusion_edge.errors import InputMissing
 from tdfusion_edge.images import by_stem, read_luma8
 from tdfusion_edge.runtime.engines import Engine, open_engine
 from tdfusion_edge.runtime.evaluation import BASELINES, Fuse, pair_names, score
+from tdfusion_edge.runtime.fusion import UNIT, unit_inputs
 from tdfusion_edge.runtime.stretch import F32, Stretch
 
 Method: TypeAlias = Callable[[str, U8, U8], F32]
 """Stem, infrared and visible luma, uint8 (H, W), to fused luma, float32 (H, W) in [0, 1]."""
 
-UNIT = np.float32(1 / 255)
 SHIPPED = ("edge", "edge_fixed")
 PEERS = ("seafusion", "mmdrfuse")
 
@@ -92,8 +92,7 @@ def _stretched(method: Method, stretch: StretchMode, name: str, infrared: U8, vi
 
 
 def _by_network(engine: Engine, name: str, infrared: U8, visible: U8) -> F32:
-    inputs = {"infrared": _scaled(infrared)[None, None], "visible": _scaled(visible)[None, None]}
-    fused: F32 = engine.run(inputs)["fused"][0, 0]
+    fused: F32 = engine.run(unit_inputs(infrared, visible))["fused"][0, 0]
     return fused
 
 

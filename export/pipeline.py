@@ -137,7 +137,7 @@ def size_range(side: int, seen: int, least: int) -> tuple[int, int, int]:
 
     Args:
         side: One that it serves, pixels.
-        seen: The detector's side; 0 where there is no detector. Then the stretch alone sets limits, whose grid
+        seen: The detector's side; 0 where there is none. Then the stretch alone sets limits, whose grid
             of samples is made for this side: half of it and twice.
         least: Smallest side that the fusion network takes.
 

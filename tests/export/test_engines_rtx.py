@@ -34,6 +34,7 @@ NAMES = {
     "edge": (PAIR, FusionOutput._fields),
     "tdfusion": (PAIR, FusionOutput._fields),
     "yolo_p": (("luma",), BoxPrediction._fields),
+    "yolo_n": (("luma",), BoxPrediction._fields),
     "segformer_b0": (("luma",), MaskPrediction._fields),
     "pipeline": ((*PAIR, "limits"), PipelineOutput._fields),
 }
@@ -137,6 +138,7 @@ def test_a_sum_in_half_precision_is_seen(operation: str, found: str, tmp_path: P
 def test_the_benchmark_tells_what_the_log_does(tmp_path: Path) -> None:
     path = tmp_path / "engines_small.json"
     options = ["--network", "edge", "--precision", "fp32", "--size", "128x96", "--target", "sm_89"]
+    options.append("--without-errors")
     assert script.main(BENCHMARK, [*options, "--output", str(path)]) == 0
     result = schema.read(path)
     figures = {figure.name: figure for figure in result.results.figures}

@@ -27,8 +27,15 @@ ADA = Gpu("Fake RTX 4090", "sm_89", integrated=False, driver="13.2")
 class Bench:
     """An engine of one version, and everything it stands on."""
 
-    def __init__(self, folder: Path, version: str = "10.13", onnx: bytes | None = None, **more: Any) -> None:
-        gpu = ADA if version == "rtx" else ORIN
+    def __init__(
+        self,
+        folder: Path,
+        version: str = "10.13",
+        onnx: bytes | None = None,
+        gpu: Gpu | None = None,
+        **more: Any,
+    ) -> None:
+        gpu = gpu or (ADA if version == "rtx" else ORIN)
         self.trt, self.device = make(version, gpu), HostDevice(gpu)
         self.build = BuildHere(self.trt)
         self.progress: list[Progress] = []
@@ -123,6 +130,30 @@ def test_rtx_takes_an_engine_that_was_built_without_a_gpu(engines: Path) -> None
     bench = Bench(engines, "rtx")
     bench.engine.run(pictures())
     assert bench.build.asked == []
+
+
+@pytest.mark.parametrize("other", ["version", "gpu", "graph"])
+def test_an_engine_of_another_version_gpu_or_graph_is_not_used(engines: Path, other: str) -> None:
+    """Also under the name of the one that is wanted, which is where a copied folder would have it."""
+    wanted = Bench(engines)
+    wanted.engine.run(pictures())
+    (key,) = (path.stem for path in engines.glob("*.plan"))
+    for path in engines.iterdir():
+        path.unlink()
+    foreign = Bench(
+        engines,
+        "10.3" if other == "version" else "10.13",
+        graphs.blend(shape=(1, 1, 5, 7)) if other == "graph" else None,
+        gpu=Gpu("Orin Nano", "sm_87", integrated=True, driver="12.6") if other == "gpu" else ORIN,
+    )
+    foreign.engine.run(pictures())
+    for path in list(engines.iterdir()):
+        path.rename(path.with_name(key + path.suffix))
+    bench = Bench(engines)
+    want = OnnxRuntimeEngine(graphs.blend()).run(pictures())["fused"]
+    assert np.array_equal(bench.engine.run(pictures())["fused"], want)
+    assert len(bench.build.asked) == 1
+    assert bench.progress[0].phase.endswith("it was built from something else")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,166 @@
+"""What FP16 costs: the same pairs through a network's FP32 graph and its FP16 graph, both in ONNX Runtime.
+
+The networks of a bundle are measured as the gate of the export measures them. Networks that ship no weights
+have fresh ones: their numbers show how the arithmetic rounds, and say nothing about a trained network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.schema import Figure
+from benchmarks.script import ROOT, add_bundle, parse_count
+from tdfusion_edge.bundle import Bundle
+from tdfusion_edge.errors import InputMissing
+from tdfusion_edge.label_files import parse_classes
+from tdfusion_edge.resize import resized
+from tdfusion_edge.runtime.chains import REFERENCE, fuser, open_chain
+from tdfusion_edge.runtime.engines import Choice
+from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from tdfusion_edge.runtime.eval_boxes import Labels, read_labels
+from tdfusion_edge.runtime.evaluation import pair_names
+from tdfusion_edge.runtime.fusion import UNIT
+from tdfusion_edge.runtime.parity import Chain, Gap, Views, measure, measure_each
+from tdfusion_edge.runtime.parity_pairs import views_of
+
+FRESH = 8
+"""Pairs for fresh weights: some such networks are slow on a CPU, and more pairs would not tell more."""
+
+
+class Material(NamedTuple):
+    """What the errors are measured on."""
+
+    pairs: Sequence[Views]
+    labels: Labels | None
+    """None where the bundle has no detector."""
+    told: str
+
+
+def add_error_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the errors are measured on."""
+    data = Path(os.environ.get("TDFUSION_DATA") or ROOT.parent / "shared" / "data") / "msrs"
+    add_bundle(parser)
+    parser.add_argument(
+        "--data", type=Path, default=data, metavar="DIR",
+        help="folder with ir/, vi/ and labels (default: msrs in $TDFUSION_DATA or ../shared/data)",
+    )  # fmt: skip
+    parser.add_argument("--names", default="split_val.txt", metavar="FILE", help="list of stems in DIR")
+    parser.add_argument("--labels", default="yolo:labels/fusion", metavar="yolo:FOLDER", help="in DIR")
+    parser.add_argument("--classes", default="person,bicycle,car", help="of the labels, by their numbers")
+    parser.add_argument("--first", type=parse_count, metavar="N", help="only the first N of the pairs")
+    parser.add_argument("--without-errors", action="store_true", help="measure no error: no data is needed")
+
+
+def material(args: argparse.Namespace, opened: Bundle) -> Material:
+    """Pairs, and labels where there is a detector to score.
+
+    Raises:
+        InputMissing: the data are not there.
+    """
+    if not args.data.is_dir():
+        raise InputMissing(
+            f"there is no folder {args.data}", hint="Name it: --data DIR, or --without-errors."
+        )
+    names = pair_names(args.data, args.names)[: args.first]
+    labels = None
+    if opened.manifest.classes:
+        classes = parse_classes(args.classes)
+        labels = read_labels(args.data, args.labels, names, classes, opened.manifest.classes)
+    return Material(tuple(views_of(args.data, names)), labels, f"{len(names)} pairs of {args.data.name}")
+
+
+def of_bundle(opened: Bundle, given: Material) -> dict[str, Gap]:
+    """FP16 against FP32: of the fusion network alone, of the detector alone, and of both.
+
+    Returns:
+        ``fusion``, ``detector`` and ``both``; nothing where the bundle has no FP16, ``fusion`` alone where
+        it has no detector.
+    """
+    if "fp16" not in opened.manifest.graphs["fusion"].files:
+        return {}
+    with ExitStack() as stack:
+        full, low = (
+            open_chain(opened, Choice(REFERENCE, precision), stack, scored=given.labels is not None)[1]
+            for precision in ("fp32", "fp16")
+        )
+        others = {"fusion": Chain(low.fuse, None)}
+        if full.detect is not None:
+            others |= {"detector": Chain(full.fuse, low.detect), "both": low}
+        return measure_each(given.pairs, full, others, opened.manifest.score_threshold, given.labels)
+
+
+def figures_of_gap(case: str, gap: Gap, *, fusion: bool = True, detector: bool = True) -> Iterator[Figure]:
+    """The figures of one comparison; those that it does not have are left out.
+
+    Args:
+        case: What the names begin with.
+        gap: What was measured.
+        fusion: Whether the fused luma is this network's work.
+        detector: Likewise the boxes.
+    """
+    rows: list[tuple[str, float | None, str]] = []
+    if fusion:
+        rows += [
+            ("PSNR", gap.psnr_db, "dB"),
+            ("largest error", gap.max_error, "of the fused luma, 0 to 1"),
+            ("Qabf change", gap.qabf_change, ""),
+            ("SSIM change", gap.ssim_change, ""),
+        ]
+    if detector:
+        if not fusion:
+            rows.append(("largest error", gap.score_error, "of a score, 0 to 1"))
+        rows.append(("boxes kept", 100 * gap.boxes_kept if gap.boxes else None, f"% of {gap.boxes} boxes"))
+        change = None if gap.map50_change is None else 100 * gap.map50_change
+        rows.append(("mAP50 change", change, "points"))
+    for what, value, unit in rows:
+        if value is not None and np.isfinite(value):  # PSNR is infinite where there is no difference
+            yield Figure(name=f"{case}, {what}", value=round(value, 6), unit=unit or "of 1")
+
+
+def of_fresh_fusion(full: bytes, low: bytes, given: Material, size: tuple[int, int]) -> Gap:
+    """A fusion network's two graphs, which take pictures of this width and height."""
+    with closing(OnnxRuntimeEngine(full)) as one, closing(OnnxRuntimeEngine(low)) as other:
+        reference, measured = (Chain(fuser(engine), None) for engine in (one, other))
+        return measure(_sized(given.pairs, size), reference, measured)
+
+
+def of_fresh_task(
+    case: str, full: bytes, low: bytes, given: Material, size: tuple[int, int]
+) -> Iterator[Figure]:
+    """A task network's two graphs on the visible lumas, at this width and height."""
+    worst: dict[str, float] = {}
+    same = []
+    with closing(OnnxRuntimeEngine(full)) as one, closing(OnnxRuntimeEngine(low)) as other:
+        for pair in _sized(given.pairs, size):
+            feeds = {"luma": pair.visible[None, None] * UNIT}
+            want, got = one.run(feeds), other.run(feeds)
+            for name, array in want.items():
+                worst[name] = max(worst.get(name, 0.0), float(np.abs(array - got[name]).max()))
+            if "logits" in want:
+                same.append(float((want["logits"].argmax(1) == got["logits"].argmax(1)).mean()))
+    for name, unit in UNITS.items():
+        if name in worst:
+            what = "largest error" if name != "boxes" else "largest error of a box"
+            yield Figure(name=f"{case}, {what}", value=round(worst[name], 6), unit=unit)
+    if same:
+        kept = round(100 * float(np.mean(same)), 4)
+        yield Figure(name=f"{case}, pixels kept", value=kept, unit="% of all pixels")
+
+
+UNITS: Mapping[str, str] = {
+    "scores": "of a score, 0 to 1",
+    "boxes": "pixels of a side",
+    "logits": "of a logit",
+}
+
+
+def _sized(pairs: Sequence[Views], size: tuple[int, int]) -> Iterator[Views]:
+    for pair in pairs[:FRESH]:
+        yield Views(pair.name, resized(pair.infrared, *size), resized(pair.visible, *size))
