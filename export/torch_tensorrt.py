@@ -13,6 +13,7 @@ know are ignored, and its timing cache is a file of a fixed name in the folder f
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -45,6 +46,8 @@ from tdfusion_edge.runtime.engines.tensorrt.request import Request, request_for
 from tdfusion_edge.runtime.engines.tensorrt.runner import check_outside
 
 INSTALL = 'pip install "tdfusion-edge[torch-tensorrt]"'
+NETWORKS: tuple[GraphName, ...] = ("fusion", "detector")
+"""Graphs that are one network each."""
 WEAK = "enabled_precisions"
 """An option of the versions that choose types themselves."""
 
@@ -128,7 +131,7 @@ def build_through_torch(
     choice, place = Choice("torch-tensorrt"), library.place
     (gpu,) = place.gpus
     engines = EngineCache(cache)
-    names = [name for name in opened.manifest.graphs if name in ("fusion", "detector")]
+    names = [name for name in opened.manifest.graphs if name in NETWORKS]
     wanted = [
         (name, precision_of(opened, name, choice), shapes)
         for name in names
@@ -141,11 +144,9 @@ def build_through_torch(
             place.trt, "tensorrt", onnx, inputs, shapes, gpu, precision=precision, route="torch-tensorrt"
         )
         example = tuple(torch.zeros(shapes[tensor.name]) for tensor in inputs)
-
-        def make(folder: Path, timing: bytes | None) -> Built:
-            network = network_of(chosen, name, precision)  # noqa: B023  # called at once
-            return _build(library, network, example, asked, folder, timing, clock)  # noqa: B023
-
+        # The network is made only where an engine is missing.
+        network = functools.partial(network_of, chosen, name, precision)
+        make = functools.partial(_build, library, network, example, asked, clock)
         begin = clock()
         driver = "" if isinstance(gpu, str) else gpu.driver
         plan, fresh = engines.obtain(asked.facts(), make, limit_s=limit_s, driver=driver)
@@ -194,12 +195,12 @@ class _Detecting(_Wrapper):
 
 def _build(
     library: TorchTensorRt,
-    network: nn.Module,
+    network: Callable[[], nn.Module],
     example: tuple[Tensor, ...],
     asked: Request,
+    clock: Callable[[], float],
     folder: Path,
     timing: bytes | None,
-    clock: Callable[[], float],
 ) -> Built:
     times = folder / "timing"
     if timing is not None:
@@ -209,7 +210,7 @@ def _build(
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # deprecations inside the exporter and the library
             # On the CPU, as for ONNX: a constant that a network makes need not be where the network is.
-            program = move_to_device_pass(torch.export.export(network, example), library.device)
+            program = move_to_device_pass(torch.export.export(network(), example), library.device)
             inputs = [tensor.to(library.device) for tensor in example]
             options = _options(times, asked.options.workspace, library.device, tf32=asked.options.tf32)
             plan = library.convert(program, arg_inputs=inputs, **options)
