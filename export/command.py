@@ -2,12 +2,13 @@
 
   tdfusion-edge export edge/best.safetensors -o bundle
   tdfusion-edge export edge/best.safetensors detector/best.safetensors -o bundle
+  tdfusion-edge export edge/best.safetensors -o bundle --opset 17   # for TensorRT 8
 
 The fusion network of the first checkpoint that has one becomes an ONNX graph with free height and
-width, the detector of the last one that has one a graph of the size it was trained at, both in every
---precision. float32 is compared with PyTorch and the others with float32, on the pairs of --data or on
-simulated ones, and FP16 is searched for numbers that it does not hold: where one limit is passed, no
-bundle is written.
+width, detector and segmentation network of the last ones that have one become graphs of the size they were
+trained at, all in every --precision. float32 is compared with PyTorch and the others with float32, on
+the pairs of --data or on simulated ones, and FP16 is searched for numbers that it does not hold: where
+one limit is passed, no bundle is written.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tdfusion_edge.bundle import Parity, Precision
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.export.assemble import SCORE_THRESHOLD, export
+from tdfusion_edge.export.graph import LEGACY, OPSET, OPSETS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the detector gives a higher score counts, 0 to 1 (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--precision", default="fp32,fp16", metavar="P,P",
-        help="fp32, fp16 and int8, which is calibrated on the pairs (default: %(default)s)",
+        "--precision", metavar="P,P",
+        help="fp32, fp16 and int8, which is calibrated on the pairs (default: fp32,fp16; fp32 for opset 17)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--opset", type=int, default=OPSET, choices=OPSETS, metavar="N",
+        help="version of ONNX's operators, 17 to 20; TensorRT 8 reads 17 at most (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--data", type=Path, metavar="DIR",
@@ -61,11 +67,14 @@ def main(args: argparse.Namespace) -> int:
         name=args.name,
         allowed=args.network,
         threshold=args.score_threshold,
-        precisions=precisions_of(args.precision),
+        precisions=precisions_of(args.precision or ("fp32" if args.opset <= LEGACY else "fp32,fp16")),
         data=args.data,
         names=args.names,
+        opset=args.opset,
     )
     finds = f" with a detector of {', '.join(manifest.classes)}" if "detector" in manifest.graphs else ""
+    if "segmentation" in manifest.graphs:
+        finds += f"{' and' if finds else ' with'} masks of {', '.join(manifest.segmentation_classes)}"
     say(f"wrote {args.output}{finds}")
     for row in manifest.parity:
         say(told(row))
@@ -95,4 +104,8 @@ def told(row: Parity) -> str:
         parts.append(f"PSNR {row.psnr_db:.1f} dB")
     if row.boxes_kept is not None:
         parts.append(f"{row.boxes_kept:.1%} of the boxes kept")
+    if row.pixels_equal is not None:
+        parts.append(f"{row.pixels_equal:.2%} of the mask's pixels equal")
+    if row.mask_iou is not None:
+        parts.append(f"mIoU {row.mask_iou:.3f}")
     return f"{row.graph} in {row.precision} against {row.against} ({row.pictures}): {', '.join(parts)}"

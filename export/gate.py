@@ -27,7 +27,7 @@ def passed(
         pictures: What they are, for the manifest.
 
     Returns:
-        A row for each precision, of fusion network and detector one behind the other.
+        A row for each precision, of fusion network and what looks at its pictures one behind the other.
 
     Raises:
         ExportError: a precision passes one of its limits.
@@ -64,4 +64,6 @@ def _row(gap: Gap, precision: Precision, pictures: str) -> Parity:
         ssim_change=gap.ssim_change,
         boxes_kept=gap.boxes_kept if gap.boxes else None,
         score_error=gap.score_error if gap.boxes else None,
+        pixels_equal=gap.pixels_equal if gap.pixels else None,
+        mask_iou=gap.mask_iou if gap.pixels else None,
     )

@@ -11,6 +11,7 @@ from tdfusion_edge.runtime.engine_options import progress_shower
 from tdfusion_edge.runtime.engines import Choice, Engine, Opened, open_graph
 from tdfusion_edge.runtime.fusion import UNIT
 from tdfusion_edge.runtime.parity import LEEWAY, Chain, Fuse
+from tdfusion_edge.runtime.segmentation import open_segmenter
 
 REFERENCE = "onnxruntime"
 """The back end that the others are measured against, in float32."""
@@ -29,7 +30,14 @@ def open_chain(opened: Bundle, choice: Choice, stack: ExitStack) -> tuple[Opened
     detector = open_detector(opened, choice, threshold=least, on_progress=progress_shower("detector"))
     if detector is not None:
         stack.callback(detector.close)
-    return ran, Chain(fuser(ran.engine), None if detector is None else detector.detect)
+    segmenter = open_segmenter(opened, choice, progress_shower("segmentation"))
+    if segmenter is not None:
+        stack.callback(segmenter.close)
+    return ran, Chain(
+        fuser(ran.engine),
+        None if detector is None else detector.detect,
+        None if segmenter is None else segmenter.classes_of,
+    )
 
 
 def fuser(engine: Engine) -> Fuse:

@@ -5,8 +5,8 @@
   tdfusion-edge verify BUNDLE --precision fp16 --json
 
 Both the back end and the reference, the bundle's float32 graphs in ONNX Runtime on the CPU, fuse the same
-pairs and look for objects in them. The limits are those of the export's own gate; the exit code is 1 where
-one is passed. Without --data the pairs are of the simulated street.
+pairs, look for objects in them and give their pixels classes. The limits are those of the export's own
+gate; the exit code is 1 where one is passed. Without --data the pairs are of the simulated street.
 """
 
 from __future__ import annotations
@@ -93,4 +93,6 @@ def as_text(opened: Bundle, gap: Gap, ran: Opened, data: str, said: list[str]) -
             f"boxes: {gap.boxes}, {gap.boxes_kept:.1%} kept, {gap.boxes_added:.1%} added, "
             f"scores by at most {gap.score_error:.3f}"
         )
+    if "segmentation" in opened.manifest.graphs:
+        lines.append(f"masks: {gap.pixels_equal:.2%} of the pixels equal, mIoU {gap.mask_iou:.3f}")
     return "\n".join([*lines, *said, "not equal: see above" if said else "equal within the limits"])

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from tdfusion_edge.bundle import Bundle, Graph, TensorInfo
+from tdfusion_edge.bundle import Bundle, Graph
 from tdfusion_edge.color import U8
 from tdfusion_edge.detections import Detections, found_in
 from tdfusion_edge.errors import BundleError, EngineError, RequestError
 from tdfusion_edge.resize import resized
-from tdfusion_edge.runtime.engines import Choice, Engine, Tensor, open_graph
+from tdfusion_edge.runtime.agreement import listed, require_as_told
+from tdfusion_edge.runtime.engines import Choice, Engine, open_graph
 from tdfusion_edge.runtime.fusion import UNIT, Aligned
 
 F32: TypeAlias = npt.NDArray[np.float32]
@@ -140,14 +141,7 @@ def _boxes_and_scores(output: Mapping[str, npt.NDArray[np.float32]], classes: in
 
 def _input_shape(graph: Graph, engine: Engine, classes: int) -> tuple[int, ...]:
     """Shape of the input, once graph, engine and class names agree."""
-    for told, there in ((graph.inputs, engine.inputs), (graph.outputs, engine.outputs)):
-        if not _agree(told, there):
-            raise BundleError(
-                "the detector graph is not what the manifest says",
-                expected=_text(told),
-                got=_text(there),
-                hint="Export the bundle again.",
-            )
+    require_as_told("detector", graph, engine)
     shapes = {tensor.name: tensor.shape for tensor in (*graph.inputs, *graph.outputs)}
     fixed = tuple(axis for axis in shapes.get("luma", ()) if isinstance(axis, int))
     fits = [tensor.name for tensor in graph.inputs] == ["luma"] and fixed[:2] == (1, 1) and len(fixed) == 4
@@ -160,24 +154,6 @@ def _input_shape(graph: Graph, engine: Engine, classes: int) -> tuple[int, ...]:
             "the detector graph has other inputs or outputs than a detector",
             expected=f"luma (1, 1, h, w) to boxes (1, A, 4) and scores (1, A, {classes or 'C'}), "
             "one A, as many scores as the manifest has classes",
-            got=f"{_text(graph.inputs)} to {_text(graph.outputs)}",
+            got=f"{listed(graph.inputs)} to {listed(graph.outputs)}",
         )
     return fixed
-
-
-def _agree(told: Sequence[TensorInfo], there: Sequence[Tensor]) -> bool:
-    """Whether names, dtypes and all axes that both know are the same."""
-    facts = {tensor.name: (str(tensor.dtype), tensor.shape) for tensor in there}
-    return facts.keys() == {tensor.name for tensor in told} and all(
-        facts[tensor.name][0] == tensor.dtype
-        and len(facts[tensor.name][1]) == len(tensor.shape)
-        and all(
-            have is None or isinstance(want, str) or want == have
-            for want, have in zip(tensor.shape, facts[tensor.name][1], strict=True)
-        )
-        for tensor in told
-    )
-
-
-def _text(tensors: Sequence[TensorInfo] | Sequence[Tensor]) -> str:
-    return ", ".join(f"{t.name} {t.dtype} {tuple('?' if a is None else a for a in t.shape)}" for t in tensors)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tdfusion_edge.bundle import Precision
 from tdfusion_edge.color import U8
 from tdfusion_edge.detections import Detections
+from tdfusion_edge.mask_scores import IGNORE, Confusion, confusion
 from tdfusion_edge.metrics import evaluate
 from tdfusion_edge.runtime.stretch import Stretch
 
@@ -23,12 +24,17 @@ F32: TypeAlias = npt.NDArray[np.float32]
 Fuse: TypeAlias = Callable[[U8, U8], F32]
 """Infrared and visible luma, uint8 (H, W), to fused luma, float32 (H, W)."""
 Detect: TypeAlias = Callable[[F32], Detections]
+Segment: TypeAlias = Callable[[F32], U8]
+"""Fused luma, float32 (H, W), to the class of each pixel, uint8 (h, w)."""
 
 SAME_IOU = 0.9
 """Two boxes that overlap so far are one."""
 LEEWAY = 0.1
 """A box counts as kept although its score fell below the threshold, by no more than this: just above it in
 one graph and just below it in the other is no difference that matters."""
+RARE = 1e-3
+"""A class with a smaller share of the reference's pixels has no part in the mean overlap: a few pixels more
+or fewer would be all of it."""
 
 
 class Views(NamedTuple):
@@ -45,6 +51,8 @@ class Chain(NamedTuple):
     fuse: Fuse
     detect: Detect | None
     """Finds everything with a score of the threshold less :data:`LEEWAY` or more; None: no detector."""
+    segment: Segment | None = None
+    """None: no segmentation network."""
 
 
 class Gap(NamedTuple):
@@ -67,6 +75,12 @@ class Gap(NamedTuple):
     """Boxes above the threshold in the other chain alone, as a share of the reference's."""
     score_error: float = 0.0
     """Largest difference between the scores of two that are the same."""
+    pixels: int = 0
+    """Of all masks."""
+    pixels_equal: float = 1.0
+    """Share of them that have the same class in both."""
+    mask_iou: float = 1.0
+    """Mean overlap of the same class's pixels, over the classes that are not :data:`RARE`."""
 
 
 class Limits(NamedTuple):
@@ -79,13 +93,17 @@ class Limits(NamedTuple):
     boxes: float
     """Share of the boxes that may be lost, and that may be added."""
     score_error: float
+    pixels: float
+    """Share of a mask's pixels that may get another class."""
+    mask_iou: float
+    """Least mean overlap of classes."""
 
 
 LIMITS: Mapping[Precision, Limits] = MappingProxyType(
     {
-        "fp32": Limits(1e-4, 90.0, 1e-3, 0.01, 0.01),
-        "fp16": Limits(0.02, 60.0, 2e-3, 0.03, 0.05),
-        "int8": Limits(0.25, 35.0, 0.02, 0.10, 0.20),
+        "fp32": Limits(1e-4, 90.0, 1e-3, 0.01, 0.01, 0.002, 0.99),
+        "fp16": Limits(0.02, 60.0, 2e-3, 0.03, 0.05, 0.01, 0.97),
+        "int8": Limits(0.25, 35.0, 0.02, 0.10, 0.20, 0.05, 0.85),
     }
 )
 
@@ -105,6 +123,7 @@ def measure(pairs: Iterable[Views], reference: Chain, other: Chain, threshold: f
     largest, absolute, squared, pixels, count = 0.0, 0.0, 0.0, 0, 0
     changes: list[tuple[float, float]] = []
     matches: list[Match] = []
+    masks = np.zeros((IGNORE, IGNORE), np.int64)
     for pair in pairs:
         count += 1
         want, got = (chain.fuse(pair.infrared, pair.visible) for chain in (reference, other))
@@ -122,12 +141,14 @@ def measure(pairs: Iterable[Views], reference: Chain, other: Chain, threshold: f
         changes.append((scores[1].qabf - scores[0].qabf, scores[1].ssim - scores[0].ssim))
         if reference.detect is not None and other.detect is not None:
             matches.append(match(reference.detect(want), other.detect(got), threshold))
+        if reference.segment is not None and other.segment is not None:
+            masks += confusion(reference.segment(want), other.segment(got), IGNORE)
     if not count:
         raise ValueError("there is no pair to compare")
     qabf, ssim = (float(part) for part in np.mean(changes, axis=0))
     mean_square = float(squared) / pixels
     psnr = float("inf") if mean_square == 0 else float(-10 * np.log10(mean_square))
-    return Gap(count, largest, float(absolute) / pixels, psnr, qabf, ssim, *_boxes(matches))
+    return Gap(count, largest, float(absolute) / pixels, psnr, qabf, ssim, *_boxes(matches), *overlap(masks))
 
 
 class Match(NamedTuple):
@@ -188,6 +209,21 @@ def _boxes(matches: Sequence[Match]) -> tuple[int, float, float, float]:
     return boxes, kept / share if boxes else 1.0, added / share, worst
 
 
+def overlap(masks: Confusion) -> tuple[int, float, float]:
+    """Pixels, the share of equal ones, and the mean overlap of classes that are not :data:`RARE`.
+
+    Args:
+        masks: Pixels of the reference's class [row] that have class [column] in the other mask.
+    """
+    pixels, equal = int(masks.sum()), np.diag(masks)
+    if not pixels:
+        return 0, 1.0, 1.0
+    want, got = masks.sum(1), masks.sum(0)
+    known = want >= RARE * pixels
+    shares = equal[known] / (want + got - equal)[known]
+    return pixels, float(equal.sum() / pixels), float(shares.mean())
+
+
 def offences(gap: Gap, limits: Limits) -> list[str]:
     """Every limit that is passed, as "what: expected ..., got ..."; NaN passes them all."""
     change = max(abs(gap.qabf_change), abs(gap.ssim_change))
@@ -198,6 +234,8 @@ def offences(gap: Gap, limits: Limits) -> list[str]:
         ("share of boxes lost", 1 - gap.boxes_kept, limits.boxes),
         ("share of boxes added", gap.boxes_added, limits.boxes),
         ("largest error of a score", gap.score_error, limits.score_error),
+        ("share of the mask's pixels of another class", 1 - gap.pixels_equal, limits.pixels),
+        ("mean overlap of the mask's classes", -gap.mask_iou, -limits.mask_iou),
     )
     return [
         f"{what}: expected {'at least' if limit < 0 else 'at most'} {abs(limit):g}, got {abs(value):.3g}"
