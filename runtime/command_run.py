@@ -34,6 +34,7 @@ from tdfusion_edge.runtime.engines import Choice, open_graph
 from tdfusion_edge.runtime.fuse import Networks
 from tdfusion_edge.runtime.fusion import Fusion
 from tdfusion_edge.runtime.pipeline import Plan, run
+from tdfusion_edge.runtime.segmentation import open_segmenter
 from tdfusion_edge.runtime.signals import stopped_by_signals
 from tdfusion_edge.runtime.sinks import Sink, open_sink
 from tdfusion_edge.runtime.sources import open_source
@@ -78,10 +79,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the final figures as JSON")
     parser.add_argument(
-        "--no-detect", action="store_true", help="leave the bundle's detector out: no boxes, less work"
-    )
+        "--no-detect", action="store_true",
+        help="leave the bundle's detector and segmentation out: no boxes and masks, less work",
+    )  # fmt: skip
     parser.add_argument(
-        "--no-boxes", action="store_true", help="draw no boxes; out.jsonl still lists what was found"
+        "--no-boxes", action="store_true", help="draw no boxes and masks; out.jsonl still tells of them"
     )
     add_network_arguments(parser)
 
@@ -118,7 +120,10 @@ def main(args: argparse.Namespace) -> int:
         sources = open_sources({"infrared": (ir_name, ir), "visible": (vis_name, vis)}, stack)
         mode = delivery_mode(args.mode, sources)
         fusion, detector = networks.stage("temporal"), networks.detector
-        plan = Plan(sources, sync, fusion, sinks, mode, detector, seconds=args.seconds, stop=stop)
+        plan = Plan(
+            sources, sync, fusion, sinks, mode, detector, seconds=args.seconds, stop=stop,
+            segmenter=networks.segmenter,
+        )  # fmt: skip
         with stopped_by_signals(stop) as interrupted:
             report = run(plan)
     say(json.dumps(report.as_dict()) if args.json else report.as_table())
@@ -197,13 +202,18 @@ def open_networks(
     detector = _open_detector(args, opened, choice, detect=detect)
     if detector is not None:
         stack.callback(detector.close)
+    segmenter = open_segmenter(opened, choice, progress_shower("segmentation")) if detect else None
+    if segmenter is not None:
+        stack.callback(segmenter.close)
     if args.range is not None:
         infrared = with_range(infrared, args.range)
     finds = "" if detector is None else f", detects {_listed(detector.names)}"
+    finds += "" if segmenter is None else f", segments {_listed(segmenter.names)}"
     say(f"bundle {opened.manifest.name}, back end {backend}, {precision}{finds}", error=True)
     return Networks(
         lambda stretch: Fusion(opened, engine, infrared, registration, Stretch(args.stretch or stretch)),
         detector,
+        segmenter,
     )
 
 

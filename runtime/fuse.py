@@ -18,6 +18,7 @@ from tdfusion_edge.runtime.detection import Detector, shown
 from tdfusion_edge.runtime.draw import with_boxes
 from tdfusion_edge.runtime.fusion import Fusion
 from tdfusion_edge.runtime.pipeline import Plan, run
+from tdfusion_edge.runtime.segmentation import Segmenter
 from tdfusion_edge.runtime.signals import stopped_by_signals
 from tdfusion_edge.runtime.sinks import Result, open_sink
 from tdfusion_edge.runtime.sinks.folder import write_picture
@@ -34,11 +35,12 @@ class Networks:
     stage: Callable[[StretchName], Fusion]
     """Makes a fusion stage without memory of earlier pictures, given the default of its stretch."""
     detector: Detector | None = None
+    segmenter: Segmenter | None = None
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is made of the detections."""
+    """What is made of detections and masks."""
 
     boxes: bool = False
     """Draw them in the pictures."""
@@ -87,7 +89,7 @@ def fuse_pictures(
         SinkError: the output cannot be written.
     """
     with _lines(wanted) as write_line:
-        result = _fused(networks.stage("image"), networks.detector, 0, infrared, visible)
+        result = _fused(networks.stage("image"), networks, 0, infrared, visible)
         write_line(result)
         write_picture(output, wanted.picture(result))
     return Summary(1)
@@ -126,7 +128,7 @@ def fuse_folders(
         for index, stem in enumerate(common):
             fusion.forget()
             try:
-                result = _fused(fusion, networks.detector, index, left[stem], right[stem])
+                result = _fused(fusion, networks, index, left[stem], right[stem])
             except ConfigError:
                 raise  # the rig fits none of them
             except (SourceError, RequestError) as error:
@@ -164,8 +166,9 @@ def fuse_videos(
         sources["visible"] = VideoSource(visible.name, visible, epoch_ns=0)
         sinks = [open_sink(aside, picture=wanted.picture) for aside in asides]
         plan = Plan(
-            sources, VIDEO_SYNC, networks.stage("temporal"), sinks, "every", networks.detector, stop=stop
-        )
+            sources, VIDEO_SYNC, networks.stage("temporal"), sinks, "every", networks.detector, stop=stop,
+            segmenter=networks.segmenter,
+        )  # fmt: skip
         with stopped_by_signals(stop) as interrupted:
             report = run(plan)
         if interrupted.is_set():
@@ -262,7 +265,7 @@ def _name(result: Result) -> str:
     return Path(result.pair.visible.source).name
 
 
-def _fused(fusion: Fusion, detector: Detector | None, index: int, infrared: Path, visible: Path) -> Result:
+def _fused(fusion: Fusion, networks: Networks, index: int, infrared: Path, visible: Path) -> Result:
     pair = Pair(
         Frame(read_image(infrared), 0, index, str(infrared)),
         Frame(read_image(visible), 0, index, str(visible)),
@@ -270,5 +273,7 @@ def _fused(fusion: Fusion, detector: Detector | None, index: int, infrared: Path
     aligned = fusion.align(pair)
     assert aligned is not None  # only infrared alone has no picture
     fused = fusion.fuse(aligned)
-    found = Detections.empty() if detector is None else detector.detect(shown(aligned, fused))
-    return Result(index, pair, fusion.picture(aligned, fused), found)
+    detector, segmenter, luma = networks.detector, networks.segmenter, shown(aligned, fused)
+    found = Detections.empty() if detector is None else detector.detect(luma)
+    mask = None if segmenter is None else segmenter.segment(luma)
+    return Result(index, pair, fusion.picture(aligned, fused), found, mask=mask)

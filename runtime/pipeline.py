@@ -13,6 +13,7 @@ from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.detection import Detector, shown
 from tdfusion_edge.runtime.fusion import Fusion
 from tdfusion_edge.runtime.report import Report
+from tdfusion_edge.runtime.segmentation import Segmenter
 from tdfusion_edge.runtime.sinks.base import Result, Sink
 from tdfusion_edge.runtime.sources.base import Source
 from tdfusion_edge.runtime.streams import Mode, Streams
@@ -35,6 +36,8 @@ class Plan:
     stop: threading.Event = field(default_factory=threading.Event)
     """Set from anywhere to end the run properly."""
     clock: Callable[[], int] = time.monotonic_ns
+    segmenter: Segmenter | None = None
+    """None: the results have no mask."""
 
 
 def run(plan: Plan) -> Report:
@@ -47,11 +50,13 @@ def run(plan: Plan) -> Report:
         RequestError: the frames do not fit the network or the registration.
         EngineError: a network failed.
     """
-    clock, fusion, detector = plan.clock, plan.fusion, plan.detector
+    clock, fusion, detector, segmenter = plan.clock, plan.fusion, plan.detector, plan.segmenter
     streams = Streams(
         plan.sources, plan.sync, mode=plan.mode, stop=plan.stop, seconds=plan.seconds, clock=clock
     )
-    report = Report(live=streams.live, detects=detector is not None, clock=clock)
+    report = Report(
+        live=streams.live, detects=detector is not None, segments=segmenter is not None, clock=clock
+    )
     worker = SinkWorker(plan.sinks, mode=plan.mode, on_written=report.written, clock=clock)
     with report.catch(SinkError), worker, streams:
         for pair in streams:
@@ -67,9 +72,13 @@ def run(plan: Plan) -> Report:
             if detector is not None:
                 with report.stage("detect"):
                     found = detector.detect(shown(aligned, fused))
+            mask = None
+            if segmenter is not None:
+                with report.stage("segment"):
+                    mask = segmenter.segment(shown(aligned, fused))
             with report.stage("compose"):
                 picture = fusion.picture(aligned, fused)
-            result = Result(report.pictures, pair, picture, found, aligned.degraded)
+            result = Result(report.pictures, pair, picture, found, aligned.degraded, mask)
             with report.stage("hand over"):
                 worker.put(result)
             report.fused(result)
