@@ -44,7 +44,7 @@ def demo_picture(seed: int, time_s: float) -> U8:
         detector = open_detector(shipped)
         if detector is not None:
             stack.callback(detector.close)
-        picture, found = show(aligned, fusion, detector)
+        picture, found, _ = show(aligned, fusion, detector)
     fused = with_boxes(Result(0, pair, picture, found))
     gap = np.full((len(visible), GAP, 3), 255, np.uint8)
     return np.hstack([np.dstack([infrared] * 3), gap, visible, gap, fused])

@@ -19,14 +19,22 @@ from tdfusion_edge.errors import RequestError
 from tdfusion_edge.export.detector import describe_detector, detector_onnx, detector_parity
 from tdfusion_edge.export.fold import folded
 from tdfusion_edge.export.gate import passed
-from tdfusion_edge.export.graph import INPUTS, PARITY_SIZES, describe, fusion_onnx, minimum_size, parity
-from tdfusion_edge.export.lint import require_clean
+from tdfusion_edge.export.graph import (
+    INPUTS,
+    LEGACY,
+    OPSET,
+    OPSETS,
+    PARITY_SIZES,
+    describe,
+    fusion_onnx,
+    parity,
+)
 from tdfusion_edge.export.lower import (
     DETECTOR_FLOAT,
     FUSION_FLOAT,
     IN_RANGE,
+    Fused,
     Real,
-    detector_feeds,
     files_of,
     fusion_feeds,
     in_precisions,
@@ -34,9 +42,8 @@ from tdfusion_edge.export.lower import (
 from tdfusion_edge.export.model_card import fusion_metrics, model_card, task_metrics
 from tdfusion_edge.export.networks import Chosen, choose
 from tdfusion_edge.export.pairs import Pairs, choose_pairs
-from tdfusion_edge.export.pipeline import Pipeline
-from tdfusion_edge.export.pipeline_graph import describe_pipeline, pipeline_onnx, pipeline_parity, sizes_of
-from tdfusion_edge.export.precision import half
+from tdfusion_edge.export.pipeline_graph import add_pipeline
+from tdfusion_edge.export.segmentation import add_segmentation
 from tdfusion_edge.runtime.chains import fuser
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.eval_boxes import Labels
@@ -62,6 +69,7 @@ def export(
     calibration: str | None = None,
     labels: str | None = None,
     classes: tuple[str, ...] = (),
+    opset: int = OPSET,
 ) -> bundle.Manifest:
     """Export one or more checkpoints.
 
@@ -74,23 +82,27 @@ def export(
         threshold: Score above which a detection counts.
         precisions: float32 is always among what is written.
         size: Width and height that the cameras give; the pipeline graph takes it and sizes like it. None
-            leaves that graph out.
+            leaves that graph out. So does a segmentation network: it looks at a fused luma, which this graph
+            does not give.
         data: Folder with pairs to measure on, and to calibrate INT8 with; None takes simulated ones.
         names: List of stems in ``data``; None takes all.
         calibration: List of stems in ``data`` for INT8; None takes every second pair, which is then not
             measured on.
         labels: ``yolo:FOLDER`` in ``data``: the change of mAP50 is measured as well.
         classes: The labels' classes by number; none: the detector's.
+        opset: Of all graphs.
 
     Raises:
         RequestError: a checkpoint does not fit its network or names a class that is not allowed, there
-            is no fusion network or two, the threshold is none, or pairs or labels cannot be used.
+            is no fusion network or two, the threshold is none, pairs or labels cannot be used, or no graph
+            is written in this opset, or not in this precision.
         InputMissing: there are no such pairs, or one has no label file.
         ExportError: a graph does not reproduce its network, or a precision costs more than its limits;
             nothing is written.
     """
     if not 0 <= threshold <= 1:
         raise RequestError("--score-threshold", expected="0 to 1", got=f"{threshold:g}")
+    _check_opset(opset, precisions)
     chosen = choose(paths, allowed)
     for note in chosen.notes:
         say(note, error=True)
@@ -98,18 +110,32 @@ def export(
     require_data(data, names=names, calibration=calibration, labels=labels, classes=",".join(classes) or None)
     pairs = choose_pairs(data, names, calibration, precisions)
     known = _labels(chosen, pairs, data, labels, classes)
-    manifest, files = _fusion(chosen, precisions, pairs)
-    detector = None
+    manifest, files = _fusion(chosen, precisions, pairs, opset)
+    fused = Fused((), ())
+    if chosen.detector is not None or chosen.segmentation is not None:
+        fused = _fused(files[manifest["graphs"]["fusion"].files["fp32"]], pairs)
     if chosen.detector is not None:
-        detector = chosen.detector.header
-        real = _detector_real(chosen, files[manifest["graphs"]["fusion"].files["fp32"]], pairs)
-        _add_detector(chosen, manifest, files, threshold, precisions, real)
-    if size is not None:
-        _add_pipeline(chosen, manifest, files, precisions, size)
-    card = model_card(name, chosen.fusion.header, detector, threshold=threshold, matched=chosen.matched)
+        _add_detector(chosen, manifest, files, threshold, precisions, fused, opset)
+    if chosen.segmentation is not None:
+        add_segmentation(chosen.segmentation, manifest, files, precisions, fused, opset)
+    elif size is not None:
+        add_pipeline(chosen, manifest, files, precisions, size, opset)
+    card = model_card(name, chosen.fusion.header, chosen.detector, chosen.segmentation, threshold=threshold)
     manifest, files = {"name": name, **manifest}, {**files, "MODEL_CARD.md": card.encode()}
     manifest["parity"] += passed(manifest, files, pairs, known)
     return bundle.write(output, manifest, files)
+
+
+def _check_opset(opset: int, precisions: Collection[Precision]) -> None:
+    if opset not in OPSETS:
+        raise RequestError("--opset", expected=f"{OPSETS[0]} to {OPSETS[-1]}", got=str(opset))
+    # What is for TensorRT 8 alone is given nothing that TensorRT 8 is not: it does not keep a graph's types.
+    if opset <= LEGACY and (lower := sorted(set(precisions) - {"fp32"})):
+        raise RequestError(
+            f"--opset {opset} in {', '.join(lower)}",
+            expected="fp32, the one precision that is safe in TensorRT 8",
+            hint=f"Give --precision fp32, or --opset {LEGACY + 1} or later for newer versions.",
+        )
 
 
 def _labels(
@@ -126,19 +152,20 @@ def _labels(
 
 
 def _fusion(
-    chosen: Chosen, precisions: Collection[Precision], pairs: Pairs
+    chosen: Chosen, precisions: Collection[Precision], pairs: Pairs, opset: int
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Manifest and files of a bundle that only fuses."""
     header, network, _ = chosen.fusion
     example = tuple(torch.zeros(1, 1, *PARITY_SIZES[0]) for _ in INPUTS)
     real = Real(fusion_feeds(pairs.measured[:IN_RANGE]), fusion_feeds(pairs.calibrating))
-    graphs = in_precisions(folded(network, example), fusion_onnx, real, precisions, FUSION_FLOAT)
+    plain = folded(network, example)
+    graphs = in_precisions(plain, lambda one: fusion_onnx(one, opset), real, precisions, FUSION_FLOAT)
     names, files = files_of("fusion", graphs)
     manifest = {
         "network": header.networks["fusion"].name,
         "strategy": header.strategy,
         "created": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        "graphs": {"fusion": describe(network, names)},
+        "graphs": {"fusion": describe(network, names, opset)},
         "training_data": header.training_data,
         "metrics": fusion_metrics(header),
         "parity": (parity(network, graphs["fp32"]),),
@@ -152,19 +179,17 @@ def _fusion(
     return manifest, files
 
 
-def _detector_real(chosen: Chosen, graph: bytes, pairs: Pairs) -> Real:
-    """What the detector sees of the pairs that it is looked at with before there is a graph of it."""
-    assert chosen.detector is not None
-    view = chosen.detector.view
+def _fused(graph: bytes, pairs: Pairs) -> Fused:
+    """What detector and segmentation network see of the pairs that they are looked at with."""
     if not pairs.measured:
-        return Real((), ())
+        return Fused((), ())
     with closing(OnnxRuntimeEngine(graph)) as engine:
         fuse = fuser(engine)
         ranges, calibration = (
-            detector_feeds([fuse(pair.infrared, pair.visible) for pair in some], view.width, view.height)
+            [fuse(pair.infrared, pair.visible) for pair in some]
             for some in (pairs.measured[:IN_RANGE], pairs.calibrating)
         )
-    return Real(ranges, calibration)
+    return Fused(ranges, calibration)
 
 
 def _add_detector(
@@ -173,13 +198,17 @@ def _add_detector(
     files: dict[str, bytes],
     threshold: float,
     precisions: Collection[Precision],
-    real: Real,
+    fused: Fused,
+    opset: int,
 ) -> None:
     """Put the detector beside the fusion network."""
     assert chosen.detector is not None
-    header, network, view = chosen.detector
+    header, network, view, _ = chosen.detector
+    real = fused.at(view.width, view.height)
     plain = folded(network, (torch.zeros(1, 1, view.height, view.width),))
-    graphs = in_precisions(plain, lambda one: detector_onnx(one, view), real, precisions, DETECTOR_FLOAT)
+    graphs = in_precisions(
+        plain, lambda one: detector_onnx(one, view, opset), real, precisions, DETECTOR_FLOAT
+    )
     names, more = files_of("detector", graphs)
     files |= more
     manifest["graphs"]["detector"] = describe_detector(graphs["fp32"], view, names)
@@ -192,34 +221,3 @@ def _add_detector(
         "classes": view.classes,
         "score_threshold": threshold,
     }
-
-
-def _add_pipeline(
-    chosen: Chosen,
-    manifest: dict[str, Any],
-    files: dict[str, bytes],
-    precisions: Collection[Precision],
-    size: tuple[int, int],
-) -> None:
-    """Put all of it as one graph beside them.
-
-    The networks in it are those of the other graphs, and were searched for what FP16 does not hold there.
-    There is none in INT8, whose quantised networks exist as graphs alone.
-    """
-    example = tuple(torch.zeros(1, 1, *PARITY_SIZES[0]) for _ in INPUTS)
-    fusion, detector, view = folded(chosen.fusion.network, example), None, None
-    if chosen.detector is not None:
-        _, network, view = chosen.detector
-        assert view is not None
-        detector = folded(network, (torch.zeros(1, 1, view.height, view.width),))
-    sizes = sizes_of(size, view, minimum_size(fusion))
-    plain = Pipeline(fusion, detector, view, size).eval()
-    graphs: dict[Precision, bytes] = {"fp32": pipeline_onnx(plain, size, sizes)}
-    if "fp16" in precisions:
-        networks = half(fusion), None if detector is None else half(detector)
-        graphs["fp16"] = pipeline_onnx(Pipeline(*networks, view, size).eval(), size, sizes)
-        require_clean(onnx.load_from_string(graphs["fp16"]))
-    names, more = files_of("pipeline", graphs)
-    files |= more
-    manifest["graphs"]["pipeline"] = describe_pipeline(plain, graphs["fp32"], sizes, names)
-    manifest["parity"] += (pipeline_parity(plain, graphs["fp32"], size),)

@@ -2,13 +2,14 @@
 
   tdfusion-edge export edge/best.safetensors -o bundle
   tdfusion-edge export edge/best.safetensors detector/best.safetensors -o bundle
+  tdfusion-edge export edge/best.safetensors -o bundle --opset 17   # for TensorRT 8
 
 The fusion network of the first checkpoint that has one becomes an ONNX graph with free height and
-width, the detector of the last one that has one a graph of the size it was trained at, both in every
---precision. float32 is compared with PyTorch and the others with float32, on the pairs of --data or on
-simulated ones, and FP16 is searched for numbers that it does not hold: where one limit is passed, no
-bundle is written. With --labels the detector's mAP50 is measured too and may not move. INT8 is never
-measured on the pairs that it was calibrated on.
+width, detector and segmentation network of the last ones that have one become graphs of the size they were
+trained at, and fusion and detector one graph more, all in every --precision. float32 is compared with
+PyTorch and the others with float32, on the pairs of --data or on simulated ones, and FP16 is searched for
+numbers that it does not hold: where one limit is passed, no bundle is written. With --labels the detector's
+mAP50 is measured too and may not move. INT8 is never measured on the pairs that it was calibrated on.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.export.assemble import SCORE_THRESHOLD, export
 from tdfusion_edge.export.engines import add_engine_arguments, prepared
+from tdfusion_edge.export.graph import LEGACY, OPSET, OPSETS
 from tdfusion_edge.label_files import parse_classes
 from tdfusion_edge.runtime.engine_ahead import sizes_of
 from tdfusion_edge.runtime.parity_pairs import add_pair_arguments
@@ -46,8 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the detector gives a higher score counts, 0 to 1 (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--precision", default="fp32,fp16", metavar="P,P",
-        help="fp32, fp16 and int8, which needs pairs to be calibrated on (default: %(default)s)",
+        "--precision", metavar="P,P",
+        help="fp32, fp16 and int8, which needs pairs to be calibrated on "
+        "(default: fp32,fp16; fp32 for opset 17)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--opset", type=int, default=OPSET, choices=OPSETS, metavar="N",
+        help="version of ONNX's operators, 17 to 20; TensorRT 8 reads 17 at most (default: %(default)s)",
     )  # fmt: skip
     add_pair_arguments(parser)
     parser.add_argument(
@@ -70,15 +77,18 @@ def main(args: argparse.Namespace) -> int:
         name=args.name,
         allowed=args.network,
         threshold=args.score_threshold,
-        precisions=precisions_of(args.precision),
+        precisions=precisions_of(args.precision or ("fp32" if args.opset <= LEGACY else "fp32,fp16")),
         size=None if args.no_pipeline else sizes_of(args.size)[0],
         data=args.data,
         names=args.names,
         calibration=args.calibration,
         labels=args.labels,
         classes=() if args.classes is None else parse_classes(args.classes),
+        opset=args.opset,
     )
     finds = f" with a detector of {', '.join(manifest.classes)}" if "detector" in manifest.graphs else ""
+    if "segmentation" in manifest.graphs:
+        finds += f"{' and' if finds else ' with'} masks of {', '.join(manifest.segmentation_classes)}"
     say(f"wrote {args.output}{finds}")
     for row in manifest.parity:
         say(told(row))
@@ -113,4 +123,8 @@ def told(row: Parity) -> str:
         parts.append(f"{row.boxes_kept:.1%} of the boxes kept")
     if row.map50_change is not None:
         parts.append(f"mAP50 by {row.map50_change:+.4f}")
+    if row.pixels_equal is not None:
+        parts.append(f"{row.pixels_equal:.2%} of the mask's pixels equal")
+    if row.mask_iou is not None:
+        parts.append(f"mIoU {row.mask_iou:.3f}")
     return f"{row.graph} in {row.precision} against {row.against} ({row.pictures}): {', '.join(parts)}"

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tdfusion_edge.bundle import Graph, Parity, Precision, TensorInfo
 from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.errors import ExportError
-from tdfusion_edge.export.graph import OPSET, smooth_pair, to_onnx
+from tdfusion_edge.export.graph import OPSET, opset_of, smooth_pair, to_onnx
 from tdfusion_edge.train.models.task import BoxPrediction
 
 BOX_TOLERANCE = 1e-2
@@ -38,7 +38,7 @@ class _Decoding(nn.Module):
         return cast(BoxPrediction, self.network.decode(self.network(luma)))  # type: ignore[operator]
 
 
-def detector_onnx(network: nn.Module, view: TaskView) -> bytes:
+def detector_onnx(network: nn.Module, view: TaskView, opset: int = OPSET) -> bytes:
     """The network with its decoding as a checked and simplified ONNX graph of the view's size.
 
     The size is fixed: anchors become constants, and every size would need its own weights to be as good.
@@ -47,7 +47,7 @@ def detector_onnx(network: nn.Module, view: TaskView) -> bytes:
         ExportError: the graph that comes out is none, or does not give boxes and scores.
     """
     example = (torch.zeros(1, 1, view.height, view.width),)
-    model = to_onnx(_Decoding(network), example, ("luma",), BoxPrediction._fields)
+    model = to_onnx(_Decoding(network), example, ("luma",), BoxPrediction._fields, opset=opset)
     shapes = _output_shapes(model)
     classes = len(view.classes)
     boxes, scores = shapes["boxes"], shapes["scores"]
@@ -123,7 +123,7 @@ def describe_detector(graph: bytes, view: TaskView, files: Mapping[Precision, st
             for name in BoxPrediction._fields
         ),
         minimum_size=min(view.height, view.width),
-        opset=OPSET,
+        opset=opset_of(graph),
     )
 
 

@@ -29,7 +29,7 @@ def passed(
         labels: Of these pairs, where there is a detector.
 
     Returns:
-        A row for each precision, of fusion network and detector one behind the other.
+        A row for each precision, of fusion network and what looks at its pictures one behind the other.
 
     Raises:
         ExportError: a precision passes one of its limits.
@@ -71,4 +71,6 @@ def _row(gap: Gap, precision: Precision, pictures: str) -> Parity:
         boxes_kept=gap.boxes_kept if gap.boxes else None,
         score_error=gap.score_error if gap.boxes else None,
         map50_change=gap.map50_change,
+        pixels_equal=gap.pixels_equal if gap.pixels else None,
+        mask_iou=gap.mask_iou if gap.pixels else None,
     )

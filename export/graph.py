@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,11 @@ from tdfusion_edge.errors import ExportError
 from tdfusion_edge.train.models.base import FusionOutput
 
 OPSET = 18
+OPSETS = range(17, 21)
+"""Versions of ONNX's operators that a graph can be written in."""
+LEGACY = 17
+"""The last that TensorRT 8 reads, and one that the newer of PyTorch's two exporters writes wrongly: it gives
+Split an attribute that came with 18."""
 LARGEST = 8192
 """Largest height and width that the graph is exported for, pixels."""
 PARITY_SIZES = ((96, 128), (480, 640), (127, 159))
@@ -28,7 +35,7 @@ FP32_TOLERANCE = 1e-4
 INPUTS = ("infrared", "visible")
 
 
-def fusion_onnx(network: nn.Module) -> bytes:
+def fusion_onnx(network: nn.Module, opset: int = OPSET) -> bytes:
     """The network as a checked and simplified ONNX graph with free height and width.
 
     Raises:
@@ -41,7 +48,7 @@ def fusion_onnx(network: nn.Module) -> bytes:
         2: torch.export.Dim("height", min=minimum_size(network), max=LARGEST),
         3: torch.export.Dim("width", min=minimum_size(network), max=LARGEST),
     }
-    model = to_onnx(network, example, INPUTS, FusionOutput._fields, (free, free))
+    model = to_onnx(network, example, INPUTS, FusionOutput._fields, (free, free), opset=opset)
     for output in model.graph.output:
         # The exporter writes the output's size as a formula of the input's that always equals it.
         output.type.CopyFrom(model.graph.input[0].type)
@@ -56,6 +63,8 @@ def to_onnx(
     inputs: Sequence[str],
     outputs: Sequence[str],
     free: tuple[dict[int, Any], ...] | None = None,
+    *,
+    opset: int = OPSET,
 ) -> onnx.ModelProto:
     """A network as a checked and simplified graph; it is in evaluation mode afterwards.
 
@@ -65,6 +74,7 @@ def to_onnx(
         inputs: Names of the inputs.
         outputs: Names of the outputs.
         free: The free axes of each input, if any.
+        opset: One of :data:`OPSETS`.
 
     Raises:
         ExportError: the simplifier says that its result is not the graph.
@@ -75,26 +85,70 @@ def to_onnx(
     log.setLevel(logging.ERROR)  # it warns that torchvision is missing, which nothing here needs
     try:
         with warnings.catch_warnings(), torch.inference_mode():
-            warnings.simplefilter("ignore")  # deprecations inside the exporter itself
-            program = torch.onnx.export(
-                network,
-                example,
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=list(inputs),
-                output_names=list(outputs),
-                dynamic_shapes=free,
-                verbose=False,
-            )
+            warnings.simplefilter("ignore")  # deprecations inside the exporter, or of the exporter itself
+            write = _legacy if opset <= LEGACY else _current
+            written = write(network, example, inputs, outputs, free, opset)
     finally:
         log.setLevel(level)
-    assert program is not None
-    simplified: tuple[onnx.ModelProto, bool] = onnxsim.simplify(program.model_proto)
+    simplified: tuple[onnx.ModelProto, bool] = onnxsim.simplify(written)
     model, equal = simplified
     if not equal:
         raise ExportError("the simplified graph differs from the exported one")
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _current(
+    network: nn.Module,
+    example: tuple[Tensor, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    free: tuple[dict[int, Any], ...] | None,
+    opset: int,
+) -> onnx.ModelProto:
+    program = torch.onnx.export(
+        network,
+        example,
+        dynamo=True,
+        opset_version=opset,
+        input_names=list(inputs),
+        output_names=list(outputs),
+        dynamic_shapes=free,
+        verbose=False,
+    )
+    assert program is not None
+    return program.model_proto
+
+
+def _legacy(
+    network: nn.Module,
+    example: tuple[Tensor, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    free: tuple[dict[int, Any], ...] | None,
+    opset: int,
+) -> onnx.ModelProto:
+    """By the exporter that follows one run: what depends on a size in Python itself is frozen in it."""
+    axes = [{axis: dim.__name__ for axis, dim in one.items()} for one in free or ()]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.onnx"
+        torch.onnx.export(
+            network,
+            example,
+            path,
+            dynamo=False,
+            opset_version=opset,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_axes=dict(zip(inputs, axes, strict=True)) if axes else None,
+        )
+        return onnx.load(path)
+
+
+def opset_of(graph: bytes) -> int:
+    """The version of ONNX's own operators that a graph is written in."""
+    imported = onnx.load_from_string(graph).opset_import
+    return next(int(one.version) for one in imported if one.domain in ("", "ai.onnx"))
 
 
 def parity(network: nn.Module, graph: bytes) -> Parity:
@@ -132,7 +186,7 @@ def parity(network: nn.Module, graph: bytes) -> Parity:
     )
 
 
-def describe(network: nn.Module, files: Mapping[Precision, str]) -> Graph:
+def describe(network: nn.Module, files: Mapping[Precision, str], opset: int = OPSET) -> Graph:
     """What the manifest says about the fusion graph, whose files are given by precision."""
     luma = "float32 luma in [0, 1], BT.601 full range"
 
@@ -147,7 +201,7 @@ def describe(network: nn.Module, files: Mapping[Precision, str]) -> Graph:
         ),
         outputs=tuple(tensor(name, luma) for name in FusionOutput._fields),
         minimum_size=minimum_size(network),
-        opset=OPSET,
+        opset=opset,
     )
 
 

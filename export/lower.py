@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from torch import nn
 
@@ -59,6 +60,17 @@ class Real(NamedTuple):
     """For INT8."""
 
 
+class Fused(NamedTuple):
+    """Fused lumas of real pairs, float32 (H, W), for the same two purposes."""
+
+    ranges: Sequence[npt.NDArray[np.float32]]
+    calibration: Sequence[npt.NDArray[np.float32]]
+
+    def at(self, width: int, height: int) -> Real:
+        """What a network of this size gets of them."""
+        return Real(*(task_feeds(some, width, height) for some in self))
+
+
 def in_precisions(
     network: nn.Module,
     to_onnx: ToOnnx,
@@ -100,8 +112,8 @@ def fusion_feeds(pairs: Sequence[Views]) -> list[Feeds]:
     return [unit_inputs(pair.infrared, pair.visible) for pair in pairs]
 
 
-def detector_feeds(fused: Sequence[np.ndarray], width: int, height: int) -> list[Feeds]:
-    """What a detector graph takes for each fused luma, float32 (H, W)."""
+def task_feeds(fused: Sequence[np.ndarray], width: int, height: int) -> list[Feeds]:
+    """What a task network's graph takes for each fused luma, float32 (H, W)."""
     return [{"luma": resized(luma, width, height)[None, None]} for luma in fused]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from tdfusion_edge.checkpoint import Header
+from tdfusion_edge.export.networks import Task
 
 METRIC_NAMES = {name.lower(): name for name in ("EN", "SF", "SD", "AG", "SCD", "VIF", "Qabf", "SSIM")}
 """Fusion metrics by their keys in a header; its other metrics are the task network's."""
@@ -29,39 +30,43 @@ def task_metrics(header: Header) -> dict[str, float]:
 def model_card(
     name: str,
     fusion: Header,
-    detector: Header | None = None,
+    detector: Task | None = None,
+    segmentation: Task | None = None,
     *,
     threshold: float = 0.25,
-    matched: bool | None = None,
 ) -> str:
     """Markdown from the headers of the checkpoints.
 
     Args:
         name: Of the bundle.
         fusion: Header of the fusion network's checkpoint.
-        detector: Header of the detector's, which may be the same.
+        detector: The detector; its checkpoint may be the fusion network's.
+        segmentation: The network that gives every pixel a class, likewise.
         threshold: Score above which a detection counts.
-        matched: Whether the detector was trained on this fusion network's pictures; None says nothing of it.
     """
-    headers = [fusion] if detector in (None, fusion) else [fusion, detector]
-    limits = dict.fromkeys(limit for header in headers if header is not None for limit in header.limits)
+    tasks = {"detector": detector, "segmentation network": segmentation}
+    others = {kind: task.header for kind, task in tasks.items() if task is not None}
+    limits = dict.fromkeys(limit for header in (fusion, *others.values()) for limit in header.limits)
     parts = [
         f"# {name}",
         f"Fusion network {_trained(fusion, 'fusion')}. Takes an infrared and a visible luma picture that "
         "are\naligned, gives one fused luma picture.",
-        "" if detector is None else _finds(detector, threshold, matched),
+        "" if detector is None else _finds(detector, threshold),
+        "" if segmentation is None else _segments(segmentation),
         "## Training data",
-        _data(fusion, detector),
+        _data(fusion, others),
         "Where a data set is for research use, so are these weights, as far as its terms reach. A fused "
         "picture is\na view of two sensors, not a measurement: no person or event may be judged by it alone.",
         "## Training",
         _settings(fusion),
-        "" if len(headers) == 1 or detector is None else f"Of the detector:\n\n{_settings(detector)}",
+        *(f"Of the {kind}:\n\n{_settings(header)}" for kind, header in others.items() if header != fusion),
         "## Fusion metrics on the recipe's validation pairs",
         _metrics(fusion_metrics(fusion)),
         "VIF and SSIM are means over the two sources; the picture is not stretched.",
         "" if detector is None else "## Detection metrics on the detector's validation pairs",
-        "" if detector is None else _metrics(task_metrics(detector)),
+        "" if detector is None else _metrics(task_metrics(detector.header)),
+        "" if segmentation is None else "## Segmentation metrics on that network's validation pairs",
+        "" if segmentation is None else _metrics(task_metrics(segmentation.header)),
         "## Limits",
         "\n".join(f"- {_cell(limit)}" for limit in limits),
     ]
@@ -75,23 +80,35 @@ def _trained(header: Header, role: str) -> str:
     )
 
 
-def _finds(header: Header, threshold: float, matched: bool | None) -> str:
+def _finds(detector: Task, threshold: float) -> str:
+    header = detector.header
     assert header.task is not None  # it was exported with its size and classes
     classes = ", ".join(map(_cell, header.task.classes))
     return (
         f"Detector {_trained(header, 'task')}. Sees the fused luma, not stretched, at "
         f"{header.task.width}x{header.task.height} pixels,\nand finds: {classes}. A score above "
-        f"{threshold:g} counts where nothing else is asked for.{PICTURES[matched]}"
+        f"{threshold:g} counts where nothing else is asked for.{PICTURES[detector.matched]}"
     )
 
 
-def _data(fusion: Header, detector: Header | None) -> str:
-    if detector is None:
+def _segments(segmentation: Task) -> str:
+    view = segmentation.view
+    return (
+        f"Segmentation network {_trained(segmentation.header, 'task')}. Sees the fused luma, not stretched, "
+        f"at\n{view.width}x{view.height} pixels, and gives each of them a class: "
+        f"{', '.join(map(_cell, view.classes))}.{PICTURES[segmentation.matched]}"
+    )
+
+
+def _data(fusion: Header, others: Mapping[str, Header]) -> str:
+    if not others:
         rows = _rows((row.name, str(row.pairs), row.terms) for row in fusion.training_data)
         return f"| data | pairs | terms |\n|---|---|---|\n{rows}"
     uses = dict.fromkeys(fusion.training_data, "fusion")
-    for row in detector.training_data:
-        uses[row] = "fusion, detector" if row in uses else "detector"
+    for kind, header in others.items():
+        name = kind.split()[0]
+        for row in header.training_data:
+            uses[row] = f"{uses[row]}, {name}" if row in uses else name
     rows = _rows((row.name, str(row.pairs), use, row.terms) for row, use in uses.items())
     return f"| data | pairs | for | terms |\n|---|---|---|---|\n{rows}"
 

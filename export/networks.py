@@ -27,31 +27,38 @@ class Loaded(NamedTuple):
     """Of its weights."""
 
 
-class Detector(NamedTuple):
-    """A task network that gives boxes, likewise."""
+class Task(NamedTuple):
+    """A task network, likewise."""
 
     header: checkpoint.Header
     network: nn.Module
     view: checkpoint.TaskView
+    matched: bool | None = None
+    """Whether it was trained on the pictures of the bundle's fusion network; None where that is unknown."""
 
 
 class Chosen(NamedTuple):
     """What a bundle is made of."""
 
     fusion: Loaded
-    detector: Detector | None
+    detector: Task | None
+    """Gives boxes."""
+    segmentation: Task | None
+    """Gives masks."""
     notes: tuple[str, ...]
     """What was left out and why, and what does not belong together, a line each."""
-    matched: bool | None = None
-    """Whether the detector was trained on the pictures of this fusion network; None where that is unknown."""
+
+
+KINDS = {"boxes": "detector", "mask": "segmentation network"}
+"""What a task network is called, by the labels that it is trained with."""
 
 
 def choose(paths: Sequence[Path], allowed: Collection[str] = ()) -> Chosen:
-    """The fusion network of the first checkpoint that has one, the detector of the last.
+    """The fusion network of the first checkpoint that has one, detector and segmentation network of the last.
 
     So a detector that was trained again on pictures of a finished fusion network comes behind it. A task
-    network that gives masks, or is of a class that is not allowed, is noted and left out, and a loss
-    network is of no use after the training.
+    network of a class that is not allowed is noted and left out, and a loss network is of no use after the
+    training.
 
     Args:
         paths: Checkpoints.
@@ -66,42 +73,41 @@ def choose(paths: Sequence[Path], allowed: Collection[str] = ()) -> Chosen:
     digest = checkpoint.weights_sha256(checkpoint.of_role(weights, "fusion"))
     fusion = Loaded(header, load_network(path, header, weights, "fusion", allowed), digest)
     notes: list[str] = []
+    tasks: dict[str, Task] = {}
     for path, header, weights in reversed(read):
         if "task" not in header.networks:
             continue
-        reason = _why_left_out(header.networks["task"].name, allowed)
-        if reason is None:
-            network = load_network(path, header, weights, "task", allowed)
-            if getattr(network, "labels", None) == "boxes":
-                return _with_detector(
-                    fusion, path, Detector(header, network, _view(path, header, network)), notes
-                )
-            reason = "gives no boxes"
-        notes.append(f"left out: '{header.networks['task'].name}' of {path} {reason}")
-    return Chosen(fusion, None, tuple(notes))
+        name = header.networks["task"].name
+        if name not in TASK_NETWORKS and name not in allowed:
+            notes.append(
+                f"left out: '{name}' of {path} is none of this package's networks; if it is a task network "
+                f"of yours: --network {name}"
+            )
+            continue
+        # A network that a later checkpoint's stands in for needs neither its libraries nor its files.
+        if getattr(resolve(name, TASK_NETWORKS, "task network"), "labels", None) in tasks:
+            continue
+        network = load_network(path, header, weights, "task", allowed)
+        labels = getattr(network, "labels", None)
+        if labels not in KINDS:
+            notes.append(f"left out: '{name}' of {path} gives neither boxes nor masks")
+        elif labels not in tasks:
+            task = Task(header, network, _view(path, header, network, KINDS[labels]))
+            tasks[labels] = _matched(fusion, path, task, KINDS[labels], notes)
+    return Chosen(fusion, tasks.get("boxes"), tasks.get("mask"), tuple(notes))
 
 
-def _why_left_out(name: str, allowed: Collection[str]) -> str | None:
-    """Why a task network cannot be the detector, as far as its class tells; None where it may be.
-
-    It is not built to find out: a network that is left out needs neither its libraries nor its files.
-    """
-    if name not in TASK_NETWORKS and name not in allowed:
-        return f"is none of this package's networks; if it is a detector of yours: --network {name}"
-    labels = getattr(resolve(name, TASK_NETWORKS, "task network"), "labels", "boxes")
-    return "gives no boxes" if labels == "mask" else None
-
-
-def _with_detector(fusion: Loaded, path: Path, detector: Detector, notes: list[str]) -> Chosen:
-    """Both, and whether they belong together."""
-    trained_on = detector.header.fusion_sha256
-    matched = None if trained_on is None else trained_on == fusion.sha256
-    if matched is False:
+def _matched(fusion: Loaded, path: Path, task: Task, kind: str, notes: list[str]) -> Task:
+    """The task network with a word on whether it belongs to the fusion network."""
+    trained_on = task.header.fusion_sha256
+    if trained_on is None:
+        return task
+    if trained_on != fusion.sha256:
         notes.append(
-            f"the detector of {path} was trained on the pictures of another fusion network: expected "
-            f"{fusion.sha256[:12]}, got {(trained_on or '')[:12]}; it may find less in this one's"
+            f"the {kind} of {path} was trained on the pictures of another fusion network: expected "
+            f"{fusion.sha256[:12]}, got {trained_on[:12]}; it may find less in this one's"
         )
-    return Chosen(fusion, detector, tuple(notes), matched)
+    return task._replace(matched=trained_on == fusion.sha256)
 
 
 def load_network(
@@ -175,13 +181,13 @@ def _classes(path: Path, header: checkpoint.Header) -> tuple[str, ...]:
     return header.task.classes
 
 
-def _view(path: Path, header: checkpoint.Header, network: nn.Module) -> checkpoint.TaskView:
-    """The size that the detector sees, which its graph is made for."""
+def _view(path: Path, header: checkpoint.Header, network: nn.Module, kind: str) -> checkpoint.TaskView:
+    """The size that a task network sees, which its graph is made for."""
     view, stride = header.task, int(getattr(network, "stride", 1))
     assert view is not None  # it was loaded with the classes
     if min(view.height, view.width) < 1 or view.height % stride or view.width % stride:
         raise RequestError(
-            f"{path}: size of the detector's input",
+            f"{path}: size of the {kind}'s input",
             expected=f"multiples of {stride}",
             got=f"{view.width}x{view.height}",
         )

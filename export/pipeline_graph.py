@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,21 @@ from tdfusion_edge.bundle import Graph, Parity, Precision, Sides, TensorInfo
 from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.errors import ExportError
 from tdfusion_edge.export.detector import SCORE_TOLERANCE
-from tdfusion_edge.export.graph import OPSET, smooth_pair, to_onnx
+from tdfusion_edge.export.fold import folded
+from tdfusion_edge.export.graph import (
+    LEGACY,
+    OPSET,
+    PARITY_SIZES,
+    minimum_size,
+    opset_of,
+    smooth_pair,
+    to_onnx,
+)
+from tdfusion_edge.export.lint import require_clean
+from tdfusion_edge.export.lower import files_of
+from tdfusion_edge.export.networks import Chosen
 from tdfusion_edge.export.pipeline import LEAST, FusedOutput, Pipeline, PipelineOutput, size_range
+from tdfusion_edge.export.precision import half
 
 INPUTS = ("infrared", "visible", "limits")
 LEVELS = 1
@@ -63,25 +76,31 @@ def sizes_of(size: tuple[int, int], view: TaskView | None, least: int = LEAST) -
     return rows, columns
 
 
-def pipeline_onnx(network: Pipeline, size: tuple[int, int], sizes: tuple[Sides, Sides]) -> bytes:
+def pipeline_onnx(
+    network: Pipeline, size: tuple[int, int], sizes: tuple[Sides, Sides], opset: int = OPSET
+) -> bytes:
     """The pipeline as a checked and simplified graph.
 
     Args:
         network: Made for ``size``.
         size: Width and height, pixels.
         sizes: Heights and widths that the graph is to take.
+        opset: Of the graph.
 
     Raises:
         ExportError: the simplifier says that its result is not the graph.
     """
-    free = {axis: _dimension(name, one) for axis, (name, one) in enumerate(zip(AXES, sizes, strict=True))}
+    free: tuple[dict[int, Any], ...] | None = None
+    if any(one.smallest < one.largest for one in sizes):
+        axes = {axis: _dimension(name, one) for axis, (name, one) in enumerate(zip(AXES, sizes, strict=True))}
+        free = axes, axes, {}
     width, height = size
     pictures = (
         torch.zeros(height, width, dtype=torch.uint8),
         torch.zeros(height, width, 3, dtype=torch.uint8),
     )
     example = (*pictures, torch.tensor(LIMITS))
-    model = to_onnx(network, example, INPUTS, outputs_of(network), (free, free, {}))
+    model = to_onnx(network, example, INPUTS, outputs_of(network), free, opset=opset)
     for value in (*model.graph.input, *model.graph.output):
         for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
             if dimension.dim_param:  # a formula such as 2*half_the_height; only pictures have free axes
@@ -182,7 +201,7 @@ def describe_pipeline(
         outputs=told(model.graph.output),
         minimum_size=min(one.smallest for one in sizes),
         sizes=sizes,
-        opset=OPSET,
+        opset=opset_of(graph),
     )
 
 
@@ -197,3 +216,36 @@ def coloured(size: tuple[int, int], seed: int) -> tuple[npt.NDArray[np.uint8], n
 def black(size: tuple[int, int]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """A pair without light."""
     return np.zeros(size[::-1], np.uint8), np.zeros((*size[::-1], 3), np.uint8)
+
+
+def add_pipeline(
+    chosen: Chosen,
+    manifest: dict[str, Any],
+    files: dict[str, bytes],
+    precisions: Collection[Precision],
+    size: tuple[int, int],
+    opset: int = OPSET,
+) -> None:
+    """Put fusion and detector as one graph beside the others, in a manifest and its files.
+
+    The networks in it are those of the other graphs, and were searched for what FP16 does not hold there.
+    There is none in INT8, whose quantised networks exist as graphs alone.
+    """
+    example = tuple(torch.zeros(1, 1, *PARITY_SIZES[0]) for _ in range(2))
+    fusion, detector, view = folded(chosen.fusion.network, example), None, None
+    if chosen.detector is not None:
+        _, network, view, _ = chosen.detector
+        detector = folded(network, (torch.zeros(1, 1, view.height, view.width),))
+    sizes = sizes_of(size, view, minimum_size(fusion))
+    if opset <= LEGACY:  # its exporter keeps the sizes of the example
+        sizes = Sides(smallest=size[1], largest=size[1]), Sides(smallest=size[0], largest=size[0])
+    plain = Pipeline(fusion, detector, view, size).eval()
+    graphs: dict[Precision, bytes] = {"fp32": pipeline_onnx(plain, size, sizes, opset)}
+    if "fp16" in precisions:
+        networks = half(fusion), None if detector is None else half(detector)
+        graphs["fp16"] = pipeline_onnx(Pipeline(*networks, view, size).eval(), size, sizes, opset)
+        require_clean(onnx.load_from_string(graphs["fp16"]))
+    names, more = files_of("pipeline", graphs)
+    files |= more
+    manifest["graphs"]["pipeline"] = describe_pipeline(plain, graphs["fp32"], sizes, names)
+    manifest["parity"] += (pipeline_parity(plain, graphs["fp32"], size),)

@@ -1,38 +1,33 @@
-"""Whether a loaded graph is what its bundle's manifest says."""
+"""Whether a graph is what its manifest says: names, dtypes and shapes of what it takes and gives."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tdfusion_edge.bundle import Graph, GraphName, TensorInfo
+from tdfusion_edge.bundle import Graph, TensorInfo
 from tdfusion_edge.errors import BundleError
-from tdfusion_edge.runtime.engines.base import Engine, Tensor
+from tdfusion_edge.runtime.engines import Engine, Tensor
 
 
-def require_agreement(name: GraphName, graph: Graph, engine: Engine) -> None:
+def require_as_told(what: str, graph: Graph, engine: Engine) -> None:
     """Refuse an engine that takes or gives something else than the manifest says.
 
     Args:
-        name: Of the graph.
-        graph: What the manifest says of it.
+        what: The graph's name, for the message.
+        graph: What the manifest says.
         engine: The graph, loaded.
 
     Raises:
-        BundleError: names, dtypes or an axis that both know differ.
+        BundleError: names, dtypes or axes that both know differ.
     """
-    for said, there in ((graph.inputs, engine.inputs), (graph.outputs, engine.outputs)):
-        if not _agree(said, there):
+    for told, there in ((graph.inputs, engine.inputs), (graph.outputs, engine.outputs)):
+        if not _agree(told, there):
             raise BundleError(
-                f"the {name} graph is not what the manifest says",
-                expected=told(said),
-                got=told(there),
+                f"the {what} graph is not what the manifest says",
+                expected=listed(told),
+                got=listed(there),
                 hint="Export the bundle again.",
             )
-
-
-def told(tensors: Sequence[TensorInfo] | Sequence[Tensor]) -> str:
-    """Tensors in words, a free axis as a question mark."""
-    return ", ".join(f"{t.name} {t.dtype} {tuple('?' if a is None else a for a in t.shape)}" for t in tensors)
 
 
 def _agree(told: Sequence[TensorInfo], there: Sequence[Tensor]) -> bool:
@@ -47,3 +42,8 @@ def _agree(told: Sequence[TensorInfo], there: Sequence[Tensor]) -> bool:
         )
         for tensor in told
     )
+
+
+def listed(tensors: Sequence[TensorInfo] | Sequence[Tensor]) -> str:
+    """Name, dtype and shape of each, for messages."""
+    return ", ".join(f"{t.name} {t.dtype} {tuple('?' if a is None else a for a in t.shape)}" for t in tensors)

@@ -13,6 +13,7 @@ from tdfusion_edge.runtime.engines import Choice, Engine, Opened, open_graph
 from tdfusion_edge.runtime.fusion import unit_inputs
 from tdfusion_edge.runtime.parity import Chain, Fuse
 from tdfusion_edge.runtime.parity_boxes import LEEWAY
+from tdfusion_edge.runtime.segmentation import open_segmenter
 
 REFERENCE = "onnxruntime"
 """The back end that the others are measured against, in float32."""
@@ -41,7 +42,14 @@ def open_chain(
     detector = open_detector(opened, choice, threshold=least, on_progress=progress_shower("detector"))
     if detector is not None:
         stack.callback(detector.close)
-    return ran, Chain(fuser(ran.engine), None if detector is None else detector.detect)
+    segmenter = open_segmenter(opened, choice, progress_shower("segmentation"))
+    if segmenter is not None:
+        stack.callback(segmenter.close)
+    return ran, Chain(
+        fuser(ran.engine),
+        None if detector is None else detector.detect,
+        None if segmenter is None else segmenter.classes_of,
+    )
 
 
 def fuser(engine: Engine) -> Fuse:

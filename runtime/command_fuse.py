@@ -36,9 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="rig file whose [registration] aligns the two, and whose infrared camera gives the range",
     )
-    parser.add_argument("--boxes", action="store_true", help="draw what the bundle's detector finds")
+    parser.add_argument("--boxes", action="store_true", help="draw what the bundle finds: boxes and masks")
     parser.add_argument(
-        "--detections", type=Path, metavar="OUT.jsonl", help="list what it finds, a line a picture"
+        "--detections", type=Path, metavar="OUT.jsonl", help="tell what it finds, a line a picture"
     )
     add_network_arguments(parser)
 
@@ -75,7 +75,7 @@ def main(args: argparse.Namespace) -> int:
         camera = camera or rig.Camera(uri=str(args.infrared))
         detect = wanted != PLAIN
         networks = open_networks(args, stack, camera, registration, detect=detect)
-        if detect and networks.detector is None:
+        if detect and networks.detector is None and networks.segmenter is None:
             raise RequestError(
                 f"{args.bundle} has no detector",
                 expected="a bundle with one for --boxes and --detections",

@@ -35,6 +35,7 @@ from tdfusion_edge.runtime.folded import Folded, open_folded
 from tdfusion_edge.runtime.fuse import Networks
 from tdfusion_edge.runtime.fusion import Fusion
 from tdfusion_edge.runtime.pipeline import Plan, run
+from tdfusion_edge.runtime.segmentation import open_segmenter
 from tdfusion_edge.runtime.signals import stopped_by_signals
 from tdfusion_edge.runtime.sinks import Sink, open_sink
 from tdfusion_edge.runtime.sources import open_source
@@ -81,10 +82,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the final figures as JSON")
     parser.add_argument(
-        "--no-detect", action="store_true", help="leave the bundle's detector out: no boxes, less work"
-    )
+        "--no-detect", action="store_true",
+        help="leave the bundle's detector and segmentation out: no boxes and masks, less work",
+    )  # fmt: skip
     parser.add_argument(
-        "--no-boxes", action="store_true", help="draw no boxes; out.jsonl still lists what was found"
+        "--no-boxes", action="store_true", help="draw no boxes and masks; out.jsonl still tells of them"
     )
     add_network_arguments(parser)
 
@@ -128,7 +130,18 @@ def main(args: argparse.Namespace) -> int:
         mode = delivery_mode(args.mode, sources)
         fusion, detector = networks.stage("temporal"), networks.detector
         folded, seconds = networks.folded, args.seconds
-        plan = Plan(sources, sync, fusion, sinks, mode, detector, folded, seconds=seconds, stop=stop)
+        plan = Plan(
+            sources,
+            sync,
+            fusion,
+            sinks,
+            mode,
+            detector,
+            networks.segmenter,
+            folded,
+            seconds=seconds,
+            stop=stop,
+        )
         with stopped_by_signals(stop) as interrupted:
             report = run(plan)
     say(json.dumps(report.as_dict()) if args.json else report.as_table())
@@ -207,12 +220,16 @@ def open_networks(
     detector = _open_detector(args, opened, choice, detect=detect)
     if detector is not None:
         stack.callback(detector.close)
+    segmenter = open_segmenter(opened, choice, progress_shower("segmentation")) if detect else None
+    if segmenter is not None:
+        stack.callback(segmenter.close)
     if args.range is not None:
         infrared = with_range(infrared, args.range)
     folded = _open_folded(args, opened, choice, backend, precision, detect=detect)
     if folded is not None:
         stack.callback(folded.close)
     finds = "" if detector is None else f", detects {_listed(detector.names)}"
+    finds += "" if segmenter is None else f", segments {_listed(segmenter.names)}"
     one = "" if folded is None else ", in one graph"
     say(f"bundle {opened.manifest.name}, back end {backend}, {precision}{one}{finds}", error=True)
 
@@ -220,7 +237,7 @@ def open_networks(
         shown = Stretch(args.stretch or stretch)
         return Fusion(opened, engine, infrared, registration, shown, split_early=folded is None)
 
-    return Networks(stage, detector, folded)
+    return Networks(stage, detector, segmenter, folded)
 
 
 def _open_folded(

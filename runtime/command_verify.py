@@ -5,9 +5,9 @@
   tdfusion-edge verify BUNDLE --precision fp16 --data DIR --labels yolo:labels --json
 
 Both the back end and the reference, the bundle's float32 graphs in ONNX Runtime on the CPU, fuse the same
-pairs and look for objects in them. The limits are those of the export's own gate; the exit code is 1 where
-one is passed. Without --data the pairs are of the simulated street; with --labels the change of mAP50
-is measured and limited as well.
+pairs, look for objects in them and give their pixels classes. The limits are those of the export's own
+gate; the exit code is 1 where one is passed. Without --data the pairs are of the simulated street; with
+--labels the change of mAP50 is measured and limited as well.
 """
 
 from __future__ import annotations
@@ -106,4 +106,6 @@ def as_text(opened: Bundle, gap: Gap, ran: Opened, data: str, said: list[str]) -
         )
     if gap.map50 is not None and gap.map50_change is not None:
         lines.append(f"mAP50: {gap.map50:.4f}, {gap.map50_change:+.4f}")
+    if "segmentation" in opened.manifest.graphs:
+        lines.append(f"masks: {gap.pixels_equal:.2%} of the pixels equal, mIoU {gap.mask_iou:.3f}")
     return "\n".join([*lines, *said, "not equal: see above" if said else "equal within the limits"])

@@ -13,7 +13,7 @@ from tdfusion_edge.color import U8
 from tdfusion_edge.detections import Detections, found_in
 from tdfusion_edge.errors import BundleError, EngineError, RequestError
 from tdfusion_edge.resize import resized
-from tdfusion_edge.runtime.agreement import require_agreement, told
+from tdfusion_edge.runtime.agreement import listed, require_as_told
 from tdfusion_edge.runtime.engines import Choice, Engine, open_graph
 from tdfusion_edge.runtime.fusion import UNIT, Aligned
 
@@ -141,7 +141,7 @@ def _boxes_and_scores(output: Mapping[str, npt.NDArray[np.float32]], classes: in
 
 def _input_shape(graph: Graph, engine: Engine, classes: int) -> tuple[int, ...]:
     """Shape of the input, once graph, engine and class names agree."""
-    require_agreement("detector", graph, engine)
+    require_as_told("detector", graph, engine)
     shapes = {tensor.name: tensor.shape for tensor in (*graph.inputs, *graph.outputs)}
     fixed = tuple(axis for axis in shapes.get("luma", ()) if isinstance(axis, int))
     fits = [tensor.name for tensor in graph.inputs] == ["luma"] and fixed[:2] == (1, 1) and len(fixed) == 4
@@ -154,6 +154,6 @@ def _input_shape(graph: Graph, engine: Engine, classes: int) -> tuple[int, ...]:
             "the detector graph has other inputs or outputs than a detector",
             expected=f"luma (1, 1, h, w) to boxes (1, A, 4) and scores (1, A, {classes or 'C'}), "
             "one A, as many scores as the manifest has classes",
-            got=f"{told(graph.inputs)} to {told(graph.outputs)}",
+            got=f"{listed(graph.inputs)} to {listed(graph.outputs)}",
         )
     return fixed

@@ -1,4 +1,4 @@
-"""Boxes in a picture, each in its class's colour with its name and score."""
+"""Boxes in a picture, each in its class's colour with its name and score, over the colours of a mask."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from tdfusion_edge.color import U8
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.frames import Image
+from tdfusion_edge.runtime.masks import Mask
 from tdfusion_edge.runtime.sinks.base import Result
 
 Colour: TypeAlias = tuple[int, int, int]
@@ -26,13 +27,38 @@ COLOURS: tuple[Colour, ...] = (
 """BGR. The colours of Okabe and Ito (Color Universal Design, 2008), which the colour-blind tell apart as
 well, the bright ones first; from the eighth class on they repeat."""
 FONT = cv2.FONT_HERSHEY_SIMPLEX
+TINT = 0.4
+"""How much of a pixel is its class's colour."""
 REFERENCE = 480
 """Shorter side in pixels of a picture whose lines are two pixels wide and whose letters 11 high."""
 
 
 def with_boxes(result: Result) -> Image:
-    """What a sink shows of a result whose boxes are wanted; see :func:`draw`."""
-    return draw(result.fused, result.detections)
+    """What a sink shows of a result whose boxes are wanted; see :func:`tinted` and :func:`draw`."""
+    return draw(tinted(result.fused, result.mask), result.detections)
+
+
+def tinted(picture: Image, mask: Mask | None) -> Image:
+    """A copy of a picture whose pixels have a part of their class's colour.
+
+    Those of the first class stay as they are: by custom it is the background that the others stand before.
+
+    Args:
+        picture: uint8 (H, W) or (H, W, 3) BGR; is not changed.
+        mask: Of all of it, at any size.
+
+    Returns:
+        uint8 (H, W, 3) BGR. The picture itself, grey if it is, where there is nothing to show.
+    """
+    if mask is None or not mask.classes.any():
+        return picture
+    height, width = picture.shape[:2]
+    classes = cv2.resize(mask.classes, (width, height), interpolation=cv2.INTER_NEAREST)
+    plain = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR) if picture.ndim == 2 else picture
+    colours = np.zeros((256, 3), np.uint8)
+    colours[1:] = np.resize(np.array(COLOURS, np.uint8), (255, 3))
+    mixed = cv2.addWeighted(plain, 1 - TINT, colours[classes], TINT, 0)
+    return cast(U8, cv2.copyTo(plain, (classes == 0).astype(np.uint8), mixed))
 
 
 def draw(picture: Image, found: Detections) -> Image:

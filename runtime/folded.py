@@ -17,7 +17,7 @@ from tdfusion_edge.color import is_grey
 from tdfusion_edge.detections import Detections, found_in
 from tdfusion_edge.errors import BundleError, EngineError, RequestError
 from tdfusion_edge.frames import Image
-from tdfusion_edge.runtime.agreement import require_agreement, told
+from tdfusion_edge.runtime.agreement import listed, require_as_told
 from tdfusion_edge.runtime.engines import Choice, Engine, open_graph
 from tdfusion_edge.runtime.fusion import Aligned
 from tdfusion_edge.runtime.stretch import Stretch
@@ -54,14 +54,14 @@ class Folded:
     ) -> None:
         if not 0 <= threshold <= 1:
             raise RequestError("score threshold", expected="0 to 1", got=f"{threshold:g}")
-        require_agreement("pipeline", graph, engine)
+        require_as_told("pipeline", graph, engine)
         outputs = (*SHOWN, *(FOUND if names else ()))
         there = tuple(t.name for t in graph.inputs), tuple(t.name for t in graph.outputs)
         if there != (INPUTS, outputs) or graph.sizes is None:
             raise BundleError(
                 "the pipeline graph has other inputs or outputs than a pipeline, or no sizes",
                 expected=f"{', '.join(INPUTS)} to {', '.join(outputs)}",
-                got=f"{told(graph.inputs)} to {told(graph.outputs)}",
+                got=f"{listed(graph.inputs)} to {listed(graph.outputs)}",
             )
         self._graph, self._engine, self._names = graph, engine, names
         self._threshold, self._demanded = threshold, demanded

@@ -18,6 +18,7 @@ from tdfusion_edge.runtime.draw import with_boxes
 from tdfusion_edge.runtime.folded import Folded
 from tdfusion_edge.runtime.fusion import Fusion
 from tdfusion_edge.runtime.pipeline import Plan, run
+from tdfusion_edge.runtime.segmentation import Segmenter
 from tdfusion_edge.runtime.show import show
 from tdfusion_edge.runtime.signals import stopped_by_signals
 from tdfusion_edge.runtime.sinks import Result, open_sink
@@ -35,13 +36,14 @@ class Networks:
     stage: Callable[[StretchName], Fusion]
     """Makes a fusion stage without memory of earlier pictures, given the default of its stretch."""
     detector: Detector | None = None
+    segmenter: Segmenter | None = None
     folded: Folded | None = None
-    """Both in one graph, for the pairs that it takes."""
+    """Fusion and detector in one graph, for the pairs that it takes."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is made of the detections."""
+    """What is made of detections and masks."""
 
     boxes: bool = False
     """Draw them in the pictures."""
@@ -166,8 +168,10 @@ def fuse_videos(
         sources["infrared"] = VideoSource(infrared.name, infrared, epoch_ns=0)
         sources["visible"] = VideoSource(visible.name, visible, epoch_ns=0)
         sinks = [open_sink(aside, picture=wanted.picture) for aside in asides]
-        fusion, detector = networks.stage("temporal"), networks.detector
-        plan = Plan(sources, VIDEO_SYNC, fusion, sinks, "every", detector, networks.folded, stop=stop)
+        plan = Plan(
+            sources, VIDEO_SYNC, networks.stage("temporal"), sinks, "every", networks.detector,
+            networks.segmenter, networks.folded, stop=stop,
+        )  # fmt: skip
         with stopped_by_signals(stop) as interrupted:
             report = run(plan)
         if interrupted.is_set():
@@ -271,5 +275,5 @@ def _fused(networks: Networks, fusion: Fusion, index: int, infrared: Path, visib
     )
     aligned = fusion.align(pair)
     assert aligned is not None  # only infrared alone has no picture
-    picture, found = show(aligned, fusion, networks.detector, networks.folded)
-    return Result(index, pair, picture, found)
+    shown = show(aligned, fusion, networks.detector, networks.segmenter, networks.folded)
+    return Result(index, pair, shown.picture, shown.found, mask=shown.mask)

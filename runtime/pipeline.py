@@ -13,6 +13,7 @@ from tdfusion_edge.runtime.detection import Detector
 from tdfusion_edge.runtime.folded import Folded
 from tdfusion_edge.runtime.fusion import Fusion
 from tdfusion_edge.runtime.report import Report
+from tdfusion_edge.runtime.segmentation import Segmenter
 from tdfusion_edge.runtime.show import show
 from tdfusion_edge.runtime.sinks.base import Result, Sink
 from tdfusion_edge.runtime.sources.base import Source
@@ -31,6 +32,8 @@ class Plan:
     mode: Mode
     detector: Detector | None = None
     """None: the results have no detections."""
+    segmenter: Segmenter | None = None
+    """None: the results have no mask."""
     folded: Folded | None = None
     """None: every network is a graph of its own."""
     seconds: float | None = None
@@ -54,7 +57,8 @@ def run(plan: Plan) -> Report:
     streams = Streams(
         plan.sources, plan.sync, mode=plan.mode, stop=plan.stop, seconds=plan.seconds, clock=clock
     )
-    report = Report(live=streams.live, detects=plan.detector is not None, clock=clock)
+    detects, segments = plan.detector is not None, plan.segmenter is not None
+    report = Report(live=streams.live, detects=detects, segments=segments, clock=clock)
     worker = SinkWorker(plan.sinks, mode=plan.mode, on_written=report.written, clock=clock)
     with report.catch(SinkError), worker, streams:
         for pair in streams:
@@ -64,8 +68,8 @@ def run(plan: Plan) -> Report:
             if aligned is None:
                 report.skipped()
                 continue
-            picture, found = show(aligned, fusion, plan.detector, plan.folded, report.stage)
-            result = Result(report.pictures, pair, picture, found, aligned.degraded)
+            shown = show(aligned, fusion, plan.detector, plan.segmenter, plan.folded, report.stage)
+            result = Result(report.pictures, pair, shown.picture, shown.found, aligned.degraded, shown.mask)
             with report.stage("hand over"):
                 worker.put(result)
             report.fused(result)

@@ -25,14 +25,21 @@ class Report:
     Args:
         live: Capture times are those of ``clock``, so that latencies since capture mean something.
         detects: A detector is part of the run.
+        segments: A segmentation network is.
         clock: Monotonic nanoseconds.
     """
 
     def __init__(
-        self, *, live: bool, detects: bool = False, clock: Callable[[], int] = time.monotonic_ns
+        self,
+        *,
+        live: bool,
+        detects: bool = False,
+        segments: bool = False,
+        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._live, self._clock = live, clock
-        names = ("align", "network", *(("detect",) if detects else ()), "compose", "hand over")
+        looks = [name for name, there in (("detect", detects), ("segment", segments)) if there]
+        names: tuple[str, ...] = ("align", "network", *looks, "compose", "hand over")
         if live:
             names = (CAPTURE_TO_PAIR, *names, CAPTURE_TO_SINK)
         self.latency = {name: Histogram() for name in names}

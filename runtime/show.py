@@ -11,6 +11,8 @@ from tdfusion_edge.frames import Image
 from tdfusion_edge.runtime.detection import Detector, shown
 from tdfusion_edge.runtime.folded import Folded
 from tdfusion_edge.runtime.fusion import Aligned, Fusion
+from tdfusion_edge.runtime.masks import Mask
+from tdfusion_edge.runtime.segmentation import Segmenter
 
 Timed = Callable[[str], AbstractContextManager[None]]
 """Times what is done under it, as a stage of this name."""
@@ -22,12 +24,14 @@ class Shown(NamedTuple):
     picture: Image
     """uint8 (H, W, 3) BGR, or (H, W) where visible is grey."""
     found: Detections
+    mask: Mask | None = None
 
 
 def show(
     aligned: Aligned,
     fusion: Fusion,
     detector: Detector | None = None,
+    segmenter: Segmenter | None = None,
     folded: Folded | None = None,
     timed: Timed = lambda stage: nullcontext(),
 ) -> Shown:
@@ -37,14 +41,15 @@ def show(
         aligned: From ``fusion``.
         fusion: Has the fusion network and the stretch.
         detector: None: nothing is looked for.
+        segmenter: None: no pixel gets a class. It sees the fused luma, which a pipeline does not give.
         folded: Takes the pairs that it can; the others, and one sensor alone, go network by network.
-        timed: Times the stages ``network``, ``detect`` and ``compose``.
+        timed: Times the stages ``network``, ``detect``, ``segment`` and ``compose``.
 
     Raises:
         EngineError: a network failed.
         RequestError: the pair does not fit a pipeline that was demanded.
     """
-    if folded is not None and folded.takes(aligned, fusion.stretch):
+    if folded is not None and segmenter is None and folded.takes(aligned, fusion.stretch):
         with timed("network"):
             picture, output = folded.show(aligned, fusion.stretch)
         if detector is None:
@@ -57,5 +62,9 @@ def show(
     if detector is not None:
         with timed("detect"):
             found = detector.detect(shown(aligned, fused))
+    mask = None
+    if segmenter is not None:
+        with timed("segment"):
+            mask = segmenter.segment(shown(aligned, fused))
     with timed("compose"):
-        return Shown(fusion.picture(aligned, fused), found)
+        return Shown(fusion.picture(aligned, fused), found, mask)

@@ -24,7 +24,7 @@ MANIFEST = "manifest.json"
 MAX_BYTES = 1 << 30
 """A bundle that unpacks to more than this is refused: the largest network here has some megabytes."""
 
-GraphName: TypeAlias = Literal["fusion", "detector", "pipeline"]
+GraphName: TypeAlias = Literal["fusion", "detector", "segmentation", "pipeline"]
 Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
 
 
@@ -76,7 +76,8 @@ class Parity(Table, frozen=True, kw_only=True):
     pictures: str
     """On what: how many pairs of which data, or that they were simulated."""
     max_error: float
-    """Largest difference of the fused luma in [0, 1]; of a detector, of a score."""
+    """Largest difference of the fused luma in [0, 1]; of a detector, of a score; of a segmentation, of a
+    class score by the largest one, where that passes 1."""
     mean_error: float | None = None
     box_error_px: float | None = None
     """Largest difference of a box's side, pixels of the detector's input."""
@@ -88,6 +89,10 @@ class Parity(Table, frozen=True, kw_only=True):
     """Share of the reference's boxes that have one of the same class at an IoU of 0.9 or more."""
     score_error: float | None = None
     """Largest difference between the scores of such two."""
+    pixels_equal: float | None = None
+    """Share of the mask's pixels that get the same class."""
+    mask_iou: float | None = None
+    """Mean over the classes of the overlap of a class's pixels with those of the reference."""
     map50_change: float | None = None
     """Only where labels were given."""
 
@@ -118,11 +123,15 @@ class Manifest(Table, frozen=True, kw_only=True):
     """Name of the detector's network; None where there is no detector graph."""
     classes: tuple[str, ...] = ()
     """What the detector tells apart, in the order of its scores."""
+    segmentation: str | None = None
+    """Name of the network that gives every pixel a class; None where there is no segmentation graph."""
+    segmentation_classes: tuple[str, ...] = ()
+    """What it tells apart, in the order of the values of its mask; the background is among them."""
     score_threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.25
     """Only what the detector gives a higher score counts."""
     training_data: tuple[TrainingData, ...] = ()
     metrics: dict[str, float] = msgspec.field(default_factory=dict)
-    """Metrics of fusion, and of the detector, on the validation pairs of their trainings."""
+    """Metrics of fusion, and of detector and segmentation, on the validation pairs of their trainings."""
     parity: tuple[Parity, ...] = ()
     """What the gate of the export measured."""
     versions: dict[str, str] = msgspec.field(default_factory=dict)

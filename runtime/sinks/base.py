@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.frames import Image, Pair
+from tdfusion_edge.runtime.masks import Mask
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,6 +23,8 @@ class Result:
     degraded: str | None = None
     """None, or why the picture is not fused from two fresh frames: ``held``, ``frozen``,
     ``infrared missing`` or ``visible missing``."""
+    mask: Mask | None = None
+    """Class of every pixel; None where nothing segments."""
 
 
 class Sink(Protocol):

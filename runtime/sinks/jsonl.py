@@ -43,6 +43,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     ``infrared missing``, ``visible missing``."""
     detections: list[Json]
     """``{"box": [x1, y1, x2, y2], "score": 0..1, "class": name}`` each, in pixels."""
+    class_shares: dict[str, float] | None = None
+    """null, or the share of the picture's pixels that each class of the segmentation has, by name."""
 
 
 class NamedRecord(Record, frozen=True, kw_only=True):
@@ -141,4 +143,5 @@ def _record(result: Result, first_ns: int) -> Record:
         size=(width, height),
         degraded=result.degraded,
         detections=result.detections.to_rows(),
+        class_shares=None if result.mask is None else result.mask.shares(),
     )

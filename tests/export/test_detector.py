@@ -10,11 +10,11 @@ import onnx
 import pytest
 import torch
 from checkpoints import MADE_UP, save
-from tiny_task import Swapped, TinyDetector, TinyMask
+from tiny_task import Swapped, TinyDetector, TinyMask, TinyNeither
 
 from tdfusion_edge import bundle, checkpoint
 from tdfusion_edge.cli import main
-from tdfusion_edge.errors import ExportError, RequestError
+from tdfusion_edge.errors import ConfigError, ExportError, RequestError
 from tdfusion_edge.export import detector as export_detector
 from tdfusion_edge.export.assemble import export
 from tdfusion_edge.export.networks import choose
@@ -158,14 +158,14 @@ def test_a_detector_alone_makes_no_bundle(tmp_path: Path, capsys: pytest.Capture
     assert not (tmp_path / "bundle").exists()
 
 
-def test_masks_are_left_out_and_one_checkpoint_may_hold_both_networks(
+def test_what_gives_neither_is_left_out_and_one_checkpoint_may_hold_both_networks(
     fusion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mask = detector_only(tmp_path / "mask.safetensors", TinyMask(3), "tiny_task:TinyMask")
-    command = ["export", str(fusion), str(mask), "-o", str(tmp_path / "bundle"), "--precision", "fp32"]
-    assert main([*command, "--network", TINY, "--network", "tiny_task:TinyMask"]) == 0
+    odd = detector_only(tmp_path / "odd.safetensors", TinyNeither(3), "tiny_task:TinyNeither")
+    command = ["export", str(fusion), str(odd), "-o", str(tmp_path / "bundle"), "--precision", "fp32"]
+    assert main([*command, "--network", TINY, "--network", "tiny_task:TinyNeither"]) == 0
     printed = capsys.readouterr()
-    assert "left out: 'tiny_task:TinyMask' of" in printed.err
+    assert f"left out: 'tiny_task:TinyNeither' of {odd} gives neither boxes nor masks" in printed.err
     assert "with a detector of person, car, lamp" in printed.out
     manifest = bundle.read(tmp_path / "bundle").manifest
     assert set(manifest.graphs) == {"fusion", "detector", "pipeline"}
@@ -187,13 +187,15 @@ def test_a_class_that_is_not_allowed_by_name_is_left_out(
     assert "nowhere:Detector" in " ".join(chosen.notes)
 
 
-def test_what_is_left_out_is_not_built(fusion: Path, tmp_path: Path) -> None:
-    """A segmentation network needs transformers, and its options may name a folder of another machine."""
-    made = {"task": (TinyMask(3), "segformer", {"pretrained": "/of/another/machine", "size": "huge"})}
+def test_what_a_later_one_stands_in_for_is_not_built(fusion: Path, tmp_path: Path) -> None:
+    """It may need a library that is not here; this one could not even be made."""
+    made = {"task": (TinyMask(3), "segformer", {"size": "huge"})}
     path = save(tmp_path / "seg.safetensors", made, task=VIEW)
-    chosen = choose([fusion, path])
-    assert chosen.detector is None
-    assert f"left out: 'segformer' of {path} gives no boxes" in chosen.notes
+    last = detector_only(tmp_path / "last.safetensors", TinyMask(3), "tiny_task:TinyMask")
+    chosen = choose([fusion, path, last], ["tiny_task:TinyMask"])
+    assert chosen.segmentation is not None
+    with pytest.raises(ConfigError, match="size of SegFormer"):
+        choose([fusion, last, path], ["tiny_task:TinyMask"])
 
 
 def test_a_checkpoint_names_no_folder_to_read(fusion: Path, tmp_path: Path, edge: Edge) -> None:

@@ -84,7 +84,7 @@ class Way:
     def shown(self, pair: Pair) -> Shown:
         aligned = self.fusion.align(pair)
         assert aligned is not None
-        return show(aligned, self.fusion, self.detector, self.folded)
+        return show(aligned, self.fusion, self.detector, folded=self.folded)
 
     def close(self) -> None:
         self.engine.close()

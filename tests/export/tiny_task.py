@@ -77,3 +77,9 @@ class TinyMask(nn.Module):
     def decode(self, output: Tensor) -> MaskPrediction:
         """As it is."""
         return MaskPrediction(output)
+
+
+class TinyNeither(TinyMask):
+    """A task network of a kind that nothing here knows."""
+
+    labels: Any = "depth"

@@ -14,6 +14,7 @@ from tdfusion_edge.detections import Detections
 from tdfusion_edge.runtime.eval_boxes import Labels, Shares
 from tdfusion_edge.runtime.parity import LIMITS, Chain, Gap, Views, measure, measure_each, offences
 from tdfusion_edge.runtime.parity_boxes import Match, match
+from tdfusion_edge.runtime.parity_masks import overlap
 
 NAMES = ("person", "car")
 
@@ -124,6 +125,35 @@ def test_lost_boxes_and_pictures_without_any_are_told() -> None:
     assert offences(lost, LIMITS["int8"]) == ["share of boxes lost: expected at most 0.1, got 0.5"]
     none = measure(views(), chain(detect=found()), chain(detect=found(CAR)))
     assert (none.boxes, none.boxes_kept, none.boxes_added) == (0, 1.0, 3.0)
+
+
+def test_pixels_of_a_mask_are_counted_over_all_pairs() -> None:
+    """Half of the first class becomes the second: of 48 x 64 pixels a quarter; overlaps 1/2 and 2/3."""
+    mask = np.zeros((48, 64), np.uint8)
+    mask[24:] = 1
+    other = mask.copy()
+    other[:12] = 1
+    gap = measure(
+        views(),
+        chain()._replace(segment=lambda luma: mask),
+        chain()._replace(segment=lambda luma: other),
+    )
+    assert (gap.pixels, gap.pixels_equal) == (3 * 48 * 64, 0.75)
+    assert gap.mask_iou == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert [row.split(":")[0] for row in offences(gap, LIMITS["int8"])] == [
+        "share of the mask's pixels of another class",
+        "mean overlap of the mask's classes",
+    ]
+    alone = measure(views(), chain()._replace(segment=lambda luma: mask), chain())
+    assert (alone.pixels, alone.pixels_equal, alone.mask_iou) == (0, 1.0, 1.0)
+
+
+def test_a_few_pixels_of_a_rare_class_are_not_all_of_the_mean_overlap() -> None:
+    masks = np.zeros((255, 255), np.int64)
+    masks[0, 0], masks[1, 1], masks[2, 0], masks[0, 3] = 9_900, 90, 9, 1
+    pixels, equal, shares = overlap(masks)
+    assert (pixels, equal) == (10_000, 0.999)
+    assert shares == pytest.approx((9_900 / 9_910 + 1) / 2)
 
 
 def test_without_a_pair_there_is_nothing_to_compare() -> None:

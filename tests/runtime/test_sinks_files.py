@@ -63,6 +63,7 @@ def test_a_line_is_the_documented_record(tmp_path: Path) -> None:
             {"box": [1.23, 2.0, 30.5, 40.0], "score": 0.9876, "class": "Fußgänger"},
             {"box": [0.0, 0.0, 5.0, 5.0], "score": 0.5, "class": "car"},
         ],
+        "class_shares": None,
     }
     assert lines[1]["t"] == 0.033333333
     assert (lines[1]["skew_ms"], lines[1]["visible_sequence"]) == (None, None)

@@ -112,6 +112,15 @@ def network_flags(trt: Any) -> int:
     return 1 << int(flag.EXPLICIT_BATCH)
 
 
+def largest_opset(trt: Any) -> int | None:
+    """The newest version of ONNX's operators that the parser reads; None where that is the parser's to say.
+
+    No module tells, so strong typing has to stand for it: the versions without (TensorRT 8) read 17 and
+    older, by their documentation.
+    """
+    return None if strongly_typed(trt) else 17
+
+
 def has_progress_monitor(trt: Any) -> bool:
     """Whether a build tells its phases; elsewhere the lines of its log are counted."""
     return hasattr(trt, "IProgressMonitor") and hasattr(trt.IBuilderConfig, "progress_monitor")

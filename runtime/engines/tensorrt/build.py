@@ -57,13 +57,15 @@ def build(
         The engine, and the timing cache where the library has one.
 
     Raises:
-        EngineError: the graph cannot be parsed, is not of the asked precision, or the build failed.
+        EngineError: the graph cannot be parsed, is of too new an opset or not of the asked precision, or the
+            build failed.
         RequestError: the profiles do not fit the graph.
     """
     title = bindings.named(flavour, trt)
     graph = read_graph(onnx)
     check_profiles(options, graph.inputs)
     refuse_weak_types(trt, title, options)
+    refuse_new_opset(trt, title, graph.opset)
     logger = log.attach(trt)
     builder = bindings.started(title, lambda: trt.Builder(logger), log)
     network = builder.create_network(bindings.network_flags(trt))
@@ -92,6 +94,25 @@ def refuse_weak_types(trt: Any, title: str, options: BuildOptions) -> None:
             expected="a version with strongly typed networks",
             got=f"a request for {options.precision}",
             hint="Run the FP32 bundle, or update JetPack.",
+        )
+
+
+def refuse_new_opset(trt: Any, title: str, opset: int) -> None:
+    """Refuse a graph before a parser that is older than its operators.
+
+    That one need not notice: in opset 18 the axes of a ReduceMean, for one, moved from an attribute to an
+    input, and without the attribute all axes are reduced.
+
+    Raises:
+        EngineError: the library does not read this opset.
+    """
+    largest = bindings.largest_opset(trt)
+    if largest is not None and opset > largest:
+        raise EngineError(
+            f"{title} does not read the graph's opset",
+            expected=f"{largest} at most",
+            got=str(opset),
+            hint=f"Export the bundle again: tdfusion-edge export CHECKPOINT -o BUNDLE --opset {largest}",
         )
 
 

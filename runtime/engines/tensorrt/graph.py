@@ -40,10 +40,12 @@ class Graph:
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    opset: int
+    """Version of ONNX's own operators; 0 where the graph names none."""
 
 
 def read_graph(onnx: bytes) -> Graph:
-    """Inputs and outputs of a self-contained graph.
+    """Inputs, outputs and opset of a self-contained graph.
 
     Raises:
         EngineError: the bytes are no ONNX graph, a weight lies in another file, or an input or output
@@ -60,13 +62,24 @@ def read_graph(onnx: bytes) -> Graph:
         named = [_tensor(value) for number, value in fields if number == 11]
         inputs = tuple(tensor for tensor in named if tensor.name not in weights)
         outputs = tuple(_tensor(value) for number, value in fields if number == 12)
+        opset = _opset(onnx)
     except (ValueError, TypeError) as error:  # TypeError: a field of another wire type
         raise EngineError(
             f"the graph cannot be read: {error}", expected="the bytes of an ONNX file"
         ) from error
     if not inputs or not outputs:
         raise EngineError("the graph has no input or no output")
-    return Graph(inputs, outputs)
+    return Graph(inputs, outputs, opset)
+
+
+def _opset(onnx: bytes) -> int:
+    """The version that is imported for the domain without a name; as protobuf has it, the last one counts."""
+    imported = [list(_fields(value)) for number, value in _fields(memoryview(onnx)) if number == 8]
+    own = [fields for fields in imported if _text(iter(fields), 1) in ("", "ai.onnx")]
+    versions = [value for fields in own for number, value in fields if number == 2]
+    if not all(isinstance(version, int) for version in versions):
+        raise ValueError("its opset is no number")
+    return versions[-1] if versions else 0
 
 
 def _refuse_external_data(onnx: bytes) -> None:

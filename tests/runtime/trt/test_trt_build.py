@@ -69,6 +69,19 @@ def test_a_graph_of_another_precision_is_no_engine(onnx: bytes, precision: str, 
         built("10.3", onnx, options("10.3", precision=precision, profiles=(ALONE,)))
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_tensorrt_8_is_given_no_graph_of_a_newer_opset(version: str) -> None:
+    onnx = graphs.blend(opset=18)
+    if version == "8.6":
+        with pytest.raises(
+            EngineError, match=r"8.6.0 does not read the graph's opset: expected 17 .* got 18"
+        ) as told:
+            built(version, onnx, options(version))
+        assert "export CHECKPOINT -o BUNDLE --opset 17" in str(told.value.hint)
+    else:
+        assert built(version, onnx, options(version))[0].endswith(onnx)
+
+
 def test_the_parser_says_which_node_it_was() -> None:
     asked = options("10.3", profiles=(ALONE,))
     with pytest.raises(EngineError, match=r"10\.3\.0 cannot parse .* node 1 \(Foo 'strange'\): Plugin"):

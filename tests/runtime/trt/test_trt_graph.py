@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 import trt_graphs as graphs
 from hypothesis import given
@@ -20,6 +21,18 @@ BLEND = graphs.blend()
 def test_names_and_shapes_are_those_that_onnx_runtime_reads(raw: bytes) -> None:
     graph, reference = read_graph(raw), OnnxRuntimeEngine(raw)
     assert (graph.inputs, graph.outputs) == (reference.inputs, reference.outputs)
+
+
+@pytest.mark.parametrize("opset", [17, 18, 300])
+def test_the_opset_is_that_of_the_unnamed_domain(opset: int) -> None:
+    model = onnx.load_from_string(graphs.blend())
+    del model.opset_import[:]
+    model.opset_import.append(helper.make_opsetid("org.example", 21))
+    assert read_graph(model.SerializeToString()).opset == 0
+    model.opset_import.append(helper.make_opsetid("", opset))
+    assert read_graph(model.SerializeToString()).opset == opset
+    model.opset_import[1].domain = "ai.onnx"
+    assert read_graph(model.SerializeToString()).opset == opset
 
 
 def test_so_are_those_of_the_shipped_networks() -> None:

@@ -34,7 +34,7 @@ def tensor(name: str, shape: tuple[int | str, ...] = FREE, dtype: int = FLOAT) -
     return helper.make_tensor_value_info(name, dtype, shape)
 
 
-def blend(dtype: int = FLOAT, shape: tuple[int | str, ...] = FREE) -> bytes:
+def blend(dtype: int = FLOAT, shape: tuple[int | str, ...] = FREE, opset: int = 17) -> bytes:
     """Two pictures in; their mean and their difference out, by nodes with names."""
     half = numpy_helper.from_array(np.array(0.5, helper.tensor_dtype_to_np_dtype(dtype)), "half")
     nodes = [
@@ -43,7 +43,8 @@ def blend(dtype: int = FLOAT, shape: tuple[int | str, ...] = FREE) -> bytes:
         helper.make_node("Sub", ["infrared", "visible"], ["difference"], name="subtract"),
     ]
     inputs = [tensor(name, shape, dtype) for name in ("infrared", "visible")]
-    return model(nodes, inputs, [tensor(name, shape, dtype) for name in ("fused", "difference")], [half])
+    outputs = [tensor(name, shape, dtype) for name in ("fused", "difference")]
+    return model(nodes, inputs, outputs, [half], opset=opset)
 
 
 def one_picture() -> bytes:

@@ -1,0 +1,167 @@
+"""Graphs in other opsets: what TensorRT 8 reads gives what PyTorch gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from checkpoints import save, save_fusion
+from tiny_task import TinyDetector
+from torch import nn
+
+from tdfusion_edge import bundle, checkpoint
+from tdfusion_edge.cli import main
+from tdfusion_edge.errors import RequestError
+from tdfusion_edge.export import graph as export_graph
+from tdfusion_edge.export.assemble import export
+from tdfusion_edge.export.detector import BOX_TOLERANCE, SCORE_TOLERANCE, detector_onnx, detector_parity
+from tdfusion_edge.export.fold import folded
+from tdfusion_edge.export.graph import (
+    FP32_TOLERANCE,
+    LEGACY,
+    fusion_onnx,
+    opset_of,
+    parity,
+    smooth_pair,
+    to_onnx,
+)
+from tdfusion_edge.export.pipeline import Pipeline, PipelineOutput
+from tdfusion_edge.export.segmentation import segmentation_onnx, segmentation_parity
+from tdfusion_edge.train.models.base import FusionOutput
+from tdfusion_edge.train.models.edge import Edge
+from tdfusion_edge.train.models.segformer import SegFormer
+from tdfusion_edge.train.models.tdfusion import TDFusion
+from tdfusion_edge.train.models.yolo import YOLO
+
+VIEW = checkpoint.TaskView(classes=("a", "b"), height=64, width=96)
+NAMES = ("infrared", "visible")
+
+
+def session(raw: bytes) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(raw, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("kind", [Edge, TDFusion])
+def test_fusion_at_free_and_at_fixed_size(kind: type[nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
+    """At free size over several, of which the graph was traced at the first."""
+    monkeypatch.setattr(export_graph, "PARITY_SIZES", ((64, 96), (33, 47), (128, 80)))
+    torch.manual_seed(0)
+    network = kind().eval()
+    raw = fusion_onnx(network, LEGACY)
+    assert opset_of(raw) == LEGACY
+    assert [axis.dim_param for axis in _shape(raw)[2:]] == ["height", "width"]
+    assert parity(network, raw).max_error <= FP32_TOLERANCE
+    arrays = smooth_pair(40, 56, 3)
+    example = tuple(torch.from_numpy(array) for array in arrays)
+    fixed = to_onnx(network, example, NAMES, FusionOutput._fields, opset=LEGACY).SerializeToString()
+    assert [axis.dim_value for axis in _shape(fixed)] == [1, 1, 40, 56]
+    (fused,) = session(fixed).run(["fused"], dict(zip(NAMES, arrays, strict=True)))
+    with torch.inference_mode():
+        np.testing.assert_allclose(fused, network(*example).fused.numpy(), atol=FP32_TOLERANCE)
+
+
+def _shape(raw: bytes) -> list[onnx.TensorShapeProto.Dimension]:
+    return list(onnx.load_from_string(raw).graph.output[0].type.tensor_type.shape.dim)
+
+
+def seen(network: nn.Module) -> nn.Module:
+    """Its batch norm has seen something: its fresh state would be folded without a trace."""
+    network.train()
+    with torch.no_grad():
+        network(torch.rand(4, 1, VIEW.height, VIEW.width))
+    return folded(network.eval(), (torch.zeros(1, 1, VIEW.height, VIEW.width),))
+
+
+@pytest.mark.parametrize("size", ["n", "p"])
+def test_yolo(size: str) -> None:
+    torch.manual_seed(0)
+    network = seen(YOLO(2, size))
+    raw = detector_onnx(network, VIEW, LEGACY)
+    assert opset_of(raw) == LEGACY
+    row = detector_parity(network, raw, VIEW)
+    assert row.max_error <= SCORE_TOLERANCE
+    assert row.box_error_px is not None
+    assert row.box_error_px <= BOX_TOLERANCE
+
+
+def test_segformer() -> None:
+    torch.manual_seed(0)
+    network = SegFormer(classes=2).eval()
+    raw = segmentation_onnx(network, VIEW, LEGACY)
+    assert opset_of(raw) == LEGACY
+    assert segmentation_parity(network, raw, VIEW).max_error <= 1e-4
+
+
+def test_the_folded_pipeline() -> None:
+    torch.manual_seed(0)
+    network = Pipeline(Edge(width=4, depth=1), seen(TinyDetector(2)), VIEW, (192, 128)).eval()
+    random = np.random.default_rng(0)
+    arrays = {
+        "infrared": random.integers(0, 256, (128, 192), np.uint8),
+        "visible": random.integers(0, 256, (128, 192, 3), np.uint8),
+        "limits": np.array([0.1, 0.9], np.float32),
+    }
+    example = tuple(torch.from_numpy(array) for array in arrays.values())
+    raw = to_onnx(network, example, tuple(arrays), PipelineOutput._fields, opset=LEGACY).SerializeToString()
+    assert opset_of(raw) == LEGACY
+    given = session(raw).run(list(PipelineOutput._fields), arrays)
+    with torch.inference_mode():
+        expected = [tensor.numpy() for tensor in network(*example)]
+    # A fused value on the edge between two levels may fall on either.
+    assert np.abs(given[0].astype(int) - expected[0]).max() <= 1
+    for one, other in zip(given[1:], expected[1:], strict=True):
+        np.testing.assert_allclose(one, other, atol=FP32_TOLERANCE)
+
+
+def test_a_bundle_for_tensorrt_8_has_float32_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    networks = {
+        "fusion": (Edge(width=4, depth=1), "edge", {"width": 4, "depth": 1}),
+        "task": (TinyDetector(2).eval(), "tiny_task:TinyDetector", {}),
+    }
+    path = save(tmp_path / "both.safetensors", networks, task=VIEW)
+    command = ["export", str(path), "-o", str(tmp_path / "bundle"), "--opset", "17"]
+    assert main([*command, "--network", "tiny_task:TinyDetector"]) == 0
+    opened = bundle.read(tmp_path / "bundle")
+    assert set(opened.files) == {"fusion.onnx", "detector.onnx", "MODEL_CARD.md"}
+    for name, graph in opened.manifest.graphs.items():
+        assert (graph.opset, opset_of(opened.graph(name)[1])) == (17, 17)
+    capsys.readouterr()
+    assert main([*command, "--precision", "fp32,fp16"]) == 2
+    said = capsys.readouterr().err
+    assert "--opset 17 in fp16: expected fp32, the one precision that is safe in TensorRT 8" in said
+    assert "--precision fp32" in said
+
+
+@pytest.mark.parametrize("opset", [16, 21])
+def test_other_opsets_are_refused(opset: int, tmp_path: Path) -> None:
+    path = save_fusion(tmp_path / "edge.safetensors", Edge())
+    with pytest.raises(RequestError, match=f"--opset: expected 17 to 20, got {opset}"):
+        export([path], tmp_path / "bundle", opset=opset)
+    with pytest.raises(SystemExit):
+        main(["export", str(path), "-o", str(tmp_path / "bundle"), "--opset", str(opset)])
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_the_newest_opset_in_both_precisions(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    path = save_fusion(tmp_path / "edge.safetensors", Edge(width=4, depth=1), width=4, depth=1)
+    pairs = _pairs(tmp_path / "pairs")
+    manifest = export([path], tmp_path / "bundle", opset=20, data=pairs)
+    graph = manifest.graphs["fusion"]
+    assert (graph.opset, set(graph.files)) == (20, {"fp32", "fp16"})
+    assert {opset_of(bundle.read(tmp_path / "bundle").files[file]) for file in graph.files.values()} == {20}
+
+
+def _pairs(folder: Path) -> Path:
+    for side, picture in zip(("ir", "vi"), smooth_pair(48, 64, 0), strict=True):
+        (folder / side).mkdir(parents=True)
+        cv2.imwrite(str(folder / side / "0.png"), (picture[0, 0] * 255).astype(np.uint8))
+    return folder
