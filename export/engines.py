@@ -66,7 +66,7 @@ def _through_torch(args: argparse.Namespace, sizes: tuple[Size, ...]) -> Callabl
         opened, chosen = bundle.read(args.output), choose(args.checkpoints, args.network)
         for made in build_through_torch(library, chosen, opened, sizes, args.engine_cache):
             say(f"{told(made)} ({library.title})")
-        for name in set(opened.manifest.graphs) - set(NETWORKS):
+        for name in sorted(set(opened.manifest.graphs) - set(NETWORKS)):
             say(f"left out: the {name} graph, which is more than one network")
         here = "" if args.engine_cache is None else f" --engine-cache {args.engine_cache}"
         say(f"next: tdfusion-edge verify {args.output} --backend {THROUGH_TORCH}{here}")
