@@ -108,7 +108,7 @@ def export(
         say(note, error=True)
     name = name or chosen.fusion.header.recipe
     require_data(data, names=names, calibration=calibration, labels=labels, classes=",".join(classes) or None)
-    pairs = choose_pairs(data, names, calibration, precisions)
+    pairs = choose_pairs(data, names, calibration, precisions, size)
     known = _labels(chosen, pairs, data, labels, classes)
     manifest, files = _fusion(chosen, precisions, pairs, opset)
     fused = Fused((), ())

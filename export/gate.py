@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
 from tdfusion_edge import bundle
-from tdfusion_edge.bundle import Parity, Precision
+from tdfusion_edge.bundle import Bundle, GraphName, Parity, Precision
 from tdfusion_edge.errors import ExportError
 from tdfusion_edge.export.pairs import Pairs
-from tdfusion_edge.runtime.chains import REFERENCE, open_chain
+from tdfusion_edge.runtime.chains import REFERENCE, open_chain, open_pass
 from tdfusion_edge.runtime.engines import Choice
 from tdfusion_edge.runtime.eval_boxes import Labels
-from tdfusion_edge.runtime.parity import LIMITS, Gap, measure_each, offences
+from tdfusion_edge.runtime.parity import LIMITS, Gap, Limits, in_8_bits, measure_each, offences
 
 
 def passed(
@@ -29,37 +29,59 @@ def passed(
         labels: Of these pairs, where there is a detector.
 
     Returns:
-        A row for each precision, of fusion network and what looks at its pictures one behind the other.
+        A row for each precision, of fusion network and what looks at its pictures one behind the other, and
+        one of the pipeline graph, where there is one that serves the pairs' size.
 
     Raises:
         ExportError: a precision passes one of its limits.
     """
     opened = bundle.assembled(manifest, files)
+    return (*_of_chain(opened, pairs, labels), *_of_pipeline(opened, pairs, labels))
+
+
+def _of_chain(opened: Bundle, pairs: Pairs, labels: Labels | None) -> Iterator[Parity]:
     lower = [one for one in opened.manifest.graphs["fusion"].files if one != "fp32"]
     if not lower:
-        return ()
+        return
     scored = labels is not None
     with ExitStack() as stack:
         _, reference = open_chain(opened, Choice(REFERENCE, "fp32"), stack, scored=scored)
         others = {one: open_chain(opened, Choice(REFERENCE, one), stack, scored=scored)[1] for one in lower}
         gaps = measure_each(pairs.measured, reference, others, opened.manifest.score_threshold, labels)
     for precision, gap in gaps.items():
-        _refuse(precision, gap)
-    return tuple(_row(gap, precision, pairs.told(precision)) for precision, gap in gaps.items())
+        _refuse("the networks", precision, gap, LIMITS[precision])
+        yield _row("fusion", gap, precision, pairs.told(precision))
 
 
-def _refuse(precision: Precision, gap: Gap) -> None:
-    said = offences(gap, LIMITS[precision])
+def _of_pipeline(opened: Bundle, pairs: Pairs, labels: Labels | None) -> Iterator[Parity]:
+    graph = opened.manifest.graphs.get("pipeline")
+    lower = [] if graph is None else [one for one in graph.files if one != "fp32"]
+    if not lower:
+        return
+    scored = labels is not None
+    with ExitStack() as stack:
+        folded, reference = open_pass(opened, Choice(REFERENCE, "fp32"), stack, scored=scored)
+        if not all(folded.serves(*pair.visible.shape) for pair in pairs.measured):
+            return
+        others = {one: open_pass(opened, Choice(REFERENCE, one), stack, scored=scored)[1] for one in lower}
+        gaps = measure_each(pairs.measured, reference, others, opened.manifest.score_threshold, labels)
+    for precision, gap in gaps.items():
+        _refuse("the pipeline", precision, gap, in_8_bits(LIMITS[precision]))
+        yield _row("pipeline", gap, precision, pairs.told(precision))
+
+
+def _refuse(what: str, precision: Precision, gap: Gap, limits: Limits) -> None:
+    said = offences(gap, limits)
     if said:
         raise ExportError(
-            f"{precision} is too far from float32: {'; '.join(said)}",
+            f"{what}: {precision} is too far from float32: {'; '.join(said)}",
             hint=f"Nothing was written. Leave {precision} out (--precision), or look at the pairs (--data).",
         )
 
 
-def _row(gap: Gap, precision: Precision, pictures: str) -> Parity:
+def _row(graph: GraphName, gap: Gap, precision: Precision, pictures: str) -> Parity:
     return Parity(
-        graph="fusion",
+        graph=graph,
         precision=precision,
         against="fp32",
         pictures=pictures,

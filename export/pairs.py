@@ -10,7 +10,7 @@ from tdfusion_edge.bundle import Precision
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.runtime.evaluation import pair_names
 from tdfusion_edge.runtime.parity import Views
-from tdfusion_edge.runtime.parity_pairs import described, simulated, views_of
+from tdfusion_edge.runtime.parity_pairs import SIZE, described, simulated, views_of
 
 
 class Pairs(NamedTuple):
@@ -30,7 +30,11 @@ class Pairs(NamedTuple):
 
 
 def choose_pairs(
-    data: Path | None, names: str | None, calibration: str | None, precisions: Collection[Precision]
+    data: Path | None,
+    names: str | None,
+    calibration: str | None,
+    precisions: Collection[Precision],
+    size: tuple[int, int] | None = None,
 ) -> Pairs:
     """Read the pairs that these precisions need; none for float32, which is compared on random pictures.
 
@@ -42,6 +46,7 @@ def choose_pairs(
         names: List of stems in ``data``; None takes all, less those of ``calibration``.
         calibration: List of stems in ``data`` that INT8 is calibrated on; None splits ``names``.
         precisions: What is exported.
+        size: Width and height of simulated pairs; None takes the usual one.
 
     Raises:
         RequestError: a pair is in both lists, no pair or a single one is left, there is a list and no
@@ -56,7 +61,7 @@ def choose_pairs(
     if not set(precisions) - {"fp32"}:
         return Pairs((), (), "")
     if data is None:
-        street = tuple(simulated())
+        street = tuple(simulated(size=size or SIZE))
         calibrating, measured = (street[1::2], street[::2]) if "int8" in precisions else ((), street)
         return Pairs(measured, calibrating, described(None, len(measured)))
     stems = pair_names(data, names)

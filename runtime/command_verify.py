@@ -5,9 +5,9 @@
   tdfusion-edge verify BUNDLE --precision fp16 --data DIR --labels yolo:labels --json
 
 Both the back end and the reference, the bundle's float32 graphs in ONNX Runtime on the CPU, fuse the same
-pairs, look for objects in them and give their pixels classes. The limits are those of the export's own
-gate; the exit code is 1 where one is passed. Without --data the pairs are of the simulated street; with
---labels the change of mAP50 is measured and limited as well.
+pairs, look for objects in them and give their pixels classes; then the pipeline graphs of both do it in one
+pass. The limits are those of the export's own gate; the exit code is 1 where one is passed. Without --data
+the pairs are of the simulated street; with --labels the change of mAP50 is measured and limited as well.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Iterator
 from contextlib import ExitStack
-
-import numpy as np
+from typing import NamedTuple
 
 from tdfusion_edge import bundle
 from tdfusion_edge.bundle import Bundle
 from tdfusion_edge.console import say
 from tdfusion_edge.label_files import parse_classes
-from tdfusion_edge.runtime.chains import REFERENCE, open_chain
+from tdfusion_edge.runtime.chains import REFERENCE, open_chain, open_pass
 from tdfusion_edge.runtime.engine_options import add_engine_arguments, choice_of
 from tdfusion_edge.runtime.engines import Choice, Opened
 from tdfusion_edge.runtime.eval_boxes import Labels
 from tdfusion_edge.runtime.evaluation import pair_names
-from tdfusion_edge.runtime.parity import LIMITS, Gap, measure, offences
+from tdfusion_edge.runtime.parity import LIMITS, Gap, in_8_bits, measure, offences
 from tdfusion_edge.runtime.parity_pairs import (
     add_pair_arguments,
     described,
@@ -61,12 +61,39 @@ def main(args: argparse.Namespace) -> int:
         _, reference = open_chain(opened, Choice(REFERENCE, "fp32", choice.threads), stack, scored=scored)
         gap = measure(views(args.data, args.names), reference, other, threshold, labels)
     said = offences(gap, LIMITS[ran.precision])
+    folded = _folded(args, opened, choice, ran, labels)
     data = described(args.data, gap.pairs)
     if args.json:
-        say(json.dumps(as_json(gap, ran, data, said)))
+        say(json.dumps(as_json(gap, ran, data, said, folded)))
     else:
-        say(as_text(opened, gap, ran, data, said))
-    return 1 if said else 0
+        say(as_text(opened, gap, ran, data, said, folded))
+    return 1 if said or (folded is not None and folded.said) else 0
+
+
+class Whole(NamedTuple):
+    """What was measured of the pipeline graph."""
+
+    gap: Gap
+    said: list[str]
+
+
+def _folded(
+    args: argparse.Namespace, opened: Bundle, choice: Choice, ran: Opened, labels: Labels | None
+) -> Whole | None:
+    """The pipeline graph in the same precision; None where there is none, or it does not serve every pair."""
+    graph = opened.manifest.graphs.get("pipeline")
+    if graph is None or ran.precision not in graph.files or ran.backend == "torch-tensorrt":
+        return None
+    scored, threshold = labels is not None, opened.manifest.score_threshold
+    choice = choice._replace(precision=ran.precision)
+    least = Choice(REFERENCE, "fp32", choice.threads)
+    with ExitStack() as stack:
+        folded, other = open_pass(opened, choice, stack, scored=scored)
+        if not all(folded.serves(*pair.visible.shape) for pair in views(args.data, args.names)):
+            return None
+        _, reference = open_pass(opened, least, stack, scored=scored)
+        gap = measure(views(args.data, args.names), reference, other, threshold, labels)
+    return Whole(gap, offences(gap, in_8_bits(LIMITS[ran.precision])))
 
 
 def _labels(args: argparse.Namespace, opened: Bundle) -> Labels | None:
@@ -77,35 +104,54 @@ def _labels(args: argparse.Namespace, opened: Bundle) -> Labels | None:
     return pair_labels(args.data, args.labels, stems, classes, opened.manifest.classes)
 
 
-def as_json(gap: Gap, ran: Opened, data: str, said: list[str]) -> dict[str, object]:
-    """Everything measured, for programs; an infinite PSNR is null."""
-    figures = {name: None if value == math.inf else value for name, value in gap._asdict().items()}
+def as_json(
+    gap: Gap, ran: Opened, data: str, said: list[str], folded: Whole | None = None
+) -> dict[str, object]:
+    """Everything measured, for programs; an infinite PSNR is null, and so is a pipeline without figures."""
+    whole = None if folded is None else {"gap": _figures(folded.gap), "offences": folded.said}
     return {
         "version": 1,
         "backend": ran.backend,
         "precision": ran.precision,
         "data": data,
-        "gap": figures,
+        "gap": _figures(gap),
         "offences": said,
+        "pipeline": whole,
     }
 
 
-def as_text(opened: Bundle, gap: Gap, ran: Opened, data: str, said: list[str]) -> str:
+def _figures(gap: Gap) -> dict[str, float | None]:
+    return {name: None if value == math.inf else value for name, value in gap._asdict().items()}
+
+
+def as_text(
+    opened: Bundle, gap: Gap, ran: Opened, data: str, said: list[str], folded: Whole | None = None
+) -> str:
     """The same for people."""
-    same = "the same pictures to the last bit" if np.isinf(gap.psnr_db) else f"PSNR {gap.psnr_db:.1f} dB"
     lines = [
         f"bundle {opened.manifest.name}: {ran.backend} in {ran.precision} against {REFERENCE} in fp32, "
         f"{data}",
-        f"fused luma: {same}, largest error {gap.max_error:.2e}, mean {gap.mean_error:.2e}; "
-        f"Qabf {gap.qabf_change:+.4f}, SSIM {gap.ssim_change:+.4f}",
+        *_lines(opened, gap, "fused luma"),
+        *said,
     ]
+    if folded is not None:
+        lines += ["all in one graph:", *_lines(opened, folded.gap, "fused luma in 8 bits"), *folded.said]
+        said = [*said, *folded.said]
+    return "\n".join([*lines, "not equal: see above" if said else "equal within the limits"])
+
+
+def _lines(opened: Bundle, gap: Gap, what: str) -> Iterator[str]:
+    same = "the same pictures to the last bit" if math.isinf(gap.psnr_db) else f"PSNR {gap.psnr_db:.1f} dB"
+    yield (
+        f"{what}: {same}, largest error {gap.max_error:.2e}, mean {gap.mean_error:.2e}; "
+        f"Qabf {gap.qabf_change:+.4f}, SSIM {gap.ssim_change:+.4f}"
+    )
     if "detector" in opened.manifest.graphs:
-        lines.append(
+        yield (
             f"boxes: {gap.boxes}, {gap.boxes_kept:.1%} kept, {gap.boxes_added:.1%} added, "
             f"scores by at most {gap.score_error:.3f}"
         )
     if gap.map50 is not None and gap.map50_change is not None:
-        lines.append(f"mAP50: {gap.map50:.4f}, {gap.map50_change:+.4f}")
+        yield f"mAP50: {gap.map50:.4f}, {gap.map50_change:+.4f}"
     if "segmentation" in opened.manifest.graphs:
-        lines.append(f"masks: {gap.pixels_equal:.2%} of the pixels equal, mIoU {gap.mask_iou:.3f}")
-    return "\n".join([*lines, *said, "not equal: see above" if said else "equal within the limits"])
+        yield f"masks: {gap.pixels_equal:.2%} of the pixels equal, mIoU {gap.mask_iou:.3f}"

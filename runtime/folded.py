@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from tdfusion_edge.bundle import Bundle, Graph, Sides
-from tdfusion_edge.color import is_grey
+from tdfusion_edge.color import U8, is_grey
 from tdfusion_edge.detections import Detections, found_in
 from tdfusion_edge.errors import BundleError, EngineError, RequestError
 from tdfusion_edge.frames import Image
 from tdfusion_edge.runtime.agreement import listed, require_as_told
 from tdfusion_edge.runtime.engines import Choice, Engine, open_graph
 from tdfusion_edge.runtime.fusion import Aligned
-from tdfusion_edge.runtime.stretch import Stretch
+from tdfusion_edge.runtime.stretch import Limits, Stretch
 
 INPUTS = ("infrared", "visible", "limits")
 SHOWN = ("fused", "measured")
@@ -75,10 +75,10 @@ class Folded:
         if aligned.infrared is None or aligned.visible is None:
             return False
         height, width = aligned.infrared.shape
-        assert self._graph.sizes is not None
-        rows, columns = self._graph.sizes
-        fits = rows.takes(height) and columns.takes(width) and stretch.mode != "image"
+        fits = self.serves(height, width) and stretch.mode != "image"
         if not fits and self._demanded:
+            assert self._graph.sizes is not None
+            rows, columns = self._graph.sizes
             raise RequestError(
                 "--graphs folded",
                 expected=f"--stretch temporal or none, {_told(columns)} wide and {_told(rows)} high",
@@ -86,6 +86,12 @@ class Folded:
                 hint=f"Leave it out, or export the bundle with --size {width}x{height}.",
             )
         return fits
+
+    def serves(self, height: int, width: int) -> bool:
+        """Whether pictures of this size can go through it."""
+        assert self._graph.sizes is not None
+        rows, columns = self._graph.sizes
+        return rows.takes(height) and columns.takes(width)
 
     def show(self, aligned: Aligned, stretch: Stretch) -> tuple[Image, dict[str, Any]]:
         """One pass.
@@ -102,16 +108,13 @@ class Folded:
         """
         assert aligned.visible is not None
         assert aligned.infrared is not None
-        visible = aligned.visible.image
-        colour = np.repeat(visible[..., None], 3, axis=2) if visible.ndim == 2 else visible
-        inputs = {"infrared": np.ascontiguousarray(aligned.infrared), "visible": np.ascontiguousarray(colour)}
-        time_ns = aligned.pair.time_ns
+        infrared, visible, time_ns = aligned.infrared, aligned.visible.image, aligned.pair.time_ns
         if stretch.mode == "temporal" and not stretch.begun:
             # The first picture sets the limits, and is passed twice.
-            stretch.follow(self._measured(self._run(inputs, stretch)), time_ns)
-        output = self._run(inputs, stretch)
+            stretch.follow(_measured(self.run(infrared, visible, stretch.limits)), time_ns)
+        output = self.run(infrared, visible, stretch.limits)
         if stretch.mode == "temporal":
-            stretch.follow(self._measured(output), time_ns)
+            stretch.follow(_measured(output), time_ns)
         picture: Image = output["fused"]
         return np.ascontiguousarray(picture[..., 0]) if is_grey(visible) else picture, output
 
@@ -139,13 +142,25 @@ class Folded:
         """Release the engine; safe to call twice."""
         self._engine.close()
 
-    def _run(self, inputs: dict[str, Any], stretch: Stretch) -> dict[str, Any]:
-        limits = np.array(stretch.limits, np.float32)
-        return self._engine.run({**inputs, "limits": limits})
+    def run(self, infrared: U8, visible: Image, limits: Limits) -> dict[str, Any]:
+        """The graph alone.
 
-    def _measured(self, output: dict[str, Any]) -> tuple[float, float]:
-        low, high = output["measured"].tolist()
-        return low, high
+        Args:
+            infrared: uint8 (H, W).
+            visible: uint8 (H, W, 3) BGR, or (H, W).
+            limits: Fused luma that is shown as 0 and as 255.
+
+        Raises:
+            EngineError: the graph fails.
+        """
+        colour = np.repeat(visible[..., None], 3, axis=2) if visible.ndim == 2 else visible
+        return self._engine.run(
+            {
+                "infrared": np.ascontiguousarray(infrared),
+                "visible": np.ascontiguousarray(colour),
+                "limits": np.array(limits, np.float32),
+            }
+        )
 
 
 def open_folded(
@@ -180,6 +195,11 @@ def open_folded(
     except BaseException:
         engine.close()
         raise
+
+
+def _measured(output: dict[str, Any]) -> Limits:
+    low, high = output["measured"].tolist()
+    return low, high
 
 
 def _told(sides: Sides) -> str:

@@ -115,6 +115,16 @@ LIMITS: Mapping[Precision, Limits] = MappingProxyType(
 calibrated on, and fewer pairs or rarer classes scatter more."""
 
 
+LEVEL = 1 / 255 + 1e-6
+PSNR_8_BITS = 60.0
+"""In decibels; what six pixels in a hundred make that are rounded the other way."""
+
+
+def in_8_bits(limits: Limits) -> Limits:
+    """The same for a pipeline, whose fused luma is rounded: a level more at most, and on the edges only."""
+    return limits._replace(max_error=limits.max_error + LEVEL, psnr_db=min(limits.psnr_db, PSNR_8_BITS))
+
+
 def measure(
     pairs: Iterable[Views],
     reference: Chain,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -24,6 +25,7 @@ from tdfusion_edge.export.assemble import export
 from tdfusion_edge.export.pipeline import Pipeline
 from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.chains import open_pass
 from tdfusion_edge.runtime.detection import open_detector
 from tdfusion_edge.runtime.engines import Choice, open_graph
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
@@ -59,7 +61,7 @@ def opened(path: Path) -> Bundle:
     return bundle.read(path)
 
 
-def street(
+def pairs_of(
     size: tuple[int, int], count: int = 3, step_ns: int = STEP_NS, *, grey: bool = False
 ) -> list[Pair]:
     scene = Scene(0, size)
@@ -115,7 +117,7 @@ def test_one_pass_shows_and_finds_the_same(
     opened: Bundle, staged: Way, folded: Folded, size: tuple[int, int]
 ) -> None:
     with closing(Way(opened, "none", folded)) as way:
-        for pair in street(size):
+        for pair in pairs_of(size):
             want, got = staged.shown(pair), way.shown(pair)
             # Chroma is rounded to 8 bits on its way through OpenCV, and FP16 moves a luma by a level.
             largest, mean = apart(got.picture, want.picture)
@@ -132,14 +134,14 @@ def test_one_pass_shows_and_finds_the_same(
 
 def test_a_grey_picture_stays_grey(opened: Bundle, folded: Folded) -> None:
     with closing(Way(opened, "none", folded)) as way:
-        (pair,) = street(SIZE, 1, grey=True)
+        (pair,) = pairs_of(SIZE, 1, grey=True)
         assert way.shown(pair).picture.shape == SIZE[::-1]
 
 
 def test_the_limits_follow_a_picture_behind(opened: Bundle, folded: Folded) -> None:
     with closing(Way(opened, "temporal")) as staged, closing(Way(opened, "temporal", folded)) as way:
         before = []
-        for pair in street(SIZE, 4, step_ns=400_000_000):
+        for pair in pairs_of(SIZE, 4, step_ns=400_000_000):
             before.append(way.fusion.stretch.limits)
             want, got = staged.shown(pair), way.shown(pair)
             # Both have seen the same pictures, and so want the same limits next.
@@ -150,14 +152,14 @@ def test_the_limits_follow_a_picture_behind(opened: Bundle, folded: Folded) -> N
 
 
 def test_one_sensor_alone_goes_network_by_network(opened: Bundle, staged: Way, folded: Folded) -> None:
-    (pair,) = street(SIZE, 1)
+    (pair,) = pairs_of(SIZE, 1)
     alone = Pair(None, pair.visible)
     with closing(Way(opened, "none", folded)) as way:
         assert np.array_equal(way.shown(alone).picture, staged.shown(alone).picture)
 
 
 def test_what_does_not_fit_goes_the_other_way_unless_demanded(opened: Bundle, staged: Way) -> None:
-    (pair,) = street((120, 90), 1)
+    (pair,) = pairs_of((120, 90), 1)
     with closing(open_folded(opened, Choice(threads=1))) as graph, closing(Way(opened, "none", graph)) as way:
         assert np.array_equal(way.shown(pair).picture, staged.shown(pair).picture)
     with (
@@ -169,7 +171,7 @@ def test_what_does_not_fit_goes_the_other_way_unless_demanded(opened: Bundle, st
 
 
 def test_the_stretch_of_single_pictures_is_not_folded(opened: Bundle, folded: Folded) -> None:
-    (pair,) = street(SIZE, 1)
+    (pair,) = pairs_of(SIZE, 1)
     with closing(Way(opened, "image", folded)) as way, pytest.raises(RequestError, match="--stretch image"):
         way.shown(pair)
 
@@ -196,6 +198,50 @@ def test_run_goes_through_it_on_demand(
 
 
 KINDS = (("ir", "&view=160x120"), ("vis", ""))
+
+
+def test_the_gate_has_measured_it(opened: Bundle) -> None:
+    rows = {(row.graph, row.precision, row.against): row for row in opened.manifest.parity}
+    low = rows["pipeline", "fp16", "fp32"]
+    assert low.pictures == "8 simulated pairs"
+    assert low.boxes_kept is not None
+    assert low.boxes_kept > 0.97
+    assert low.max_error <= 2 / 255
+    assert rows["pipeline", "fp32", "pytorch"].max_error <= 1 / 255
+
+
+def test_verify_measures_both_ways(path: Path, street: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["verify", str(path), "--precision", "fp16", "--data", str(street)]
+    assert cli.main([*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["pipeline"]["offences"] == []
+    assert told["pipeline"]["gap"]["pairs"] == told["gap"]["pairs"] == 2
+    assert told["pipeline"]["gap"]["boxes"] == pytest.approx(told["gap"]["boxes"], abs=2)
+    assert 0 < told["pipeline"]["gap"]["mean_error"] < 1e-3
+    assert cli.main(command) == 0
+    assert "all in one graph:\nfused luma in 8 bits: PSNR" in capsys.readouterr().out
+
+
+@pytest.fixture
+def street(tmp_path: Path) -> Path:
+    for side in ("ir", "vi"):
+        (tmp_path / side).mkdir()
+    for number, pair in enumerate(pairs_of(SIZE, 2, grey=True)):
+        for side, frame in (("ir", pair.infrared), ("vi", pair.visible)):
+            assert frame is not None
+            cv2.imwrite(str(tmp_path / side / f"{number}.png"), frame.image)
+    return tmp_path
+
+
+def test_a_pass_finds_things_in_its_own_picture_alone(opened: Bundle) -> None:
+    with ExitStack() as stack:
+        _, chain = open_pass(opened, Choice(threads=1), stack)
+        assert chain.detect is not None
+        infrared = np.zeros(SIZE[::-1], np.uint8)
+        first, second = chain.fuse(infrared, infrared), chain.fuse(infrared, infrared)
+        chain.detect(second)
+        with pytest.raises(ValueError, match="of another picture"):
+            chain.detect(first)
 
 
 def test_a_bundle_without_it_says_so(mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
