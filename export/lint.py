@@ -33,6 +33,8 @@ TAKES_ONE = ("ReduceMax", "ReduceMin")
 """Reductions that pick a number and add none."""
 ADDED = {"Conv": 2, "ConvTranspose": 2, "Gemm": 2}
 """Which input of an operation is its bias."""
+PARTS = ("Split", "Reshape", "Transpose")
+"""What may stand between a product and its bias: the simplifier makes one product of several of one input."""
 
 
 class Finding(NamedTuple):
@@ -147,11 +149,7 @@ def _reason(op: str) -> str | None:
 
 
 def _weights(graph: onnx.GraphProto, where: str) -> Iterator[Finding]:
-    biases = {
-        node.input[ADDED[node.op_type]]
-        for node in graph.node
-        if node.op_type in ADDED and len(node.input) > ADDED[node.op_type]
-    }
+    biases = _biases(graph)
     for tensor in graph.initializer:
         if why := _ill(tensor, is_bias=tensor.name in biases):
             yield Finding(where + tensor.name, "weight", why)
@@ -161,6 +159,23 @@ def _weights(graph: onnx.GraphProto, where: str) -> Iterator[Finding]:
             yield Finding(where + label(node), "Constant", why)
         for body in subgraphs(node):
             yield from _weights(body, f"{where}{label(node)}/")
+
+
+def _biases(graph: onnx.GraphProto) -> set[str]:
+    """What is added to the output of a convolution or matrix product; a linear layer is often MatMul and Add.
+
+    Not what any other Add adds: an epsilon below a fraction bar is as small, and is there to be seen.
+    """
+    products: set[str] = set()
+    found: set[str] = set()
+    for node in graph.node:  # whose inputs come first
+        if node.op_type == "MatMul" or (node.op_type in PARTS and node.input[0] in products):
+            products.update(node.output)
+        elif node.op_type in ADDED and len(node.input) > ADDED[node.op_type]:
+            found.add(node.input[ADDED[node.op_type]])
+        elif node.op_type == "Add" and products.intersection(node.input):
+            found.update(name for name in node.input if name not in products)
+    return found
 
 
 def _ill(tensor: onnx.TensorProto, *, is_bias: bool) -> str | None:

@@ -166,6 +166,19 @@ def test_weights_below_the_normal_numbers_are_found_where_they_are_the_layer() -
     # A few small ones among others, a layer of zeros, and a bias, which only adds.
     assert lint(weighted(np.where(random.random(small.shape) < 0.2, small, 0.1))) == []
     assert lint(weighted(small * 0, (1e-7, 2e-7))) == []
+    # A linear layer is a product and a sum; what is added elsewhere may be a divisor's epsilon.
+    bias, even = array("bias", (1e-7, 2e-7)), array("weight", np.full((4, 2), 0.1))
+    linear = [
+        helper.make_node("MatMul", ["x", "weight"], ["rows"]),
+        helper.make_node("Add", ["rows", "bias"], ["y"]),
+    ]
+    assert lint(model(linear, [even, bias])) == []
+    halves = helper.make_node("Split", ["rows"], ["left", "right"], axis=0, num_outputs=2)
+    assert (
+        lint(model([linear[0], halves, helper.make_node("Add", ["left", "bias"], ["y"])], [even, bias])) == []
+    )
+    (found,) = lint(model([helper.make_node("Add", ["x", "bias"], ["y"])], [bias]))
+    assert found.node == "bias"
     # The least norm that is divided by: 1e-6 is 17 spacings, and off by up to 3 in a hundred.
     (found,) = lint(model([one("Max", "eps")], [array("eps", 1e-6)]))
     assert found.node == "eps"
