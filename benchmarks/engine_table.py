@@ -29,6 +29,7 @@ COST = (
     ("Qabf change", "Qabf", "{:+.5f}"),
     ("SSIM change", "SSIM", "{:+.5f}"),
     ("boxes kept", "boxes kept, %", "{:.1f}"),
+    ("pixels kept", "pixels kept, %", "{:.2f}"),
     ("mAP50 change", "mAP50, points", "{:+.2f}"),
 )
 """Figure, its heading and how it is written."""
