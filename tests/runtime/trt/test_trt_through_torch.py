@@ -32,7 +32,7 @@ from tdfusion_edge.errors import EngineError
 from tdfusion_edge.export import command, networks, torch_tensorrt
 from tdfusion_edge.export.engines import prepared
 from tdfusion_edge.export.graph import smooth_pair
-from tdfusion_edge.export.networks import Chosen, Detector, Loaded
+from tdfusion_edge.export.networks import Chosen, Loaded, Task
 from tdfusion_edge.export.torch_tensorrt import (
     WEAK,
     TorchTensorRt,
@@ -72,7 +72,7 @@ def chosen() -> Chosen:
     torch.manual_seed(0)
     none: Any = None  # the headers are for manifests
     view = TaskView(classes=("a", "b", "c"), height=32, width=40)
-    return Chosen(Loaded(none, Edge().eval(), ""), Detector(none, Boxes().eval(), view), ())
+    return Chosen(Loaded(none, Edge().eval(), ""), Task(none, Boxes().eval(), view), None, ())
 
 
 def outside(inputs: tuple[str, ...], outputs: tuple[str, ...], shape: Any = graphs.FREE) -> bytes:
