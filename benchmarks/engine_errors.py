@@ -17,11 +17,11 @@ import numpy as np
 
 from benchmarks.schema import Figure
 from benchmarks.script import ROOT, add_bundle, parse_count
-from tdfusion_edge.bundle import Bundle
+from tdfusion_edge.bundle import Bundle, Precision
 from tdfusion_edge.errors import InputMissing
 from tdfusion_edge.label_files import parse_classes
 from tdfusion_edge.resize import resized
-from tdfusion_edge.runtime.chains import REFERENCE, fuser, open_chain
+from tdfusion_edge.runtime.chains import REFERENCE, fuser, open_chain, open_pass
 from tdfusion_edge.runtime.engines import Choice
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.eval_boxes import Labels, read_labels
@@ -77,23 +77,30 @@ def material(args: argparse.Namespace, opened: Bundle) -> Material:
 
 
 def of_bundle(opened: Bundle, given: Material) -> dict[str, Gap]:
-    """FP16 against FP32: of the fusion network alone, of the detector alone, and of both.
+    """FP16 against FP32: of the fusion network alone, of the detector alone, and of the pipeline graph.
 
     Returns:
-        ``fusion``, ``detector`` and ``both``; nothing where the bundle has no FP16, ``fusion`` alone where
-        it has no detector.
+        ``fusion``, ``detector`` and ``pipeline``; nothing where the bundle has no FP16, and those alone that
+        it has graphs for.
     """
-    if "fp16" not in opened.manifest.graphs["fusion"].files:
+    graphs, threshold, scored = (
+        opened.manifest.graphs,
+        opened.manifest.score_threshold,
+        given.labels is not None,
+    )
+    if "fp16" not in graphs["fusion"].files:
         return {}
+    both: tuple[Precision, Precision] = ("fp32", "fp16")
     with ExitStack() as stack:
-        full, low = (
-            open_chain(opened, Choice(REFERENCE, precision), stack, scored=given.labels is not None)[1]
-            for precision in ("fp32", "fp16")
-        )
+        full, low = (open_chain(opened, Choice(REFERENCE, one), stack, scored=scored)[1] for one in both)
         others = {"fusion": Chain(low.fuse, None)}
         if full.detect is not None:
-            others |= {"detector": Chain(full.fuse, low.detect), "both": low}
-        return measure_each(given.pairs, full, others, opened.manifest.score_threshold, given.labels)
+            others["detector"] = Chain(full.fuse, low.detect)
+        gaps = measure_each(given.pairs, full, others, threshold, given.labels)
+        if "pipeline" in graphs and "fp16" in graphs["pipeline"].files:
+            full, low = (open_pass(opened, Choice(REFERENCE, one), stack, scored=scored)[1] for one in both)
+            gaps["pipeline"] = measure(given.pairs, full, low, threshold, given.labels)
+        return gaps
 
 
 def figures_of_gap(case: str, gap: Gap, *, fusion: bool = True, detector: bool = True) -> Iterator[Figure]:

@@ -146,8 +146,10 @@ NETWORKS: Mapping[str, Callable[[Precision, tuple[int, int]], Case]] = MappingPr
 )
 
 
-SHIPPED: Mapping[str, str] = MappingProxyType({"edge": "fusion", "yolo_p": "detector", "pipeline": "both"})
-"""What of a bundle has the weights of a network; the pipeline's errors are those of both in a chain."""
+SHIPPED: Mapping[str, str] = MappingProxyType(
+    {"edge": "fusion", "yolo_p": "detector", "pipeline": "pipeline"}
+)
+"""What of a bundle has the weights of a network."""
 FRESH_FUSION = ("edge", "tdfusion")
 FRESH_TASK = ("yolo_p", "yolo_n", "segformer_b0")
 
