@@ -130,7 +130,10 @@ def test_a_bundle_for_tensorrt_8_has_float32_alone(
     command = ["export", str(path), "-o", str(tmp_path / "bundle"), "--opset", "17"]
     assert main([*command, "--network", "tiny_task:TinyDetector"]) == 0
     opened = bundle.read(tmp_path / "bundle")
-    assert set(opened.files) == {"fusion.onnx", "detector.onnx", "MODEL_CARD.md"}
+    assert set(opened.files) == {"fusion.onnx", "detector.onnx", "pipeline.onnx", "MODEL_CARD.md"}
+    assert opened.manifest.graphs["pipeline"].sizes == (
+        bundle.Sides(smallest=480, largest=480), bundle.Sides(smallest=640, largest=640),
+    )  # fmt: skip
     for name, graph in opened.manifest.graphs.items():
         assert (graph.opset, opset_of(opened.graph(name)[1])) == (17, 17)
     capsys.readouterr()

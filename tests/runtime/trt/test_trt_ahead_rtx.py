@@ -36,14 +36,12 @@ def never(*_: Any, **__: Any) -> Built:
 
 
 def test_a_device_finds_what_was_built_for_it(engines: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    build = ["engines", "--backend", "tensorrt-rtx", "--size", f"{SIZE[1]}x{SIZE[0]}"]
+    build = ["engines", "edge_fixed", "--backend", "tensorrt-rtx", "--size", f"{SIZE[1]}x{SIZE[0]}"]
     place = ["--engine-cache", str(engines)]
     assert main([*build, "--target", "sm_89", *place]) == 0
     printed = capsys.readouterr()
     assert "fusion in fp32, 1x1x48x64, sm_89: built in " in printed.out
-    assert (
-        f"next: tdfusion-edge run --camera ir0,vis0 --backend tensorrt-rtx {' '.join(place)}" in printed.out
-    )
+    assert f"--camera ir0,vis0 --backend tensorrt-rtx {' '.join(place)}" in printed.out
     assert "building the fusion engine" in printed.err
     (plan,) = engines.glob("*.plan")
 
@@ -54,7 +52,7 @@ def test_a_device_finds_what_was_built_for_it(engines: Path, capsys: pytest.Capt
 
     trt = importlib.import_module("tensorrt_rtx")
     ada = Gpu("NVIDIA GeForce RTX 4090", "sm_89", integrated=False, driver="13.2")
-    onnx = bundle.read(bundle.default_path()).graph("fusion")[1]
+    onnx = bundle.read(bundle.place("edge_fixed")).graph("fusion")[1]
     device = HostDevice(ada)
     engine = TensorRtRtxEngine(onnx, cache=engines, trt=trt, device=device, build=never)
     engine._runtime = Runtime()
