@@ -81,7 +81,7 @@ def of_bundle(opened: Bundle, given: Material) -> dict[str, Gap]:
 
     Returns:
         ``fusion``, ``detector`` and ``pipeline``; nothing where the bundle has no FP16, and those alone that
-        it has graphs for.
+        it has graphs for; no pipeline where not all pairs are of a size that it serves.
     """
     graphs, threshold, scored = (
         opened.manifest.graphs,
@@ -98,8 +98,11 @@ def of_bundle(opened: Bundle, given: Material) -> dict[str, Gap]:
             others["detector"] = Chain(full.fuse, low.detect)
         gaps = measure_each(given.pairs, full, others, threshold, given.labels)
         if "pipeline" in graphs and "fp16" in graphs["pipeline"].files:
-            full, low = (open_pass(opened, Choice(REFERENCE, one), stack, scored=scored)[1] for one in both)
-            gaps["pipeline"] = measure(given.pairs, full, low, threshold, given.labels)
+            (folded, full), (_, low) = (
+                open_pass(opened, Choice(REFERENCE, one), stack, scored=scored) for one in both
+            )
+            if all(folded.serves(*pair.visible.shape) for pair in given.pairs):
+                gaps["pipeline"] = measure(given.pairs, full, low, threshold, given.labels)
         return gaps
 
 

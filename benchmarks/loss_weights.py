@@ -82,6 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(args: argparse.Namespace) -> Measured:
     """Look at every loss network, and draw the first one's weights."""
+    if args.simulated and args.picture is None:
+        raise RequestError("--simulated", expected="--picture as well")
     rows: dict[int, list[RegionWeight]] = {}
     facts = {}
     first: Learned | None = None
@@ -206,7 +208,8 @@ def over_seeds(rows: Mapping[int, Sequence[RegionWeight]], steps: int) -> Iterat
     if len(rows) < 2:
         return
     by_region = {seed: {(row.time, row.region): row for row in found} for seed, found in rows.items()}
-    for time, region in next(iter(by_region.values())):
+    everywhere = set.intersection(*(set(regions) for regions in by_region.values()))
+    for time, region in (place for place in next(iter(by_region.values())) if place in everywhere):
         found = [regions[time, region] for regions in by_region.values()]
         values = {
             "w_ir": tuple(row.mean for row in found),

@@ -29,7 +29,7 @@ from benchmarks.script import ROOT, Benchmark, Measured, main, parse_count
 from tdfusion_edge import bundle
 from tdfusion_edge.color import U8
 from tdfusion_edge.console import say
-from tdfusion_edge.errors import InputMissing
+from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.images import by_stem, read_luma8
 from tdfusion_edge.runtime.engines import Engine, open_engine
 from tdfusion_edge.runtime.evaluation import BASELINES, Fuse, pair_names, score
@@ -66,6 +66,12 @@ def measure(args: argparse.Namespace) -> Measured:
     with ExitStack() as stack:
         for place in args.bundle or [bundle.place(name) for name in SHIPPED]:
             opened = bundle.read(place)
+            if opened.manifest.name in {*methods, *PEERS, *BASELINES}:
+                raise RequestError(
+                    f"{place}: there is a row '{opened.manifest.name}' already",
+                    expected="bundles of different names",
+                    hint="Export it with --name.",
+                )
             graph = opened.graph("fusion")[1]
             facts["back end"], engine = open_engine(graph)
             stack.callback(engine.close)

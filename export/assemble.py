@@ -42,7 +42,7 @@ from tdfusion_edge.export.lower import (
 from tdfusion_edge.export.model_card import fusion_metrics, model_card, task_metrics
 from tdfusion_edge.export.networks import Chosen, choose
 from tdfusion_edge.export.pairs import Pairs, choose_pairs
-from tdfusion_edge.export.pipeline_graph import add_pipeline
+from tdfusion_edge.export.pipeline_graph import add_pipeline, served_sizes
 from tdfusion_edge.export.segmentation import add_segmentation
 from tdfusion_edge.runtime.chains import fuser
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
@@ -94,8 +94,8 @@ def export(
 
     Raises:
         RequestError: a checkpoint does not fit its network or names a class that is not allowed, there
-            is no fusion network or two, the threshold is none, pairs or labels cannot be used, or no graph
-            is written in this opset, or not in this precision.
+            is no fusion network or two, the threshold is none, pairs or labels cannot be used, the
+            pipeline does not take this size, or no graph is written in this opset, or not in this precision.
         InputMissing: there are no such pairs, or one has no label file.
         ExportError: a graph does not reproduce its network, or a precision costs more than its limits;
             nothing is written.
@@ -107,6 +107,7 @@ def export(
     for note in chosen.notes:
         say(note, error=True)
     name = name or chosen.fusion.header.recipe
+    sizes = None if size is None or chosen.segmentation is not None else served_sizes(chosen, size, opset)
     require_data(data, names=names, calibration=calibration, labels=labels, classes=",".join(classes) or None)
     pairs = choose_pairs(data, names, calibration, precisions, size)
     known = _labels(chosen, pairs, data, labels, classes)
@@ -118,11 +119,11 @@ def export(
         _add_detector(chosen, manifest, files, threshold, precisions, fused, opset)
     if chosen.segmentation is not None:
         add_segmentation(chosen.segmentation, manifest, files, precisions, fused, opset)
-    elif size is not None:
-        add_pipeline(chosen, manifest, files, precisions, size, opset)
+    elif size is not None and sizes is not None:
+        add_pipeline(chosen, manifest, files, precisions, size, sizes, opset)
     card = model_card(name, chosen.fusion.header, chosen.detector, chosen.segmentation, threshold=threshold)
     manifest, files = {"name": name, **manifest}, {**files, "MODEL_CARD.md": card.encode()}
-    manifest["parity"] += passed(manifest, files, pairs, known)
+    manifest["parity"] += passed(manifest, files, pairs, known, size)
     return bundle.write(output, manifest, files)
 
 

@@ -6,10 +6,11 @@
 
 The fusion network of the first checkpoint that has one becomes an ONNX graph with free height and
 width, detector and segmentation network of the last ones that have one become graphs of the size they were
-trained at, and fusion and detector one graph more, all in every --precision. float32 is compared with
-PyTorch and the others with float32, on the pairs of --data or on simulated ones, and FP16 is searched for
-numbers that it does not hold: where one limit is passed, no bundle is written. With --labels the detector's
-mAP50 is measured too and may not move. INT8 is never measured on the pairs that it was calibrated on.
+trained at, all in every --precision; fusion and detector become one graph more, but for INT8. float32 is
+compared with PyTorch and the others with float32, on the pairs of --data or on simulated ones, and FP16 is
+searched for numbers that it does not hold: where one limit is passed, no bundle is written. With --labels the
+detector's mAP50 is measured too and may not move. INT8 is never measured on the pairs that it was calibrated
+on.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_pair_arguments(parser)
     parser.add_argument(
-        "--no-pipeline", action="store_true", help="leave out the graph that holds all others in one"
+        "--no-pipeline", action="store_true", help="leave out the graph that holds fusion and detector in one"
     )
     parser.add_argument(
         "--calibration", metavar="FILE",

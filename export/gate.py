@@ -15,10 +15,15 @@ from tdfusion_edge.runtime.chains import REFERENCE, open_chain, open_pass
 from tdfusion_edge.runtime.engines import Choice
 from tdfusion_edge.runtime.eval_boxes import Labels
 from tdfusion_edge.runtime.parity import LIMITS, Gap, Limits, in_8_bits, measure_each, offences
+from tdfusion_edge.runtime.parity_pairs import SIZE, described, simulated
 
 
 def passed(
-    manifest: Mapping[str, Any], files: Mapping[str, bytes], pairs: Pairs, labels: Labels | None = None
+    manifest: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    pairs: Pairs,
+    labels: Labels | None = None,
+    size: tuple[int, int] | None = None,
 ) -> tuple[Parity, ...]:
     """Measure every lower precision of a bundle that is about to be written against its float32.
 
@@ -27,16 +32,18 @@ def passed(
         files: Name to content.
         pairs: What is measured on.
         labels: Of these pairs, where there is a detector.
+        size: Width and height that the pipeline graph was made for; where no pair has one that it serves, it
+            is measured on simulated ones of this.
 
     Returns:
         A row for each precision, of fusion network and what looks at its pictures one behind the other, and
-        one of the pipeline graph, where there is one that serves the pairs' size.
+        one of the pipeline graph, where there is one.
 
     Raises:
         ExportError: a precision passes one of its limits.
     """
     opened = bundle.assembled(manifest, files)
-    return (*_of_chain(opened, pairs, labels), *_of_pipeline(opened, pairs, labels))
+    return (*_of_chain(opened, pairs, labels), *_of_pipeline(opened, pairs, labels, size))
 
 
 def _of_chain(opened: Bundle, pairs: Pairs, labels: Labels | None) -> Iterator[Parity]:
@@ -53,21 +60,28 @@ def _of_chain(opened: Bundle, pairs: Pairs, labels: Labels | None) -> Iterator[P
         yield _row("fusion", gap, precision, pairs.told(precision))
 
 
-def _of_pipeline(opened: Bundle, pairs: Pairs, labels: Labels | None) -> Iterator[Parity]:
+def _of_pipeline(
+    opened: Bundle, pairs: Pairs, labels: Labels | None, size: tuple[int, int] | None
+) -> Iterator[Parity]:
     graph = opened.manifest.graphs.get("pipeline")
     lower = [] if graph is None else [one for one in graph.files if one != "fp32"]
     if not lower:
         return
-    scored = labels is not None
     with ExitStack() as stack:
-        folded, reference = open_pass(opened, Choice(REFERENCE, "fp32"), stack, scored=scored)
-        if not all(folded.serves(*pair.visible.shape) for pair in pairs.measured):
-            return
+        folded, reference = open_pass(opened, Choice(REFERENCE, "fp32"), stack, scored=labels is not None)
+        served = tuple(pair for pair in pairs.measured if folded.serves(*pair.visible.shape))
+        told = pairs.pictures
+        if len(served) < len(pairs.measured):
+            labels, told = None, f"{len(served)} of {told}"
+        if not served:
+            served = tuple(simulated(size=size or SIZE))
+            told = described(None, len(served))
+        scored = labels is not None
         others = {one: open_pass(opened, Choice(REFERENCE, one), stack, scored=scored)[1] for one in lower}
-        gaps = measure_each(pairs.measured, reference, others, opened.manifest.score_threshold, labels)
+        gaps = measure_each(served, reference, others, opened.manifest.score_threshold, labels)
     for precision, gap in gaps.items():
         _refuse("the pipeline", precision, gap, in_8_bits(LIMITS[precision]))
-        yield _row("pipeline", gap, precision, pairs.told(precision))
+        yield _row("pipeline", gap, precision, told)
 
 
 def _refuse(what: str, precision: Precision, gap: Gap, limits: Limits) -> None:

@@ -77,7 +77,7 @@ def to_onnx(
         opset: One of :data:`OPSETS`.
 
     Raises:
-        ExportError: the simplifier says that its result is not the graph.
+        ExportError: the simplifier says that its result is not the graph, or the graph computes in float64.
     """
     network.eval()
     log = logging.getLogger("torch.onnx")
@@ -95,7 +95,24 @@ def to_onnx(
     if not equal:
         raise ExportError("the simplified graph differs from the exported one")
     onnx.checker.check_model(model, full_check=True)
+    _refuse_float64(model)
     return model
+
+
+def _refuse_float64(model: onnx.ModelProto) -> None:
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    double = [
+        value.name
+        for value in (*inferred.value_info, *inferred.output)
+        if value.type.tensor_type.elem_type == onnx.TensorProto.DOUBLE
+    ]
+    if double:
+        raise ExportError(
+            "the graph computes in float64",
+            expected="float32, which every back end has",
+            got=", ".join(double[:3]),
+            hint="Give torch.arange and the like dtype=torch.float32 there, or take a later --opset.",
+        )
 
 
 def _current(

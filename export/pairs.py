@@ -61,7 +61,7 @@ def choose_pairs(
     if not set(precisions) - {"fp32"}:
         return Pairs((), (), "")
     if data is None:
-        street = tuple(simulated(size=size or SIZE))
+        street = tuple(simulated(size=_drawable(size)))
         calibrating, measured = (street[1::2], street[::2]) if "int8" in precisions else ((), street)
         return Pairs(measured, calibrating, described(None, len(measured)))
     stems = pair_names(data, names)
@@ -75,6 +75,11 @@ def choose_pairs(
             raise RequestError("INT8: pairs to calibrate on and others to measure", expected="two", got="one")
     measured, calibrating = (tuple(views_of(data, some)) for some in (stems, apart))
     return Pairs(measured, calibrating, described(data, len(measured)))
+
+
+def _drawable(size: tuple[int, int] | None) -> tuple[int, int]:
+    """``size`` or the next larger one that the street is drawn at."""
+    return SIZE if size is None else (max(80, size[0]), max(60, size[1]))
 
 
 def _without(stems: list[str], apart: list[str], names: str | None, calibration: str) -> list[str]:

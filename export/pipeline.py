@@ -137,22 +137,24 @@ def size_range(side: int, seen: int, least: int) -> tuple[int, int, int]:
 
     Args:
         side: One that it serves, pixels.
-        seen: The detector's side; 0 where there is none. Then the stretch alone sets limits, whose grid
-            of samples is made for this side: half of it and twice.
+        seen: The detector's side; 0 where there is none. Where nothing is halved the stretch sets limits as
+            well, whose grid of samples is made for this side: half of it and twice.
         least: Smallest side that the fusion network takes.
 
     >>> size_range(640, 256, 32), size_range(200, 256, 32)
-    ((514, 1024, 2), (32, 512, 1))
+    ((514, 1024, 2), (100, 400, 1))
     >>> size_range(640, 0, 32)
     (320, 1280, 1)
     """
+    times = 0
     if not seen:
         return max(least, side // 2), 2 * side, 1
-    times = 0
     while side > 2 * seen << times:
         times += 1
+    if not times:
+        return max(least, side // 2), min(2 * seen, 2 * side), 1
     unit = 1 << times
-    smallest = least if not times else (seen << times) + unit
+    smallest = (seen << times) + unit
     return max(smallest, -(-least // unit) * unit), 2 * seen << times, unit
 
 

@@ -13,7 +13,7 @@ import torch
 
 from tdfusion_edge.bundle import Graph, Parity, Precision, Sides, TensorInfo
 from tdfusion_edge.checkpoint import TaskView
-from tdfusion_edge.errors import ExportError
+from tdfusion_edge.errors import ExportError, RequestError
 from tdfusion_edge.export.detector import SCORE_TOLERANCE
 from tdfusion_edge.export.fold import folded
 from tdfusion_edge.export.graph import (
@@ -60,18 +60,18 @@ def sizes_of(size: tuple[int, int], view: TaskView | None, least: int = LEAST) -
         least: Smallest side that the fusion network takes.
 
     Raises:
-        ExportError: ``size`` itself is none of them.
+        RequestError: ``size`` itself is none of them.
     """
     seen = (0, 0) if view is None else (view.height, view.width)
     ranges = [size_range(side, there, least) for side, there in zip(size[::-1], seen, strict=True)]
     rows, columns = (Sides(smallest=low, largest=high, multiple_of=unit) for low, high, unit in ranges)
     if not (rows.takes(size[1]) and columns.takes(size[0])):
-        raise ExportError(
+        raise RequestError(
             "the pipeline does not take this size",
             expected=f"multiples of {columns.multiple_of} and {rows.multiple_of} pixels, "
             f"{columns.smallest}x{rows.smallest} or more",
             got="{}x{}".format(*size),
-            hint="Name what the cameras give: --size 640x480.",
+            hint="Name another size of the cameras (--size), or leave that graph out (--no-pipeline).",
         )
     return rows, columns
 
@@ -218,12 +218,26 @@ def black(size: tuple[int, int]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.
     return np.zeros(size[::-1], np.uint8), np.zeros((*size[::-1], 3), np.uint8)
 
 
+def served_sizes(chosen: Chosen, size: tuple[int, int], opset: int = OPSET) -> tuple[Sides, Sides]:
+    """Heights and widths that the pipeline of these networks will serve along with ``size``.
+
+    Raises:
+        RequestError: ``size`` itself is none of them.
+    """
+    view = None if chosen.detector is None else chosen.detector.view
+    sizes = sizes_of(size, view, minimum_size(chosen.fusion.network))
+    if opset <= LEGACY:  # its exporter keeps the sizes of the example
+        return Sides(smallest=size[1], largest=size[1]), Sides(smallest=size[0], largest=size[0])
+    return sizes
+
+
 def add_pipeline(
     chosen: Chosen,
     manifest: dict[str, Any],
     files: dict[str, bytes],
     precisions: Collection[Precision],
     size: tuple[int, int],
+    sizes: tuple[Sides, Sides],
     opset: int = OPSET,
 ) -> None:
     """Put fusion and detector as one graph beside the others, in a manifest and its files.
@@ -236,9 +250,6 @@ def add_pipeline(
     if chosen.detector is not None:
         _, network, view, _ = chosen.detector
         detector = folded(network, (torch.zeros(1, 1, view.height, view.width),))
-    sizes = sizes_of(size, view, minimum_size(fusion))
-    if opset <= LEGACY:  # its exporter keeps the sizes of the example
-        sizes = Sides(smallest=size[1], largest=size[1]), Sides(smallest=size[0], largest=size[0])
     plain = Pipeline(fusion, detector, view, size).eval()
     graphs: dict[Precision, bytes] = {"fp32": pipeline_onnx(plain, size, sizes, opset)}
     if "fp16" in precisions:

@@ -21,6 +21,7 @@ from tdfusion_edge.images import IMAGE_SUFFIXES
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.command_run import add_network_arguments, open_networks, refuse_clashes
 from tdfusion_edge.runtime.fuse import PLAIN, Wanted, fuse_folders, fuse_pictures, fuse_videos
+from tdfusion_edge.runtime.stretch import StretchName
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +75,8 @@ def main(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         camera = camera or rig.Camera(uri=str(args.infrared))
         detect = wanted != PLAIN
-        networks = open_networks(args, stack, camera, registration, detect=detect)
+        stretch: StretchName = "temporal" if kinds[0] == "video" else "image"
+        networks = open_networks(args, stack, camera, registration, detect=detect, stretch=stretch)
         if detect and networks.detector is None and networks.segmenter is None:
             raise RequestError(
                 f"{args.bundle} has no detector",

@@ -205,8 +205,17 @@ def open_networks(
     registration: rig.Registration | None,
     *,
     detect: bool,
+    stretch: StretchName = "temporal",
 ) -> Networks:
     """Load the networks; fusion stages that come out share theirs.
+
+    Args:
+        args: The command line.
+        stack: Closes them.
+        infrared: The infrared camera.
+        registration: Of the rig.
+        detect: Whether the bundle's detector and segmentation are wanted.
+        stretch: The output stretch where the command line names none.
 
     Raises:
         RequestError: options that do not fit.
@@ -225,16 +234,17 @@ def open_networks(
         stack.callback(segmenter.close)
     if args.range is not None:
         infrared = with_range(infrared, args.range)
-    folded = _open_folded(args, opened, choice, backend, precision, detect=detect)
+    mode: StretchName = args.stretch or stretch
+    folded = _open_folded(args, opened, choice, backend, precision, detect=detect, stretch=mode)
     if folded is not None:
         stack.callback(folded.close)
     finds = "" if detector is None else f", detects {_listed(detector.names)}"
     finds += "" if segmenter is None else f", segments {_listed(segmenter.names)}"
-    one = "" if folded is None else ", in one graph"
+    one = "" if folded is None else f", in one graph for {folded.sizes}"
     say(f"bundle {opened.manifest.name}, back end {backend}, {precision}{one}{finds}", error=True)
 
-    def stage(stretch: StretchName) -> Fusion:
-        shown = Stretch(args.stretch or stretch)
+    def stage(default: StretchName) -> Fusion:
+        shown = Stretch(args.stretch or default)
         return Fusion(opened, engine, infrared, registration, shown, split_early=folded is None)
 
     return Networks(stage, detector, segmenter, folded)
@@ -248,12 +258,17 @@ def _open_folded(
     precision: bundle.Precision,
     *,
     detect: bool,
+    stretch: StretchName,
 ) -> Folded | None:
     """The pipeline graph where ``--graphs`` asks for it, or the back end gains by it."""
     graph = opened.manifest.graphs.get("pipeline")
     there = graph is not None and precision in graph.files
     demanded = args.graphs == "folded"
-    gains = backend in FOLDED_ON and there and detect
+    if demanded and stretch == "image":
+        raise RequestError(
+            "--graphs folded", expected="--stretch temporal or none", got=f"--stretch {stretch}"
+        )
+    gains = backend in FOLDED_ON and there and detect and stretch != "image"
     wanted = demanded or (args.graphs == "auto" and gains)
     if not wanted:
         return None
@@ -262,11 +277,19 @@ def _open_folded(
             "--graphs folded",
             expected=f"a bundle with a pipeline graph in {precision}",
             got=f"bundle '{opened.manifest.name}' with {_in_words(opened.manifest)}",
-            hint="Leave it out, or export the bundle again.",
+            hint=_why_not_folded(opened.manifest, precision),
         )
     shower = progress_shower("pipeline")
     threshold = args.score_threshold
     return open_folded(opened, choice, threshold=threshold, demanded=demanded, on_progress=shower)
+
+
+def _why_not_folded(manifest: bundle.Manifest, precision: bundle.Precision) -> str:
+    if "segmentation" in manifest.graphs:
+        return "A bundle with masks has none: leave --graphs out."
+    if precision == "int8":
+        return "There is none in INT8: leave --graphs out, or give --precision fp16."
+    return "Leave --graphs out, or export the bundle again."
 
 
 def _in_words(manifest: bundle.Manifest) -> str:

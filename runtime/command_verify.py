@@ -67,7 +67,7 @@ def main(args: argparse.Namespace) -> int:
         say(json.dumps(as_json(gap, ran, data, said, folded)))
     else:
         say(as_text(opened, gap, ran, data, said, folded))
-    return 1 if said or (folded is not None and folded.said) else 0
+    return 1 if said or (isinstance(folded, Whole) and folded.said) else 0
 
 
 class Whole(NamedTuple):
@@ -79,18 +79,22 @@ class Whole(NamedTuple):
 
 def _folded(
     args: argparse.Namespace, opened: Bundle, choice: Choice, ran: Opened, labels: Labels | None
-) -> Whole | None:
-    """The pipeline graph in the same precision; None where there is none, or it does not serve every pair."""
+) -> Whole | str:
+    """The pipeline graph in the same precision, or why it was not measured."""
     graph = opened.manifest.graphs.get("pipeline")
-    if graph is None or ran.precision not in graph.files or ran.backend == "torch-tensorrt":
-        return None
+    if graph is None:
+        return "the bundle has no such graph"
+    if ran.precision not in graph.files:
+        return f"there is none in {ran.precision}"
+    if ran.backend == "torch-tensorrt":
+        return f"{ran.backend} builds none"
     scored, threshold = labels is not None, opened.manifest.score_threshold
     choice = choice._replace(precision=ran.precision)
     least = Choice(REFERENCE, "fp32", choice.threads)
     with ExitStack() as stack:
         folded, other = open_pass(opened, choice, stack, scored=scored)
         if not all(folded.serves(*pair.visible.shape) for pair in views(args.data, args.names)):
-            return None
+            return f"it takes {folded.sizes}, which not all of these pairs are"
         _, reference = open_pass(opened, least, stack, scored=scored)
         gap = measure(views(args.data, args.names), reference, other, threshold, labels)
     return Whole(gap, offences(gap, in_8_bits(LIMITS[ran.precision])))
@@ -104,11 +108,11 @@ def _labels(args: argparse.Namespace, opened: Bundle) -> Labels | None:
     return pair_labels(args.data, args.labels, stems, classes, opened.manifest.classes)
 
 
-def as_json(
-    gap: Gap, ran: Opened, data: str, said: list[str], folded: Whole | None = None
-) -> dict[str, object]:
-    """Everything measured, for programs; an infinite PSNR is null, and so is a pipeline without figures."""
-    whole = None if folded is None else {"gap": _figures(folded.gap), "offences": folded.said}
+def as_json(gap: Gap, ran: Opened, data: str, said: list[str], folded: Whole | str) -> dict[str, object]:
+    """Everything measured, for programs; an infinite PSNR is null, and a pipeline may have a reason alone."""
+    whole: dict[str, object] = {"skipped": folded}
+    if isinstance(folded, Whole):
+        whole = {"gap": _figures(folded.gap), "offences": folded.said}
     return {
         "version": 1,
         "backend": ran.backend,
@@ -124,9 +128,7 @@ def _figures(gap: Gap) -> dict[str, float | None]:
     return {name: None if value == math.inf else value for name, value in gap._asdict().items()}
 
 
-def as_text(
-    opened: Bundle, gap: Gap, ran: Opened, data: str, said: list[str], folded: Whole | None = None
-) -> str:
+def as_text(opened: Bundle, gap: Gap, ran: Opened, data: str, said: list[str], folded: Whole | str) -> str:
     """The same for people."""
     lines = [
         f"bundle {opened.manifest.name}: {ran.backend} in {ran.precision} against {REFERENCE} in fp32, "
@@ -134,7 +136,9 @@ def as_text(
         *_lines(opened, gap, "fused luma"),
         *said,
     ]
-    if folded is not None:
+    if isinstance(folded, str):
+        lines.append(f"all in one graph: not measured, {folded}")
+    else:
         lines += ["all in one graph:", *_lines(opened, folded.gap, "fused luma in 8 bits"), *folded.said]
         said = [*said, *folded.said]
     return "\n".join([*lines, "not equal: see above" if said else "equal within the limits"])

@@ -8,6 +8,7 @@ shown with the limits that the pictures before it led to.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,10 @@ from tdfusion_edge.runtime.stretch import Limits, Stretch
 INPUTS = ("infrared", "visible", "limits")
 SHOWN = ("fused", "measured")
 FOUND = ("boxes", "scores")
+RANKS = MappingProxyType(
+    {"infrared": 2, "visible": 3, "limits": 1, "fused": 3, "measured": 1, "boxes": 3, "scores": 3}
+)
+"""Axes of each tensor."""
 
 
 class Folded:
@@ -57,7 +62,10 @@ class Folded:
         require_as_told("pipeline", graph, engine)
         outputs = (*SHOWN, *(FOUND if names else ()))
         there = tuple(t.name for t in graph.inputs), tuple(t.name for t in graph.outputs)
-        if there != (INPUTS, outputs) or graph.sizes is None:
+        tensors = (*graph.inputs, *graph.outputs)
+        shaped = all(len(tensor.shape) == RANKS.get(tensor.name) for tensor in tensors)
+        good = there == (INPUTS, outputs) and shaped and graph.outputs[1].shape == (2,)
+        if not good or graph.sizes is None:
             raise BundleError(
                 "the pipeline graph has other inputs or outputs than a pipeline, or no sizes",
                 expected=f"{', '.join(INPUTS)} to {', '.join(outputs)}",
@@ -77,15 +85,20 @@ class Folded:
         height, width = aligned.infrared.shape
         fits = self.serves(height, width) and stretch.mode != "image"
         if not fits and self._demanded:
-            assert self._graph.sizes is not None
-            rows, columns = self._graph.sizes
             raise RequestError(
                 "--graphs folded",
-                expected=f"--stretch temporal or none, {_told(columns)} wide and {_told(rows)} high",
+                expected=f"--stretch temporal or none, and pictures of {self.sizes}",
                 got=f"--stretch {stretch.mode}, {width}x{height}",
                 hint=f"Leave it out, or export the bundle with --size {width}x{height}.",
             )
         return fits
+
+    @property
+    def sizes(self) -> str:
+        """Widths and heights that it serves, in words."""
+        assert self._graph.sizes is not None
+        rows, columns = self._graph.sizes
+        return f"{_told(columns)} by {_told(rows)}"
 
     def serves(self, height: int, width: int) -> bool:
         """Whether pictures of this size can go through it."""

@@ -43,9 +43,9 @@ class TensorInfo(Table, frozen=True, kw_only=True):
 class Sides(Table, frozen=True, kw_only=True):
     """Lengths of a picture's side that a graph takes, in pixels."""
 
-    smallest: int
-    largest: int
-    multiple_of: int = 1
+    smallest: Annotated[int, msgspec.Meta(ge=1)]
+    largest: Annotated[int, msgspec.Meta(ge=1)]
+    multiple_of: Annotated[int, msgspec.Meta(ge=1)] = 1
 
     def takes(self, side: int) -> bool:
         """Whether ``side`` is one of them."""
@@ -80,7 +80,7 @@ class Parity(Table, frozen=True, kw_only=True):
     class score by the largest one, where that passes 1."""
     mean_error: float | None = None
     box_error_px: float | None = None
-    """Largest difference of a box's side, pixels of the detector's input."""
+    """Largest difference of a box's side, pixels of the detector's input; of a pipeline, of its picture."""
     psnr_db: float | None = None
     """Of the fused luma, of 8-bit white; None where there is no difference at all."""
     qabf_change: float | None = None

@@ -170,6 +170,8 @@ def test_quality_scores_every_method_with_both_stretches(
     path = tmp_path / "quality.json"
     options = ["--bundle", str(random_bundle), "--data", str(data / "msrs"), "--first", "1"]
     assert script.main(BENCHMARK, [*options, "--output", str(path)]) == 0
+    twice = ["--bundle", str(random_bundle), *options]
+    assert script.main(BENCHMARK, [*twice, "--output", str(tmp_path / "quality_2.json")]) == 2
     scores = {(row.method, row.stretch): row.metrics for row in read(path).results.scores}
     methods = {"random", "seafusion", "mmdrfuse", "infrared", "visible", "average", "maximum"}
     assert set(scores) == {(method, stretch) for method in methods for stretch in ("none", "image")}

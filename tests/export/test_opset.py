@@ -16,7 +16,7 @@ from torch import nn
 
 from tdfusion_edge import bundle, checkpoint
 from tdfusion_edge.cli import main
-from tdfusion_edge.errors import RequestError
+from tdfusion_edge.errors import ExportError, RequestError
 from tdfusion_edge.export import graph as export_graph
 from tdfusion_edge.export.assemble import export
 from tdfusion_edge.export.detector import BOX_TOLERANCE, SCORE_TOLERANCE, detector_onnx, detector_parity
@@ -35,6 +35,7 @@ from tdfusion_edge.export.segmentation import segmentation_onnx, segmentation_pa
 from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.segformer import SegFormer
+from tdfusion_edge.train.models.task import BoxPrediction
 from tdfusion_edge.train.models.tdfusion import TDFusion
 from tdfusion_edge.train.models.yolo import YOLO
 
@@ -136,11 +137,32 @@ def test_a_bundle_for_tensorrt_8_has_float32_alone(
     )  # fmt: skip
     for name, graph in opened.manifest.graphs.items():
         assert (graph.opset, opset_of(opened.graph(name)[1])) == (17, 17)
+    assert main(["verify", str(tmp_path / "bundle")]) == 0
     capsys.readouterr()
     assert main([*command, "--precision", "fp32,fp16"]) == 2
     said = capsys.readouterr().err
     assert "--opset 17 in fp16: expected fp32, the one precision that is safe in TensorRT 8" in said
     assert "--precision fp32" in said
+
+
+class Double(TinyDetector):
+    """Half a cell in float64, as tracing has it."""
+
+    def decode(self, output: torch.Tensor) -> BoxPrediction:
+        boxes, scores = super().decode(output)
+        height, width = output.shape[-2:]
+        centre = torch.stack(
+            torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij"), dim=-1
+        )
+        return BoxPrediction(
+            torch.cat((centre.reshape(1, -1, 2) - boxes[..., :2], boxes[..., 2:]), -1), scores
+        )
+
+
+def test_a_graph_in_float64_is_refused() -> None:
+    with pytest.raises(ExportError, match=r"(?s)the graph computes in float64.*--opset"):
+        detector_onnx(Double(2).eval(), VIEW, 17)
+    assert detector_onnx(Double(2).eval(), VIEW, 18)
 
 
 @pytest.mark.parametrize("opset", [16, 21])

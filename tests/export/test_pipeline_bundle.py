@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -19,9 +20,11 @@ from tdfusion_edge import bundle, cli
 from tdfusion_edge.bundle import Bundle
 from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.color import luma
-from tdfusion_edge.errors import BundleError, ExportError, RequestError
+from tdfusion_edge.errors import BundleError, ConfigError, ExportError, RequestError
 from tdfusion_edge.export import pipeline_graph
 from tdfusion_edge.export.assemble import export
+from tdfusion_edge.export.gate import passed
+from tdfusion_edge.export.pairs import Pairs
 from tdfusion_edge.export.pipeline import Pipeline
 from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.runtime import rig
@@ -31,7 +34,7 @@ from tdfusion_edge.runtime.engines import Choice, open_graph
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.folded import Folded, open_folded
 from tdfusion_edge.runtime.fusion import Fusion
-from tdfusion_edge.runtime.parity import match
+from tdfusion_edge.runtime.parity import Views, match
 from tdfusion_edge.runtime.show import Shown, show
 from tdfusion_edge.runtime.simulation.scene import Scene
 from tdfusion_edge.runtime.stretch import Stretch, StretchName
@@ -165,7 +168,7 @@ def test_what_does_not_fit_goes_the_other_way_unless_demanded(opened: Bundle, st
     with (
         closing(open_folded(opened, Choice(threads=1), demanded=True)) as graph,
         closing(Way(opened, "none", graph)) as way,
-        pytest.raises(RequestError, match=r"130 to 256 in steps of 2 wide and 98 to 192.*got .*120x90"),
+        pytest.raises(RequestError, match=r"pictures of 130 to 256 in steps of 2 by 98 to 192.*got .*120x90"),
     ):
         way.shown(pair)
 
@@ -244,6 +247,77 @@ def test_a_pass_finds_things_in_its_own_picture_alone(opened: Bundle) -> None:
             chain.detect(first)
 
 
+def test_a_pipeline_that_shows_something_else_leaves_no_bundle(opened: Bundle) -> None:
+    """Whatever the pairs' size; where none is served, simulated ones are."""
+    manifest = msgspec.to_builtins(opened.manifest)
+    model = onnx.load_from_string(opened.graph("pipeline", "fp16")[1])
+    for tensor in model.graph.initializer:
+        if len(tensor.dims) == 4:
+            zeros = np.zeros_like(onnx.numpy_helper.to_array(tensor))
+            tensor.CopyFrom(onnx.numpy_helper.from_array(zeros, tensor.name))
+    files = {**opened.files, "pipeline.fp16.onnx": model.SerializeToString()}
+    fields = {key: value for key, value in manifest.items() if key not in ("format", "sha256")}
+    for size in (SIZE, (96, 80)):
+        pairs = tuple(
+            Views("x", pair.infrared.image, pair.visible.image)  # type: ignore[union-attr]
+            for pair in pairs_of(size, 1, grey=True)
+        )
+        with pytest.raises(ExportError, match="the pipeline: fp16 is too far from float32"):
+            passed(fields, files, Pairs(pairs, (), "one pair"), None, SIZE)
+        rows = passed(fields, opened.files, Pairs(pairs, (), "one pair"), None, SIZE)
+        told = {row.graph: row.pictures for row in rows}
+        assert told == {"fusion": "one pair", "pipeline": "one pair" if size == SIZE else "8 simulated pairs"}
+
+
+def test_verify_says_why_it_was_not_measured(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for side in ("ir", "vi"):
+        (tmp_path / side).mkdir()
+        cv2.imwrite(str(tmp_path / side / "0.png"), pair_of_noise()[0])
+    assert cli.main(["verify", str(path), "--data", str(tmp_path)]) == 0
+    assert "all in one graph: not measured, it takes 130 to 256 in steps of 2 by" in capsys.readouterr().out
+
+
+def pair_of_noise() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (1, 60, 80), dtype=np.uint8)
+
+
+def test_pictures_of_their_own_stretch_cannot_be_folded(
+    path: Path, street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["fuse", str(street / "ir"), str(street / "vi"), "-o", str(tmp_path / "out")]
+    assert cli.main([*command, "--bundle", str(path), "--graphs", "folded"]) == 2
+    assert (
+        "--graphs folded: expected --stretch temporal or none, got --stretch image" in capsys.readouterr().err
+    )
+    assert not (tmp_path / "out").exists()
+    assert cli.main([*command, "--bundle", str(path), "--graphs", "folded", "--stretch", "none"]) == 0
+    assert "in one graph for 130 to 256 in steps of 2 by 98 to 192" in capsys.readouterr().err
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+@pytest.mark.parametrize("change", [{"multiple_of": 0}, {"smallest": -4}])
+def test_sizes_that_are_none_are_refused(opened: Bundle, change: dict[str, int]) -> None:
+    manifest = msgspec.to_builtins(opened.manifest)
+    rows, columns = manifest["graphs"]["pipeline"]["sizes"]
+    manifest["graphs"]["pipeline"]["sizes"] = (rows | change, columns)
+    fields = {key: value for key, value in manifest.items() if key not in ("format", "sha256")}
+    with pytest.raises(ConfigError, match="sizes"):
+        bundle.assembled(fields, opened.files)
+
+
+def test_a_pipeline_of_other_shapes_is_refused(opened: Bundle) -> None:
+    graph = opened.manifest.graphs["pipeline"]
+    fused, measured, *rest = graph.outputs
+    wrong = msgspec.structs.replace(
+        graph, outputs=(fused, msgspec.structs.replace(measured, shape=("n",)), *rest)
+    )
+    engine = open_graph(opened, "pipeline", Choice(threads=1)).engine
+    with closing(engine), pytest.raises(BundleError, match="other inputs or outputs than a pipeline"):
+        Folded(wrong, engine, VIEW.classes, threshold=0.5)
+
+
 def test_a_bundle_without_it_says_so(mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["run", "--bundle", str(mean_bundle_path), "--camera", "ir0,vis0", "--graphs", "folded"]
     assert cli.main(arguments) == 2
@@ -285,7 +359,7 @@ def test_a_graph_of_other_weights_is_refused(opened: Bundle) -> None:
 @pytest.mark.parametrize(("size", "view"), [((161, 120), VIEW), ((8, 120), VIEW), ((8, 120), None)])
 def test_a_size_that_it_cannot_take_is_refused(size: tuple[int, int], view: TaskView | None) -> None:
     with pytest.raises(
-        ExportError, match=r"does not take this size: expected multiples of \d and 1|2 pixels"
+        RequestError, match=r"does not take this size: expected multiples of \d and \d pixels"
     ):
         pipeline_graph.sizes_of(size, view)
 

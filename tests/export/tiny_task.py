@@ -38,11 +38,12 @@ class TinyDetector(nn.Module):
     def decode(self, output: Tensor) -> BoxPrediction:
         """The distances of the sides from the cell's centre are softplus of the first four channels."""
         height, width = output.shape[-2:]
-        y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+        sides = (torch.arange(side, dtype=torch.float32) + 0.5 for side in (height, width))
+        y, x = torch.meshgrid(*sides, indexing="ij")
         centre = torch.stack((x, y), dim=-1).reshape(1, -1, 2) * STRIDE
         rows = output.flatten(2).transpose(1, 2)
-        sides = nn.functional.softplus(rows[..., :4]) * STRIDE
-        boxes = torch.cat((centre - sides[..., :2], centre + sides[..., 2:]), dim=-1)
+        reach = nn.functional.softplus(rows[..., :4]) * STRIDE
+        boxes = torch.cat((centre - reach[..., :2], centre + reach[..., 2:]), dim=-1)
         return BoxPrediction(boxes, rows[..., 4:].sigmoid())
 
 

@@ -126,8 +126,10 @@ def build_ahead(
     """
     choice = Choice(place.flavour, precision)
     wanted = [
-        (name, precision_of(opened, name, choice), shapes)
+        (name, one, shapes)
         for name, graph in opened.manifest.graphs.items()
+        # Without a pipeline in this precision `run` takes the networks one by one.
+        if (one := precision_of(opened, name, choice)) in graph.files or name != "pipeline"
         for shapes in shapes_of(name, graph, sizes)
     ]
     graphs = {(name, one): opened.graph(name, one)[1] for name, one, _ in wanted}

@@ -112,6 +112,20 @@ def test_a_build_that_fails_leaves_what_was_built_before(engines: Path) -> None:
     assert [one.fresh for one in built(engines, bundles.fusing(), place)] == [False, True]
 
 
+def test_without_a_pipeline_in_a_precision_the_networks_are_built(engines: Path) -> None:
+    fusion = bundles.described({"fp32": "fusion.onnx", "fp16": "fusion.fp16.onnx"}, ("infrared",), ("fused",))
+    pipeline = bundles.described({"fp32": "pipeline.onnx"}, ("infrared",), ("fused",))
+    files = {
+        "fusion.onnx": graphs.one_picture(),
+        "fusion.fp16.onnx": graphs.half_inside(),
+        "pipeline.onnx": graphs.one_picture(),
+    }
+    opened = bundle.assembled(bundles.fields({"fusion": fusion, "pipeline": pipeline}), files)
+    for precision, names in (("fp16", ["fusion"] * 2), ("fp32", ["fusion"] * 2 + ["pipeline"] * 2)):
+        made = built(engines, opened, placed(), precision=precision)
+        assert [one.graph for one in made] == names
+
+
 @pytest.mark.parametrize(
     ("opened", "more", "error", "message"),
     [
