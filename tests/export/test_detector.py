@@ -163,12 +163,13 @@ def test_what_gives_neither_is_left_out_and_one_checkpoint_may_hold_both_network
 ) -> None:
     odd = detector_only(tmp_path / "odd.safetensors", TinyNeither(3), "tiny_task:TinyNeither")
     command = ["export", str(fusion), str(odd), "-o", str(tmp_path / "bundle"), "--precision", "fp32"]
+    command.append("--no-pipeline")
     assert main([*command, "--network", TINY, "--network", "tiny_task:TinyNeither"]) == 0
     printed = capsys.readouterr()
     assert f"left out: 'tiny_task:TinyNeither' of {odd} gives neither boxes nor masks" in printed.err
     assert "with a detector of person, car, lamp" in printed.out
     manifest = bundle.read(tmp_path / "bundle").manifest
-    assert set(manifest.graphs) == {"fusion", "detector", "pipeline"}
+    assert set(manifest.graphs) == {"fusion", "detector"}
     assert manifest.metrics == {"qabf": 0.5, "map50": 0.125}
     assert manifest.training_data == (MADE_UP,)
 
@@ -176,11 +177,12 @@ def test_what_gives_neither_is_left_out_and_one_checkpoint_may_hold_both_network
 def test_a_class_that_is_not_allowed_by_name_is_left_out(
     fusion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["export", str(fusion), "-o", str(tmp_path / "bundle"), "--precision", "fp32"]) == 0
+    command = ["export", str(fusion), "-o", str(tmp_path / "bundle"), "--precision", "fp32"]
+    assert main([*command, "--no-pipeline"]) == 0
     said = capsys.readouterr().err
     assert f"left out: '{TINY}' of {fusion} is none of this package's" in said
     assert f"--network {TINY}" in said
-    assert set(bundle.read(tmp_path / "bundle").manifest.graphs) == {"fusion", "pipeline"}
+    assert set(bundle.read(tmp_path / "bundle").manifest.graphs) == {"fusion"}
     nowhere = detector_only(tmp_path / "nowhere.safetensors", TinyMask(3), "nowhere:Detector")
     chosen = choose([fusion, nowhere], [TINY])
     assert chosen.detector is not None
