@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -28,7 +28,8 @@ from tdfusion_edge.runtime.engine_options import add_engine_arguments, choice_of
 from tdfusion_edge.runtime.engines import Choice, Opened
 from tdfusion_edge.runtime.eval_boxes import Labels
 from tdfusion_edge.runtime.evaluation import pair_names
-from tdfusion_edge.runtime.parity import LIMITS, Gap, in_8_bits, measure, offences
+from tdfusion_edge.runtime.folded import sizes_told
+from tdfusion_edge.runtime.parity import LIMITS, Gap, Views, in_8_bits, measure, offences
 from tdfusion_edge.runtime.parity_pairs import (
     add_pair_arguments,
     described,
@@ -59,9 +60,11 @@ def main(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         ran, other = open_chain(opened, choice, stack, scored=scored)
         _, reference = open_chain(opened, Choice(REFERENCE, "fp32", choice.threads), stack, scored=scored)
-        gap = measure(views(args.data, args.names), reference, other, threshold, labels)
+        shapes: set[tuple[int, ...]] = set()
+        pairs = _noted(views(args.data, args.names), shapes)
+        gap = measure(pairs, reference, other, threshold, labels)
     said = offences(gap, LIMITS[ran.precision])
-    folded = _folded(args, opened, choice, ran, labels)
+    folded = _folded(args, opened, choice, ran, labels, shapes)
     data = described(args.data, gap.pairs)
     if args.json:
         say(json.dumps(as_json(gap, ran, data, said, folded)))
@@ -77,8 +80,20 @@ class Whole(NamedTuple):
     said: list[str]
 
 
+def _noted(pairs: Iterable[Views], shapes: set[tuple[int, ...]]) -> Iterator[Views]:
+    """The pairs as they come, their heights and widths kept: to read all of them again would take long."""
+    for pair in pairs:
+        shapes.add(pair.visible.shape)
+        yield pair
+
+
 def _folded(
-    args: argparse.Namespace, opened: Bundle, choice: Choice, ran: Opened, labels: Labels | None
+    args: argparse.Namespace,
+    opened: Bundle,
+    choice: Choice,
+    ran: Opened,
+    labels: Labels | None,
+    shapes: Iterable[tuple[int, ...]],
 ) -> Whole | str:
     """The pipeline graph in the same precision, or why it was not measured."""
     graph = opened.manifest.graphs.get("pipeline")
@@ -88,13 +103,13 @@ def _folded(
         return f"there is none in {ran.precision}"
     if ran.backend == "torch-tensorrt":
         return f"{ran.backend} builds none"
+    if graph.sizes is not None and not all(graph.serves(*shape) for shape in shapes):
+        return f"it takes {sizes_told(graph)}, which not all of these pairs are"
     scored, threshold = labels is not None, opened.manifest.score_threshold
     choice = choice._replace(precision=ran.precision)
     least = Choice(REFERENCE, "fp32", choice.threads)
     with ExitStack() as stack:
-        folded, other = open_pass(opened, choice, stack, scored=scored)
-        if not all(folded.serves(*pair.visible.shape) for pair in views(args.data, args.names)):
-            return f"it takes {folded.sizes}, which not all of these pairs are"
+        _, other = open_pass(opened, choice, stack, scored=scored)
         _, reference = open_pass(opened, least, stack, scored=scored)
         gap = measure(views(args.data, args.names), reference, other, threshold, labels)
     return Whole(gap, offences(gap, in_8_bits(LIMITS[ran.precision])))

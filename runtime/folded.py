@@ -96,15 +96,11 @@ class Folded:
     @property
     def sizes(self) -> str:
         """Widths and heights that it serves, in words."""
-        assert self._graph.sizes is not None
-        rows, columns = self._graph.sizes
-        return f"{_told(columns)} by {_told(rows)}"
+        return sizes_told(self._graph)
 
     def serves(self, height: int, width: int) -> bool:
         """Whether pictures of this size can go through it."""
-        assert self._graph.sizes is not None
-        rows, columns = self._graph.sizes
-        return rows.takes(height) and columns.takes(width)
+        return self._graph.serves(height, width)
 
     def show(self, aligned: Aligned, stretch: Stretch) -> tuple[Image, dict[str, Any]]:
         """One pass.
@@ -213,6 +209,13 @@ def open_folded(
 def _measured(output: dict[str, Any]) -> Limits:
     low, high = output["measured"].tolist()
     return low, high
+
+
+def sizes_told(graph: Graph) -> str:
+    """Widths and heights that a pipeline graph serves, in words."""
+    assert graph.sizes is not None
+    rows, columns = graph.sizes
+    return f"{_told(columns)} by {_told(rows)}"
 
 
 def _told(sides: Sides) -> str:

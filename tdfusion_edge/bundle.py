@@ -65,6 +65,13 @@ class Graph(Table, frozen=True, kw_only=True):
     """Heights and widths that it takes, where those are not all from ``minimum_size`` on."""
     opset: int
 
+    def serves(self, height: int, width: int) -> bool:
+        """Whether pictures of this size are among :attr:`sizes`; all are where there are none."""
+        if self.sizes is None:
+            return True
+        rows, columns = self.sizes
+        return rows.takes(height) and columns.takes(width)
+
 
 class Parity(Table, frozen=True, kw_only=True):
     """How far one graph was from its reference when it was exported. What a graph does not give is None."""

@@ -166,7 +166,7 @@ def shapes_of(name: GraphName, graph: Graph, sizes: Sequence[Size]) -> list[Shap
     """
     found: list[Shapes] = []
     for width, height in sizes:
-        if graph.sizes is not None and not (graph.sizes[0].takes(height) and graph.sizes[1].takes(width)):
+        if not graph.serves(height, width):
             continue
         axes = {"width": width, "height": height}
         free = {axis for tensor in graph.inputs for axis in tensor.shape if isinstance(axis, str)}
