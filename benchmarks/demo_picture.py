@@ -15,15 +15,15 @@ from tdfusion_edge import bundle
 from tdfusion_edge.color import U8
 from tdfusion_edge.frames import Frame, Pair
 from tdfusion_edge.runtime import rig
-from tdfusion_edge.runtime.detection import open_detector
-from tdfusion_edge.runtime.draw import with_boxes
 from tdfusion_edge.runtime.engines import open_engine
-from tdfusion_edge.runtime.fusion import Fusion
+from tdfusion_edge.runtime.heads.boxes import open_detector
+from tdfusion_edge.runtime.picture.draw import with_boxes
+from tdfusion_edge.runtime.picture.fusion import Fusion
+from tdfusion_edge.runtime.picture.stretch import Stretch
 from tdfusion_edge.runtime.show import show
 from tdfusion_edge.runtime.simulation.scene import Scene
 from tdfusion_edge.runtime.sinks.base import Result
 from tdfusion_edge.runtime.sinks.folder import write_picture
-from tdfusion_edge.runtime.stretch import Stretch
 
 DEFAULT = Path(__file__).resolve().parent.parent / "runtime" / "simulation" / "demo.jpg"
 GAP = 8

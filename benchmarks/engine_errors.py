@@ -24,11 +24,11 @@ from tdfusion_edge.resize import resized
 from tdfusion_edge.runtime.chains import REFERENCE, fuser, open_chain, open_pass
 from tdfusion_edge.runtime.engines import Choice
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.eval_boxes import Labels, read_labels
-from tdfusion_edge.runtime.evaluation import pair_names
-from tdfusion_edge.runtime.fusion import UNIT
-from tdfusion_edge.runtime.parity import Chain, Gap, Views, measure, measure_each
-from tdfusion_edge.runtime.parity_pairs import views_of
+from tdfusion_edge.runtime.evaluation.boxes import Labels, read_labels
+from tdfusion_edge.runtime.evaluation.parity import Chain, Gap, Views, measure, measure_each
+from tdfusion_edge.runtime.evaluation.parity_pairs import views_of
+from tdfusion_edge.runtime.evaluation.rows import pair_names
+from tdfusion_edge.runtime.picture.fusion import UNIT
 
 FRESH = 8
 """Pairs for fresh weights: some such networks are slow on a CPU, and more pairs would not tell more."""

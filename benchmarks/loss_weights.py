@@ -32,7 +32,7 @@ from tdfusion_edge.config import convert
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import InputMissing, RequestError, SinkError
 from tdfusion_edge.files import write_aside
-from tdfusion_edge.runtime import parity_pairs
+from tdfusion_edge.runtime.evaluation import parity_pairs
 from tdfusion_edge.train.data.feed import to_tensor
 from tdfusion_edge.train.data.pairs import load_pairs
 from tdfusion_edge.train.data.types import Sample

@@ -29,14 +29,14 @@ from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.frames import Frame
 from tdfusion_edge.runtime import rig
-from tdfusion_edge.runtime.detection import Detector, open_detector
 from tdfusion_edge.runtime.engines import Choice, open_engine
-from tdfusion_edge.runtime.fusion import Fusion
-from tdfusion_edge.runtime.pipeline import Plan, run
+from tdfusion_edge.runtime.heads.boxes import Detector, open_detector
+from tdfusion_edge.runtime.picture.fusion import Fusion
+from tdfusion_edge.runtime.picture.stretch import Stretch
+from tdfusion_edge.runtime.pipeline.loop import Plan, run
 from tdfusion_edge.runtime.sinks import open_sink
 from tdfusion_edge.runtime.sources import open_source
 from tdfusion_edge.runtime.sources.base import Source
-from tdfusion_edge.runtime.stretch import Stretch
 
 DRAWN = 30
 """Frames of each camera that a replay repeats; 45 MB at 640x480."""

@@ -32,9 +32,9 @@ from tdfusion_edge.console import say
 from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.images import by_stem, read_luma8
 from tdfusion_edge.runtime.engines import Engine, open_engine
-from tdfusion_edge.runtime.evaluation import BASELINES, Fuse, pair_names, score
-from tdfusion_edge.runtime.fusion import UNIT, unit_inputs
-from tdfusion_edge.runtime.stretch import F32, Stretch
+from tdfusion_edge.runtime.evaluation.rows import BASELINES, Fuse, pair_names, score
+from tdfusion_edge.runtime.picture.fusion import UNIT, unit_inputs
+from tdfusion_edge.runtime.picture.stretch import F32, Stretch
 
 Method: TypeAlias = Callable[[str, U8, U8], F32]
 """Stem, infrared and visible luma, uint8 (H, W), to fused luma, float32 (H, W) in [0, 1]."""

@@ -46,8 +46,8 @@ from tdfusion_edge.export.pipeline_graph import add_pipeline, served_sizes
 from tdfusion_edge.export.segmentation import add_segmentation
 from tdfusion_edge.runtime.chains import fuser
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.eval_boxes import Labels
-from tdfusion_edge.runtime.parity_pairs import pair_labels, require_data
+from tdfusion_edge.runtime.evaluation.boxes import Labels
+from tdfusion_edge.runtime.evaluation.parity_pairs import pair_labels, require_data
 
 SCORE_THRESHOLD = 0.25
 """What is shown as found. Lower costs false alarms, higher misses; ``run --score-threshold`` overrides."""

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from tdfusion_edge import bundle
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.runtime.engine_ahead import add_ahead_arguments, build_and_tell, sizes_of, told
+from tdfusion_edge.runtime.commands.ahead import add_ahead_arguments, build_and_tell, sizes_of, told
 from tdfusion_edge.runtime.engines.tensorrt.ahead import Size, open_place
 from tdfusion_edge.runtime.engines.tensorrt.bindings import Flavour
 from tdfusion_edge.runtime.engines.tensorrt.request import for_this_gpu_alone

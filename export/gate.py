@@ -13,9 +13,9 @@ from tdfusion_edge.errors import ExportError
 from tdfusion_edge.export.pairs import Pairs
 from tdfusion_edge.runtime.chains import REFERENCE, open_chain, open_pass
 from tdfusion_edge.runtime.engines import Choice
-from tdfusion_edge.runtime.eval_boxes import Labels
-from tdfusion_edge.runtime.parity import LIMITS, Gap, Limits, in_8_bits, measure_each, offences
-from tdfusion_edge.runtime.parity_pairs import SIZE, described, simulated
+from tdfusion_edge.runtime.evaluation.boxes import Labels
+from tdfusion_edge.runtime.evaluation.parity import LIMITS, Gap, Limits, in_8_bits, measure_each, offences
+from tdfusion_edge.runtime.evaluation.parity_pairs import SIZE, described, simulated
 
 
 def passed(

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from tdfusion_edge.bundle import Precision
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.runtime.evaluation import pair_names
-from tdfusion_edge.runtime.parity import Views
-from tdfusion_edge.runtime.parity_pairs import SIZE, described, simulated, views_of
+from tdfusion_edge.runtime.evaluation.parity import Views
+from tdfusion_edge.runtime.evaluation.parity_pairs import SIZE, described, simulated, views_of
+from tdfusion_edge.runtime.evaluation.rows import pair_names
 
 
 class Pairs(NamedTuple):

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 
 from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.errors import ExportError
-from tdfusion_edge.runtime.stretch import PERCENTILES
-from tdfusion_edge.runtime.thermal import sample_step
+from tdfusion_edge.runtime.picture.range import sample_step
+from tdfusion_edge.runtime.picture.stretch import PERCENTILES
 
 LUMA_BGR = (1868.0, 9617.0, 4899.0)
 """BT.601 in 1/16384, as OpenCV rounds it: training and runtime see that luma, to the last bit."""

@@ -9,15 +9,15 @@ from tdfusion_edge import detection_scores
 from tdfusion_edge.bundle import Bundle
 from tdfusion_edge.color import U8
 from tdfusion_edge.detections import Detections
-from tdfusion_edge.runtime.detection import F32, open_detector
-from tdfusion_edge.runtime.engine_options import progress_shower
+from tdfusion_edge.runtime.commands.engine_options import progress_shower
 from tdfusion_edge.runtime.engines import Choice, Engine, Opened, open_graph
+from tdfusion_edge.runtime.evaluation.parity import Chain, Fuse
+from tdfusion_edge.runtime.evaluation.parity_boxes import LEEWAY
 from tdfusion_edge.runtime.folded import Folded, open_folded
-from tdfusion_edge.runtime.fusion import UNIT, unit_inputs
-from tdfusion_edge.runtime.parity import Chain, Fuse
-from tdfusion_edge.runtime.parity_boxes import LEEWAY
-from tdfusion_edge.runtime.segmentation import open_segmenter
-from tdfusion_edge.runtime.stretch import UNIT as UNIT_LIMITS
+from tdfusion_edge.runtime.heads.boxes import F32, open_detector
+from tdfusion_edge.runtime.heads.masks import open_segmenter
+from tdfusion_edge.runtime.picture.fusion import UNIT, unit_inputs
+from tdfusion_edge.runtime.picture.stretch import UNIT as UNIT_LIMITS
 
 REFERENCE = "onnxruntime"
 """The back end that the others are measured against, in float32."""

@@ -18,10 +18,10 @@ from tdfusion_edge.color import U8, is_grey
 from tdfusion_edge.detections import Detections, found_in
 from tdfusion_edge.errors import BundleError, EngineError, RequestError
 from tdfusion_edge.frames import Image
-from tdfusion_edge.runtime.agreement import listed, require_as_told
 from tdfusion_edge.runtime.engines import Choice, Engine, open_graph
-from tdfusion_edge.runtime.fusion import Aligned
-from tdfusion_edge.runtime.stretch import Limits, Stretch
+from tdfusion_edge.runtime.engines.agreement import listed, require_as_told
+from tdfusion_edge.runtime.picture.fusion import Aligned
+from tdfusion_edge.runtime.picture.stretch import Limits, Stretch
 
 INPUTS = ("infrared", "visible", "limits")
 SHOWN = ("fused", "measured")

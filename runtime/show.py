@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.frames import Image
-from tdfusion_edge.runtime.detection import Detector, shown
+from tdfusion_edge.masks import Mask
 from tdfusion_edge.runtime.folded import Folded
-from tdfusion_edge.runtime.fusion import Aligned, Fusion
-from tdfusion_edge.runtime.masks import Mask
-from tdfusion_edge.runtime.segmentation import Segmenter
+from tdfusion_edge.runtime.heads.boxes import Detector, shown
+from tdfusion_edge.runtime.heads.masks import Segmenter
+from tdfusion_edge.runtime.picture.fusion import Aligned, Fusion
 
 Timed = Callable[[str], AbstractContextManager[None]]
 """Times what is done under it, as a stage of this name."""

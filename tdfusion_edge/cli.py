@@ -31,19 +31,19 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
-    Command("run", "tdfusion_edge.runtime.command_run", "stream two cameras into one fused picture"),
+    Command("run", "tdfusion_edge.runtime.commands.run", "stream two cameras into one fused picture"),
     Command(
-        "fuse", "tdfusion_edge.runtime.command_fuse", "fuse a pair of pictures, two folders or two videos"
+        "fuse", "tdfusion_edge.runtime.commands.fuse", "fuse a pair of pictures, two folders or two videos"
     ),
     Command("train", "tdfusion_edge.train.command", "train networks from a recipe", "train"),
     Command("dataset", "tdfusion_edge.train.command_dataset", "check a folder of pairs and labels", "train"),
     Command("export", "tdfusion_edge.export.command", "turn checkpoints into a bundle", "export"),
-    Command("engines", "tdfusion_edge.runtime.command_engines", "build TensorRT engines ahead of time"),
-    Command("eval", "tdfusion_edge.runtime.command_eval", "score fused pictures and detections"),
-    Command("verify", "tdfusion_edge.runtime.command_verify", "check what a back end makes of a bundle"),
-    Command("cameras", "tdfusion_edge.runtime.command_cameras", "list cameras and what they offer"),
+    Command("engines", "tdfusion_edge.runtime.commands.engines", "build TensorRT engines ahead of time"),
+    Command("eval", "tdfusion_edge.runtime.commands.eval", "score fused pictures and detections"),
+    Command("verify", "tdfusion_edge.runtime.commands.verify", "check what a back end makes of a bundle"),
+    Command("cameras", "tdfusion_edge.runtime.commands.cameras", "list cameras and what they offer"),
     Command(
-        "doctor", "tdfusion_edge.runtime.command_doctor", "check this installation and say what is missing"
+        "doctor", "tdfusion_edge.runtime.commands.doctor", "check this installation and say what is missing"
     ),
 )
 

@@ -26,7 +26,7 @@ from benchmarks.schema import Figure, Metadata, ResultFile, Results, read
 from benchmarks.script import RESULTS
 from tdfusion_edge import bundle
 from tdfusion_edge.errors import InputMissing
-from tdfusion_edge.runtime.parity_pairs import simulated
+from tdfusion_edge.runtime.evaluation.parity_pairs import simulated
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.frames import Image, Pair
-from tdfusion_edge.runtime.masks import Mask
+from tdfusion_edge.masks import Mask
 
 
 @dataclass(frozen=True, slots=True, eq=False)

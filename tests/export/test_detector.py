@@ -18,8 +18,8 @@ from tdfusion_edge.errors import ConfigError, ExportError, RequestError
 from tdfusion_edge.export import detector as export_detector
 from tdfusion_edge.export.assemble import export
 from tdfusion_edge.export.networks import choose
-from tdfusion_edge.runtime.detection import open_detector
 from tdfusion_edge.runtime.engines import Choice
+from tdfusion_edge.runtime.heads.boxes import open_detector
 from tdfusion_edge.train.models.edge import Edge
 
 TINY = "tiny_task:TinyDetector"

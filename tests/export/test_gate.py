@@ -26,8 +26,8 @@ from tdfusion_edge.export.assemble import export
 from tdfusion_edge.export.gate import passed
 from tdfusion_edge.export.graph import fusion_onnx
 from tdfusion_edge.export.pairs import Pairs
-from tdfusion_edge.runtime.eval_boxes import Labels, Shares
-from tdfusion_edge.runtime.parity import Views
+from tdfusion_edge.runtime.evaluation.boxes import Labels, Shares
+from tdfusion_edge.runtime.evaluation.parity import Views
 from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.models.edge import Edge
 

@@ -15,7 +15,7 @@ from tdfusion_edge.errors import ExportError, RequestError
 from tdfusion_edge.export.int8 import quantised
 from tdfusion_edge.export.ranges import Feeds
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.parity import LIMITS, Chain, Gap, Views, measure, offences
+from tdfusion_edge.runtime.evaluation.parity import LIMITS, Chain, Gap, Views, measure, offences
 
 F32 = TensorProto.FLOAT
 SHAPE = (1, 1, 48, 48)

@@ -16,7 +16,8 @@ from tdfusion_edge.color import luma, merge, split
 from tdfusion_edge.errors import ExportError
 from tdfusion_edge.export.pipeline import Pipeline, PipelineOutput, halvings, percentiles, size_range
 from tdfusion_edge.resize import resized
-from tdfusion_edge.runtime import stretch, thermal
+from tdfusion_edge.runtime.picture import range as thermal
+from tdfusion_edge.runtime.picture import stretch
 from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.models.task import BoxPrediction
 

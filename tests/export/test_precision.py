@@ -27,7 +27,7 @@ from tdfusion_edge.export.precision import half
 from tdfusion_edge.export.ranges import hard_inputs, require_in_range
 from tdfusion_edge.runtime.chains import fuser
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.parity import Chain, Views, measure
+from tdfusion_edge.runtime.evaluation.parity import Chain, Views, measure
 from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.restormer import TransformerBlock
 from tdfusion_edge.train.models.segformer import SegFormer

@@ -11,7 +11,7 @@ from trt_host import ORIN
 
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import EngineError
-from tdfusion_edge.runtime.command_engines import line
+from tdfusion_edge.runtime.commands.engines import line
 from tdfusion_edge.runtime.engines.tensorrt.builder import Built
 from tdfusion_edge.runtime.engines.tensorrt.cache import EngineCache
 from tdfusion_edge.runtime.engines.tensorrt.facts import EngineFacts, facts_of

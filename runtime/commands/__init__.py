@@ -1,0 +1,1 @@
+"""Commands of the runtime, a module each."""

@@ -1,0 +1,152 @@
+"""Score fused pictures against their sources, and what a detector finds in them against labels.
+
+  tdfusion-edge eval --data DIR
+  tdfusion-edge eval BUNDLE --data DIR --names val.txt --compare other=FOLDER --json
+  tdfusion-edge eval BUNDLE --data DIR --labels yolo:labels --groups day=*D,night=*N --baselines
+  tdfusion-edge eval best.safetensors --data DIR
+
+DIR holds ir/ and vi/ with equal stems. Each row is the mean over all pairs of EN, SF, SD, AG, SCD,
+VIF, Qabf and SSIM (VIF and SSIM: mean over the two sources), on the 8-bit luma.
+
+With --labels, the bundle's detector looks at the pictures of every row: mAP50 and mAP50:95, and the
+AP50/AP50:95 of each class behind its number of labelled objects. A checkpoint is exported first,
+because what is scored is what will run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import get_args
+
+from tdfusion_edge import bundle
+from tdfusion_edge.console import say
+from tdfusion_edge.errors import RequestError
+from tdfusion_edge.label_files import parse_classes
+from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of, progress_shower
+from tdfusion_edge.runtime.engines import Engine, open_graph
+from tdfusion_edge.runtime.evaluation.boxes import Labels, class_note, open_for_scoring, read_labels
+from tdfusion_edge.runtime.evaluation.checkpoint import open_bundle
+from tdfusion_edge.runtime.evaluation.rows import (
+    BASELINES,
+    Row,
+    as_row,
+    by_network,
+    from_folder,
+    measure,
+    pair_names,
+)
+from tdfusion_edge.runtime.evaluation.table import Section, as_json, as_text, section
+from tdfusion_edge.runtime.picture.stretch import StretchName
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument(
+        "bundle", type=bundle.place, nargs="?", default=bundle.default_path(), metavar="BUNDLE",
+        help="bundle, or the .safetensors of a training",
+    )  # fmt: skip
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder with ir/ and vi/")
+    parser.add_argument(
+        "--names", metavar="FILE", help="text file in DIR with one stem a line (default: all)"
+    )
+    parser.add_argument(
+        "--compare",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="a row for fused pictures of others",
+    )
+    parser.add_argument(
+        "--baselines", action="store_true", help="rows for each sensor, their average and their maximum"
+    )
+    parser.add_argument(
+        "--labels", metavar="yolo:FOLDER", help="score the detector too; FOLDER in DIR, a .txt a pair"
+    )
+    parser.add_argument(
+        "--classes", metavar="NAME,NAME",
+        help="the labels' classes in the order of their numbers (default: the bundle's)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--groups", default="", metavar="NAME=PATTERN,NAME=PATTERN",
+        help="the same for the stems that match each pattern, as day=*D,night=*N",
+    )  # fmt: skip
+    parser.add_argument(
+        "--stretch", choices=[s for s in get_args(StretchName) if s != "temporal"], default="none"
+    )
+    add_engine_arguments(parser)
+    parser.add_argument(
+        "--network", action="append", default=[], metavar="MODULE:CLASS",
+        help="allow this class of your own in a checkpoint; its module is installed or on PYTHONPATH; "
+        "may be given several times",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Score and print."""
+    if args.classes is not None and args.labels is None:
+        raise RequestError(f"--classes {args.classes}", expected="--labels as well")
+    classes = () if args.classes is None else parse_classes(args.classes)
+    names = pair_names(args.data, args.names)
+    groups = parse_groups(args.groups, names)
+    opened = open_bundle(args.bundle, args.network)
+    choice = choice_of(args)
+    detect = None if args.labels is None else open_for_scoring(opened, choice)
+    labels = None if args.labels is None else _labels(args, names, classes, opened.manifest.classes)
+    engine = open_graph(opened, "fusion", choice, progress_shower("fusion")).engine
+    rows = _rows(args, opened.manifest.name, engine)
+    measured = {row: measure(args.data, names, fuse, detect) for row, fuse in rows.items()}
+
+    def of(chosen: list[str]) -> Section:
+        return section(measured, chosen, labels)
+
+    whole, parts = of(names), {group: of(chosen) for group, chosen in groups.items()}
+    say(json.dumps(as_json(whole, parts)) if args.json else as_text(whole, parts))
+    return 0
+
+
+def parse_groups(text: str, names: list[str]) -> dict[str, list[str]]:
+    """Stems of each group of "NAME=PATTERN,NAME=PATTERN"; a stem may be in several, or in none.
+
+    Raises:
+        RequestError: it reads otherwise, names a group twice, or a pattern matches no stem.
+    """
+    groups: dict[str, list[str]] = {}
+    for part in filter(None, text.split(",")):
+        group, _, pattern = part.partition("=")
+        if not (group and pattern) or group in groups:
+            raise RequestError(f"--groups {text}", expected="NAME=PATTERN,NAME=PATTERN, each NAME once")
+        groups[group] = [name for name in names if fnmatchcase(name, pattern)]
+        if not groups[group]:
+            raise RequestError(
+                f"--groups: no pair belongs to '{group}'", expected=f"stems like {pattern}", got=names[0]
+            )
+    return groups
+
+
+def _labels(
+    args: argparse.Namespace, names: list[str], classes: tuple[str, ...], known: tuple[str, ...]
+) -> Labels:
+    labels = read_labels(args.data, args.labels, names, classes, known)
+    note = class_note(classes or known, known)
+    if note is not None:
+        say(note, error=True)
+    return labels
+
+
+def _rows(args: argparse.Namespace, network: str, engine: Engine) -> dict[str, Row]:
+    """What is scored, by the names of the rows."""
+    rows = {network: by_network(engine, args.stretch)}
+    if args.baselines and network in BASELINES:
+        raise RequestError(f"the bundle is called '{network}' like a row of --baselines")
+    for compared in args.compare:
+        name, _, folder = compared.partition("=")
+        if not (name and folder):
+            raise RequestError(f"--compare {compared}", expected="NAME=FOLDER")
+        if name in rows or (args.baselines and name in BASELINES):
+            raise RequestError(f"two rows are called '{name}'", hint="Give --compare another NAME.")
+        rows[name] = from_folder(Path(folder))
+    return rows | ({name: as_row(fuse) for name, fuse in BASELINES.items()} if args.baselines else {})

@@ -1,0 +1,1 @@
+"""How good fused pictures and detections are, and how near two back ends come to each other."""

@@ -1,0 +1,1 @@
+"""Frames of two cameras become pairs by their capture time."""

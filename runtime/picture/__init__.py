@@ -1,0 +1,1 @@
+"""From two frames to one picture: range, registration, stretch, colour, drawing."""

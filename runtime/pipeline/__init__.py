@@ -1,0 +1,1 @@
+"""The loop: pairs in, fused, out to the sinks, and counted."""

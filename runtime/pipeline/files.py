@@ -1,0 +1,279 @@
+"""Fusing files: what ``tdfusion-edge fuse`` does for pictures, folders and videos."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tdfusion_edge.errors import ConfigError, RequestError, SinkError, SourceError
+from tdfusion_edge.frames import Frame, Image, Pair
+from tdfusion_edge.images import by_stem, read_image
+from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.folded import Folded
+from tdfusion_edge.runtime.heads.boxes import Detector
+from tdfusion_edge.runtime.heads.masks import Segmenter
+from tdfusion_edge.runtime.picture.draw import with_boxes
+from tdfusion_edge.runtime.picture.fusion import Fusion
+from tdfusion_edge.runtime.picture.stretch import StretchName
+from tdfusion_edge.runtime.pipeline.loop import Plan, run
+from tdfusion_edge.runtime.pipeline.signals import stopped_by_signals
+from tdfusion_edge.runtime.show import show
+from tdfusion_edge.runtime.sinks import Result, open_sink
+from tdfusion_edge.runtime.sinks.folder import write_picture
+from tdfusion_edge.runtime.sinks.jsonl import JsonlSink
+from tdfusion_edge.runtime.sinks.output import require_writable, sink_error
+from tdfusion_edge.runtime.sources.video import VideoSource
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What fuses, and what looks at the fused picture."""
+
+    stage: Callable[[StretchName], Fusion]
+    """Makes a fusion stage without memory of earlier pictures, given the default of its stretch."""
+    detector: Detector | None = None
+    segmenter: Segmenter | None = None
+    folded: Folded | None = None
+    """Fusion and detector in one graph, for the pairs that it takes."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is made of detections and masks."""
+
+    boxes: bool = False
+    """Draw them in the pictures."""
+    lines: Path | None = None
+    """Write them to this ``.jsonl``, a line a picture."""
+
+    @property
+    def picture(self) -> Callable[[Result], Image]:
+        """What of a result is written."""
+        return with_boxes if self.boxes else clean
+
+
+PLAIN = Wanted()
+"""Nothing."""
+
+
+def clean(result: Result) -> Image:
+    """The fused picture as it is."""
+    return result.fused
+
+
+VIDEO_SYNC = rig.Sync(tolerance_ms=20.0, policy="drop")
+"""Recordings: what has no partner is left out and counted."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of the inputs."""
+
+    pictures: int
+    """Fused pictures that were written."""
+    notes: tuple[str, ...] = ()
+    """What was left out and why, a line each."""
+    failed: bool = False
+    """Something could not be read."""
+
+
+def fuse_pictures(
+    networks: Networks, infrared: Path, visible: Path, output: Path, wanted: Wanted = PLAIN
+) -> Summary:
+    """Fuse one pair into one picture file, written aside and renamed; so are the lines of ``wanted``.
+
+    Raises:
+        RequestError: ``output`` is no .png or .jpg that can be written, or a picture does not fit.
+        SourceError: a picture cannot be read.
+        SinkError: the output cannot be written.
+    """
+    with _lines(wanted) as write_line:
+        result = _fused(networks, networks.stage("image"), 0, infrared, visible)
+        write_line(result)
+        write_picture(output, wanted.picture(result))
+    return Summary(1)
+
+
+def fuse_folders(
+    networks: Networks, infrared: Path, visible: Path, output: Path, wanted: Wanted = PLAIN
+) -> Summary:
+    """Fuse the pairs of equal stem into ``output/STEM.png``.
+
+    A picture that cannot be read or does not fit the network is noted and the others go on. The lines of
+    ``wanted`` are there as a whole or as they were before, even if no picture could be fused.
+
+    Raises:
+        InputMissing: a folder has no picture.
+        RequestError: two pictures of one folder share a stem, no stem is in both, or ``output`` is
+            a file.
+        SinkError: the output cannot be written.
+    """
+    left, right = (by_stem(folder) for folder in (infrared, visible))
+    common = [stem for stem in left if stem in right]
+    if not common:
+        raise RequestError("no picture has a partner", expected=f"equal stems in {infrared} and {visible}")
+    require_writable(output, folder=True)
+    notes = [
+        f"without partner in {folder}: {', '.join(alone)}"
+        for folder, alone in (
+            (infrared, [stem for stem in left if stem not in right]),
+            (visible, [stem for stem in right if stem not in left]),
+        )
+        if alone
+    ]
+    damaged = []
+    fusion = networks.stage("image")
+    with _lines(wanted) as write_line:
+        for index, stem in enumerate(common):
+            fusion.forget()
+            try:
+                result = _fused(networks, fusion, index, left[stem], right[stem])
+            except ConfigError:
+                raise  # the rig fits none of them
+            except (SourceError, RequestError) as error:
+                damaged.append(f"{stem}: {error}")
+                continue
+            output.mkdir(exist_ok=True)
+            write_picture(output / f"{stem}.png", wanted.picture(result))
+            write_line(result)
+    return Summary(len(common) - len(damaged), (*notes, *damaged), failed=bool(damaged))
+
+
+def fuse_videos(
+    networks: Networks, infrared: Path, visible: Path, output: Path, wanted: Wanted = PLAIN
+) -> Summary:
+    """Fuse two videos into one with the visible one's timestamps, written aside and renamed.
+
+    The lines of ``wanted`` are as well: both are whole before the first is renamed.
+
+    Raises:
+        SourceError: a video is damaged; nothing is left at ``output``.
+        SinkError: the output cannot be written; nothing is left of it, unless the message says so.
+        RequestError: ``output`` is no video file.
+        KeyboardInterrupt: it was interrupted; nothing is left at ``output``.
+    """
+    if output.suffix.lower() not in (".mp4", ".mkv"):
+        raise RequestError(
+            f"{output} is no video file", expected=".mp4 or .mkv", got=output.suffix or "no suffix"
+        )
+    outputs = [output] if wanted.lines is None else [output, wanted.lines]
+    asides = {_aside(path): path for path in outputs}
+    stop = threading.Event()
+    sources: dict[rig.Role, VideoSource] = {}
+    try:
+        sources["infrared"] = VideoSource(infrared.name, infrared, epoch_ns=0)
+        sources["visible"] = VideoSource(visible.name, visible, epoch_ns=0)
+        sinks = [open_sink(aside, picture=wanted.picture) for aside in asides]
+        plan = Plan(
+            sources, VIDEO_SYNC, networks.stage("temporal"), sinks, "every", networks.detector,
+            networks.segmenter, networks.folded, stop=stop,
+        )  # fmt: skip
+        with stopped_by_signals(stop) as interrupted:
+            report = run(plan)
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        if isinstance(report.failure, SinkError):
+            raise _not_kept(report.failure, asides) from report.failure
+        if report.failure is not None:
+            raise report.failure
+        if not report.pictures:
+            raise RequestError(
+                "no frame has a partner", expected=f"frames less than {VIDEO_SYNC.tolerance_ms:g} ms apart"
+            )
+        placed = ""
+        for aside, path in asides.items():
+            _put_in_place(aside, path, placed or "Nothing was kept.")
+            placed = f"{path} is whole."
+    finally:
+        for source in sources.values():
+            source.close()
+        for aside in asides:
+            aside.unlink(missing_ok=True)
+    cameras = report.as_dict()["cameras"]
+    alone = {
+        path: cameras[role].get("unmatched", 0)
+        for role, path in (("infrared", infrared), ("visible", visible))
+    }
+    return Summary(
+        report.pictures,
+        tuple(f"{count} frames of {path} have no partner" for path, count in alone.items() if count),
+    )
+
+
+def _aside(path: Path) -> Path:
+    """Where a file is written until it is whole.
+
+    Raises:
+        RequestError: ``path`` cannot be written.
+    """
+    require_writable(path)
+    return path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+
+
+def _put_in_place(aside: Path, output: Path, hint: str) -> None:
+    try:
+        aside.replace(output)
+    except OSError as error:
+        raise sink_error(output, error, "the last frame", hint=hint) from error
+
+
+def _not_kept(failure: SinkError, asides: Mapping[Path, Path]) -> SinkError:
+    """The failure in the words of the request: the file aside, and what is whole in it, are removed."""
+    blamed = [item for item in asides.items() if str(item[0]) in failure.what]
+    return _of_output(failure, *(blamed or [*asides.items()])[0], "was not written, nothing was kept")
+
+
+def _of_output(failure: SinkError, aside: Path, output: Path, verdict: str) -> SinkError:
+    """The failure with the name that was asked for."""
+    what = failure.what.replace(str(aside), str(output))
+    return SinkError(
+        f"{output} {verdict}: {what.removeprefix(f'{output}: ')}", expected=failure.expected, got=failure.got
+    )
+
+
+@contextmanager
+def _lines(wanted: Wanted) -> Iterator[Callable[[Result], None]]:
+    """What takes the results of pictures whose detections are wanted in lines.
+
+    They are put in place at the end; an error leaves the file as it was. Where no result came the file is
+    empty: lines of an earlier time would not be about these pictures.
+    """
+    if wanted.lines is None:
+        yield lambda result: None
+        return
+    aside = _aside(wanted.lines)
+    sink = JsonlSink(aside, name=_name)
+    try:
+        yield sink.write
+        sink.close()
+        with suppress(OSError):
+            aside.touch()  # the sink makes no file without a result
+        _put_in_place(aside, wanted.lines, "The pictures are whole.")
+    except SinkError as error:
+        if str(aside) not in error.what:
+            raise
+        raise _of_output(error, aside, wanted.lines, "was not written") from error
+    finally:
+        sink.abort()
+        aside.unlink(missing_ok=True)
+
+
+def _name(result: Result) -> str:
+    """File name of the visible picture."""
+    assert result.pair.visible is not None  # pictures come in pairs
+    return Path(result.pair.visible.source).name
+
+
+def _fused(networks: Networks, fusion: Fusion, index: int, infrared: Path, visible: Path) -> Result:
+    pair = Pair(
+        Frame(read_image(infrared), 0, index, str(infrared)),
+        Frame(read_image(visible), 0, index, str(visible)),
+    )
+    aligned = fusion.align(pair)
+    assert aligned is not None  # only infrared alone has no picture
+    shown = show(aligned, fusion, networks.detector, networks.segmenter, networks.folded)
+    return Result(index, pair, shown.picture, shown.found, mask=shown.mask)

@@ -1,0 +1,155 @@
+"""What a run did: frames, drops by reason, skew, and the latency of every stage."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tdfusion_edge.errors import TdfusionError
+from tdfusion_edge.frames import Pair
+from tdfusion_edge.runtime.pairing.streams import Streams
+from tdfusion_edge.runtime.pipeline.latency import Histogram
+from tdfusion_edge.runtime.pipeline.worker import SinkWorker
+from tdfusion_edge.runtime.sinks.base import Result
+
+CAPTURE_TO_PAIR, CAPTURE_TO_SINK = "capture to pair", "capture to sink"
+COLUMNS = ("p50", "p95", "p99", "max")
+
+
+class Report:
+    """Collects figures while a run goes on; memory does not grow with it.
+
+    Args:
+        live: Capture times are those of ``clock``, so that latencies since capture mean something.
+        detects: A detector is part of the run.
+        segments: A segmentation network is.
+        clock: Monotonic nanoseconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        live: bool,
+        detects: bool = False,
+        segments: bool = False,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._live, self._clock = live, clock
+        looks = [name for name, there in (("detect", detects), ("segment", segments)) if there]
+        names: tuple[str, ...] = ("align", "network", *looks, "compose", "hand over")
+        if live:
+            names = (CAPTURE_TO_PAIR, *names, CAPTURE_TO_SINK)
+        self.latency = {name: Histogram() for name in names}
+        self.degraded: Counter[str] = Counter()
+        self.detections: Counter[str] = Counter()
+        """Boxes by class name, over all pictures."""
+        self.pictures = 0
+        self.waiting_for_size = 0
+        """Infrared pictures that were not shown, because the visible size was not known yet."""
+        self.failure: TdfusionError | None = None
+        """The source or sink that ended the run."""
+        self._start_ns = clock()
+        self._first_ns: int | None = None
+        self._last_ns = 0
+        self._end: dict[str, Any] = {}
+
+    def paired(self, pair: Pair) -> None:
+        """A pair came out of the synchroniser."""
+        if self._live:
+            self.latency[CAPTURE_TO_PAIR].add(self._clock() - pair.time_ns)
+        if self._first_ns is None:
+            self._first_ns = pair.time_ns
+        self._last_ns = pair.time_ns
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time one stage of the loop."""
+        start_ns = self._clock()
+        yield
+        self.latency[name].add(self._clock() - start_ns)
+
+    @contextmanager
+    def catch(self, kind: type[TdfusionError]) -> Iterator[None]:
+        """Keep an error of this kind as the failure of the run instead of raising it."""
+        try:
+            yield
+        except kind as error:
+            self.failure = error
+
+    def skipped(self) -> None:
+        """An infrared picture came alone before the visible size was known."""
+        self.waiting_for_size += 1
+
+    def fused(self, result: Result) -> None:
+        """A picture was handed to the sinks."""
+        self.pictures += 1
+        if result.degraded is not None:
+            self.degraded[result.degraded] += 1
+        found = result.detections
+        if len(found):
+            self.detections.update(found.names[class_id] for class_id in found.class_ids)
+
+    def written(self, result: Result, done_ns: int) -> None:
+        """All sinks have taken a result; called in the sinks' thread."""
+        if self._live:
+            self.latency[CAPTURE_TO_SINK].add(done_ns - result.pair.time_ns)
+
+    def finish(self, streams: Streams, worker: SinkWorker) -> None:
+        """Take over the counters once everything is closed."""
+        self.failure = self.failure or streams.failure
+        skew = streams.synchroniser.skew_report()
+        self._end = {
+            "seconds": (self._clock() - self._start_ns) / 1e9,
+            "written": worker.written,
+            "sink_dropped": worker.dropped,
+            "cameras": {
+                role: {**dict(sorted(counts.items())), "failures": streams.failures[role]}
+                for role, counts in streams.synchroniser.counts.items()
+            },
+            "skew": {"median_ms": skew.median_ms, "drift_ms_per_minute": skew.drift_ms_per_minute},
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, as ``--json`` prints it; latencies in milliseconds."""
+        recorded_s = (self._last_ns - (self._first_ns or 0)) / 1e9
+        return {
+            "pictures": self.pictures,
+            "fps": (self.pictures - 1) / recorded_s if self.pictures > 1 and recorded_s else None,
+            "degraded": dict(self.degraded),
+            "detections": dict(self.detections),
+            "waiting_for_size": self.waiting_for_size,
+            **self._end,
+            "latency_ms": {name: histogram.summary() for name, histogram in self.latency.items()},
+        }
+
+    def as_table(self) -> str:
+        """The same for people."""
+        facts = self.as_dict()
+        fps = "" if facts["fps"] is None else f", {facts['fps']:.1f} a second of capture time"
+        lines = [f"{self.pictures} pictures in {facts['seconds']:.1f} s{fps}"]
+        for role, counts in facts["cameras"].items():
+            listed = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count)
+            lines.append(f"  {role + ':':10} {listed or 'no frame'}")
+        for title, counts in (("degraded:", facts["degraded"]), ("detected:", facts["detections"])):
+            if counts:
+                lines.append(
+                    f"  {title:10} " + ", ".join(f"{count} {what}" for what, count in counts.items())
+                )
+        if self.waiting_for_size:
+            lines.append(f"  waiting:   {self.waiting_for_size} infrared alone before any visible frame")
+        lines.append(f"  sinks:     {facts['written']} written, {facts['sink_dropped']} dropped")
+        if facts["skew"]["median_ms"] is not None:
+            lines.append("  skew:      " + _skew(**facts["skew"]))
+        lines.append(f"  {'milliseconds':18}" + "".join(f"{column:>9}" for column in COLUMNS))
+        for name, summary in facts["latency_ms"].items():
+            if summary:
+                lines.append(f"  {name:18}" + "".join(f"{summary[column]:9.2f}" for column in COLUMNS))
+        return "\n".join(lines)
+
+
+def _skew(median_ms: float, drift_ms_per_minute: float | None) -> str:
+    drift = "" if drift_ms_per_minute is None else f", drift {drift_ms_per_minute:+.2f} ms a minute"
+    return f"infrared {median_ms:+.2f} ms against visible (median){drift}"

@@ -1,0 +1,362 @@
+from __future__ import annotations
+
+import errno
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tdfusion_edge import bundle
+from tdfusion_edge.cli import main
+from tdfusion_edge.runtime.commands import checkup
+from tdfusion_edge.runtime.commands.checkup import Check
+from tdfusion_edge.runtime.commands.doctor import can_run, table
+
+ROOT = Path(__file__).resolve().parent.parent.parent.parent
+
+pytestmark = pytest.mark.usefixtures("no_rig")
+
+
+@pytest.fixture
+def no_rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TDFUSION_RIG", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+
+def rows(output: str) -> dict[str, dict[str, Any]]:
+    return {check["name"]: check for check in json.loads(output)["checks"]}
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def test_a_whole_installation_can_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.endswith("The base pipeline can run.\n")
+    assert "with libx264" in printed
+    assert "ir0, sim://ir" in printed
+
+
+def test_json_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    output = capsys.readouterr().out
+    assert json.loads(output)["can_run"] is True
+    found = rows(output)
+    needed = {name for name, check in found.items() if check["needed"]}
+    assert needed >= {"Python", "numpy", "msgspec", "cv2", "onnxruntime", "av", "bundle", "rig"}
+    assert set(found["numpy"]) == {"name", "status", "found", "fix", "needed"}
+
+
+@pytest.mark.parametrize("name", ["numpy", "msgspec", "cv2", "onnxruntime", "av"])
+def test_whatever_is_missing_the_doctor_still_speaks(name: str) -> None:
+    """Each library of the base install in turn is hidden from a fresh interpreter."""
+    code = (
+        f"import sys; sys.modules[{name!r}] = None\n"
+        "from tdfusion_edge.cli import main\n"
+        "sys.exit(main(['doctor', '--json']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 1, done.stderr
+    row = rows(done.stdout)[name]
+    assert (row["status"], row["needed"]) == ("missing", True)
+    assert "pip install" in row["fix"]
+
+
+def test_a_damaged_bundle_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    opened = bundle.read(bundle.default_path())
+    fields = {name: getattr(opened.manifest, name) for name in opened.manifest.__struct_fields__}
+    del fields["format"], fields["sha256"]
+    bundle.write(tmp_path / "edge", fields, opened.files)
+    (tmp_path / "edge" / "MODEL_CARD.md").write_text("changed")
+    assert main(["doctor", "--bundle", str(tmp_path / "edge")]) == 1
+    printed = capsys.readouterr().out
+    assert "'MODEL_CARD.md' was changed after export" in printed
+    assert "<- needed" in printed
+    assert "The base pipeline cannot run" in printed
+
+
+def test_a_rig_that_run_would_refuse_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("rig.toml").write_text('[cameras.a]\nurl = "x"')
+    assert main(["doctor", "--json"]) == 1
+    row = rows(capsys.readouterr().out)["rig"]
+    assert (row["status"], row["fix"]) == ("broken", "Did you mean 'uri'?")
+
+
+def test_a_rig_file_that_is_named_is_looked_at(tmp_path: Path) -> None:
+    check = checkup.rig_in_use(tmp_path / "none.toml")
+    assert (check.status, check.needed) == ("broken", True)
+    assert "none.toml" in check.found
+
+
+def test_only_what_is_needed_decides() -> None:
+    needed, wanted = Check("a", "ok", "", needed=True), Check("b", "broken", "")
+    assert can_run([needed, wanted])
+    assert not can_run([needed, Check("c", "missing", "", needed=True)])
+
+
+def test_the_command_that_helps_stands_below_its_row() -> None:
+    lines = table(
+        [
+            Check("numpy", "ok", "2.0", needed=True),
+            Check("av", "missing", "gone", "pip install av", needed=True),
+        ]
+    ).splitlines()
+    assert lines == ["ok       numpy  2.0", "missing  av     gone  <- needed", "         pip install av"]
+
+
+# --- libraries -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "status", "found"),
+    [
+        ("__version__ = '1.2'", "ok", "1.2"),
+        ("", "broken", "has no attribute '__version__'"),
+        ("raise ImportError('libGL.so.1: cannot open shared object file')", "broken", "libGL.so.1"),
+        ("import library_that_is_not_there", "broken", "No module named 'library_that_is_not_there'"),
+        ("raise RuntimeError('one\\ntwo')", "broken", "one"),
+        ("raise RuntimeError", "broken", "RuntimeError"),
+        ("raise OSError('rtsp://admin:hunter2@10.0.0.5')", "broken", "rtsp://***@10.0.0.5"),
+    ],
+)
+def test_a_library_is_judged_by_importing_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, status: str, found: str
+) -> None:
+    (tmp_path / "probed_library.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    for look in (checkup.library, checkup.tensorrt):
+        check = look("probed_library")
+        sys.modules.pop("probed_library", None)
+        assert check.status == status
+        assert found in check.found
+
+
+@pytest.fixture
+def libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to import from that has both flavours of TensorRT, and what gives them memory."""
+    for name in ("tensorrt", "tensorrt_rtx"):
+        (tmp_path / f"{name}.py").write_text("__version__ = '9.8'")
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(checkup, "CUDA", ("given",))
+    (tmp_path / "given.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def forget(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    for name in names:
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+def driver(root: Path, version: str) -> None:
+    place(root, "proc/driver/nvidia/version", f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {version}  S")
+
+
+@pytest.mark.parametrize(
+    ("flavour", "machine", "jetson", "fix"),
+    [
+        ("tensorrt", "x86_64", False, 'pip install tensorrt "tdfusion-edge[tensorrt]"'),
+        ("tensorrt", "aarch64", True, "sudo apt install python3-libnvinfer && pip install"),
+        ("tensorrt_rtx", "x86_64", False, 'pip install "tdfusion-edge[tensorrt-rtx]"'),
+        ("tensorrt_rtx", "aarch64", True, None),
+    ],
+)
+def test_what_is_missing_of_tensorrt_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flavour: str, machine: str, jetson: bool, fix: str | None
+) -> None:
+    forget(monkeypatch, flavour)
+    if jetson:
+        place(tmp_path, "etc/nv_tegra_release", RELEASE)
+    check = checkup.tensorrt(flavour, tmp_path, machine)
+    assert (check.status, check.needed) == ("missing", False)
+    assert check.fix == fix if fix is None else (check.fix or "").startswith(fix)
+    assert ("desktop GPUs" in check.found) == (fix is None)
+
+
+def test_a_library_that_cannot_be_loaded_is_brought_again(libraries: Path) -> None:
+    (libraries / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.10: cannot open')")
+    check = checkup.tensorrt("tensorrt", libraries, "x86_64")
+    assert (check.status, check.found) == ("broken", "libnvinfer.so.10: cannot open")
+    assert check.fix == 'pip install --force-reinstall tensorrt "tdfusion-edge[tensorrt]"'
+
+
+def test_tensorrt_without_gpu_memory_is_no_use(libraries: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver(libraries, "580.95.05")
+    assert checkup.tensorrt("tensorrt", libraries) == Check("tensorrt", "ok", "9.8")
+    monkeypatch.setattr(checkup, "CUDA", ("absent", "absent.too"))
+    check = checkup.tensorrt("tensorrt", libraries, "x86_64")
+    assert (check.status, check.found) == ("broken", "9.8, but no CUDA library for Python")
+    assert check.fix == 'pip install tensorrt "tdfusion-edge[tensorrt]"'
+
+
+@pytest.mark.parametrize(
+    ("version", "status"), [("580.65.06", "ok"), ("575.57.08", "broken"), ("540.4.0", "broken")]
+)
+def test_the_desktop_library_needs_a_driver_for_cuda_13(libraries: Path, version: str, status: str) -> None:
+    driver(libraries, version)
+    check = checkup.tensorrt("tensorrt_rtx", libraries, "x86_64")
+    assert check.status == status
+    assert ("ubuntu-drivers" in (check.fix or "")) == (status == "broken")
+    assert checkup.tensorrt("tensorrt", libraries).status == "ok"  # JetPack has its own
+
+
+def test_without_a_driver_it_builds_and_runs_nothing(libraries: Path) -> None:
+    check = checkup.tensorrt("tensorrt_rtx", libraries, "x86_64")
+    assert (check.status, check.found) == ("ok", "9.8; it builds, and without a GPU runs nothing")
+
+
+def test_torch_tensorrt_is_asked_without_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget(monkeypatch, "torch_tensorrt")
+    have = {"torch-tensorrt": "2.13.0"}
+
+    def version(name: str) -> str:
+        if name not in have:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return have[name]
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    name = "torch_tensorrt (export)"
+    assert checkup.torch_tensorrt() == Check(name, "ok", "2.13.0")
+    have.clear()
+    fix = 'pip install "tdfusion-edge[torch-tensorrt]"'
+    assert checkup.torch_tensorrt() == Check(name, "missing", "not installed", fix)
+
+
+def test_a_library_that_is_not_there_is_missing() -> None:
+    check = checkup.library("probed_library")
+    assert check == Check(
+        "probed_library", "missing", "not installed", "pip install probed_library", needed=True
+    )
+    assert checkup.tensorrt("tensorrt_of_tomorrow").status == "missing"
+
+
+@pytest.mark.parametrize(
+    ("information", "said"),
+    [
+        (
+            "  GUI:                           NONE\n    GStreamer:                   NO\n",
+            "headless, no GStreamer",
+        ),
+        (
+            "  GUI: \n    GTK+:    YES (ver 3.24)\n    GStreamer:    YES (1.20.3)\n",
+            "headless, with GStreamer",
+        ),
+        ("  GUI:    GTK3\n    GStreamer:    YES (1.20.3)\n", "with windows (GTK3), with GStreamer"),
+        ("", "headless, no GStreamer"),
+    ],
+)
+def test_what_opencv_was_built_with(information: str, said: str) -> None:
+    assert checkup.build(information) == said
+
+
+# --- cameras -------------------------------------------------------------------------------------
+
+
+def test_a_machine_without_cameras_can_simulate(tmp_path: Path) -> None:
+    checks = list(checkup.cameras(sysfs=tmp_path / "none"))
+    assert [(check.name, check.status) for check in checks] == [
+        ("cameras", "missing"),
+        ("camera", "ok"),
+        ("camera", "ok"),
+    ]
+
+
+def test_a_camera_that_may_not_be_opened_names_the_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sys" / "video0").mkdir(parents=True)
+    (tmp_path / "sys" / "video0" / "name").write_text("USB Camera\n")
+    (tmp_path / "video0").touch()
+
+    def denied(*_: Any) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "open", denied)
+    (*_, device) = checkup.cameras(sysfs=tmp_path / "sys", dev=tmp_path)
+    assert (device.status, device.needed) == ("broken", False)
+    assert "USB Camera" in device.found
+    assert device.fix is not None
+    assert device.fix.startswith("sudo usermod -aG video $USER")
+
+
+# --- the device ----------------------------------------------------------------------------------
+
+
+def place(root: Path, name: str, text: str) -> None:
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_text(text)
+
+
+def test_no_gpu_is_no_trouble(tmp_path: Path) -> None:
+    check = checkup.gpu(tmp_path)
+    assert (check.status, check.fix, check.needed) == ("missing", None, False)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "kind", "status"),
+    [
+        ("0x10de", "0x030000", "broken"),
+        ("0x10de", "0x040300", "missing"),
+        ("0x8086", "0x030000", "missing"),
+    ],
+    ids=["card", "its sound", "another maker"],
+)
+def test_a_card_without_its_driver_is_seen(tmp_path: Path, vendor: str, kind: str, status: str) -> None:
+    place(tmp_path, "sys/bus/pci/devices/0000:01:00.0/vendor", f"{vendor}\n")
+    place(tmp_path, "sys/bus/pci/devices/0000:01:00.0/class", f"{kind}\n")
+    check = checkup.gpu(tmp_path)
+    assert check.status == status
+    assert ("ubuntu-drivers" in (check.fix or "")) == (status == "broken")
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12\nGCC version: 11",
+        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  535.183.01  Release Build\n",
+    ],
+)
+def test_the_kernel_tells_driver_and_gpus(tmp_path: Path, version: str) -> None:
+    place(tmp_path, "proc/driver/nvidia/version", version)
+    for bus, model in (("0000:01:00.0", "NVIDIA RTX A2000"), ("0000:02:00.0", "NVIDIA L4")):
+        card = f"Model: \t\t {model}\nIRQ:   \t\t 48\nBus Type: \t PCIe\n"
+        place(tmp_path, f"proc/driver/nvidia/gpus/{bus}/information", card)
+    assert checkup.gpu(tmp_path) == Check("GPU", "ok", "NVIDIA RTX A2000, NVIDIA L4, driver 535.183.01")
+
+
+RELEASE = "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, DATE: Wed Jan  8\n"
+PACKAGES = """Package: libc6
+Status: install ok installed
+Version: 2.35-0ubuntu3
+
+Package: nvidia-jetpack
+Status: install ok installed
+Architecture: arm64
+Version: 6.2+b77
+
+Package: zlib1g
+Version: 1.2.11
+"""
+
+
+def test_jetpack_is_read_from_the_device(tmp_path: Path) -> None:
+    assert checkup.jetpack(tmp_path) == Check("JetPack", "missing", "this is no Jetson")
+    place(tmp_path, "etc/nv_tegra_release", RELEASE)
+    without = checkup.jetpack(tmp_path)
+    assert (without.status, without.fix) == ("missing", "sudo apt install nvidia-jetpack")
+    assert "Jetson Linux 36.4.3" in without.found
+    place(tmp_path, "var/lib/dpkg/status", PACKAGES)
+    assert checkup.jetpack(tmp_path) == Check("JetPack", "ok", "6.2+b77, Jetson Linux 36.4.3")
+
+
+def test_another_package_s_version_is_not_taken(tmp_path: Path) -> None:
+    place(tmp_path, "etc/nv_tegra_release", RELEASE)
+    place(tmp_path, "var/lib/dpkg/status", PACKAGES.replace("nvidia-jetpack", "nvidia-jetpack-runtime"))
+    assert checkup.jetpack(tmp_path).status == "missing"

@@ -1,0 +1,293 @@
+"""``tdfusion-edge run`` from end to end, on the simulated rig and on files, with good and bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from limited import run_limited
+
+from tdfusion_edge import bundle
+from tdfusion_edge.cli import main
+from tdfusion_edge.runtime.picture.draw import COLOURS
+from tdfusion_edge.runtime.simulation.mark import read_mark
+
+
+def run(*arguments: object) -> int:
+    return main(["run", *map(str, arguments)])
+
+
+def pictures(path: Path) -> list[tuple[float, np.ndarray[Any, Any]]]:
+    with av.open(str(path)) as container:
+        return [
+            (float(frame.time or 0), frame.to_ndarray(format="bgr24")) for frame in container.decode(video=0)
+        ]
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> tuple[Path, Path]:
+    """Folders of 20 pictures of two cameras."""
+    for name, level in (("ir", 80), ("vis", 120)):
+        (tmp_path / name).mkdir()
+        for number in range(20):
+            cv2.imwrite(str(tmp_path / name / f"{number}.png"), np.full((48, 64), level + number, np.uint8))
+    return tmp_path / "ir", tmp_path / "vis"
+
+
+def test_the_simulated_rig_gives_a_video_whose_frames_fit_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], mean_bundle_path: Path
+) -> None:
+    out, lines = tmp_path / "fused.mp4", tmp_path / "fused.jsonl"
+    code = run(
+        "--camera", "sim://ir?mark=1,sim://vis?mark=1", "--seconds", 2, "--output", out, "--output", lines,
+        "--json", "--bundle", mean_bundle_path, "--stretch", "none",
+    )  # fmt: skip
+    assert code == 0
+    facts = json.loads(capsys.readouterr().out)
+    told, shown = rows(lines), pictures(out)
+    assert facts["pictures"] == facts["written"] + facts["sink_dropped"]
+    assert len(told) == len(shown) == facts["written"] > 10
+    # Both marks are the same where the pair is: averaged pictures of two frames would read as none.
+    assert [read_mark(picture) for _, picture in shown] == [row["visible_sequence"] for row in told]
+    assert all(row["infrared_sequence"] == row["visible_sequence"] for row in told)
+    first = told[0]["time_ns"]
+    for (time, _), row in zip(shown, told, strict=True):
+        assert time == pytest.approx((row["time_ns"] - first) / 1e9, abs=1e-4)
+    for role in ("infrared", "visible"):
+        counts = facts["cameras"][role]
+        assert counts["paired"] == facts["pictures"]
+    assert set(facts["latency_ms"]["capture to sink"]) == {"p50", "p95", "p99", "max"}
+
+
+def test_without_a_rig_file_the_names_are_simulated_and_the_program_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.delenv("TDFUSION_RIG", raising=False)
+    assert run("--camera", "ir0,vis0", "--seconds", 0.5) == 0
+    printed = capsys.readouterr()
+    assert "ir0 and vis0 are simulated cameras" in printed.err
+    assert "pictures in" in printed.out
+
+
+def test_files_are_processed_whole_and_in_order(
+    recorded: tuple[Path, Path], tmp_path: Path, mean_bundle_path: Path
+) -> None:
+    out = tmp_path / "out"
+    camera = f"{recorded[0]},{recorded[1]}"
+    arguments = ("--bundle", mean_bundle_path, "--stretch", "none", "--range", "camera")
+    assert run("--camera", camera, "-o", out, *arguments) == 0
+    levels = [int(cv2.imread(str(path), 0)[0, 0]) for path in sorted(out.iterdir())]
+    assert levels == [100 + number for number in range(20)]
+
+
+def test_a_rig_file_names_the_cameras_in_either_order(
+    recorded: tuple[Path, Path], tmp_path: Path, mean_bundle_path: Path
+) -> None:
+    rig = tmp_path / "rig.toml"
+    rig.write_text(
+        f'[cameras.a]\nuri = "{recorded[1]}"\nrole = "visible"\n'
+        f'[cameras.b]\nuri = "{recorded[0]}"\nrole = "infrared"\noffset_ms = {1000 / 30}\n'
+    )
+    lines = tmp_path / "out.jsonl"
+    arguments = ("--rig", rig, "--bundle", mean_bundle_path, "--policy", "drop", "-o", lines)
+    assert run("--camera", "a,b", *arguments) == 0
+    # An offset of one frame pairs each infrared frame with the next visible one.
+    assert [(row["infrared_sequence"], row["visible_sequence"]) for row in rows(lines)] == [
+        (number, number + 1) for number in range(19)
+    ]
+
+
+def test_a_camera_that_stops_for_three_seconds_and_comes_back_is_shown_by_its_absence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], mean_bundle_path: Path
+) -> None:
+    rig = tmp_path / "rig.toml"
+    rig.write_text(
+        '[cameras.ir0]\nuri = "sim://ir?realtime=0&frames=180&silence=1:3"\n'
+        '[cameras.vis0]\nuri = "sim://vis?realtime=0&frames=180"\n[sync]\nsilent_ms = 200\n'
+    )
+    lines = tmp_path / "out.jsonl"
+    arguments = ("--rig", rig, "--camera", "ir0,vis0", "-o", lines, "--json", "--bundle", mean_bundle_path)
+    assert run(*arguments) == 0
+    facts = json.loads(capsys.readouterr().out)
+    told = {row["visible_sequence"]: row["degraded"] for row in rows(lines)}
+    # Six frames (200 ms) pass before the camera counts as silent; then visible goes on alone.
+    assert [number for number, why in told.items() if why is None] == [*range(30), *range(120, 180)]
+    assert [number for number, why in told.items() if why == "infrared missing"] == list(range(35, 120))
+    assert facts["degraded"] == {"infrared missing": 85}
+    assert facts["cameras"]["visible"]["unmatched"] == 5
+    assert facts["cameras"]["infrared"]["missing"] == 90
+
+
+@pytest.fixture
+def bright(tmp_path: Path) -> str:
+    """Two cameras that show the same bright block, whose place in the picture is [16, 10, 40, 30]."""
+    picture = np.full((48, 64, 3), 20, np.uint8)
+    picture[10:30, 16:40] = 240
+    for name in ("hot", "day"):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            cv2.imwrite(str(tmp_path / name / f"{number}.png"), picture)
+    return f"{tmp_path / 'hot'},{tmp_path / 'day'}"
+
+
+def test_boxes_are_drawn_and_listed_unless_told_otherwise(
+    bright: str, tmp_path: Path, finder_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases: list[tuple[tuple[object, ...], bool, int]] = [
+        ((), True, 1),
+        (("--no-boxes",), False, 1),
+        (("--no-detect",), False, 0),
+        (("--score-threshold", 0.99), False, 0),
+        (("--score-threshold", 0.9), True, 1),
+    ]
+    for number, (options, drawn, count) in enumerate(cases):
+        out, lines = tmp_path / f"out{number}", tmp_path / f"out{number}.jsonl"
+        arguments = ("--bundle", finder_bundle_path, "--stretch", "none", "--range", "camera", "--json")
+        assert run("--camera", bright, "-o", out, "-o", lines, *arguments, *options) == 0
+        printed = capsys.readouterr()
+        facts = json.loads(printed.out)
+        assert facts["detections"] == ({"bright": 3 * count} if count else {}), options
+        assert ("detect" in facts["latency_ms"]) == ("--no-detect" not in options)
+        assert ("detects bright, dim" in printed.err) == ("--no-detect" not in options)
+        boxes = [[found["box"] for found in row["detections"]] for row in rows(lines)]
+        assert boxes == [[[16, 10, 40, 30]] * count] * 3, options
+        for path in sorted(out.iterdir()):
+            picture = cv2.imread(str(path))
+            assert (tuple(picture[20, 16]) == COLOURS[0]) == drawn, options
+            assert (tuple(picture[20, 16]) == (240, 240, 240)) != drawn, options
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_with_whole_files(tmp_path: Path, number: int) -> None:
+    out, lines = tmp_path / "fused.mp4", tmp_path / "fused.jsonl"
+    command = [
+        sys.executable,
+        "-m",
+        "tdfusion_edge",
+        "run",
+        "--camera",
+        "sim://ir,sim://vis",
+        "-o",
+        str(out),
+        "-o",
+        str(lines),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        while not (lines.exists() and lines.read_bytes().count(b"\n") >= 3):
+            assert process.poll() is None, process.stderr.read()
+            os.sched_yield()
+        process.send_signal(number)
+        printed, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert "pictures in" in printed
+    assert len(pictures(out)) == len(rows(lines)) >= 3
+
+
+def test_wrong_requests(
+    recorded: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    mean_bundle_path: Path,
+    finder_bundle_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.delenv("TDFUSION_RIG", raising=False)
+    mean, finder = mean_bundle_path, finder_bundle_path
+    good = f"{recorded[0]},{recorded[1]}"
+    (tmp_path / "misspelt.toml").write_text('[cameras.ir0]\nuri = "sim://ir"\nofset_ms = 3\n')
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    cv2.imwrite(str(deep / "0.png"), np.zeros((48, 64), np.uint16))
+    small = tmp_path / "small"
+    small.mkdir()
+    cv2.imwrite(str(small / "0.png"), np.zeros((20, 64), np.uint8))
+    changed = tmp_path / "changed"
+    shutil.copytree(bundle.default_path(), changed)
+    graph = bytearray((changed / "fusion.onnx").read_bytes())
+    graph[len(graph) // 2] ^= 1
+    (changed / "fusion.onnx").write_bytes(graph)
+    cases = [
+        (("--camera", "ir0"), 2, "expected two names or addresses"),
+        (("--camera", "ir0,ir0"), 2, "twice"),
+        (("--camera", "ir0,cam9"), 2, "no camera 'cam9'"),
+        (("--camera", "ir0,vis0", "--rig", "none.toml"), 2, "no rig file none.toml"),
+        (("--camera", "ir0,vis0", "--rig", "misspelt.toml"), 2, "Did you mean 'offset_ms'?"),
+        (("--camera", "v4l2:///dev/video99,vis0"), 2, "/dev/video99"),
+        (("--camera", "sim://ir?sed=3,vis0"), 2, "seed"),
+        (("--camera", good, "--bundle", changed), 1, "'fusion.onnx' was changed after export"),
+        (("--camera", good, "--bundle", "none"), 2, "there is no bundle at none"),
+        (("--camera", good, "--seconds", "0"), 2, "--seconds: expected more than 0"),
+        (("--camera", good, "--seconds", "inf"), 2, "--seconds: expected more than 0 and finite"),
+        (("--camera", good, "--mode", "latest"), 2, "--mode latest is for live cameras"),
+        (("--camera", f"{recorded[0]},sim://vis"), 2, "two live or two recorded, got recorded and live"),
+        (
+            ("--camera", f"file://{recorded[0]}?fps=10,{recorded[1]}", "-o", recorded[0]),
+            2,
+            "an input already",
+        ),
+        (("--camera", good, "--tolerance-ms", "-1"), 2, "--tolerance-ms"),
+        (("--camera", good, "--score-threshold", "2", "--bundle", finder), 2, "expected 0 to 1, got 2"),
+        (("--camera", good, "--score-threshold", "0.5", "--bundle", mean), 2, "nothing is detected"),
+        (
+            ("--camera", good, "--score-threshold", "0.5", "--bundle", finder, "--no-detect"),
+            2,
+            "nothing is detected",
+        ),
+        (("--camera", good, "-o", "x.avi"), 2, "unknown kind of output"),
+        (("--camera", good, "-o", "x.mp4", "-o", "./x.mp4"), 2, "an output already"),
+        (("--camera", good, "-o", recorded[0]), 2, "an input already"),
+        (("--camera", f"{recorded[0]},{deep}"), 2, "16-bit"),
+        (("--camera", f"{deep},{recorded[1]}", "--range", "camera"), 2, "range mode 'camera'"),
+        (("--camera", f"{recorded[0]},{small}"), 2, "expected 32x32 pixels or more, got 64x20"),
+    ]
+    before = sorted(tmp_path.rglob("*"))
+    for arguments, code, message in cases:
+        assert run(*arguments) == code, message
+        assert message in capsys.readouterr().err
+        assert sorted(tmp_path.rglob("*")) == before, message
+
+
+def test_a_run_without_a_picture_has_failed(
+    recorded: tuple[Path, Path], tmp_path: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig = tmp_path / "rig.toml"
+    rig.write_text(
+        f'[cameras.a]\nuri = "{recorded[0]}"\noffset_ms = 90000\n[cameras.b]\nuri = "{recorded[1]}"\n'
+    )
+    arguments = ("--rig", rig, "--camera", "a,b", "--policy", "drop", "--bundle", mean_bundle_path)
+    assert run(*arguments, "-o", tmp_path / "out.mp4") == 1
+    printed = capsys.readouterr()
+    assert "20 unmatched" in printed.out
+    assert "no picture was made" in printed.err
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_full_disk_ends_the_run_with_what_was_written(tmp_path: Path) -> None:
+    out = tmp_path / "fused.mp4"
+    camera = "sim://ir?realtime=0,sim://vis?realtime=0"
+    done = run_limited(["run", "--camera", camera, "--seconds", "20", "-o", out], 400_000)
+    assert done.returncode == 1
+    assert "the disk allows no larger file" in done.stderr
+    assert len(pictures(out)) > 5, "the whole fragments play"
