@@ -94,9 +94,7 @@ def mean_bundle(mean_bundle_path: Path) -> bundle.Bundle:
 @pytest.fixture(scope="session")
 def finder_bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with a detector whose boxes can be foretold as well (``finder.py``)."""
-    heads = {
-        "detector": bundle.HeadInfo(kind="boxes", network="finder", classes=CLASSES, score_threshold=0.25)
-    }
+    info = bundle.HeadInfo(kind="boxes", network="finder", classes=CLASSES, score_threshold=0.25)
     manifest = mean_manifest() | {"name": "finder", "heads": {"detector": info}}
     manifest["graphs"]["detector"] = described()
     path = tmp_path_factory.mktemp("bundles") / "finder"

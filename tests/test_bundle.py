@@ -211,7 +211,6 @@ def of_format_2(manifest: dict[str, Any]) -> None:
         "segmentation_classes": ["soil", "crop"],
         "parity": [row | {"psnr_db": 60.0, "boxes_kept": None}],
     }
-    del manifest["heads"]
 
 
 def test_a_bundle_of_the_format_before_is_read_as_todays(whole: Path) -> None:
