@@ -112,8 +112,7 @@ def test_the_graph_is_what_the_manifest_says(exported: tuple[bundle.Bundle, torc
     assert manifest.metrics == {"qabf": 0.5, "map50": 0.75, "map50_95": 0.5}
     assert manifest.training_data == (MADE_UP, LABELLED)
     row = next(row for row in manifest.parity if row.graph == "detector")
-    assert row.box_error_px is not None
-    assert 0 <= row.box_error_px <= export_detector.BOX_TOLERANCE
+    assert 0 <= row.figures["box_error_px"] <= export_detector.BOX_TOLERANCE
     assert 0 <= row.max_error <= export_detector.SCORE_TOLERANCE
     graphs = {"fusion.onnx", "fusion.fp16.onnx", "detector.onnx", "detector.fp16.onnx"}
     assert set(exported[0].files) == {*graphs, "MODEL_CARD.md"}
@@ -168,7 +167,7 @@ def test_what_gives_neither_is_left_out_and_one_checkpoint_may_hold_both_network
     assert main([*command, "--network", TINY, "--network", "tiny_task:TinyNeither"]) == 0
     printed = capsys.readouterr()
     assert f"left out: 'tiny_task:TinyNeither' of {odd} gives neither boxes nor masks" in printed.err
-    assert "with a detector of person, car, lamp" in printed.out
+    assert "with detector of person, car, lamp" in printed.out
     manifest = bundle.read(tmp_path / "bundle").manifest
     assert set(manifest.graphs) == {"fusion", "detector"}
     assert manifest.metrics == {"qabf": 0.5, "map50": 0.125}

@@ -140,14 +140,13 @@ def test_the_gate_measures_pixels(written: Path) -> None:
         next(row for row in bundle.read(written).manifest.parity if (row.graph, row.precision) == wanted)
         for wanted in (("segmentation", "fp32"), ("fusion", "fp16"))
     )
-    assert (plain.against, plain.pictures, plain.pixels_equal) == ("pytorch", "3 random pictures", 1.0)
+    assert (plain.against, plain.pictures, plain.figures) == ("pytorch", "3 random pictures", {"pixels_equal": 1.0})
     assert 0 <= plain.max_error <= segmentation.SCORE_TOLERANCE
-    assert low.pixels_equal is not None
-    assert low.mask_iou is not None
-    assert 0.99 <= low.pixels_equal <= 1
-    assert 0.97 <= low.mask_iou <= 1
-    assert f"{low.pixels_equal:.2%} of the mask's pixels equal, mIoU {low.mask_iou:.3f}" in told(low)
-    assert "pixels" not in told(msgspec.structs.replace(low, pixels_equal=None))
+    equal, overlap = (low.figures[name] for name in ("pixels_equal", "mask_iou"))
+    assert 0.99 <= equal <= 1
+    assert 0.97 <= overlap <= 1
+    assert f"{equal:.2%} of the mask's pixels equal, mIoU {overlap:.3f}" in told(low)
+    assert "pixels" not in told(msgspec.structs.replace(low, figures={}))
 
 
 def test_the_card_tells_of_the_masks(written: Path) -> None:
@@ -218,7 +217,7 @@ def test_scores_that_are_not_of_every_pixel_are_refused() -> None:
 def test_a_graph_of_other_weights_or_without_numbers_is_refused() -> None:
     made = bands()
     raw = segmentation_onnx(made, VIEW)
-    assert segmentation_parity(made, raw, VIEW).pixels_equal == 1
+    assert segmentation_parity(made, raw, VIEW).figures == {"pixels_equal": 1.0}
     with torch.no_grad():
         made.head.bias[0] += 1e-3
     with pytest.raises(ExportError, match=r"differs from PyTorch.*got [12]\.\d+e-0[34]"):
@@ -257,8 +256,7 @@ def test_segformer_in_float32_and_half(segformer: SegFormer) -> None:
     plain = folded(segformer, (torch.zeros(1, 1, view.height, view.width),))
     row = segmentation_parity(segformer, segmentation_onnx(plain, view), view)
     assert row.max_error <= segmentation.SCORE_TOLERANCE
-    assert row.pixels_equal is not None
-    assert row.pixels_equal > 0.999
+    assert row.figures["pixels_equal"] > 0.999
     low = onnx.load_from_string(segmentation_onnx(half(plain), view))
     assert lint(low) == []
     whole, types = typed(low)
