@@ -29,7 +29,11 @@ from tdfusion_edge.export.graph import (
     fusion_onnx,
     parity,
 )
-from tdfusion_edge.export.lower import (
+from tdfusion_edge.export.model_card import fusion_metrics, model_card, task_metrics
+from tdfusion_edge.export.networks import Chosen, choose
+from tdfusion_edge.export.onepass_graph import add_pipeline, served_sizes
+from tdfusion_edge.export.pairs import Pairs, choose_pairs
+from tdfusion_edge.export.precisions import (
     DETECTOR_FLOAT,
     FUSION_FLOAT,
     IN_RANGE,
@@ -39,10 +43,6 @@ from tdfusion_edge.export.lower import (
     fusion_feeds,
     in_precisions,
 )
-from tdfusion_edge.export.model_card import fusion_metrics, model_card, task_metrics
-from tdfusion_edge.export.networks import Chosen, choose
-from tdfusion_edge.export.pairs import Pairs, choose_pairs
-from tdfusion_edge.export.pipeline_graph import add_pipeline, served_sizes
 from tdfusion_edge.export.segmentation import add_segmentation
 from tdfusion_edge.runtime.chains import fuser
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine

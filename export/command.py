@@ -69,8 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_pair_arguments(parser)
     parser.add_argument(
-        "--no-pipeline", action="store_true", help="leave out the graph that holds fusion and detector in one"
+        "--no-onepass", action="store_true", help="leave out the graph that holds fusion and detector in one"
     )
+    parser.add_argument("--no-pipeline", dest="no_onepass", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument(
         "--calibration", metavar="FILE",
         help="list of stems in DIR to calibrate int8 on, none of which is measured on (default: every "
@@ -89,7 +90,7 @@ def main(args: argparse.Namespace) -> int:
         allowed=args.network,
         threshold=args.score_threshold,
         precisions=precisions_of(args.precision or ("fp32" if args.opset <= LEGACY else "fp32,fp16")),
-        size=None if args.no_pipeline else sizes_of(args.size)[0],
+        size=None if args.no_onepass else sizes_of(args.size)[0],
         data=args.data,
         names=args.names,
         calibration=args.calibration,

@@ -22,9 +22,9 @@ from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.errors import ExportError
 from tdfusion_edge.export.fold import folded
 from tdfusion_edge.export.graph import OPSET, opset_of, smooth_pair, to_onnx
-from tdfusion_edge.export.lower import Fused, StayFloat, files_of, in_precisions
 from tdfusion_edge.export.model_card import task_metrics
 from tdfusion_edge.export.networks import Task
+from tdfusion_edge.export.precisions import Fused, StayFloat, files_of, in_precisions
 from tdfusion_edge.train.models.task import MaskPrediction
 
 SCORE_TOLERANCE = 1e-4

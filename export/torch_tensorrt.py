@@ -31,8 +31,8 @@ from torch.export.passes import move_to_device_pass
 from tdfusion_edge.bundle import Bundle, Precision
 from tdfusion_edge.errors import EngineError
 from tdfusion_edge.export.fold import folded
+from tdfusion_edge.export.fp16 import half
 from tdfusion_edge.export.networks import Chosen
-from tdfusion_edge.export.precision import half
 from tdfusion_edge.runtime.engines import Choice, precision_of
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.ahead import Made, Place, Size, open_place, shapes_of

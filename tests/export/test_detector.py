@@ -163,7 +163,7 @@ def test_what_gives_neither_is_left_out_and_one_checkpoint_may_hold_both_network
 ) -> None:
     odd = detector_only(tmp_path / "odd.safetensors", TinyNeither(3), "tiny_task:TinyNeither")
     command = ["export", str(fusion), str(odd), "-o", str(tmp_path / "bundle"), "--precision", "fp32"]
-    command.append("--no-pipeline")
+    command.append("--no-onepass")
     assert main([*command, "--network", TINY, "--network", "tiny_task:TinyNeither"]) == 0
     printed = capsys.readouterr()
     assert f"left out: 'tiny_task:TinyNeither' of {odd} gives neither boxes nor masks" in printed.err
@@ -178,7 +178,7 @@ def test_a_class_that_is_not_allowed_by_name_is_left_out(
     fusion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["export", str(fusion), "-o", str(tmp_path / "bundle"), "--precision", "fp32"]
-    assert main([*command, "--no-pipeline"]) == 0
+    assert main([*command, "--no-onepass"]) == 0
     said = capsys.readouterr().err
     assert f"left out: '{TINY}' of {fusion} is none of this package's" in said
     assert f"--network {TINY}" in said

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from tdfusion_edge import bundle, checkpoint
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import ExportError
-from tdfusion_edge.export import lower
 from tdfusion_edge.export.assemble import export
 from tdfusion_edge.export.gate import passed
 from tdfusion_edge.export.graph import fusion_onnx
@@ -185,7 +184,7 @@ def test_the_manifest_says_what_labels_and_calibration_said(
     (street / "cal.txt").write_text("2\n3\n")
     command = ["export", str(trained), "-o", str(tmp_path / "out"), "--network", TINY, "--data", str(street)]
     command += ["--precision", "fp16,int8", "--calibration", "cal.txt", "--score-threshold", "0.99"]
-    command.append("--no-pipeline")
+    command.append("--no-onepass")
     assert main([*command, "--labels", "yolo:boxes", "--classes", "lamp,car"]) == 0
     low, lowest = bundle.read(tmp_path / "out").manifest.parity[-2:]
     assert (low.precision, lowest.precision) == ("fp16", "int8")

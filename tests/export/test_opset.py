@@ -30,7 +30,7 @@ from tdfusion_edge.export.graph import (
     smooth_pair,
     to_onnx,
 )
-from tdfusion_edge.export.pipeline import Pipeline, PipelineOutput
+from tdfusion_edge.export.onepass import OnePass, OnePassOutput
 from tdfusion_edge.export.segmentation import segmentation_onnx, segmentation_parity
 from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.models.edge import Edge
@@ -99,7 +99,7 @@ def test_segformer() -> None:
 
 def test_the_folded_pipeline() -> None:
     torch.manual_seed(0)
-    network = Pipeline(Edge(width=4, depth=1), seen(TinyDetector(2)), VIEW, (192, 128)).eval()
+    network = OnePass(Edge(width=4, depth=1), seen(TinyDetector(2)), VIEW, (192, 128)).eval()
     random = np.random.default_rng(0)
     arrays = {
         "infrared": random.integers(0, 256, (128, 192), np.uint8),
@@ -107,9 +107,9 @@ def test_the_folded_pipeline() -> None:
         "limits": np.array([0.1, 0.9], np.float32),
     }
     example = tuple(torch.from_numpy(array) for array in arrays.values())
-    raw = to_onnx(network, example, tuple(arrays), PipelineOutput._fields, opset=LEGACY).SerializeToString()
+    raw = to_onnx(network, example, tuple(arrays), OnePassOutput._fields, opset=LEGACY).SerializeToString()
     assert opset_of(raw) == LEGACY
-    given = session(raw).run(list(PipelineOutput._fields), arrays)
+    given = session(raw).run(list(OnePassOutput._fields), arrays)
     with torch.inference_mode():
         expected = [tensor.numpy() for tensor in network(*example)]
     # A fused value on the edge between two levels may fall on either.

@@ -22,9 +22,9 @@ from tdfusion_edge.export import segmentation
 from tdfusion_edge.export.assemble import export
 from tdfusion_edge.export.command import told
 from tdfusion_edge.export.fold import folded
+from tdfusion_edge.export.fp16 import half
 from tdfusion_edge.export.lint import lint, typed
 from tdfusion_edge.export.networks import choose
-from tdfusion_edge.export.precision import half
 from tdfusion_edge.export.ranges import hard_inputs, require_in_range
 from tdfusion_edge.export.segmentation import segmentation_onnx, segmentation_parity
 from tdfusion_edge.runtime.engines import Choice
@@ -140,7 +140,11 @@ def test_the_gate_measures_pixels(written: Path) -> None:
         next(row for row in bundle.read(written).manifest.parity if (row.graph, row.precision) == wanted)
         for wanted in (("segmentation", "fp32"), ("fusion", "fp16"))
     )
-    assert (plain.against, plain.pictures, plain.figures) == ("pytorch", "3 random pictures", {"pixels_equal": 1.0})
+    assert (plain.against, plain.pictures, plain.figures) == (
+        "pytorch",
+        "3 random pictures",
+        {"pixels_equal": 1.0},
+    )
     assert 0 <= plain.max_error <= segmentation.SCORE_TOLERANCE
     equal, overlap = (low.figures[name] for name in ("pixels_equal", "mask_iou"))
     assert 0.99 <= equal <= 1

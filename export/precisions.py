@@ -11,9 +11,9 @@ import onnx
 from torch import nn
 
 from tdfusion_edge.bundle import Precision
+from tdfusion_edge.export.fp16 import half
 from tdfusion_edge.export.int8 import convolutions, quantised
 from tdfusion_edge.export.lint import require_clean
-from tdfusion_edge.export.precision import half
 from tdfusion_edge.export.ranges import Feeds, hard_inputs, require_in_range
 from tdfusion_edge.resize import resized
 from tdfusion_edge.runtime.evaluation.parity import Views

@@ -1,4 +1,4 @@
-"""The pipeline as an ONNX graph for a range of picture sizes, checked against the network it came from."""
+"""The one-pass network as an ONNX graph for a range of picture sizes, checked against the network it came from."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.errors import ExportError, RequestError
 from tdfusion_edge.export.detector import SCORE_TOLERANCE
 from tdfusion_edge.export.fold import folded
+from tdfusion_edge.export.fp16 import half
 from tdfusion_edge.export.graph import (
     LEGACY,
     OPSET,
@@ -26,10 +27,9 @@ from tdfusion_edge.export.graph import (
     to_onnx,
 )
 from tdfusion_edge.export.lint import require_clean
-from tdfusion_edge.export.lower import files_of
 from tdfusion_edge.export.networks import Chosen
-from tdfusion_edge.export.pipeline import LEAST, FusedOutput, Pipeline, PipelineOutput, size_range
-from tdfusion_edge.export.precision import half
+from tdfusion_edge.export.onepass import LEAST, FusedOutput, OnePass, OnePassOutput, size_range
+from tdfusion_edge.export.precisions import files_of
 
 INPUTS = ("infrared", "visible", "limits")
 LEVELS = 1
@@ -67,19 +67,19 @@ def sizes_of(size: tuple[int, int], view: TaskView | None, least: int = LEAST) -
     rows, columns = (Sides(smallest=low, largest=high, multiple_of=unit) for low, high, unit in ranges)
     if not (rows.takes(size[1]) and columns.takes(size[0])):
         raise RequestError(
-            "the pipeline does not take this size",
+            "the one-pass graph does not take this size",
             expected=f"multiples of {columns.multiple_of} and {rows.multiple_of} pixels, "
             f"{columns.smallest}x{rows.smallest} or more",
             got="{}x{}".format(*size),
-            hint="Name another size of the cameras (--size), or leave that graph out (--no-pipeline).",
+            hint="Name another size of the cameras (--size), or leave that graph out (--no-onepass).",
         )
     return rows, columns
 
 
-def pipeline_onnx(
-    network: Pipeline, size: tuple[int, int], sizes: tuple[Sides, Sides], opset: int = OPSET
+def onepass_onnx(
+    network: OnePass, size: tuple[int, int], sizes: tuple[Sides, Sides], opset: int = OPSET
 ) -> bytes:
-    """The pipeline as a checked and simplified graph.
+    """The one-pass network as a checked and simplified graph.
 
     Args:
         network: Made for ``size``.
@@ -113,9 +113,9 @@ def pipeline_onnx(
 AXES = ("height", "width")
 
 
-def outputs_of(network: Pipeline) -> tuple[str, ...]:
+def outputs_of(network: OnePass) -> tuple[str, ...]:
     """Names of what it gives."""
-    return FusedOutput._fields if network.detector is None else PipelineOutput._fields
+    return FusedOutput._fields if network.detector is None else OnePassOutput._fields
 
 
 def _dimension(name: str, sides: Sides) -> Any:
@@ -125,8 +125,8 @@ def _dimension(name: str, sides: Sides) -> Any:
     return unit * torch.export.Dim(f"{name}_units", min=-(-sides.smallest // unit), max=sides.largest // unit)
 
 
-def pipeline_parity(network: Pipeline, graph: bytes, size: tuple[int, int]) -> Parity:
-    """How far ONNX Runtime is from PyTorch in what the pipeline shows and finds.
+def onepass_parity(network: OnePass, graph: bytes, size: tuple[int, int]) -> Parity:
+    """How far ONNX Runtime is from PyTorch in what the one-pass graph gives.
 
     Args:
         network: Made for ``size``.
@@ -162,7 +162,7 @@ def pipeline_parity(network: Pipeline, graph: bytes, size: tuple[int, int]) -> P
     far = {name: value for name, value in worst.items() if not value <= tolerances[name]}
     if far or unequal > UNEQUAL:
         raise ExportError(
-            "the pipeline's ONNX graph differs from PyTorch",
+            "the one-pass graph differs from PyTorch",
             expected=", ".join(f"{name} by at most {tolerances[name]:g}" for name in names)
             + f", {UNEQUAL:.1%} of the picture at all",
             got=", ".join(f"{name} {value:.2e}" for name, value in worst.items()) + f", {unequal:.1%}",
@@ -179,10 +179,10 @@ def pipeline_parity(network: Pipeline, graph: bytes, size: tuple[int, int]) -> P
     )
 
 
-def describe_pipeline(
-    network: Pipeline, graph: bytes, sizes: tuple[Sides, Sides], files: Mapping[Precision, str]
+def describe_onepass(
+    network: OnePass, graph: bytes, sizes: tuple[Sides, Sides], files: Mapping[Precision, str]
 ) -> Graph:
-    """What the manifest says about the pipeline graph, whose files are given by precision."""
+    """What the manifest says about the one-pass graph, whose files are given by precision."""
     model = onnx.load_from_string(graph)
 
     def told(values: Any) -> tuple[TensorInfo, ...]:
@@ -220,7 +220,7 @@ def black(size: tuple[int, int]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.
 
 
 def served_sizes(chosen: Chosen, size: tuple[int, int], opset: int = OPSET) -> tuple[Sides, Sides]:
-    """Heights and widths that the pipeline of these networks will serve along with ``size``.
+    """Heights and widths that the one-pass graph of these networks will serve along with ``size``.
 
     Raises:
         RequestError: ``size`` itself is none of them.
@@ -251,13 +251,13 @@ def add_pipeline(
     if chosen.detector is not None:
         _, network, view, _ = chosen.detector
         detector = folded(network, (torch.zeros(1, 1, view.height, view.width),))
-    plain = Pipeline(fusion, detector, view, size).eval()
-    graphs: dict[Precision, bytes] = {"fp32": pipeline_onnx(plain, size, sizes, opset)}
+    plain = OnePass(fusion, detector, view, size).eval()
+    graphs: dict[Precision, bytes] = {"fp32": onepass_onnx(plain, size, sizes, opset)}
     if "fp16" in precisions:
         networks = half(fusion), None if detector is None else half(detector)
-        graphs["fp16"] = pipeline_onnx(Pipeline(*networks, view, size).eval(), size, sizes, opset)
+        graphs["fp16"] = onepass_onnx(OnePass(*networks, view, size).eval(), size, sizes, opset)
         require_clean(onnx.load_from_string(graphs["fp16"]))
     names, more = files_of(ONE_PASS, graphs)
     files |= more
-    manifest["graphs"][ONE_PASS] = describe_pipeline(plain, graphs["fp32"], sizes, names)
-    manifest["parity"] += (pipeline_parity(plain, graphs["fp32"], size),)
+    manifest["graphs"][ONE_PASS] = describe_onepass(plain, graphs["fp32"], sizes, names)
+    manifest["parity"] += (onepass_parity(plain, graphs["fp32"], size),)
