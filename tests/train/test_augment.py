@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tdfusion_edge.train.data.augment import IGNORED, OUTSIDE, View, crop, gain, plain_view, view
+from tdfusion_edge.train.data.augment import IGNORED, OUTSIDE, View, crop, gain, view
 from tdfusion_edge.train.data.types import Boxes, Sample
 from tdfusion_edge.train.recipe import Augmentation, Task
 
@@ -146,6 +146,11 @@ def test_a_mosaic_of_pairs_without_labels_has_none() -> None:
     found = view(lambda: made, task(), Augmentation(mosaic=1.0), np.random.default_rng(0))
     assert found.boxes is None
     assert found.mask is None
+
+
+def plain_view(sample: Sample, task: Task) -> View:
+    """A view with no chance in it."""
+    return view(lambda: sample, task, Augmentation(flip=False), np.random.default_rng(0))
 
 
 def test_the_plain_view_is_the_whole_picture_the_right_way_round() -> None:
