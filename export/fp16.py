@@ -68,7 +68,10 @@ def half(network: Network) -> Network:
 
 
 def _forward(kind: type[nn.Module]) -> Any:
-    """``kind.forward`` with its float32 regions kept; ``wraps`` keeps the signature, by which the exporter names axes."""
+    """``kind.forward`` with float32 kept where it must be.
+
+    ``wraps`` keeps the signature, by which the exporter names axes.
+    """
     inner = kind.forward
 
     @functools.wraps(inner)

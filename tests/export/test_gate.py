@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from tdfusion_edge import bundle, checkpoint
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import ExportError
+from tdfusion_edge.export import precisions
 from tdfusion_edge.export.assemble import export
+from tdfusion_edge.export.fusion import STAY_FLOAT, fusion_feeds, fusion_onnx
 from tdfusion_edge.export.gate import passed
-from tdfusion_edge.export.graph import fusion_onnx
 from tdfusion_edge.export.pairs import Pairs
 from tdfusion_edge.runtime.evaluation.boxes import Labels, Shares
 from tdfusion_edge.runtime.evaluation.parity import Views
@@ -132,7 +133,7 @@ class Normed(Edge):
 
 
 class Low(nn.Module):
-    """A network wholly in half precision, without the islands that the export puts in."""
+    """A network wholly in half precision, without what the export keeps in float32."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -146,12 +147,12 @@ class Low(nn.Module):
 def test_a_norm_in_float16_never_leaves_the_export(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     network = Normed(width=4, depth=1).eval()
-    real = lower.Real(lower.fusion_feeds(views()), ())
-    good = lower.in_precisions(network, fusion_onnx, real, ("fp32", "fp16"), lower.FUSION_FLOAT)
+    real = precisions.Real(fusion_feeds(views()), ())
+    good = precisions.in_precisions(network, fusion_onnx, real, ("fp32", "fp16"), STAY_FLOAT)
     assert set(good) == {"fp32", "fp16"}
-    monkeypatch.setattr(lower, "half", lambda network: Low(copy.deepcopy(network)))
+    monkeypatch.setattr(precisions, "half", lambda network: Low(copy.deepcopy(network)))
     with pytest.raises(ExportError, match=r"Reduce\w+ .*in FP16"):
-        lower.in_precisions(network, fusion_onnx, real, ("fp32", "fp16"), lower.FUSION_FLOAT)
+        precisions.in_precisions(network, fusion_onnx, real, ("fp32", "fp16"), STAY_FLOAT)
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +219,7 @@ def test_a_precision_beyond_its_limits_leaves_no_bundle(
     trained: Path, street: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bias of the last layer is another one in float16."""
-    real = lower.half
+    real = precisions.half
 
     def wrong(network: nn.Module) -> nn.Module:
         made = real(network)
@@ -226,7 +227,7 @@ def test_a_precision_beyond_its_limits_leaves_no_bundle(
             list(made.parameters())[-1].fill_(5)
         return made
 
-    monkeypatch.setattr(lower, "half", wrong)
+    monkeypatch.setattr(precisions, "half", wrong)
     with pytest.raises(ExportError, match="fp16 is too far from float32"):
         export([trained], tmp_path / "out", data=street, size=None)
     assert not (tmp_path / "out").exists()
