@@ -21,10 +21,9 @@ from tdfusion_edge.export.pairs import Pairs
 from tdfusion_edge.export.part import Part, files_of
 from tdfusion_edge.export.precisions import IN_RANGE, Fused, Real, StayFloat, in_precisions
 from tdfusion_edge.export.ranges import Feeds
-from tdfusion_edge.runtime.chains import fuser
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.evaluation.parity import Views
-from tdfusion_edge.runtime.picture.fusion import unit_inputs
+from tdfusion_edge.runtime.picture.units import unit_inputs
 from tdfusion_edge.train.models.base import FusionOutput
 
 LARGEST = 8192
@@ -160,9 +159,8 @@ def fused_lumas(graph: bytes, pairs: Pairs) -> Fused:
     if not pairs.measured:
         return Fused((), ())
     with closing(OnnxRuntimeEngine(graph)) as engine:
-        fuse = fuser(engine)
         ranges, calibration = (
-            [fuse(pair.infrared, pair.visible) for pair in some]
+            [engine.run(feeds)["fused"][0, 0] for feeds in fusion_feeds(some)]
             for some in (pairs.measured[:IN_RANGE], pairs.calibrating)
         )
     return Fused(ranges, calibration)
