@@ -132,6 +132,7 @@ def load_network(
             expected=f"one of {', '.join(table)}",
             hint="If it is a class of yours, name it with --network MODULE:CLASS.",
         )
+    network: nn.Module
     if role == "task":
         network = build_task(name, options, len(_classes(path, header)))
     else:
