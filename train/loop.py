@@ -86,8 +86,8 @@ def fit(training: Training, *, resume: bool = False) -> Path:
         training.output.mkdir(parents=True, exist_ok=True)
     feed = cast(Feed, OnDevice(training.feed, training.device))
     log = Log(training.output, begun, enabled=training.leads, tensorboard=training.tensorboard)
-    # disable=None: a bar on a terminal only.
-    hidden = None if training.leads else True
+    # disable=None: a bar on a terminal only. With -q not even warnings are heard.
+    hidden = None if training.leads and logger.isEnabledFor(logging.WARNING) else True
     with (
         log,
         logging_redirect_tqdm(),
