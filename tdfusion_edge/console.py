@@ -121,11 +121,12 @@ class Progress:
         """Show a line if it is time for one; cheap otherwise.
 
         Args:
-            done: Share of the work that is done, in [0, 1]; None where nobody knows the whole.
+            done: Share of the work that is done, in [0, 1]; None where nobody knows the whole, which is shown
+                on a terminal alone: the log of a service is not to grow for ever.
             detail: What else to tell: "412 pictures".
         """
         now_s = self._clock()
-        if not self._enabled or now_s < self._next_s:
+        if not self._enabled or now_s < self._next_s or (done is None and not self._terminal):
             return
         self._next_s = now_s + self._pause_s
         parts = [] if done is None else [f"{min(max(done, 0.0), 1.0):.0%}"]

@@ -130,6 +130,14 @@ def test_a_terminal_gets_one_line_that_is_gone_in_the_end() -> None:
     assert stream.getvalue() == f"{CLEAR}fusing: 50%, about 2 s left{CLEAR}fusing: 7 pictures{CLEAR}"
 
 
+def test_what_may_never_end_fills_no_log() -> None:
+    stream, clock = io.StringIO(), Clock()
+    progress = progress_of(stream, clock)
+    clock.now_s += 100
+    progress.update(None, "7 pictures")
+    assert stream.getvalue() == ""
+
+
 def test_a_work_that_showed_nothing_leaves_the_terminal_alone() -> None:
     stream, clock = Terminal(), Clock()
     with progress_of(stream, clock) as progress:
