@@ -13,6 +13,7 @@ import pytest
 from finder import CLASSES, HEIGHT, WIDTH, described, finder_graph
 from hypothesis import given
 from hypothesis import strategies as st
+from tdfusion_edge.runtime.picture.fusion import Aligned, Visible
 
 from tdfusion_edge import bundle
 from tdfusion_edge.detections import Detections
@@ -23,7 +24,6 @@ from tdfusion_edge.runtime.engines import Choice
 from tdfusion_edge.runtime.engines.base import Tensor
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.heads.boxes import Detector, open_detector, shown
-from tdfusion_edge.runtime.picture.fusion import Aligned, Visible
 
 DARK, DIM, BRIGHT = 20, 120, 240
 

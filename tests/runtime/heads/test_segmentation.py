@@ -14,14 +14,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from sink_results import result
+from tdfusion_edge.runtime.heads.masks import Segmenter, open_segmenter
+from tdfusion_edge.runtime.picture.draw import COLOURS, TINT, tinted, with_boxes
 
 from tdfusion_edge import bundle
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import BundleError, EngineError
 from tdfusion_edge.masks import Mask
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.heads.masks import Segmenter, open_segmenter
-from tdfusion_edge.runtime.picture.draw import COLOURS, TINT, tinted, with_boxes
 from tdfusion_edge.runtime.sinks import Result
 from tdfusion_edge.runtime.sinks.jsonl import JsonlSink, Record
 

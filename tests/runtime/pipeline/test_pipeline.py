@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from finder import CLASSES
 from sink_results import number_of, numbered
+from tdfusion_edge.runtime.picture.draw import COLOURS, with_boxes
+from tdfusion_edge.runtime.picture.fusion import Fusion
 
 from tdfusion_edge import bundle
 from tdfusion_edge.errors import SinkError, SourceError
@@ -21,8 +23,6 @@ from tdfusion_edge.runtime.engines import Choice
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.heads.boxes import open_detector
 from tdfusion_edge.runtime.pairing.streams import Mode
-from tdfusion_edge.runtime.picture.draw import COLOURS, with_boxes
-from tdfusion_edge.runtime.picture.fusion import Fusion
 from tdfusion_edge.runtime.picture.stretch import Stretch, StretchName
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
 from tdfusion_edge.runtime.sinks import Sink, open_sink
