@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto
+from tdfusion_edge.runtime.chains import fuser
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
@@ -25,7 +26,6 @@ from tdfusion_edge.export.graph import smooth_pair, to_onnx
 from tdfusion_edge.export.keep_float import leaves
 from tdfusion_edge.export.lint import lint, typed
 from tdfusion_edge.export.ranges import hard_inputs, require_in_range
-from tdfusion_edge.runtime.chains import fuser
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.evaluation.parity import Chain, Views, measure
 from tdfusion_edge.train.models.edge import Edge

@@ -14,6 +14,10 @@ import onnx
 import pytest
 import torch
 from checkpoints import save
+from tdfusion_edge.runtime.chains import open_pass
+from tdfusion_edge.runtime.folded import Folded, open_folded
+from tdfusion_edge.runtime.picture.fusion import Fusion
+from tdfusion_edge.runtime.show import Shown, show
 from tiny_task import TinyDetector
 
 from tdfusion_edge import bundle, cli
@@ -28,15 +32,11 @@ from tdfusion_edge.export.onepass import OnePass
 from tdfusion_edge.export.pairs import Pairs
 from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.runtime import rig
-from tdfusion_edge.runtime.chains import open_pass
 from tdfusion_edge.runtime.engines import Choice, open_graph
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.evaluation.parity import Views, match
-from tdfusion_edge.runtime.folded import Folded, open_folded
 from tdfusion_edge.runtime.heads.boxes import open_detector
-from tdfusion_edge.runtime.picture.fusion import Fusion
 from tdfusion_edge.runtime.picture.stretch import Stretch, StretchName
-from tdfusion_edge.runtime.show import Shown, show
 from tdfusion_edge.runtime.simulation.scene import Scene
 from tdfusion_edge.train.models.edge import Edge
 

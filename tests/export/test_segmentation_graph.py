@@ -13,6 +13,7 @@ import pytest
 import torch
 from checkpoints import MADE_UP, save
 from onnx import TensorProto, numpy_helper
+from tdfusion_edge.runtime.heads.masks import open_segmenter
 from tiny_task import TinyDetector, TinyMask
 
 from tdfusion_edge import bundle, checkpoint
@@ -28,7 +29,6 @@ from tdfusion_edge.export.lint import lint, typed
 from tdfusion_edge.export.networks import choose
 from tdfusion_edge.export.ranges import hard_inputs, require_in_range
 from tdfusion_edge.runtime.engines import Choice
-from tdfusion_edge.runtime.heads.masks import open_segmenter
 from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.segformer import SegFormer
 

@@ -21,7 +21,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tdfusion_edge.errors import ConfigError
+<<<<<<< HEAD
 from tdfusion_edge.train.models.task import MaskNetwork, MaskPrediction
+=======
+from tdfusion_edge.install import install_command
+from tdfusion_edge.train.models.task import MaskPrediction
+>>>>>>> docs
 
 IGNORE = 255
 """Class of the pixels that do not count."""
@@ -116,7 +121,7 @@ def _transformers() -> Any:
     except ImportError as error:
         raise ConfigError(
             f"SegFormer needs Hugging Face's transformers, which cannot be imported: {error}",
-            hint='Install it: pip install "tdfusion-edge[segformer]"',
+            hint=f"Install it: {install_command('segformer')}",
         ) from error
 
 
