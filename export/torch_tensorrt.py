@@ -35,6 +35,7 @@ from tdfusion_edge.export.fp16 import half
 from tdfusion_edge.export.fusion import example
 from tdfusion_edge.export.heads.graph import Looking, example_folded
 from tdfusion_edge.export.networks import Chosen
+from tdfusion_edge.install import install_command
 from tdfusion_edge.runtime.engines import Choice, precision_of
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.ahead import Made, Place, Size, open_place, shapes_of
@@ -47,7 +48,7 @@ from tdfusion_edge.runtime.engines.tensorrt.log import Log
 from tdfusion_edge.runtime.engines.tensorrt.request import Request, request_for
 from tdfusion_edge.runtime.engines.tensorrt.runner import check_outside
 
-INSTALL = 'pip install "tdfusion-edge[torch-tensorrt]"'
+EXTRA = "torch-tensorrt"
 NETWORKS: tuple[str, ...] = ("fusion", "detector")
 """Graphs that are one network each."""
 WEAK = "enabled_precisions"
@@ -79,7 +80,7 @@ def open_torch_tensorrt(
     """
     where = torch.device(device)
     if importlib.util.find_spec("torch_tensorrt") is None:
-        raise EngineError("Torch-TensorRT is not installed", hint=INSTALL)
+        raise EngineError("Torch-TensorRT is not installed", hint=install_command(EXTRA))
     if where.type == "cuda" and not torch.cuda.is_available():  # without one its import fails obscurely
         raise EngineError(
             "Torch-TensorRT builds on the GPU that runs the engine, and PyTorch finds none",
@@ -90,7 +91,9 @@ def open_torch_tensorrt(
         convert = module.dynamo.convert_exported_program_to_serialized_trt_engine
         title = f"Torch-TensorRT {module.__version__}"
     except Exception as error:  # a library that does not fit PyTorch or TensorRT raises what it likes
-        raise EngineError(f"Torch-TensorRT cannot be loaded: {_short(error)}", hint=INSTALL) from error
+        raise EngineError(
+            f"Torch-TensorRT cannot be loaded: {_short(error)}", hint=install_command(EXTRA)
+        ) from error
     known = inspect.signature(convert).parameters
     lacking = sorted(set(_options(Path(), 0, where)) - set(known))
     if lacking or WEAK in known:
@@ -98,7 +101,7 @@ def open_torch_tensorrt(
             f"{title} builds engines in another way than this package knows",
             expected="a version of the extra, with strongly typed networks",
             got=f"one without {', '.join(lacking)}" if lacking else f"one with {WEAK}",
-            hint=INSTALL,
+            hint=install_command(EXTRA),
         )
     return TorchTensorRt(title, convert, open_place("tensorrt", trt=trt, device=gpu), where)
 

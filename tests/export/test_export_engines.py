@@ -11,6 +11,7 @@ import torch
 from checkpoints import save_fusion
 
 from tdfusion_edge.cli import main
+from tdfusion_edge.install import install_command
 from tdfusion_edge.train.models.edge import Edge
 
 
@@ -30,7 +31,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--engine", "tensorrt", "--target", "sm_89"], 2, "--target sm_89 is for TensorRT-RTX"),
         (["--engine", "torch-tensorrt", "--target", "sm_89"], 2, "--target sm_89 is for TensorRT-RTX"),
         (["--engine", "tensorrt-rtx", "--size", "64"], 2, "--size: expected WxH"),
-        (["--engine", "torch-tensorrt"], 1, 'pip install "tdfusion-edge[torch-tensorrt]"'),
+        (["--engine", "torch-tensorrt"], 1, install_command("torch-tensorrt")),
         (["--engine", "tensorrt"], 1, "TensorRT is not installed"),
     ],
 )
