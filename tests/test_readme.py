@@ -18,7 +18,7 @@ from tdfusion_edge.cli import COMMANDS, command_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("benchmarks/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("benchmarks/**/*.md")])
 
 
 def read(path: Path) -> str:
