@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 
 from benchmarks import schema, script
 from benchmarks.engines import build_log
-from benchmarks.engines.__main__ import BENCHMARK, SHIPPED
+from benchmarks.engines.__main__ import BENCHMARK
 from benchmarks.engines.build_log import BuildLog
 from benchmarks.engines.networks import NETWORKS, PRECISIONS, TARGETS, Built, build
 from tdfusion_edge import bundle
@@ -79,7 +79,8 @@ def engines(request: pytest.FixtureRequest) -> Iterator[dict[tuple[str, bundle.P
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in SHIPPED else pytest.mark.slow) for name in NAMES]
+    "name",
+    [pytest.param(name, marks=() if name in ("edge", "onepass") else pytest.mark.slow) for name in NAMES],
 )
 def test_an_engine_is_fused_and_sums_in_float32(
     engines: dict[tuple[str, bundle.Precision], Future[Built]], name: str, precision: bundle.Precision
