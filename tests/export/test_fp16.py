@@ -12,8 +12,8 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from looks import Functions, fusing
 from onnx import TensorProto
-from tdfusion_edge.runtime.chains import fuser
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
@@ -27,7 +27,7 @@ from tdfusion_edge.export.keep_float import leaves
 from tdfusion_edge.export.lint import lint, typed
 from tdfusion_edge.export.ranges import hard_inputs, require_in_range
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.evaluation.parity import Chain, Views, measure
+from tdfusion_edge.runtime.evaluation.parity import Views, measure
 from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.restormer import TransformerBlock
 from tdfusion_edge.train.models.segformer import SegFormer
@@ -218,8 +218,8 @@ def test_no_cast_in_edges_graph_is_superfluous() -> None:
     assert kinds_of(low)["Sigmoid"] == {TensorProto.FLOAT16}
     full = to_onnx(network, example, names, ("fused",))
     pair = Views("smooth", *((255 * array[0, 0]).astype(np.uint8) for array in smooth_pair(48, 64, 1)))
-    chains = (Chain(fuser(OnnxRuntimeEngine(one.SerializeToString())), None) for one in (full, low))
-    assert 60 < measure([pair], *chains).psnr_db < 120
+    both = (Functions(fusing(OnnxRuntimeEngine(one.SerializeToString()))) for one in (full, low))
+    assert 60 < measure([pair], *both).psnr_db < 120
 
 
 class Named(nn.Module):

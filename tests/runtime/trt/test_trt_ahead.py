@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import trt_bundles as bundles
 import trt_graphs as graphs
-from tdfusion_edge.runtime.chains import fuser
+from looks import fusing
 from trt_build_here import BuildHere
 from trt_fake import VERSIONS, make
 from trt_host import ORIN, HostDevice
@@ -60,9 +60,9 @@ def test_the_runner_takes_what_was_built_ahead(engines: Path, version: str) -> N
     reference = OnnxRuntimeEngine(onnx)
     for width, height in SIZES:
         pair = [np.full((height, width), value, np.uint8) for value in (51, 153)]
-        assert np.array_equal(fuser(engine)(*pair), fuser(reference)(*pair))
+        assert np.array_equal(fusing(engine)(*pair), fusing(reference)(*pair))
     assert never.asked == []
-    fuser(engine)(*(np.zeros((6, 6), np.uint8) for _ in range(2)))  # and would have built what is not there
+    fusing(engine)(*(np.zeros((6, 6), np.uint8) for _ in range(2)))  # and would have built what is not there
     assert len(never.asked) == 1
 
 
