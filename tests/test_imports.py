@@ -13,7 +13,12 @@ import pytest
 from tdfusion_edge.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
-CORE = sorted((ROOT / "tdfusion_edge").glob("*.py"))
+STAGES = ("train", "export", "runtime")
+CORE = sorted(
+    path
+    for path in (ROOT / "tdfusion_edge").rglob("*.py")
+    if path.relative_to(ROOT / "tdfusion_edge").parts[0] not in STAGES
+)
 
 
 def modules(folder: str) -> list[Path]:
@@ -51,7 +56,9 @@ def test_the_reader_of_imports_sees_every_form(tmp_path: Path) -> None:
 
 def test_the_shared_modules_import_no_stage() -> None:
     assert CORE
-    assert offences(CORE, stage("train"), stage("export"), stage("runtime")) == []
+    front_door = ROOT / "tdfusion_edge" / "__init__.py"  # which names runtime, and imports it when asked
+    assert offences([path for path in CORE if path != front_door], *map(stage, STAGES)) == []
+    assert offences([front_door], stage("train"), stage("export")) == []
 
 
 def test_runtime_imports_neither_torch_nor_another_stage() -> None:

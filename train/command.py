@@ -14,7 +14,6 @@ task network normalises by a batch (batch norm, the objects in a detector's loss
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -63,7 +62,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Train and say where the best checkpoint is."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     recipe = load_recipe(args.recipe, args.set)
     if args.steps is not None and args.steps < 1:
         raise ConfigError("--steps", expected="1 or more", got=str(args.steps))

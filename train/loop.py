@@ -54,8 +54,8 @@ def _fit(training: Training) -> Path:
     if training.leads:
         training.output.mkdir(parents=True, exist_ok=True)
     log = Log(training.output, begun, enabled=training.leads, tensorboard=training.tensorboard)
-    # disable=None: a bar on a terminal only.
-    hidden = None if training.leads else True
+    # disable=None: a bar on a terminal only. With -q not even warnings are heard.
+    hidden = None if training.leads and logger.isEnabledFor(logging.WARNING) else True
     with (
         training.feed.prefetching(),
         log,

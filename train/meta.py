@@ -135,7 +135,7 @@ def _second_backward(gradient: Parameters, weights: Parameters, v: Parameters) -
 
 
 def _forward(inner: Inner, at: Parameters, weights: Parameters, v: Parameters) -> Parameters:
-    """d/dthG <v, dL_f/dthF> by forward mode: the fused pictures' change along v, then its product with dL_f/dfused."""
+    """d/dthG <v, dL_f/dthF> by forward mode: the fused pictures' change along v times dL_f/dfused."""
     with torch.no_grad():
         try:
             fused, change, *_ = jvp(inner.fuse, (at,), (v,))

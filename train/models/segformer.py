@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tdfusion_edge.errors import ConfigError
+from tdfusion_edge.install import install_command
 from tdfusion_edge.train.models.task import MaskNetwork, MaskPrediction
 
 IGNORE = 255
@@ -116,7 +117,7 @@ def _transformers() -> Any:
     except ImportError as error:
         raise ConfigError(
             f"SegFormer needs Hugging Face's transformers, which cannot be imported: {error}",
-            hint='Install it: pip install "tdfusion-edge[segformer]"',
+            hint=f"Install it: {install_command('segformer')}",
         ) from error
 
 

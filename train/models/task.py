@@ -95,7 +95,7 @@ class BoxNetwork(TaskNetwork):
         "scores": Output(
             "float32",
             ("batch", "anchors", "classes"),
-            "0 to 1, a column a class in the order of the manifest's classes",
+            "0 to 1, a column a class in the order of the head's classes",
         ),
     }
 
@@ -116,7 +116,7 @@ class MaskNetwork(TaskNetwork):
         "mask": Output(
             "uint8",
             ("batch", "height", "width"),
-            "class of each pixel of the input, by its place in the manifest's classes",
+            "class of each pixel of the input, by its place in the head's classes",
         )
     }
 

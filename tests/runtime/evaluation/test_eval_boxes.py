@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 
 from tdfusion_edge import bundle
 from tdfusion_edge.cli import main
+from tdfusion_edge.install import install_command
 from tdfusion_edge.runtime.engines import open_engine
 from tdfusion_edge.runtime.evaluation.rows import by_network, measure
 
@@ -81,7 +82,9 @@ def detector_bundle(mean_bundle_path: Path, tmp_path_factory: pytest.TempPathFac
         "strategy": "none",
         "created": "2026-01-01",
         "graphs": {**opened.manifest.graphs, "detector": graph},
-        "classes": CLASSES,
+        "heads": {
+            "detector": bundle.HeadInfo(kind="boxes", network="n", classes=CLASSES, score_threshold=0.25)
+        },
     }
     path = tmp_path_factory.mktemp("bundles") / "detecting"
     bundle.write(path, manifest, {**opened.files, "detector.onnx": detector_graph()})
@@ -266,4 +269,4 @@ def test_what_scores_boxes_is_asked_for_before_anything_is_fused(
     (street / "ir" / "1D.png").write_bytes(b"what would fail once it is read")
     arguments = ["--data", str(street), "--labels", "yolo:boxes"]
     assert main(["eval", str(detector_bundle), *arguments]) == 2
-    assert 'pip install "tdfusion-edge[metrics]"' in capsys.readouterr().err
+    assert install_command("metrics") in capsys.readouterr().err
