@@ -22,7 +22,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,9 +31,15 @@ from torch.export.passes import move_to_device_pass
 from tdfusion_edge.bundle import Bundle, Precision
 from tdfusion_edge.errors import EngineError
 from tdfusion_edge.export.fold import folded
+from tdfusion_edge.export.fp16 import half
+from tdfusion_edge.export.fusion import example
+from tdfusion_edge.export.heads.graph import Looking, example_folded
 from tdfusion_edge.export.networks import Chosen
+<<<<<<< HEAD
+=======
 from tdfusion_edge.export.precision import half
 from tdfusion_edge.install import install_command
+>>>>>>> docs
 from tdfusion_edge.runtime.engines import Choice, precision_of
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.ahead import Made, Place, Size, open_place, shapes_of
@@ -162,38 +168,25 @@ def network_of(chosen: Chosen, name: str, precision: Precision) -> nn.Module:
 
     Args:
         chosen: The networks.
-        name: ``fusion`` or ``detector``.
+        name: ``fusion``, or that of a head.
         precision: ``fp32`` or ``fp16``.
     """
-    wrapper: type[_Wrapper]
     if name == "fusion":
-        network, wrapper = chosen.fusion.network, _Fusing
-        example = (torch.zeros(1, 1, 96, 128), torch.zeros(1, 1, 96, 128))
-    else:
-        assert chosen.detector is not None  # the bundle has its graph
-        network, wrapper, view = chosen.detector.network, _Detecting, chosen.detector.view
-        example = (torch.zeros(1, 1, view.height, view.width),)  # type: ignore[assignment]
-    plain = folded(network, example)
-    return wrapper(half(plain) if precision == "fp16" else plain).eval()
+        fusion = folded(chosen.fusion.network, example())
+        return _Fusing(half(fusion) if precision == "fp16" else fusion).eval()
+    head = example_folded(chosen.heads[name])
+    return Looking(half(head) if precision == "fp16" else head).eval()
 
 
-class _Wrapper(nn.Module):
+class _Fusing(nn.Module):
     """The names of ``forward``'s parameters become those of the engine's inputs."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-
-class _Fusing(_Wrapper):
     def forward(self, infrared: Tensor, visible: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.network(infrared, visible))
-
-
-class _Detecting(_Wrapper):
-    def forward(self, luma: Tensor) -> tuple[Tensor, ...]:
-        decode = cast(Callable[[Any], tuple[Tensor, ...]], self.network.decode)
-        return tuple(decode(self.network(luma)))
 
 
 def _build(

@@ -25,9 +25,10 @@ from tdfusion_edge import checkpoint
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import ConfigError, InputMissing, SinkError
 from tdfusion_edge.train.data.feed import Share
-from tdfusion_edge.train.loop import train
+from tdfusion_edge.train.loop import fit
 from tdfusion_edge.train.recipe import Recipe
 from tdfusion_edge.train.recipe_file import load_recipe
+from tdfusion_edge.train.setup import setup
 
 LONGEST = timedelta(hours=12)
 """The first process validates alone while the others wait, which may take hours on a large set."""
@@ -69,7 +70,7 @@ def main(args: argparse.Namespace) -> int:
     output = args.output or Path("runs") / recipe.name
     share, device = joined(args.device)
     try:
-        best = train(
+        training = setup(
             recipe,
             args.data,
             output,
@@ -79,6 +80,7 @@ def main(args: argparse.Namespace) -> int:
             share=share,
             tensorboard=args.tensorboard,
         )
+        best = fit(training)
     except KeyboardInterrupt:
         kept = ", ".join(str(path) for path in sorted(output.glob("*.safetensors"))) or "none"
         say(f"interrupted; whole checkpoints: {kept}; go on with --resume", error=True)

@@ -64,7 +64,7 @@ def test_the_engines_come_after_the_bundle(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"wrote {place}"
     assert lines[-4].startswith("fusion in fp32, 1x1x48x64, sm_120: built in ")
-    assert lines[-3].startswith("pipeline in fp32, 48x64 48x64x3 2, sm_120: built in ")
+    assert lines[-3].startswith("onepass in fp32, 48x64 48x64x3 2, sm_120: built in ")
     assert lines[-1].startswith(
         f"next: tdfusion-edge run --bundle {place} --camera ir0,vis0 --backend tensorrt-rtx"
     )

@@ -14,15 +14,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tdfusion_edge.errors import ConfigError
+<<<<<<< HEAD
+from tdfusion_edge.train.models.task import MaskNetwork, MaskPrediction
+=======
 from tdfusion_edge.install import install_command
 from tdfusion_edge.train.models.task import MaskPrediction
+>>>>>>> docs
 
 IGNORE = 255
 """Class of the pixels that do not count."""
@@ -56,7 +60,7 @@ class SegFormerOutput(NamedTuple):
     """(B, C, H / 4, W / 4) float32."""
 
 
-class SegFormer(nn.Module):
+class SegFormer(MaskNetwork):
     """T for masks.
 
     Args:
@@ -71,7 +75,6 @@ class SegFormer(nn.Module):
             installed, or the folder holds no weights that fit.
     """
 
-    labels: Literal["boxes", "mask"] = "mask"
     stride = 32
 
     def __init__(self, classes: int, size: str = "b0", pretrained: str | None = None) -> None:
