@@ -104,9 +104,8 @@ def test_the_readme_names_every_command_and_no_other() -> None:
 
 
 def test_every_document_can_be_found_from_the_readme() -> None:
-    assert [path.name for path in DOCUMENTS if f"{path.relative_to(ROOT)})" not in read(README)] == [
-        "README.md"
-    ]
+    linked = [ROOT / target for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", read(README))]
+    assert [path for path in DOCUMENTS if path not in linked] == [README]
 
 
 # --- blocks of code --------------------------------------------------------------------------------
@@ -127,8 +126,12 @@ def test_the_python_of_the_documents_runs(name: str, tmp_path: Path) -> None:
     code = "\n".join([GIVEN, *blocks(read(ROOT / name), "python")])
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
-        cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     assert done.returncode == 0, done.stderr
     assert re.search(r"^(picture )?1\b", done.stdout, re.MULTILINE)  # the stream came to a second picture
 
