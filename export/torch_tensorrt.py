@@ -35,11 +35,7 @@ from tdfusion_edge.export.fp16 import half
 from tdfusion_edge.export.fusion import example
 from tdfusion_edge.export.heads.graph import Looking, example_folded
 from tdfusion_edge.export.networks import Chosen
-<<<<<<< HEAD
-=======
-from tdfusion_edge.export.precision import half
 from tdfusion_edge.install import install_command
->>>>>>> docs
 from tdfusion_edge.runtime.engines import Choice, precision_of
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.ahead import Made, Place, Size, open_place, shapes_of
