@@ -15,7 +15,7 @@ from tdfusion_edge import bundle
 from tdfusion_edge.color import U8
 from tdfusion_edge.frames import Frame, Pair
 from tdfusion_edge.runtime import rig
-from tdfusion_edge.runtime.engines import open_engine
+from tdfusion_edge.runtime.engines import open_graph
 from tdfusion_edge.runtime.heads.boxes import open_detector
 from tdfusion_edge.runtime.picture.draw import with_boxes
 from tdfusion_edge.runtime.picture.fusion import Fusion
@@ -35,7 +35,7 @@ def demo_picture(seed: int, time_s: float) -> U8:
     scene = Scene(seed)
     infrared, visible = scene.infrared(time_s), scene.visible(time_s)
     shipped = bundle.read(bundle.default_path())
-    _, engine = open_engine(shipped.graph("fusion")[1])
+    engine = open_graph(shipped, "fusion").engine
     fusion = Fusion(shipped, engine, rig.SIMULATED.cameras["ir0"], None, Stretch("temporal"))
     pair = Pair(Frame(infrared, 0, 0, "ir0"), Frame(visible, 0, 0, "vis0"))
     aligned = fusion.align(pair)

@@ -29,7 +29,7 @@ from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.frames import Frame
 from tdfusion_edge.runtime import rig
-from tdfusion_edge.runtime.engines import Choice, open_engine
+from tdfusion_edge.runtime.engines import Choice, open_graph
 from tdfusion_edge.runtime.heads.boxes import Detector, open_detector
 from tdfusion_edge.runtime.picture.fusion import Fusion
 from tdfusion_edge.runtime.picture.stretch import Stretch
@@ -92,7 +92,7 @@ def measure(args: argparse.Namespace) -> Measured:
     if args.frames <= 2 * WARM_UP:
         raise RequestError("--frames", expected=f"more than {2 * WARM_UP}", got=str(args.frames))
     opened = bundle.read(args.bundle)
-    backend, engine = open_engine(opened.graph("fusion")[1], threads=args.threads)
+    backend, _, engine = open_graph(opened, "fusion", Choice(threads=args.threads))
     detector = open_detector(opened, Choice(threads=args.threads))
     timings: list[Timing] = []
     stages: list[Latency] = []

@@ -31,7 +31,7 @@ from tdfusion_edge.color import U8
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.images import by_stem, read_luma8
-from tdfusion_edge.runtime.engines import Engine, open_engine
+from tdfusion_edge.runtime.engines import Engine, open_graph
 from tdfusion_edge.runtime.evaluation.rows import BASELINES, Fuse, pair_names, score
 from tdfusion_edge.runtime.picture.fusion import UNIT, unit_inputs
 from tdfusion_edge.runtime.picture.stretch import F32, Stretch
@@ -73,7 +73,7 @@ def measure(args: argparse.Namespace) -> Measured:
                     hint="Export it with --name.",
                 )
             graph = opened.graph("fusion")[1]
-            facts["back end"], engine = open_engine(graph)
+            facts["back end"], _, engine = open_graph(opened, "fusion")
             stack.callback(engine.close)
             methods[opened.manifest.name] = partial(_by_network, engine)
             facts[f"{opened.manifest.name} sha256"] = hashlib.sha256(graph).hexdigest()

@@ -152,13 +152,13 @@ def network(path: Path | None = None) -> Check:
         import numpy as np
 
         from tdfusion_edge import bundle
-        from tdfusion_edge.runtime.engines import open_engine
+        from tdfusion_edge.runtime.engines import open_graph
         from tdfusion_edge.runtime.heads.boxes import open_detector
 
         path = bundle.default_path() if path is None else bundle.place(str(path))
         opened = bundle.read(path)
-        graph, onnx = opened.graph("fusion")
-        name, engine = open_engine(onnx)
+        graph, _ = opened.graph("fusion")
+        name, _, engine = open_graph(opened, "fusion")
         # Batch and channel of a fusion graph are 1; what is free takes the smallest picture.
         shapes = {
             tensor.name: [graph.minimum_size if axis is None else axis for axis in tensor.shape]

@@ -28,7 +28,7 @@ from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError, WorkError
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of, progress_shower
-from tdfusion_edge.runtime.engines import Choice, open_graph
+from tdfusion_edge.runtime.engines import BACKENDS, Choice, open_graph
 from tdfusion_edge.runtime.folded import Folded, open_folded
 from tdfusion_edge.runtime.heads.boxes import Detector, open_detector
 from tdfusion_edge.runtime.heads.masks import open_segmenter
@@ -44,8 +44,6 @@ from tdfusion_edge.runtime.sources import open_source
 from tdfusion_edge.runtime.sources import uri as addresses
 from tdfusion_edge.runtime.sources.base import Source
 
-FOLDED_ON = ("tensorrt", "tensorrt-rtx")
-"""Where a pass through all networks at once saves the ways between them. Torch-TensorRT builds none of it."""
 SHOWN_CLASSES = 6
 """So many classes of a detector are named at the start."""
 
@@ -268,7 +266,7 @@ def _open_folded(
         raise RequestError(
             "--graphs folded", expected="--stretch temporal or none", got=f"--stretch {stretch}"
         )
-    gains = backend in FOLDED_ON and there and detect and stretch != "image"
+    gains = BACKENDS[backend].one_pass and there and detect and stretch != "image"
     wanted = demanded or (args.graphs == "auto" and gains)
     if not wanted:
         return None
