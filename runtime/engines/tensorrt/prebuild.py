@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from tdfusion_edge.bundle import Bundle, Graph, GraphName, Precision
+from tdfusion_edge.bundle import ONE_PASS, Bundle, Graph, Precision
 from tdfusion_edge.errors import EngineError, RequestError
 from tdfusion_edge.runtime.engines import Choice, OnProgress, precision_of
 from tdfusion_edge.runtime.engines.tensorrt import bindings
@@ -23,7 +23,6 @@ Size: TypeAlias = tuple[int, int]
 Shapes: TypeAlias = dict[str, tuple[int, ...]]
 
 DEFAULT_SIZE: Size = (640, 480)
-ONE_PASS: GraphName = "pipeline"
 
 
 class Place(NamedTuple):
@@ -38,7 +37,7 @@ class Place(NamedTuple):
 class Wanted(NamedTuple):
     """An engine that a graph needs for one size."""
 
-    graph: GraphName
+    graph: str
     precision: Precision
     shapes: Shapes
 
@@ -166,7 +165,7 @@ def wanted_of(opened: Bundle, choice: Choice, sizes: Sequence[Size]) -> Iterator
                 yield Wanted(name, precision, shapes)
 
 
-def shapes_of(name: GraphName, graph: Graph, sizes: Sequence[Size]) -> list[Shapes]:
+def shapes_of(name: str, graph: Graph, sizes: Sequence[Size]) -> list[Shapes]:
     """The shapes of a graph's inputs for each size, the same ones once.
 
     A one-pass graph serves some sizes; for the others it has no shapes, and ``run`` takes the networks.

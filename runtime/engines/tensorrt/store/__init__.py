@@ -41,7 +41,7 @@ DIGEST = 32
 DAY_S = 86400.0
 
 Make = Callable[[Path, bytes | None], tuple[bytes, bytes | None]]
-"""Builds in an empty folder, given earlier kernel times; gives the engine and, where there are any, the times."""
+"""Builds in an empty folder, given earlier kernel times; gives the engine, and times where there are any."""
 
 
 class Record(Table, frozen=True, kw_only=True):
