@@ -36,9 +36,9 @@ NEEDED = {"fp32": "FLOAT", "fp16": "HALF", "int8": "INT8"}
 MOVES = frozenset({"CONSTANT", "CAST", "IDENTITY", "SHUFFLE", "SLICE", "CONCATENATION"})
 """Layers that compute nothing: a half-precision tensor that is only stored makes no FP16 network."""
 
-ELSEWHERE = re.compile(rb"[\x08\x00]location")
-"""ONNX names the file of a weight under this key. Before a string of protobuf stands its length, 8 (followed
-by zeros, where somebody writes it longer than need be), however deep in the graph it is."""
+ELSEWHERE = re.compile(rb"(?:\x08|\x88[\x80-\xff]{0,8}[\x00-\x7f])location")
+"""ONNX names the file of a weight under this key. However deep in the graph it is, before a string of
+protobuf stands its length: 8, in one byte or in as many more as somebody likes to spend."""
 
 
 def build(

@@ -198,18 +198,18 @@ def _watch(
             left = begin + limit_s - clock()
             if left <= 0:
                 raise _too_long(limit_s, phase)
+            phases = [phase]  # also without a report
             if selector.select(min(left, POLL_S)):
                 chunk = os.read(process.stdout.fileno(), 1 << 16)
                 if not chunk:
                     break
                 *lines, rest = (rest + chunk).split(b"\n")
-                for report in (msgspec.json.decode(line, type=child.Phase | child.Failed) for line in lines):
-                    if isinstance(report, child.Failed):
-                        failed = report
-                    else:
-                        phase = report.name
-            if on_progress is not None and phase:
-                on_progress(Progress(phase, clock() - begin))
+                reports = [msgspec.json.decode(line, type=child.Phase | child.Failed) for line in lines]
+                failed = next((one for one in reports if isinstance(one, child.Failed)), failed)
+                phases = [one.name for one in reports if isinstance(one, child.Phase)]
+            for phase in phases:
+                if on_progress is not None and phase:
+                    on_progress(Progress(phase, clock() - begin))
     try:
         # It is at its end, but a library that hangs while it is unloaded is known.
         return process.wait(max(begin + limit_s - clock(), 0.001)), failed
