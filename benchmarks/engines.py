@@ -50,7 +50,7 @@ from tdfusion_edge.export.graph import to_onnx
 from tdfusion_edge.export.pipeline import Pipeline, PipelineOutput
 from tdfusion_edge.export.precision import half
 from tdfusion_edge.runtime.engines.tensorrt import bindings
-from tdfusion_edge.runtime.engines.tensorrt.builder import build_engine
+from tdfusion_edge.runtime.engines.tensorrt.builder import build_in
 from tdfusion_edge.runtime.engines.tensorrt.store.request import request_for
 from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.models.edge import Edge
@@ -185,8 +185,8 @@ def build(name: str, precision: Precision, size: tuple[int, int], targets: Seque
     request = request_for(trt, "tensorrt-rtx", graph, {}, targets[0], precision=precision)
     request = structs.replace(request, targets=tuple(targets))
     with tempfile.TemporaryDirectory(prefix="tdfusion-edge-") as folder:
-        log = Path(folder) / "build.log"
-        build_engine(graph, request, log)
+        log = Path(folder) / "kernels.log"
+        build_in(request, graph, None, Path(folder), log_to=log)
         return Built(graph, build_log.read(log.read_text(encoding="utf-8", errors="replace")))
 
 

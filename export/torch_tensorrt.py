@@ -35,7 +35,6 @@ from tdfusion_edge.export.precision import half
 from tdfusion_edge.runtime.engines import Choice
 from tdfusion_edge.runtime.engines.agreement import require_as_told
 from tdfusion_edge.runtime.engines.tensorrt import bindings
-from tdfusion_edge.runtime.engines.tensorrt.builder import LIMIT_S
 from tdfusion_edge.runtime.engines.tensorrt.device import Device, Gpu, open_device
 from tdfusion_edge.runtime.engines.tensorrt.log import Log
 from tdfusion_edge.runtime.engines.tensorrt.prebuild import Made, Size, open_place, wanted_of
@@ -144,7 +143,7 @@ def build_through_torch(
         network = functools.partial(network_of, chosen, one.graph, one.precision)
         make = functools.partial(_build, library, network, request, graph)
         begin = time.monotonic()
-        plan, fresh = store.find_or_build(request, make, limit_s=LIMIT_S)
+        plan, fresh = store.find_or_build(request, make)
         yield Made(one, library.gpu.name, fresh, time.monotonic() - begin, len(plan))
 
 

@@ -73,7 +73,7 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
             options=("engine_cache",),
         ),
         "torch-tensorrt": Backend(
-            f"{_TENSORRT}.from_torch:TorchTensorRtEngine",
+            f"{_TENSORRT}.runner:TorchTensorRtEngine",
             device="cuda",
             precisions=("fp16", "fp32"),
             options=("engine_cache",),

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from tdfusion_edge.bundle import Graph, TensorInfo
 from tdfusion_edge.errors import BundleError
-from tdfusion_edge.runtime.engines.base import Tensor
-
-
-class HasOutside(Protocol):
-    """An engine, as far as it matters here."""
-
-    @property
-    def inputs(self) -> tuple[Tensor, ...]:
-        """What it takes."""
-
-    @property
-    def outputs(self) -> tuple[Tensor, ...]:
-        """What it gives."""
+from tdfusion_edge.runtime.engines.base import Engine, Tensor
 
 
 class Outside(NamedTuple):
@@ -29,7 +17,7 @@ class Outside(NamedTuple):
     outputs: tuple[Tensor, ...]
 
 
-def require_as_told(what: str, graph: Graph, engine: HasOutside) -> None:
+def require_as_told(what: str, graph: Graph, engine: Engine | Outside) -> None:
     """Refuse an engine that takes or gives something else than the manifest says.
 
     Args:

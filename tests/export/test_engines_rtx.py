@@ -26,7 +26,7 @@ from tdfusion_edge.export.build_log import BuildLog
 from tdfusion_edge.export.pipeline import PipelineOutput
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.engines.tensorrt import bindings
-from tdfusion_edge.runtime.engines.tensorrt.builder import build_engine
+from tdfusion_edge.runtime.engines.tensorrt.builder import build_in
 from tdfusion_edge.runtime.engines.tensorrt.store.request import request_for
 from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.models.task import BoxPrediction, MaskPrediction
@@ -57,7 +57,8 @@ def logged(
 ) -> BuildLog:
     trt = bindings.load("tensorrt-rtx")
     request = request_for(trt, "tensorrt-rtx", raw, shapes, TARGETS[0], precision=precision)
-    build_engine(raw, replace(request, targets=TARGETS), folder / "build.log")
+    (folder / "build").mkdir()
+    build_in(replace(request, targets=TARGETS), raw, None, folder / "build", log_to=folder / "build.log")
     return build_log.read((folder / "build.log").read_text())
 
 

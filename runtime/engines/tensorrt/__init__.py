@@ -4,6 +4,5 @@
 - :mod:`build` makes an engine, in the process that :mod:`child` is and :mod:`builder` watches.
 - :mod:`store` keeps engines, each under the digest of its request.
 - :mod:`prebuild` has those of a bundle built before they are needed.
-- :mod:`device` is GPU memory and a stream, :mod:`runner` the engines that the pipeline calls, and
-  :mod:`from_torch` those that came through PyTorch.
+- :mod:`device` is GPU memory and a stream, :mod:`runner` the engines that the pipeline calls.
 """

@@ -13,24 +13,18 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
 
-import msgspec
-
+from tdfusion_edge import config
 from tdfusion_edge.bundle import Graph
-from tdfusion_edge.config import to_json
-from tdfusion_edge.errors import EngineError
+from tdfusion_edge.errors import BundleError, EngineError
 from tdfusion_edge.runtime.engines.base import OnProgress, Progress
 from tdfusion_edge.runtime.engines.tensorrt import bindings, child
-from tdfusion_edge.runtime.engines.tensorrt.store import EngineStore
+from tdfusion_edge.runtime.engines.tensorrt.store import LIMIT_S
 from tdfusion_edge.runtime.engines.tensorrt.store.request import Request
 
-LIMIT_S = 1800.0
-"""Seconds a build may take: a small device needs minutes for a large network."""
 POLL_S = 0.5
 """Without a report, progress is shown this often, and Ctrl-C and the time limit are looked at."""
 LOG = "build.log"
@@ -38,29 +32,13 @@ TAIL = 12
 """Lines of the log in an error."""
 
 
-class Build(Protocol):
-    """What :func:`build_in` is; a test builds in its own process."""
-
-    def __call__(
-        self,
-        folder: Path,
-        request: Request,
-        onnx: bytes,
-        graph: Graph | None,
-        *,
-        times: bytes | None,
-        on_progress: OnProgress | None,
-    ) -> tuple[bytes, bytes | None]:
-        """Build one engine."""
-
-
 def build_in(
-    folder: Path,
     request: Request,
     onnx: bytes,
     graph: Graph | None,
-    *,
+    folder: Path,
     times: bytes | None = None,
+    *,
     limit_s: float = LIMIT_S,
     on_progress: OnProgress | None = None,
     log_to: Path | None = None,
@@ -69,10 +47,10 @@ def build_in(
     """Build one engine in an empty folder that nobody else can write to.
 
     Args:
-        folder: Gets whatever the build needs; removing it is the caller's.
         request: What is asked.
         onnx: The graph.
         graph: What the manifest says about it; None where there is no manifest.
+        folder: Gets whatever the build needs; removing it is the caller's.
         times: Earlier kernel times.
         limit_s: Seconds after which the build is killed.
         on_progress: Called in this thread; what it raises ends the build.
@@ -87,61 +65,25 @@ def build_in(
         EngineError: the build failed, crashed or took too long.
     """
     job = child.Job(request=request, graph=graph, verbose=log_to is not None, parent=os.getpid())
-    files = {child.JOB: to_json(job), child.GRAPH: onnx} | ({} if times is None else {child.TIMES: times})
+    files = {child.JOB: config.to_json(job), child.GRAPH: onnx} | (
+        {} if times is None else {child.TIMES: times}
+    )
     plan, made = folder / child.PLAN, folder / child.TIMES_MADE
     try:
         with _started(folder, files) as process:
-            code, failed = _watch(process, limit_s, on_progress, clock)
-        if failed is not None:
-            raise failed.error()
-        if code != 0 or not plan.exists():
-            raise _ended(code, folder / LOG, bindings.TITLES[request.flavour])
+            code = _watch(process, limit_s, on_progress, clock)
         with _named_errors(folder):
+            if (folder / child.FAILED).exists():
+                failed = config.load(folder / child.FAILED, child.Failed)
+                kind = BundleError if failed.bundle else EngineError
+                raise kind(failed.what, expected=failed.expected, got=failed.got, hint=failed.hint)
+            if code != 0 or not plan.exists():
+                raise _ended(code, folder / LOG, bindings.TITLES[request.flavour])
             return plan.read_bytes(), made.read_bytes() if made.exists() else None
     finally:
         if log_to is not None:
             with contextlib.suppress(OSError):  # the build's own error says more
                 shutil.copyfile(folder / LOG, log_to)
-
-
-def build_engine(onnx: bytes, request: Request, log_to: Path) -> bytes:
-    """Build one engine of a graph without a manifest, and keep nothing but its log.
-
-    Raises:
-        EngineError: as :func:`build_in`.
-    """
-    with tempfile.TemporaryDirectory(prefix="tdfusion-edge-") as folder:
-        return build_in(Path(folder), request, onnx, None, log_to=log_to)[0]
-
-
-def find_or_build(
-    store: EngineStore,
-    request: Request,
-    onnx: bytes,
-    graph: Graph,
-    *,
-    on_progress: OnProgress | None = None,
-    build: Build = build_in,
-) -> tuple[bytes, bool]:
-    """An engine out of the store, or built into it, and whether it was built now.
-
-    Args:
-        store: Where engines are kept.
-        request: Which one.
-        onnx: The graph.
-        graph: What the manifest says about it.
-        on_progress: Called in this thread; what it raises ends the build.
-        build: Builds.
-
-    Raises:
-        BundleError: the graph is not what the manifest says.
-        EngineError: the build failed, or the store cannot be used.
-    """
-
-    def make(folder: Path, times: bytes | None) -> tuple[bytes, bytes | None]:
-        return build(folder, request, onnx, graph, times=times, on_progress=on_progress)
-
-    return store.find_or_build(request, make, limit_s=LIMIT_S, on_progress=on_progress)
 
 
 @contextlib.contextmanager
@@ -187,11 +129,10 @@ def _watch(
     limit_s: float,
     on_progress: OnProgress | None,
     clock: Callable[[], float],
-) -> tuple[int, child.Failed | None]:
-    """Exit code of the child, and the error that it reported."""
+) -> int:
+    """Exit code of the child."""
     assert process.stdout is not None
-    begin, phase, rest = clock(), "", b""
-    failed: child.Failed | None = None
+    begin, phase, rest = clock(), b"", b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while True:
@@ -203,23 +144,20 @@ def _watch(
                 chunk = os.read(process.stdout.fileno(), 1 << 16)
                 if not chunk:
                     break
-                *lines, rest = (rest + chunk).split(b"\n")
-                reports = [msgspec.json.decode(line, type=child.Phase | child.Failed) for line in lines]
-                failed = next((one for one in reports if isinstance(one, child.Failed)), failed)
-                phases = [one.name for one in reports if isinstance(one, child.Phase)]
-            for phase in phases:
-                if on_progress is not None and phase:
-                    on_progress(Progress(phase, clock() - begin))
+                *phases, rest = (rest + chunk).split(b"\n")
+            for phase in filter(None, phases):
+                if on_progress is not None:
+                    on_progress(Progress(phase.decode(errors="replace"), clock() - begin))
     try:
         # It is at its end, but a library that hangs while it is unloaded is known.
-        return process.wait(max(begin + limit_s - clock(), 0.001)), failed
+        return process.wait(max(begin + limit_s - clock(), 0.001))
     except subprocess.TimeoutExpired:
         raise _too_long(limit_s, phase) from None
 
 
-def _too_long(limit_s: float, phase: str) -> EngineError:
+def _too_long(limit_s: float, phase: bytes) -> EngineError:
     return EngineError(
-        f"the engine was not built in time{f', in {phase!r}' if phase else ''}",
+        f"the engine was not built in time{f', in {phase.decode()!r}' if phase else ''}",
         expected=f"at most {limit_s:g} s",
         hint="Give it a longer time limit, or build it before the cameras run.",
     )

@@ -1,8 +1,8 @@
 """The process that builds one engine: ``python -m tdfusion_edge.runtime.engines.tensorrt.child FOLDER``.
 
 Its folder holds what it is asked (:data:`JOB`, :data:`GRAPH`, perhaps :data:`TIMES`) and gets what it makes
-(:data:`PLAN`, :data:`TIMES_MADE`), each written aside and renamed. Reports go out as lines of JSON on
-standard output, everything that libraries print goes to standard error.
+(:data:`PLAN`, :data:`TIMES_MADE`, or :data:`FAILED`), each written aside and renamed. The phases of the work go
+out as lines on standard output, everything that libraries print goes to standard error.
 """
 
 from __future__ import annotations
@@ -16,12 +16,10 @@ import threading
 from pathlib import Path
 from typing import TextIO
 
-import msgspec
-
 from tdfusion_edge import config
 from tdfusion_edge.bundle import Graph
 from tdfusion_edge.config import Table
-from tdfusion_edge.errors import BundleError, EngineError, RequestError, TdfusionError
+from tdfusion_edge.errors import BundleError, EngineError, TdfusionError
 from tdfusion_edge.files import write_aside
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.build import build
@@ -29,11 +27,9 @@ from tdfusion_edge.runtime.engines.tensorrt.log import Log
 from tdfusion_edge.runtime.engines.tensorrt.store.request import Request
 
 JOB, GRAPH, TIMES = "job.json", "graph.onnx", "times.in"
-PLAN, TIMES_MADE = "engine.plan", "times.out"
+PLAN, TIMES_MADE, FAILED = "engine.plan", "times.out", "failed.json"
 EMPTY = "empty"
 """The folder it works in: a parser that looked for a file beside the graph would find none."""
-KINDS = {kind.__name__: kind for kind in (EngineError, BundleError, RequestError)}
-"""Errors that keep their kind on the way to the process that waits; the others become the first."""
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -49,81 +45,67 @@ class Job(Table, frozen=True, kw_only=True):
     """Process that waits for it; without that one it ends."""
 
 
-class Phase(Table, frozen=True, kw_only=True, tag="phase"):
-    """A part of the work begins."""
+class Failed(Table, frozen=True, kw_only=True):
+    """The error that ended it."""
 
-    name: str
-
-
-class Failed(Table, frozen=True, kw_only=True, tag="failed"):
-    """The fields of the error that ended it."""
-
-    kind: str
+    bundle: bool
+    """It was a BundleError; otherwise it is an EngineError."""
     what: str
     expected: str | None
     got: str | None
     hint: str | None
 
-    @staticmethod
-    def of(error: TdfusionError) -> Failed:
-        """Taken apart."""
-        return Failed(
-            kind=type(error).__name__,
-            what=error.what,
-            expected=error.expected,
-            got=error.got,
-            hint=error.hint,
-        )
 
-    def error(self) -> TdfusionError:
-        """Put together again."""
-        kind = KINDS.get(self.kind, EngineError)
-        return kind(self.what, expected=self.expected, got=self.got, hint=self.hint)
-
-
-class Reports:
-    """Reports on their way to the process that waits."""
+class Phases:
+    """Lines for the process that waits, each phase once."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream, self._phase = stream, ""
+        self._stream, self._last = stream, ""
         self._lock = threading.Lock()  # the library may report from several threads
 
-    def phase(self, name: str) -> None:
-        """A part of the work begins; the same one is named once."""
-        if name != self._phase:
-            self._phase = name
-            self.send(Phase(name=name))
-
-    def send(self, report: Phase | Failed) -> None:
-        """Any report, at once."""
+    def begin(self, name: str) -> None:
+        """A phase begins."""
         with self._lock:
+            if name == self._last:
+                return
+            self._last = name
             try:
-                self._stream.write(msgspec.json.encode(report).decode() + "\n")
+                self._stream.write(" ".join(name.split()) + "\n")
                 self._stream.flush()
             except OSError:  # nobody waits for the engine any more
                 os._exit(1)
 
 
 def main() -> int:
-    """Build what the folder in the first argument asks for; exit code 0, or 1 with a Failed report."""
-    reports = Reports(os.fdopen(os.dup(1), "w"))
-    os.dup2(2, 1)  # what the library prints must not get between the reports
+    """Build what the folder in the first argument asks for; exit code 0, or 1 with :data:`FAILED`."""
+    phases = Phases(os.fdopen(os.dup(1), "w", errors="replace"))
+    os.dup2(2, 1)  # what the library prints must not get between the phases
     folder = Path(sys.argv[1]).resolve()
     try:
         job = config.load(folder / JOB, Job)
         _yield_to(job.parent)
-        _work(folder, job, reports)
+        _work(folder, job, phases)
     except TdfusionError as error:
-        reports.send(Failed.of(error))
-        return 1
+        return _failed(folder, error)
     except MemoryError:
-        reports.send(Failed.of(EngineError("the build ran out of memory")))
-        return 1
+        return _failed(folder, EngineError("the build ran out of memory"))
     return 0
 
 
-def _work(folder: Path, job: Job, reports: Reports) -> None:
-    reports.phase(f"loading {bindings.TITLES[job.request.flavour]}")
+def _failed(folder: Path, error: TdfusionError) -> int:
+    failed = Failed(
+        bundle=isinstance(error, BundleError),
+        what=error.what,
+        expected=error.expected,
+        got=error.got,
+        hint=error.hint,
+    )
+    write_aside(folder / FAILED, config.to_json(failed))
+    return 1
+
+
+def _work(folder: Path, job: Job, phases: Phases) -> None:
+    phases.begin(f"loading {bindings.TITLES[job.request.flavour]}")
     os.chdir(folder / EMPTY)
     times = folder / TIMES
     plan, measured = build(
@@ -132,7 +114,7 @@ def _work(folder: Path, job: Job, reports: Reports) -> None:
         (folder / GRAPH).read_bytes(),
         job.graph,
         log=Log(sys.stderr, verbose=job.verbose),
-        on_phase=reports.phase,
+        on_phase=phases.begin,
         times=times.read_bytes() if times.exists() else None,
     )
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -13,7 +14,7 @@ from tdfusion_edge.errors import EngineError, RequestError
 from tdfusion_edge.runtime.engines import Choice, OnProgress, precision_of
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.bindings import Flavour
-from tdfusion_edge.runtime.engines.tensorrt.builder import Build, build_in, find_or_build
+from tdfusion_edge.runtime.engines.tensorrt.builder import build_in
 from tdfusion_edge.runtime.engines.tensorrt.device import Device, Gpu, open_device
 from tdfusion_edge.runtime.engines.tensorrt.store import EngineStore
 from tdfusion_edge.runtime.engines.tensorrt.store.request import request_for
@@ -117,7 +118,7 @@ def prebuild(
     sizes: Sequence[Size] = (DEFAULT_SIZE,),
     engine_cache: Path | None = None,
     on_progress: Callable[[str], OnProgress] | None = None,
-    build: Build = build_in,
+    build: Callable[..., tuple[bytes, bytes | None]] = build_in,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Made]:
     """Have the engines of all graphs of a bundle in the store; each is given when it is there.
@@ -129,7 +130,7 @@ def prebuild(
         sizes: Of the pictures; a graph of fixed size is built once.
         engine_cache: Folder of the engines; None takes the user's own cache folder.
         on_progress: Makes what is called during a build, from the graph's name.
-        build: Builds.
+        build: Builds; takes what :func:`~.builder.build_in` takes.
         clock: Monotonic seconds.
 
     Raises:
@@ -146,7 +147,8 @@ def prebuild(
             request = request_for(place.trt, place.flavour, onnx, one.shapes, gpu, precision=one.precision)
             report = None if on_progress is None else on_progress(one.graph)
             begin = clock()
-            plan, fresh = find_or_build(store, request, onnx, graph, on_progress=report, build=build)
+            make = partial(build, request, onnx, graph, on_progress=report)
+            plan, fresh = store.find_or_build(request, make, report)
             name = gpu if isinstance(gpu, str) else gpu.name
             yield Made(one, name, fresh, clock() - begin, len(plan))
 

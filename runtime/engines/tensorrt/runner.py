@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
@@ -21,7 +22,7 @@ from tdfusion_edge.runtime.engines.agreement import Outside, require_as_told
 from tdfusion_edge.runtime.engines.base import Array, OnProgress, Tensor, check_inputs, tensors_of
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.bindings import Flavour
-from tdfusion_edge.runtime.engines.tensorrt.builder import LIMIT_S, Build, build_in, find_or_build
+from tdfusion_edge.runtime.engines.tensorrt.builder import build_in
 from tdfusion_edge.runtime.engines.tensorrt.device import Device, open_device
 from tdfusion_edge.runtime.engines.tensorrt.log import Log
 from tdfusion_edge.runtime.engines.tensorrt.store import EngineStore
@@ -56,7 +57,7 @@ class TensorRtEngine:
         engine_cache: Folder of the engines; None takes the user's own cache folder.
         trt: The library; None imports it.
         device: The GPU; None takes the first one.
-        build: Builds engines.
+        build: Builds engines; takes what :func:`~.builder.build_in` takes.
 
     Raises:
         BundleError: the manifest gives an input or output a type that no network takes.
@@ -76,7 +77,7 @@ class TensorRtEngine:
         engine_cache: Path | None = None,
         trt: Any = None,
         device: Device | None = None,
-        build: Build = build_in,
+        build: Callable[..., tuple[bytes, bytes | None]] = build_in,
     ) -> None:
         self._onnx, self._graph, self._precision = onnx, graph, precision
         self._inputs, self._outputs = tensors_of(graph.inputs), tensors_of(graph.outputs)
@@ -186,13 +187,12 @@ class TensorRtEngine:
             if fresh:
                 raise EngineError(f"{self._title} cannot load the engine: {self._log.summary()}")
             # It is what was built, and yet no good: the driver was changed, for example.
-            self._store.remove(request.key(), limit_s=LIMIT_S)
+            self._store.remove(request.key())
 
     def _plan(self, request: Request) -> tuple[bytes, bool]:
         """The engine, and whether it was built now."""
-        return find_or_build(
-            self._store, request, self._onnx, self._graph, on_progress=self._on_progress, build=self._build
-        )
+        make = partial(self._build, request, self._onnx, self._graph, on_progress=self._on_progress)
+        return self._store.find_or_build(request, make, self._on_progress)
 
     def _pass(self, loaded: Loaded, inputs: Mapping[str, Array], device: Device) -> dict[str, Array]:
         # Named, because the copies are queued and the arrays have to live until they are done.
@@ -223,6 +223,28 @@ class TensorRtRtxEngine(TensorRtEngine):
     """The same with TensorRT-RTX, whose engines can be built without the GPU they are for."""
 
     flavour: ClassVar[Flavour] = "tensorrt-rtx"
+
+
+class TorchTensorRtEngine(TensorRtEngine):
+    """The same as TensorRT's, with engines that Torch-TensorRT built on a workstation.
+
+    ``tdfusion-edge export --engine torch-tensorrt`` puts them into the store. Here they are only found: to
+    build one takes the network in PyTorch, which a runtime does not have.
+    """
+
+    route: ClassVar[Route] = "torch-tensorrt"
+
+    def _plan(self, request: Request) -> tuple[bytes, bool]:
+        plan = self._store.find(request)
+        if plan is not None:
+            return plan, True  # to build it anew is not in its power: what cannot be loaded is an error
+        sizes = sorted({f" --size {shape[-1]}x{shape[-2]}" for shape in request.shapes.values()})
+        raise EngineError(
+            f"{self._store.folder} holds no engine of this graph that Torch-TensorRT built",
+            expected=f"one in {request.precision} for {self._title} and this GPU",
+            hint="Build it on this GPU: tdfusion-edge export CHECKPOINT -o BUNDLE --engine torch-tensorrt"
+            f"{''.join(sizes)}; or take another back end: --backend tensorrt",
+        )
 
 
 def names_in_engine(graph: Graph, route: Route) -> dict[str, str]:

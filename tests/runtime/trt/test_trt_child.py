@@ -63,7 +63,7 @@ def folder(tmp_path: Path) -> Path:
 
 def build(folder: Path, **more: Any) -> tuple[bytes, bytes | None]:
     onnx = graphs.blend()
-    return build_in(folder, ASKED, onnx, more.pop("manifest", manifest_of(onnx)), **more)
+    return build_in(ASKED, onnx, more.pop("manifest", manifest_of(onnx)), folder, **more)
 
 
 def test_an_engine_comes_back_with_progress_and_log(library: Path, folder: Path, tmp_path: Path) -> None:

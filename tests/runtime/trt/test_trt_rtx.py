@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,8 @@ def built(folder: Path, onnx: bytes, **fields: Any) -> tuple[bytes, bool]:
     shapes, targets = fields.pop("shapes", PAIR), fields.pop("targets", ("sm_89",))
     request = asked_of(trt, onnx, shapes, gpu=targets[0], targets=targets, **fields)
 
-    def make(part: Path, times: bytes | None) -> tuple[bytes, bytes | None]:
-        return build_in(part, request, onnx, graph, times=times, **more)
-
-    return EngineStore(folder).find_or_build(request, make, limit_s=60)
+    make = partial(build_in, request, onnx, graph, **more)
+    return EngineStore(folder).find_or_build(request, make)
 
 
 def test_an_engine_is_built_and_kept_with_its_kernels_in_the_log(engines: Path, tmp_path: Path) -> None:

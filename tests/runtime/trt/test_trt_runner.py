@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from trt_requests import asked_of
 from tdfusion_edge.errors import BundleError, EngineError
 from tdfusion_edge.runtime.engines import Progress
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.engines.tensorrt.builder import find_or_build
 from tdfusion_edge.runtime.engines.tensorrt.device import Gpu
 from tdfusion_edge.runtime.engines.tensorrt.runner import KEEP, TensorRtEngine, TensorRtRtxEngine
 from tdfusion_edge.runtime.engines.tensorrt.store import EngineStore
@@ -104,7 +104,8 @@ def test_rtx_takes_an_engine_that_was_built_without_a_gpu(engines: Path) -> None
 
     trt, onnx = make("rtx", ADA), graphs.blend()
     request = asked_of(trt, onnx, dict.fromkeys(("infrared", "visible"), (1, 1, 5, 7)), gpu="sm_89")
-    find_or_build(EngineStore(engines), request, onnx, manifest_of(onnx), build=BuildHere(trt))
+    make = partial(BuildHere(trt), request, onnx, manifest_of(onnx), on_progress=None)
+    EngineStore(engines).find_or_build(request, make)
     bench = Bench(engines, "rtx")
     bench.engine.run(pictures())
     assert bench.build.asked == []

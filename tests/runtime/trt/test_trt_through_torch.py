@@ -42,9 +42,8 @@ from tdfusion_edge.export.torch_tensorrt import (
     open_torch_tensorrt,
 )
 from tdfusion_edge.runtime.engines import Engine
-from tdfusion_edge.runtime.engines.tensorrt.from_torch import TorchTensorRtEngine
 from tdfusion_edge.runtime.engines.tensorrt.prebuild import Made
-from tdfusion_edge.runtime.engines.tensorrt.runner import TensorRtEngine
+from tdfusion_edge.runtime.engines.tensorrt.runner import TensorRtEngine, TorchTensorRtEngine
 from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.task import BoxPrediction
 

@@ -23,12 +23,12 @@ class BuildHere:
 
     def __call__(
         self,
-        folder: Path,
         request: Request,
         onnx: bytes,
         graph: Graph | None,
-        *,
+        folder: Path,
         times: bytes | None,
+        *,
         on_progress: OnProgress | None,
     ) -> tuple[bytes, bytes | None]:
         assert list(folder.iterdir()) == []

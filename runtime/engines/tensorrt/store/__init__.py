@@ -39,6 +39,8 @@ NAME = re.compile(r"([0-9a-f]{64})\.(plan|json)")
 DIGEST = 32
 """Bytes of SHA-256 before kernel times."""
 DAY_S = 86400.0
+LIMIT_S = 1800.0
+"""Seconds a build may take: a small device needs minutes for a large network."""
 
 Make = Callable[[Path, bytes | None], tuple[bytes, bytes | None]]
 """Builds in an empty folder, given earlier kernel times; gives the engine, and times where there are any."""
@@ -100,15 +102,15 @@ class EngineStore:
         return found if isinstance(found, bytes) else None
 
     def find_or_build(
-        self, request: Request, make: Make, *, limit_s: float, on_progress: OnProgress | None = None
+        self, request: Request, make: Make, on_progress: OnProgress | None = None, *, limit_s: float = LIMIT_S
     ) -> tuple[bytes, bool]:
         """The engine of this request, built where there is none that is good.
 
         Args:
             request: What it must be.
             make: Builds it.
-            limit_s: Seconds to wait for another process that builds it.
             on_progress: Called while it waits, and where an engine that is there is not taken.
+            limit_s: Seconds to wait for another process that builds it.
 
         Returns:
             The engine, and whether it was built now.
@@ -131,7 +133,9 @@ class EngineStore:
                 report(Progress(f"building anew, since the kept engine is no good: {found}", 0.0))
             return self._build(request, make), True
 
-    def remove(self, key: str, *, limit_s: float, unless: Callable[[], bool] = lambda: False) -> bool:
+    def remove(
+        self, key: str, *, limit_s: float = LIMIT_S, unless: Callable[[], bool] = lambda: False
+    ) -> bool:
         """Remove an engine by its key, and say whether that was done.
 
         Args:
