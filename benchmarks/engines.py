@@ -46,9 +46,9 @@ from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.export import build_log
 from tdfusion_edge.export.fold import folded
+from tdfusion_edge.export.fp16 import half
 from tdfusion_edge.export.graph import to_onnx
-from tdfusion_edge.export.pipeline import Pipeline, PipelineOutput
-from tdfusion_edge.export.precision import half
+from tdfusion_edge.export.onepass import OnePass, OnePassOutput
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.builder import build_in
 from tdfusion_edge.runtime.engines.tensorrt.store.request import request_for
@@ -131,7 +131,7 @@ def pipeline(precision: Precision, size: tuple[int, int]) -> Case:
     pictures = (torch.zeros(size[::-1], dtype=torch.uint8), torch.zeros(*size[::-1], 3, dtype=torch.uint8))
     inputs = ("infrared", "visible", "limits")
     return Case(
-        Pipeline(*networks, view, size), (*pictures, torch.tensor([0.0, 1.0])), inputs, PipelineOutput._fields
+        OnePass(*networks, view, size), (*pictures, torch.tensor([0.0, 1.0])), inputs, OnePassOutput._fields
     )
 
 
@@ -147,9 +147,7 @@ NETWORKS: Mapping[str, Callable[[Precision, tuple[int, int]], Case]] = MappingPr
 )
 
 
-SHIPPED: Mapping[str, str] = MappingProxyType(
-    {"edge": "fusion", "yolo_p": "detector", "pipeline": "pipeline"}
-)
+SHIPPED: Mapping[str, str] = MappingProxyType({"edge": "fusion", "yolo_p": "detector", "pipeline": "onepass"})
 """What of a bundle has the weights of a network."""
 FRESH_FUSION = ("edge", "tdfusion")
 FRESH_TASK = ("yolo_p", "yolo_n", "segformer_b0")

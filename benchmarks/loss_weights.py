@@ -33,8 +33,8 @@ from tdfusion_edge.console import say
 from tdfusion_edge.errors import InputMissing, RequestError, SinkError
 from tdfusion_edge.files import write_aside
 from tdfusion_edge.runtime.evaluation import parity_pairs
-from tdfusion_edge.train.data.feed import to_tensor
 from tdfusion_edge.train.data.pairs import load_pairs
+from tdfusion_edge.train.data.tensors import to_tensor
 from tdfusion_edge.train.data.types import Sample
 from tdfusion_edge.train.fusing import load_fusion, load_weights
 from tdfusion_edge.train.models.tables import LOSS_NETWORKS, build_loss

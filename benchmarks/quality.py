@@ -31,10 +31,10 @@ from tdfusion_edge.color import U8
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.images import by_stem, read_luma8
-from tdfusion_edge.runtime.engines import Engine, open_graph
 from tdfusion_edge.runtime.evaluation.rows import BASELINES, Fuse, pair_names, score
-from tdfusion_edge.runtime.picture.fusion import UNIT, unit_inputs
+from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.picture.stretch import F32, Stretch
+from tdfusion_edge.runtime.picture.units import UNIT
 
 Method: TypeAlias = Callable[[str, U8, U8], F32]
 """Stem, infrared and visible luma, uint8 (H, W), to fused luma, float32 (H, W) in [0, 1]."""
@@ -73,9 +73,9 @@ def measure(args: argparse.Namespace) -> Measured:
                     hint="Export it with --name.",
                 )
             graph = opened.graph("fusion")[1]
-            facts["back end"], _, engine = open_graph(opened, "fusion")
-            stack.callback(engine.close)
-            methods[opened.manifest.name] = partial(_by_network, engine)
+            fuser = stack.enter_context(Fuser(opened, detect=False))
+            facts["back end"] = fuser.backend
+            methods[opened.manifest.name] = partial(_by_fuser, fuser)
             facts[f"{opened.manifest.name} sha256"] = hashlib.sha256(graph).hexdigest()
         return Measured(Results(scores=tuple(_rows(args.data, names, methods))), facts)
 
@@ -97,9 +97,8 @@ def _stretched(method: Method, stretch: StretchMode, name: str, infrared: U8, vi
     return Stretch(stretch).apply(method(name, infrared, visible), 0)
 
 
-def _by_network(engine: Engine, name: str, infrared: U8, visible: U8) -> F32:
-    fused: F32 = engine.run(unit_inputs(infrared, visible))["fused"][0, 0]
-    return fused
+def _by_fuser(fuser: Fuser, name: str, infrared: U8, visible: U8) -> F32:
+    return fuser.luma(infrared, visible)
 
 
 def _from_pictures(pictures: Mapping[str, Path], name: str, infrared: U8, visible: U8) -> F32:

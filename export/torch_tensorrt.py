@@ -21,7 +21,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -30,8 +30,11 @@ from torch.export.passes import move_to_device_pass
 from tdfusion_edge.bundle import Bundle, Graph, Precision
 from tdfusion_edge.errors import EngineError
 from tdfusion_edge.export.fold import folded
+from tdfusion_edge.export.fp16 import half
+from tdfusion_edge.export.fusion import example
+from tdfusion_edge.export.heads.graph import Looking, example_folded
 from tdfusion_edge.export.networks import Chosen
-from tdfusion_edge.export.precision import half
+from tdfusion_edge.install import install_command
 from tdfusion_edge.runtime.engines import Choice
 from tdfusion_edge.runtime.engines.agreement import require_as_told
 from tdfusion_edge.runtime.engines.tensorrt import bindings
@@ -42,7 +45,7 @@ from tdfusion_edge.runtime.engines.tensorrt.runner import names_in_engine, outsi
 from tdfusion_edge.runtime.engines.tensorrt.store import EngineStore
 from tdfusion_edge.runtime.engines.tensorrt.store.request import Request, request_for
 
-INSTALL = 'pip install "tdfusion-edge[torch-tensorrt]"'
+EXTRA = "torch-tensorrt"
 NETWORKS: tuple[str, ...] = ("fusion", "detector")
 """Graphs that are one network each."""
 WEAK = "enabled_precisions"
@@ -74,7 +77,7 @@ def open_torch_tensorrt(
     """
     where = torch.device(device)
     if importlib.util.find_spec("torch_tensorrt") is None:
-        raise EngineError("Torch-TensorRT is not installed", hint=INSTALL)
+        raise EngineError("Torch-TensorRT is not installed", hint=install_command(EXTRA))
     if where.type == "cuda" and not torch.cuda.is_available():  # without one its import fails obscurely
         raise EngineError(
             "Torch-TensorRT builds on the GPU that runs the engine, and PyTorch finds none",
@@ -85,7 +88,9 @@ def open_torch_tensorrt(
         convert = module.dynamo.convert_exported_program_to_serialized_trt_engine
         title = f"Torch-TensorRT {module.__version__}"
     except Exception as error:  # a library that does not fit PyTorch or TensorRT raises what it likes
-        raise EngineError(f"Torch-TensorRT cannot be loaded: {_short(error)}", hint=INSTALL) from error
+        raise EngineError(
+            f"Torch-TensorRT cannot be loaded: {_short(error)}", hint=install_command(EXTRA)
+        ) from error
     known = inspect.signature(convert).parameters
     lacking = sorted(set(_options(Path(), 0, where)) - set(known))
     if lacking or WEAK in known:
@@ -93,7 +98,7 @@ def open_torch_tensorrt(
             f"{title} builds engines in another way than this package knows",
             expected="a version of the extra, with strongly typed networks",
             got=f"one without {', '.join(lacking)}" if lacking else f"one with {WEAK}",
-            hint=INSTALL,
+            hint=install_command(EXTRA),
         )
     place = open_place("tensorrt", trt=trt, device=gpu)
     (here,) = place.gpus
@@ -152,38 +157,25 @@ def network_of(chosen: Chosen, name: str, precision: Precision) -> nn.Module:
 
     Args:
         chosen: The networks.
-        name: ``fusion`` or ``detector``.
+        name: ``fusion``, or that of a head.
         precision: ``fp32`` or ``fp16``.
     """
-    wrapper: type[_Wrapper]
     if name == "fusion":
-        network, wrapper = chosen.fusion.network, _Fusing
-        example = (torch.zeros(1, 1, 96, 128), torch.zeros(1, 1, 96, 128))
-    else:
-        assert chosen.detector is not None  # the bundle has its graph
-        network, wrapper, view = chosen.detector.network, _Detecting, chosen.detector.view
-        example = (torch.zeros(1, 1, view.height, view.width),)  # type: ignore[assignment]
-    plain = folded(network, example)
-    return wrapper(half(plain) if precision == "fp16" else plain).eval()
+        fusion = folded(chosen.fusion.network, example())
+        return _Fusing(half(fusion) if precision == "fp16" else fusion).eval()
+    head = example_folded(chosen.heads[name])
+    return Looking(half(head) if precision == "fp16" else head).eval()
 
 
-class _Wrapper(nn.Module):
+class _Fusing(nn.Module):
     """The names of ``forward``'s parameters become those of the engine's inputs."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-
-class _Fusing(_Wrapper):
     def forward(self, infrared: Tensor, visible: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.network(infrared, visible))
-
-
-class _Detecting(_Wrapper):
-    def forward(self, luma: Tensor) -> tuple[Tensor, ...]:
-        decode = cast(Callable[[Any], tuple[Tensor, ...]], self.network.decode)
-        return tuple(decode(self.network(luma)))
 
 
 def _build(
@@ -197,13 +189,13 @@ def _build(
     measured = folder / "times"
     if times is not None:
         measured.write_bytes(times)
-    example = tuple(torch.zeros(request.shapes[tensor.name]) for tensor in graph.inputs)
+    seen = tuple(torch.zeros(request.shapes[tensor.name]) for tensor in graph.inputs)
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # deprecations inside the exporter and the library
             # On the CPU, as for ONNX: a constant that a network makes need not be where the network is.
-            program = move_to_device_pass(torch.export.export(network(), example), library.device)
-            inputs = [tensor.to(library.device) for tensor in example]
+            program = move_to_device_pass(torch.export.export(network(), seen), library.device)
+            inputs = [tensor.to(library.device) for tensor in seen]
             options = _options(measured, request.workspace, library.device)
             plan = bytes(library.convert(program, arg_inputs=inputs, **options))
     except Exception as error:  # it raises whatever its converters raise

@@ -32,7 +32,7 @@ from tdfusion_edge.train.models.loss_network import LossWeights  # noqa: E402
 from tdfusion_edge.train.models.tables import resolve  # noqa: E402
 from tdfusion_edge.train.recipe import Recipe  # noqa: E402
 from tdfusion_edge.train.recipe_file import find_recipe, load_recipe  # noqa: E402
-from tdfusion_edge.train.setup import LAST, STATE  # noqa: E402
+from tdfusion_edge.train.state import LAST, STATE  # noqa: E402
 from tdfusion_edge.train.strategies import STRATEGIES  # noqa: E402
 
 SMALL = ("task.height=64", "task.width=96", "optimiser.batch=2", "validate_every=1", "augmentation.crop=32")

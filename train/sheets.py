@@ -16,10 +16,11 @@ from torch import nn
 
 from tdfusion_edge.color import U8
 from tdfusion_edge.files import write_aside
-from tdfusion_edge.train.data.feed import to_tensor
 from tdfusion_edge.train.data.sheet import colour_of
+from tdfusion_edge.train.data.tensors import to_tensor
 from tdfusion_edge.train.data.types import Boxes, Sample
 from tdfusion_edge.train.fusing import fuse
+from tdfusion_edge.train.models.task import TaskNetwork, task_of
 from tdfusion_edge.train.modes import in_mode
 from tdfusion_edge.train.recipe import Task
 from tdfusion_edge.train.validation import detect, mean_picture, segment
@@ -73,7 +74,7 @@ def spread(count: int) -> list[int]:
 
 def _tiles(networks: Mapping[str, nn.Module], sample: Sample, task: Task | None) -> dict[str, U8]:
     """The pictures of one row by title, all of one size."""
-    fusion, loss, found_by = (networks.get(role) for role in ("fusion", "loss", "task"))
+    fusion, loss, found_by = networks.get("fusion"), networks.get("loss"), task_of(networks)
     shown = fuse(fusion, sample) if fusion is not None else mean_picture(sample)
     tiles: dict[str, U8] = {}
     if fusion is not None:
@@ -85,7 +86,7 @@ def _tiles(networks: Mapping[str, nn.Module], sample: Sample, task: Task | None)
     if loss is not None:
         tiles["w_ir, blue 0 to red 1"] = _heat(_weights(loss, sample))
     if found_by is not None and task is not None:
-        if cast("Any", found_by).labels == "boxes":
+        if found_by.labels == "boxes":
             tiles["found (labels white)"] = _boxes(found_by, shown, sample.boxes, task)
         else:
             tiles["found"] = _mask(segment(found_by, shown, task), shown)
@@ -114,7 +115,7 @@ def _heat(weights: U8) -> U8:
     return cast(U8, cv2.applyColorMap(_scaled(weights), cv2.COLORMAP_JET))
 
 
-def _boxes(network: nn.Module, shown: U8, labelled: Boxes | None, task: Task) -> U8:
+def _boxes(network: TaskNetwork, shown: U8, labelled: Boxes | None, task: Task) -> U8:
     tile = _scaled(shown)
     scale = tile.shape[1] / shown.shape[1]
     for box in (labelled or Boxes.none()).corners:

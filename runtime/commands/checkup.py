@@ -22,6 +22,7 @@ from typing import Any, Literal, TypeAlias
 
 from tdfusion_edge import __version__
 from tdfusion_edge.errors import TdfusionError
+from tdfusion_edge.install import install_command
 from tdfusion_edge.redact import redact
 
 Status: TypeAlias = Literal["ok", "missing", "broken"]
@@ -152,29 +153,18 @@ def network(path: Path | None = None) -> Check:
         import numpy as np
 
         from tdfusion_edge import bundle
-        from tdfusion_edge.runtime.engines import open_graph
-        from tdfusion_edge.runtime.heads.boxes import open_detector
+        from tdfusion_edge.runtime.fuser import Fuser
 
         path = bundle.default_path() if path is None else bundle.place(str(path))
-        opened = bundle.read(path)
-        graph, _ = opened.graph("fusion")
-        name, _, engine = open_graph(opened, "fusion")
-        # Batch and channel of a fusion graph are 1; what is free takes the smallest picture.
-        shapes = {
-            tensor.name: [graph.minimum_size if axis is None else axis for axis in tensor.shape]
-            for tensor in engine.inputs
-        }
-        fused = engine.run({key: np.zeros(shape, np.float32) for key, shape in shapes.items()})["fused"]
-        engine.close()
-        if not np.isfinite(fused).all():
-            raise RuntimeError("its network gives NaN or infinity for black pictures")
-        detector = open_detector(opened)
-        if detector is not None:
-            detector.detect(np.zeros((64, 64), np.uint8))
-            detector.close()
+        with Fuser(path) as fuse:
+            side = max(64, fuse.manifest.graphs[bundle.FUSION].minimum_size)
+            black = np.zeros((side, side), np.uint8)
+            if not np.isfinite(fuse.look(black, black).fused).all():
+                raise RuntimeError("its network gives NaN or infinity for black pictures")
     except Exception as error:
         return Check("bundle", "broken", _first_line(error), _hint(error), needed=True)
-    return Check("bundle", "ok", f"{opened.manifest.name} in {path}, verified, runs in {name}", needed=True)
+    found = f"{fuse.manifest.name} in {path}, verified, runs in {fuse.backend}"
+    return Check("bundle", "ok", found, needed=True)
 
 
 def _hint(error: Exception) -> str | None:
@@ -239,9 +229,7 @@ def torch() -> Check:
     try:
         found = importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:
-        return Check(
-            "torch (train, export)", "missing", "not installed", 'pip install "tdfusion-edge[train,export]"'
-        )
+        return Check("torch (train, export)", "missing", "not installed", install_command("train,export"))
     return Check("torch (train, export)", "ok", found)
 
 
@@ -270,20 +258,20 @@ def torch_tensorrt() -> Check:
     try:
         return Check(name, "ok", importlib.metadata.version("torch-tensorrt"))
     except importlib.metadata.PackageNotFoundError:
-        return Check(name, "missing", "not installed", 'pip install "tdfusion-edge[torch-tensorrt]"')
+        return Check(name, "missing", "not installed", install_command("torch-tensorrt"))
 
 
 def _install(flavour: str, root: Path, machine: str, *, again: bool) -> str:
     """The command that brings a flavour of TensorRT with what it needs, or brings it again."""
-    force = "--force-reinstall " if again else ""
+    force = "--force-reinstall" if again else ""
     if flavour == "tensorrt_rtx":
-        return f'pip install {force}"tdfusion-edge[tensorrt-rtx]"'
+        return install_command("tensorrt-rtx", options=force)
     if _is_jetson(root):
         return (
-            f"sudo apt install {'--reinstall ' if again else ''}python3-libnvinfer && pip install "
-            '"tdfusion-edge[tensorrt]"  # in an environment made with --system-site-packages'
+            f"sudo apt install {'--reinstall ' if again else ''}python3-libnvinfer && "
+            f"{install_command('tensorrt')}  # in an environment made with --system-site-packages"
         )
-    return f'pip install {force}tensorrt "tdfusion-edge[tensorrt]"'
+    return install_command("tensorrt", options=force, beside="tensorrt")
 
 
 def _too_old(driver: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from tdfusion_edge.bundle import Precision
-from tdfusion_edge.console import say
+from tdfusion_edge.console import note
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.runtime import engines
 from tdfusion_edge.runtime.engines import Choice, OnProgress, Progress
@@ -66,6 +66,6 @@ def progress_shower(what: str) -> OnProgress:
     def show(progress: Progress) -> None:
         if progress.phase not in shown:
             shown.add(progress.phase)
-            say(f"building the {what} engine, {progress.elapsed_s:.0f} s: {progress.phase}", error=True)
+            note(f"building the {what} engine, {progress.elapsed_s:.0f} s: {progress.phase}")
 
     return show

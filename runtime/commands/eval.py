@@ -26,19 +26,20 @@ from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.label_files import parse_classes
 from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of, progress_shower
-from tdfusion_edge.runtime.engines import Engine, open_graph
-from tdfusion_edge.runtime.evaluation.boxes import Labels, class_note, open_for_scoring, read_labels
+from tdfusion_edge.runtime.evaluation.boxes import Labels, boxes_of, class_note, read_labels
 from tdfusion_edge.runtime.evaluation.checkpoint import open_bundle
+from tdfusion_edge.runtime.evaluation.parity import least_score
 from tdfusion_edge.runtime.evaluation.rows import (
     BASELINES,
     Row,
     as_row,
-    by_network,
+    by_fuser,
     from_folder,
     measure,
     pair_names,
 )
 from tdfusion_edge.runtime.evaluation.table import Section, as_json, as_text, section
+from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.picture.stretch import StretchName
 
 
@@ -93,11 +94,18 @@ def main(args: argparse.Namespace) -> int:
     names = pair_names(args.data, args.names)
     groups = parse_groups(args.groups, names)
     opened = open_bundle(args.bundle, args.network)
-    choice = choice_of(args)
-    detect = None if args.labels is None else open_for_scoring(opened, choice)
+    scored = args.labels is not None
+    fuser = Fuser(
+        opened,
+        **choice_of(args)._asdict(),
+        graphs="staged",
+        detect=scored,
+        score_threshold=least_score(opened.manifest, scored=True) if scored else None,
+        on_progress=progress_shower,
+    )
+    detect = boxes_of(fuser) if scored else None
     labels = None if args.labels is None else _labels(args, names, classes, opened.manifest.classes("boxes"))
-    engine = open_graph(opened, "fusion", choice, progress_shower("fusion")).engine
-    rows = _rows(args, opened.manifest.name, engine)
+    rows = _rows(args, opened.manifest.name, fuser)
     measured = {row: measure(args.data, names, fuse, detect) for row, fuse in rows.items()}
 
     def of(chosen: list[str]) -> Section:
@@ -137,9 +145,9 @@ def _labels(
     return labels
 
 
-def _rows(args: argparse.Namespace, network: str, engine: Engine) -> dict[str, Row]:
+def _rows(args: argparse.Namespace, network: str, fuser: Fuser) -> dict[str, Row]:
     """What is scored, by the names of the rows."""
-    rows = {network: by_network(engine, args.stretch)}
+    rows = {network: by_fuser(fuser, args.stretch)}
     if args.baselines and network in BASELINES:
         raise RequestError(f"the bundle is called '{network}' like a row of --baselines")
     for compared in args.compare:

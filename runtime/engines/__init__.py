@@ -42,8 +42,9 @@ class Backend(NamedTuple):
     """Where it computes."""
     precisions: tuple[Precision, ...]
     """What is taken of a bundle where nothing is asked for: the first that it has."""
-    one_pass: bool = False
-    """Whether it gains by the graph that holds all networks: the ways between them are saved."""
+    one_pass: Literal["gains", "runs", "never"] = "runs"
+    """Of the graph that holds all networks: it gains by it, for the ways between them are saved; it runs it
+    where that is asked for; or it has none."""
     options: tuple[str, ...] = ()
     """Fields of :class:`Choice` that are its own: ``threads``, ``engine_cache``."""
 
@@ -62,20 +63,21 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
             f"{_TENSORRT}.runner:TensorRtEngine",
             device="cuda",
             precisions=("fp16", "fp32"),
-            one_pass=True,
+            one_pass="gains",
             options=("engine_cache",),
         ),
         "tensorrt-rtx": Backend(
             f"{_TENSORRT}.runner:TensorRtRtxEngine",
             device="cuda",
             precisions=("fp16", "fp32"),
-            one_pass=True,
+            one_pass="gains",
             options=("engine_cache",),
         ),
         "torch-tensorrt": Backend(
             f"{_TENSORRT}.runner:TorchTensorRtEngine",
             device="cuda",
             precisions=("fp16", "fp32"),
+            one_pass="never",
             options=("engine_cache",),
         ),
     }

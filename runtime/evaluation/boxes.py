@@ -11,15 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tdfusion_edge import detection_scores
-from tdfusion_edge.bundle import Bundle
 from tdfusion_edge.color import U8
 from tdfusion_edge.detection_scores import DetectionScores, Truth
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.label_files import SMALLEST, read_yolo
-from tdfusion_edge.runtime.engines import Choice
 from tdfusion_edge.runtime.evaluation.rows import Detect, Measured
-from tdfusion_edge.runtime.heads.boxes import open_detector
+from tdfusion_edge.runtime.fuser import Fuser
+from tdfusion_edge.runtime.heads.base import Seen
 from tdfusion_edge.runtime.picture.stretch import F32
 
 
@@ -113,30 +112,30 @@ def _read_one(path: Path, named: tuple[str, ...]) -> Shares:
     return Shares(corners, class_ids)
 
 
-def open_for_scoring(opened: Bundle, choice: Choice) -> Detect:
-    """The bundle's detector down to the lowest score that counts, for several threads.
+def boxes_of(fuser: Fuser) -> Detect:
+    """What finds boxes for a score, for several threads; ``fuser`` goes down to the lowest score that counts.
 
     Raises:
-        RequestError: the bundle has none.
+        RequestError: its bundle has no boxes head.
     """
-    detector = open_detector(opened, choice, threshold=detection_scores.THRESHOLD)
-    if detector is None:
+    if "boxes" not in fuser.heads:
         raise RequestError(
-            f"--labels: the bundle '{opened.manifest.name}' has no detector",
+            f"--labels: the bundle '{fuser.manifest.name}' has no detector",
             expected="a detector graph",
-            got=", ".join(opened.manifest.graphs),
+            got=", ".join(fuser.manifest.graphs),
             hint="Export a training with a detector as its task, or leave --labels out.",
         )
     lock = Lock()  # its input buffer is made once
 
     def detect(luma: U8 | F32) -> Detections:
         with lock:
-            return detector.detect(luma)
+            found: Detections = fuser.heads["boxes"].find(luma)
+            return found
 
     return detect
 
 
-def score_boxes(pairs: Sequence[Measured], labels: Labels) -> DetectionScores:
+def score_boxes(pairs: Sequence[Measured] | Sequence[Seen], labels: Labels) -> DetectionScores:
     """Scores of what was found in these pairs, which a detector has measured."""
     truths = [_truth(labels.objects[pair.name], *pair.size) for pair in pairs]
     found = [pair.found for pair in pairs if pair.found is not None]

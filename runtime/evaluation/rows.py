@@ -15,8 +15,7 @@ from tdfusion_edge.detections import Detections
 from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.images import by_stem, read_luma8, read_names
 from tdfusion_edge.metrics import Scores, evaluate, mean
-from tdfusion_edge.runtime.engines import Engine
-from tdfusion_edge.runtime.picture.fusion import unit_inputs
+from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.picture.stretch import F32, Stretch, StretchName
 
 Fuse: TypeAlias = Callable[[str, U8, U8], U8]
@@ -115,11 +114,11 @@ def as_row(fuse: Fuse) -> Row:
     return row
 
 
-def by_network(engine: Engine, stretch: StretchName) -> Row:
-    """A row that a fusion graph makes."""
+def by_fuser(fuser: Fuser, stretch: StretchName) -> Row:
+    """A row that a bundle makes; its heads are asked apart, as those of every row."""
 
     def row(name: str, infrared: U8, visible: U8) -> Fused:
-        luma: F32 = engine.run(unit_inputs(infrared, visible))["fused"][0, 0]
+        luma = fuser.luma(infrared, visible)
         return Fused(Stretch(stretch).apply(luma, 0), luma)
 
     return row

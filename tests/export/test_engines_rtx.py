@@ -23,7 +23,7 @@ from benchmarks.engines import BENCHMARK, NETWORKS, PRECISIONS, TARGETS, Built, 
 from tdfusion_edge import bundle
 from tdfusion_edge.export import build_log
 from tdfusion_edge.export.build_log import BuildLog
-from tdfusion_edge.export.pipeline import PipelineOutput
+from tdfusion_edge.export.onepass import OnePassOutput
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.builder import build_in
@@ -39,7 +39,7 @@ NAMES = {
     "yolo_p": (("luma",), BoxPrediction._fields),
     "yolo_n": (("luma",), BoxPrediction._fields),
     "segformer_b0": (("luma",), MaskPrediction._fields),
-    "pipeline": ((*PAIR, "limits"), PipelineOutput._fields),
+    "pipeline": ((*PAIR, "limits"), OnePassOutput._fields),
 }
 
 pytestmark = pytest.mark.skipif(

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from tdfusion_edge import bundle, checkpoint
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import ExportError
-from tdfusion_edge.export import lower
+from tdfusion_edge.export import precisions
 from tdfusion_edge.export.assemble import export
+from tdfusion_edge.export.fusion import STAY_FLOAT, fusion_feeds, fusion_onnx
 from tdfusion_edge.export.gate import passed
-from tdfusion_edge.export.graph import fusion_onnx
 from tdfusion_edge.export.pairs import Pairs
 from tdfusion_edge.runtime.evaluation.boxes import Labels, Shares
 from tdfusion_edge.runtime.evaluation.parity import Views
@@ -100,7 +100,8 @@ def test_swapped_inputs_are_refused(mean_bundle: bundle.Bundle) -> None:
     )
     pairs = Pairs(views(), (), "2 pairs")
     (row,) = passed(*planted(mean_bundle, good), pairs)
-    assert (row.precision, row.max_error, row.psnr_db, row.map50_change) == ("fp16", 0.0, None, None)
+    assert (row.precision, row.max_error) == ("fp16", 0.0)
+    assert not {"psnr_db", "map50_change"} & set(row.figures)
     with pytest.raises(ExportError, match=r"fp16 is too far from float32: largest error of the fused luma"):
         passed(*planted(mean_bundle, swapped), pairs)
 
@@ -108,14 +109,15 @@ def test_swapped_inputs_are_refused(mean_bundle: bundle.Bundle) -> None:
 def test_a_detector_that_scores_less_is_refused(finder_bundle: bundle.Bundle) -> None:
     """It loses what is not shown for its score, so that only the labels tell."""
     pairs = Pairs(views(), (), "2 pairs")
-    manifest, files = planted(finder_bundle, {}, score_threshold=0.9)
+    head = msgspec.structs.replace(finder_bundle.manifest.heads["detector"], score_threshold=0.9)
+    manifest, files = planted(finder_bundle, {}, heads={"detector": msgspec.to_builtins(head)})
     (row,) = passed(manifest, files, pairs, labels(pairs.measured))
-    assert (row.boxes_kept, row.map50_change) == (None, 0.0)
+    assert (row.figures.get("boxes_kept"), row.figures["map50_change"]) == (None, 0.0)
     model = onnx.load_from_string(files["detector.onnx"])
     low = next(one for one in model.graph.initializer if one.name == "low")
     low.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(low) + np.float32(0.1), "low"))
     worse = {**files, "detector.fp16.onnx": model.SerializeToString()}
-    assert passed(manifest, worse, pairs)[0].map50_change is None
+    assert "map50_change" not in passed(manifest, worse, pairs)[0].figures
     with pytest.raises(ExportError, match=r"change of mAP50: expected at most 0\.005, got 1"):
         passed(manifest, worse, pairs, labels(pairs.measured))
 
@@ -131,7 +133,7 @@ class Normed(Edge):
 
 
 class Low(nn.Module):
-    """A network wholly in half precision, without the islands that the export puts in."""
+    """A network wholly in half precision, without what the export keeps in float32."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -145,12 +147,12 @@ class Low(nn.Module):
 def test_a_norm_in_float16_never_leaves_the_export(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     network = Normed(width=4, depth=1).eval()
-    real = lower.Real(lower.fusion_feeds(views()), ())
-    good = lower.in_precisions(network, fusion_onnx, real, ("fp32", "fp16"), lower.FUSION_FLOAT)
+    real = precisions.Real(fusion_feeds(views()), ())
+    good = precisions.in_precisions(network, fusion_onnx, real, ("fp32", "fp16"), STAY_FLOAT)
     assert set(good) == {"fp32", "fp16"}
-    monkeypatch.setattr(lower, "half", lambda network: Low(copy.deepcopy(network)))
+    monkeypatch.setattr(precisions, "half", lambda network: Low(copy.deepcopy(network)))
     with pytest.raises(ExportError, match=r"Reduce\w+ .*in FP16"):
-        lower.in_precisions(network, fusion_onnx, real, ("fp32", "fp16"), lower.FUSION_FLOAT)
+        precisions.in_precisions(network, fusion_onnx, real, ("fp32", "fp16"), STAY_FLOAT)
 
 
 @pytest.fixture(scope="module")
@@ -183,13 +185,13 @@ def test_the_manifest_says_what_labels_and_calibration_said(
     (street / "cal.txt").write_text("2\n3\n")
     command = ["export", str(trained), "-o", str(tmp_path / "out"), "--network", TINY, "--data", str(street)]
     command += ["--precision", "fp16,int8", "--calibration", "cal.txt", "--score-threshold", "0.99"]
-    command.append("--no-pipeline")
+    command.append("--no-onepass")
     assert main([*command, "--labels", "yolo:boxes", "--classes", "lamp,car"]) == 0
     low, lowest = bundle.read(tmp_path / "out").manifest.parity[-2:]
     assert (low.precision, lowest.precision) == ("fp16", "int8")
     assert low.pictures == f"2 pairs of {street.name}"
     assert lowest.pictures == f"2 pairs of {street.name}, calibrated on 2 others"
-    assert all(row.map50_change is not None and abs(row.map50_change) <= 0.02 for row in (low, lowest))
+    assert all(abs(row.figures["map50_change"]) <= 0.02 for row in (low, lowest))
     assert "mAP50 by +0.0000" in capsys.readouterr().out
     assert {"fusion.int8.onnx", "detector.int8.onnx"} <= set(bundle.read(tmp_path / "out").files)
 
@@ -217,7 +219,7 @@ def test_a_precision_beyond_its_limits_leaves_no_bundle(
     trained: Path, street: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bias of the last layer is another one in float16."""
-    real = lower.half
+    real = precisions.half
 
     def wrong(network: nn.Module) -> nn.Module:
         made = real(network)
@@ -225,7 +227,7 @@ def test_a_precision_beyond_its_limits_leaves_no_bundle(
             list(made.parameters())[-1].fill_(5)
         return made
 
-    monkeypatch.setattr(lower, "half", wrong)
+    monkeypatch.setattr(precisions, "half", wrong)
     with pytest.raises(ExportError, match="fp16 is too far from float32"):
         export([trained], tmp_path / "out", data=street, size=None)
     assert not (tmp_path / "out").exists()

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from tdfusion_edge.errors import ConfigError, RequestError, SourceError
 from tdfusion_edge.train.data.augment import View
-from tdfusion_edge.train.data.feed import Feed, Share, box_targets, collate
+from tdfusion_edge.train.data.feed import Feed, Share
 from tdfusion_edge.train.data.lazy import LazyPairs
 from tdfusion_edge.train.data.pairs import load_pairs
+from tdfusion_edge.train.data.tensors import box_targets, collate
 from tdfusion_edge.train.data.types import Batch, Boxes, BoxTargets, Sample
 from tdfusion_edge.train.recipe import Augmentation, DataSource, Task
 

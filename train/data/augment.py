@@ -97,11 +97,6 @@ def view(
     return _whole(pick(), size, augmentation, random)
 
 
-def plain_view(sample: Sample, task: Task) -> View:
-    """The whole pair resized to the task's size, without any chance in it."""
-    return _whole(sample, (task.height, task.width), Augmentation(flip=False), np.random.default_rng(0))
-
-
 def gain(image: U8, amount: float, random: np.random.Generator) -> F32:
     """uint8 to float32 in [0, 1], with random contrast and brightness if ``amount`` > 0."""
     unit = image.astype(np.float32) / np.float32(255)

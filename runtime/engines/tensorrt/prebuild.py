@@ -162,7 +162,7 @@ def wanted_of(opened: Bundle, choice: Choice, sizes: Sequence[Size]) -> Iterator
     for name, graph in opened.manifest.graphs.items():
         precision = precision_of(opened, name, choice)
         # Without a one-pass graph in this precision `run` takes the networks one by one.
-        if precision in graph.files or name != ONE_PASS:
+        if name != ONE_PASS or precision in graph.files:
             for shapes in shapes_of(name, graph, sizes):
                 yield Wanted(name, precision, shapes)
 

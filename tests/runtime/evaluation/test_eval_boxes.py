@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 
 from tdfusion_edge import bundle
 from tdfusion_edge.cli import main
+from tdfusion_edge.install import install_command
 from tdfusion_edge.runtime.engines import open_graph
 from tdfusion_edge.runtime.evaluation.rows import by_network, measure
 
@@ -268,4 +269,4 @@ def test_what_scores_boxes_is_asked_for_before_anything_is_fused(
     (street / "ir" / "1D.png").write_bytes(b"what would fail once it is read")
     arguments = ["--data", str(street), "--labels", "yolo:boxes"]
     assert main(["eval", str(detector_bundle), *arguments]) == 2
-    assert 'pip install "tdfusion-edge[metrics]"' in capsys.readouterr().err
+    assert install_command("metrics") in capsys.readouterr().err

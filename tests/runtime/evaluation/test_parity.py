@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tdfusion_edge.runtime.evaluation.parity_boxes import Match, match
+from tdfusion_edge.runtime.evaluation.parity_masks import overlap
 
 from tdfusion_edge.color import U8
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.runtime.evaluation.boxes import Labels, Shares
 from tdfusion_edge.runtime.evaluation.parity import LIMITS, Chain, Gap, Views, measure, measure_each, offences
-from tdfusion_edge.runtime.evaluation.parity_boxes import Match, match
-from tdfusion_edge.runtime.evaluation.parity_masks import overlap
 
 NAMES = ("person", "car")
 

@@ -21,7 +21,6 @@ from tdfusion_edge import bundle
 from tdfusion_edge.bundle import Bundle
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import EngineError, RequestError, TdfusionError
-from tdfusion_edge.runtime.chains import fuser
 from tdfusion_edge.runtime.engines import Progress
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.engines.tensorrt import runner
@@ -49,6 +48,12 @@ def built(folder: Path, opened: Bundle, place: Place, **more: Any) -> list[Made]
     return list(prebuild(opened, place, engine_cache=folder, **more))
 
 
+def pair(size: tuple[int, int]) -> dict[str, Any]:
+    """Lumas of a width and a height."""
+    values = {"infrared": 0.25, "visible": 0.75}
+    return {name: np.full((1, 1, *size[::-1]), value, np.float32) for name, value in values.items()}
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_runner_takes_what_was_built_before(engines: Path, version: str) -> None:
     opened, place = bundles.fusing(), placed(version)
@@ -58,11 +63,10 @@ def test_the_runner_takes_what_was_built_before(engines: Path, version: str) -> 
     graph, onnx = opened.graph("fusion")
     engine = kind(onnx, graph=graph, engine_cache=engines, trt=place.trt, device=HostDevice(gpu), build=never)
     reference = OnnxRuntimeEngine(onnx)
-    for width, height in SIZES:
-        pair = [np.full((height, width), value, np.uint8) for value in (51, 153)]
-        assert np.array_equal(fuser(engine)(*pair), fuser(reference)(*pair))
+    for size in SIZES:
+        assert np.array_equal(engine.run(pair(size))["fused"], reference.run(pair(size))["fused"])
     assert never.asked == []
-    fuser(engine)(*(np.zeros((6, 6), np.uint8) for _ in range(2)))  # and would have built what is not there
+    engine.run(pair((6, 6)))  # and would have built what is not there
     assert len(never.asked) == 1
 
 

@@ -1,0 +1,114 @@
+"""The detector in the stream: what the fused picture shows becomes boxes in its pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tdfusion_edge.bundle import Graph
+from tdfusion_edge.color import U8
+from tdfusion_edge.detections import Detections, found_in
+from tdfusion_edge.errors import BundleError, EngineError, RequestError
+from tdfusion_edge.resize import resized
+from tdfusion_edge.runtime.engines import Engine
+from tdfusion_edge.runtime.engines.agreement import listed, require_as_told
+from tdfusion_edge.runtime.picture.units import UNIT
+
+F32: TypeAlias = npt.NDArray[np.float32]
+
+
+class Detector:
+    """A detector graph at work; its input buffer is made once, so one stream at a time.
+
+    Args:
+        graph: What the manifest says about it: takes ``luma`` (1, 1, h, w), gives ``boxes`` (1, A, 4)
+            and ``scores`` (1, A, C).
+        engine: The graph, loaded; closed by :meth:`close`.
+        names: C class names.
+        threshold: Only scores above it count, 0 to 1.
+
+    Raises:
+        RequestError: the threshold lies outside.
+        BundleError: the graph has other inputs or outputs, or is not what the manifest says.
+    """
+
+    def __init__(self, graph: Graph, engine: Engine, names: tuple[str, ...], *, threshold: float) -> None:
+        if not 0 <= threshold <= 1:
+            raise RequestError("score threshold", expected="0 to 1", got=f"{threshold:g}")
+        self.names, self.threshold = names, threshold
+        self._engine = engine
+        self._input = np.zeros(_input_shape(graph, engine, len(names)), np.float32)
+
+    def find(self, luma: U8 | F32) -> Detections:
+        """What a picture shows.
+
+        The whole picture is resized to the detector's size as in the training, its aspect changed where
+        the two differ.
+
+        Args:
+            luma: uint8 (H, W), or float32 (H, W) in [0, 1]. The fused luma as the network gives it:
+                the detector was trained without the stretch. Of a single sensor, its own luma.
+
+        Returns:
+            Boxes in pixels of ``luma``, cut at its edges.
+
+        Raises:
+            EngineError: the graph fails or gives what are no boxes and scores.
+        """
+        _, _, height, width = self._input.shape
+        shown = resized(luma, width, height)
+        np.multiply(shown, 1 if shown.dtype == np.float32 else UNIT, out=self._input[0, 0])
+        boxes, scores = _boxes_and_scores(self._engine.run({"luma": self._input}), len(self.names))
+        try:
+            return found_in(
+                boxes,
+                scores,
+                self.names,
+                seen=(width, height),
+                picture=(luma.shape[1], luma.shape[0]),
+                threshold=self.threshold,
+            )
+        except ValueError as error:
+            raise EngineError(f"the detector's output cannot be used: {error}") from error
+
+    def close(self) -> None:
+        """Release the engine; safe to call twice."""
+        self._engine.close()
+
+
+def _boxes_and_scores(output: Mapping[str, npt.NDArray[np.float32]], classes: int) -> tuple[F32, F32]:
+    """(A, 4) and (A, C) of what the graph gave; EngineError where it gave something else."""
+    boxes, scores = output["boxes"], output["scores"]
+    proposals = boxes.shape[1] if boxes.ndim == 3 else 0
+    if boxes.shape != (1, proposals, 4) or scores.shape != (1, proposals, classes):
+        raise EngineError(
+            "the detector's output cannot be used",
+            expected=f"boxes (1, A, 4) and scores (1, A, {classes}), one A",
+            got=f"{boxes.shape} and {scores.shape}",
+        )
+    if not np.isfinite(scores).all():  # a NaN is above no threshold: nothing would ever be found
+        raise EngineError("the detector's output cannot be used: scores must be finite, got NaN or infinity")
+    return boxes[0], scores[0]
+
+
+def _input_shape(graph: Graph, engine: Engine, classes: int) -> tuple[int, ...]:
+    """Shape of the input, once graph, engine and class names agree."""
+    require_as_told("detector", graph, engine)
+    shapes = {tensor.name: tensor.shape for tensor in (*graph.inputs, *graph.outputs)}
+    fixed = tuple(axis for axis in shapes.get("luma", ()) if isinstance(axis, int))
+    fits = [tensor.name for tensor in graph.inputs] == ["luma"] and fixed[:2] == (1, 1) and len(fixed) == 4
+    boxes, scores = shapes.get("boxes", ()), shapes.get("scores", ())
+    outputs = [*(tensor.shape for tensor in graph.outputs), *(tensor.shape for tensor in engine.outputs)]
+    rows = {shape[1] for shape in outputs if len(shape) == 3 and isinstance(shape[1], int)}  # as far as known
+    fits = fits and boxes[::2] == (1, 4) and scores[::2] == (1, classes) and len(rows) <= 1
+    if not fits or not classes:
+        raise BundleError(
+            "the detector graph has other inputs or outputs than a detector",
+            expected=f"luma (1, 1, h, w) to boxes (1, A, 4) and scores (1, A, {classes or 'C'}), "
+            "one A, as many scores as the manifest has classes",
+            got=f"{listed(graph.inputs)} to {listed(graph.outputs)}",
+        )
+    return fixed

@@ -1,0 +1,39 @@
+"""Masks: a segmentation network gives every pixel of the fused picture a class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tdfusion_edge.bundle import Graph, HeadInfo
+from tdfusion_edge.frames import Image
+from tdfusion_edge.masks import Mask
+from tdfusion_edge.runtime.engines import Engine
+from tdfusion_edge.runtime.heads.base import Kind
+from tdfusion_edge.runtime.heads.mask.compare import MaskComparison
+from tdfusion_edge.runtime.heads.mask.draw import tinted
+from tdfusion_edge.runtime.heads.mask.run import Segmenter
+
+
+class MaskKind(Kind):
+    """Heads that give a :class:`~tdfusion_edge.masks.Mask`."""
+
+    stage = "segment"
+    verb = "segments"
+
+    def open(self, graph: Graph, engine: Engine, info: HeadInfo, threshold: float | None = None) -> Segmenter:
+        """A segmentation network at work, as :class:`~tdfusion_edge.runtime.heads.base.Kind` says."""
+        return Segmenter(graph, engine, info.classes)
+
+    def draw(self, picture: Image, found: Mask) -> Image:
+        """The picture tinted by class, all but the first one."""
+        return tinted(picture, found)
+
+    def record(self, found: Mask) -> Mapping[str, Any]:
+        """``class_shares``, the share of the pixels that each class has."""
+        return {"class_shares": found.shares()}
+
+    def comparison(self, threshold: float) -> MaskComparison:
+        """Which pixels get the same class from two networks; there is no score, and so no threshold."""
+        del threshold
+        return MaskComparison()

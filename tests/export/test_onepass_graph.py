@@ -1,0 +1,131 @@
+"""The folded pipeline against what the runtime does around two graphs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from tdfusion_edge.checkpoint import TaskView
+from tdfusion_edge.color import luma, merge, split
+from tdfusion_edge.errors import ExportError
+from tdfusion_edge.export.onepass import OnePass, OnePassOutput, halvings, percentiles, size_range
+from tdfusion_edge.resize import resized
+from tdfusion_edge.runtime.picture import range as thermal
+from tdfusion_edge.runtime.picture import stretch
+from tdfusion_edge.train.models.base import FusionOutput
+from tdfusion_edge.train.models.task import BoxPrediction
+
+VIEW = TaskView(classes=("a", "b"), height=24, width=32)
+
+
+class Mean(nn.Module):
+    """A fusion network without weights."""
+
+    def forward(self, infrared: Tensor, visible: Tensor) -> FusionOutput:
+        return FusionOutput((infrared + visible) / 2)
+
+
+class Seen(NamedTuple):
+    luma: Tensor
+
+
+class Echo(nn.Module):
+    """A detector whose scores are the picture that it sees; its one box is all of it."""
+
+    labels = "boxes"
+
+    def forward(self, luma: Tensor) -> Seen:
+        return Seen(luma)
+
+    def decode(self, output: Seen) -> BoxPrediction:
+        height, width = output.luma.shape[-2:]
+        return BoxPrediction(torch.tensor([[[0.0, 0.0, width, height]]]), output.luma.flatten(2))
+
+
+def pair(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    return (
+        random.integers(0, 256, (height, width), dtype=np.uint8),
+        random.integers(0, 256, (height, width, 3), dtype=np.uint8),
+    )
+
+
+def run(infrared: np.ndarray, visible: np.ndarray, limits: tuple[float, float] = (0.0, 1.0)) -> OnePassOutput:
+    network = OnePass(Mean(), Echo(), VIEW, visible.shape[1::-1]).eval()
+    with torch.inference_mode():
+        output = network(torch.from_numpy(infrared), torch.from_numpy(visible), torch.tensor(limits))
+    assert isinstance(output, OnePassOutput)
+    return output
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_the_fused_picture_is_the_runtime_s(seed: int) -> None:
+    infrared, visible = pair(48, 64, seed)
+    low, high = 0.1, 0.85
+    fused = (infrared.astype(np.float32) + luma(visible)) / np.float32(510)
+    shown = merge(thermal.scale_to_8bit(fused, low, high), split(visible)[1])
+    difference = run(infrared, visible, (low, high)).fused.numpy().astype(int) - shown
+    # OpenCV rounds chroma to 8 bits on the way there and back.
+    assert np.abs(difference).max() <= 2
+    assert np.abs(difference).mean() < 0.5
+
+
+def test_a_grey_picture_stays_grey() -> None:
+    infrared, _ = pair(48, 64)
+    grey = np.repeat(pair(48, 64, 1)[0][..., None], 3, axis=2)
+    fused = run(infrared, grey, (0.2, 0.7)).fused
+    assert (fused[..., 0] == fused[..., 1]).all()
+    assert (fused[..., 0] == fused[..., 2]).all()
+
+
+@pytest.mark.parametrize("size", [(64, 48), (96, 80), (128, 96), (160, 120), (40, 30)])
+def test_the_detector_sees_what_it_was_trained_on(size: tuple[int, int]) -> None:
+    infrared, visible = pair(size[1], size[0])
+    output = run(infrared, visible)
+    fused = (infrared.astype(np.float32) + luma(visible)) / np.float32(510)
+    expected = resized(fused, VIEW.width, VIEW.height)
+    # On white noise: OpenCV rounds the weights of its interpolation.
+    assert np.abs(output.scores[0, 0].numpy() - expected.ravel()).max() < 2e-3
+    assert np.abs(output.scores[0, 0].numpy() - expected.ravel()).mean() < 2e-4
+    assert output.boxes.tolist() == [[[0, 0, *size]]]
+
+
+def test_the_limits_are_those_of_the_stretch() -> None:
+    infrared, visible = pair(480, 640)
+    fused = (infrared.astype(np.float32) + luma(visible)) / np.float32(510)
+    expected = thermal.percentiles(thermal.subsample(fused), *stretch.PERCENTILES)
+    assert run(infrared, visible).measured.tolist() == pytest.approx(expected, abs=1e-6)
+
+
+@given(st.integers(60, 40_000).filter(lambda count: (count - 1) % 1000 != 500), st.integers(0, 100))
+@settings(max_examples=30, deadline=None)
+def test_percentiles_of_any_sample(count: int, seed: int) -> None:
+    """Where the rank is a half, Python rounds to the even number, and either is a nearest one."""
+    sample = np.random.default_rng(seed).random(count, dtype=np.float32)
+    expected = thermal.percentiles(sample, *stretch.PERCENTILES)
+    assert percentiles(torch.from_numpy(sample), 50).tolist() == pytest.approx(expected, abs=1e-7)
+
+
+def test_a_side_that_cannot_be_halved_is_refused() -> None:
+    assert halvings((640, 480), (256, 192)) == ((2, 2),)
+    assert halvings((1920, 480), (256, 192)) == ((2, 2), (1, 2))
+    with pytest.raises(ExportError, match=r"even as long as they are above 512x384.*got 641x480"):
+        halvings((641, 480), (256, 192))
+
+
+@pytest.mark.parametrize("side", range(32, 1400, 2))
+def test_every_side_in_range_is_halved_as_often(side: int) -> None:
+    smallest, largest, unit = size_range(side, 256, 32)
+    if side % unit:
+        return
+    assert smallest <= side <= largest
+    times = len(halvings((side, 192), (256, 192)))
+    assert all(len(halvings((other, 192), (256, 192))) == times for other in (smallest, largest))
+    assert smallest % unit == largest % unit == 0
