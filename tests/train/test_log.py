@@ -13,11 +13,7 @@ import pytest
 from tiny import learned, recipe, trained
 
 from tdfusion_edge.errors import RequestError
-<<<<<<< HEAD
-=======
 from tdfusion_edge.install import install_command
-from tdfusion_edge.train import loop
->>>>>>> docs
 from tdfusion_edge.train.log import EVERY, Log
 
 
@@ -119,11 +115,6 @@ def test_tensorboard_that_is_not_there_is_named_before_anything_is_done(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-<<<<<<< HEAD
-    with pytest.raises(RequestError, match=r"pip install .tdfusion-edge\[tensorboard\]"):
-        trained(recipe(), made, tmp_path / "run", tensorboard=True)
-=======
     with pytest.raises(RequestError, match=re.escape(install_command("tensorboard"))):
-        loop.train(recipe(), made, tmp_path / "run", tensorboard=True)
->>>>>>> docs
+        trained(recipe(), made, tmp_path / "run", tensorboard=True)
     assert not (tmp_path / "run").exists()

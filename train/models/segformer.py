@@ -21,12 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tdfusion_edge.errors import ConfigError
-<<<<<<< HEAD
-from tdfusion_edge.train.models.task import MaskNetwork, MaskPrediction
-=======
 from tdfusion_edge.install import install_command
-from tdfusion_edge.train.models.task import MaskPrediction
->>>>>>> docs
+from tdfusion_edge.train.models.task import MaskNetwork, MaskPrediction
 
 IGNORE = 255
 """Class of the pixels that do not count."""

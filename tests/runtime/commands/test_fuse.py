@@ -15,14 +15,10 @@ import numpy as np
 import pytest
 from limited import run_limited
 from sink_results import number_of, numbered
-from tdfusion_edge.runtime.picture.draw import COLOURS
 
 from tdfusion_edge.cli import main
 from tdfusion_edge.frames import Image
-<<<<<<< HEAD
 from tdfusion_edge.runtime.heads.colours import COLOURS
-=======
->>>>>>> docs
 from tdfusion_edge.runtime.picture.registration import Warp
 
 TIME_BASE = Fraction(1, 90_000)

@@ -16,14 +16,10 @@ import cv2
 import numpy as np
 import pytest
 from limited import run_limited
-from tdfusion_edge.runtime.picture.draw import COLOURS
 
 from tdfusion_edge import bundle
 from tdfusion_edge.cli import main
-<<<<<<< HEAD
 from tdfusion_edge.runtime.heads.colours import COLOURS
-=======
->>>>>>> docs
 from tdfusion_edge.runtime.simulation.mark import read_mark
 
 

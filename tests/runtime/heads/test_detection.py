@@ -13,7 +13,6 @@ import pytest
 from finder import CLASSES, HEIGHT, WIDTH, described, finder_graph
 from hypothesis import given
 from hypothesis import strategies as st
-from tdfusion_edge.runtime.picture.fusion import Aligned, Visible
 
 from tdfusion_edge import bundle
 from tdfusion_edge.detections import Detections
@@ -22,16 +21,12 @@ from tdfusion_edge.frames import Frame, Pair
 from tdfusion_edge.runtime.commands import checkup
 from tdfusion_edge.runtime.engines.base import Tensor
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-<<<<<<< HEAD
 from tdfusion_edge.runtime.executors.base import untimed
 from tdfusion_edge.runtime.executors.staged import Staged
 from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.heads.boxes.run import Detector
 from tdfusion_edge.runtime.picture.alignment import Aligned
 from tdfusion_edge.runtime.picture.stretch import Stretch
-=======
-from tdfusion_edge.runtime.heads.boxes import Detector, open_detector, shown
->>>>>>> docs
 
 DARK, DIM, BRIGHT = 20, 120, 240
 

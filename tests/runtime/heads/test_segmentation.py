@@ -14,8 +14,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from sink_results import result
-from tdfusion_edge.runtime.heads.masks import Segmenter, open_segmenter
-from tdfusion_edge.runtime.picture.draw import COLOURS, TINT, tinted, with_boxes
 
 from tdfusion_edge import bundle
 from tdfusion_edge.cli import main
@@ -23,15 +21,11 @@ from tdfusion_edge.errors import BundleError, EngineError
 from tdfusion_edge.masks import Mask
 from tdfusion_edge.result import Result
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-<<<<<<< HEAD
 from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.heads import annotated
 from tdfusion_edge.runtime.heads.colours import COLOURS
 from tdfusion_edge.runtime.heads.mask.draw import TINT, tinted
 from tdfusion_edge.runtime.heads.mask.run import Segmenter
-=======
-from tdfusion_edge.runtime.sinks import Result
->>>>>>> docs
 from tdfusion_edge.runtime.sinks.jsonl import JsonlSink, Record
 
 NAMES = ("ground", "dim", "bright")

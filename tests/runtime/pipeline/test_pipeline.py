@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 from finder import CLASSES
 from sink_results import number_of, numbered
-from tdfusion_edge.runtime.picture.draw import COLOURS, with_boxes
-from tdfusion_edge.runtime.picture.fusion import Fusion
 
 from tdfusion_edge import bundle
 from tdfusion_edge.errors import SinkError, SourceError
@@ -24,11 +22,7 @@ from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.heads import annotated
 from tdfusion_edge.runtime.heads.colours import COLOURS
 from tdfusion_edge.runtime.pairing.streams import Mode
-<<<<<<< HEAD
 from tdfusion_edge.runtime.picture.stretch import StretchName
-=======
-from tdfusion_edge.runtime.picture.stretch import Stretch, StretchName
->>>>>>> docs
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
 from tdfusion_edge.runtime.sinks import Sink, open_sink
 
