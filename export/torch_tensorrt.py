@@ -36,7 +36,7 @@ from tdfusion_edge.export.heads.graph import Looking, example_folded
 from tdfusion_edge.export.networks import Chosen
 from tdfusion_edge.install import install_command
 from tdfusion_edge.runtime.engines import Choice
-from tdfusion_edge.runtime.engines.agreement import require_as_told
+from tdfusion_edge.runtime.engines.agreement import require_agreement
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.device import Device, Gpu, open_device
 from tdfusion_edge.runtime.engines.tensorrt.log import Log
@@ -235,7 +235,7 @@ def _check(library: TorchTensorRt, plan: bytes, request: Request, graph: Graph) 
     if engine is None:
         raise EngineError(f"{library.title} built an engine that cannot be loaded: {log.summary()}")
     outside = outside_of(engine, graph, names_in_engine(graph, request.route), engine.get_tensor_shape)
-    require_as_told(library.title, graph, outside)
+    require_agreement(library.title, graph, outside)
     got = {tensor.name: tensor.shape for tensor in outside.inputs}
     if got != request.shapes:
         raise EngineError(

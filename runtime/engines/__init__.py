@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from tdfusion_edge.bundle import Bundle, Precision
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.runtime.engines.agreement import require_as_told
+from tdfusion_edge.runtime.engines.agreement import require_agreement
 from tdfusion_edge.runtime.engines.base import Array, Engine, OnProgress, Progress, Tensor
 
 __all__ = [
@@ -42,9 +42,9 @@ class Backend(NamedTuple):
     """Where it computes."""
     precisions: tuple[Precision, ...]
     """What is taken of a bundle where nothing is asked for: the first that it has."""
-    one_pass: Literal["gains", "runs", "never"] = "runs"
-    """Of the graph that holds all networks: it gains by it, for the ways between them are saved; it runs it
-    where that is asked for; or it has none."""
+    one_pass: bool | None = False
+    """Whether it gains by the graph that holds all networks, for the ways between them are saved; where it
+    does not, it runs it if that is asked for. None: it has none."""
     options: tuple[str, ...] = ()
     """Fields of :class:`Choice` that are its own: ``threads``, ``engine_cache``."""
 
@@ -63,21 +63,21 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
             f"{_TENSORRT}.runner:TensorRtEngine",
             device="cuda",
             precisions=("fp16", "fp32"),
-            one_pass="gains",
+            one_pass=True,
             options=("engine_cache",),
         ),
         "tensorrt-rtx": Backend(
             f"{_TENSORRT}.runner:TensorRtRtxEngine",
             device="cuda",
             precisions=("fp16", "fp32"),
-            one_pass="gains",
+            one_pass=True,
             options=("engine_cache",),
         ),
         "torch-tensorrt": Backend(
             f"{_TENSORRT}.runner:TorchTensorRtEngine",
             device="cuda",
             precisions=("fp16", "fp32"),
-            one_pass="never",
+            one_pass=None,
             options=("engine_cache",),
         ),
     }
@@ -133,7 +133,7 @@ def open_graph(
     kind = getattr(importlib.import_module(module), attribute)
     engine: Engine = kind(onnx, graph=graph, precision=precision, on_progress=on_progress, **own)
     try:
-        require_as_told(name, graph, engine)
+        require_agreement(name, graph, engine)
     except BaseException:
         engine.close()
         raise

@@ -17,7 +17,7 @@ class Outside(NamedTuple):
     outputs: tuple[Tensor, ...]
 
 
-def require_as_told(what: str, graph: Graph, engine: Engine | Outside) -> None:
+def require_agreement(what: str, graph: Graph, engine: Engine | Outside) -> None:
     """Refuse an engine that takes or gives something else than the manifest says.
 
     Args:

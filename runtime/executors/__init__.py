@@ -37,8 +37,8 @@ def takes_one_pass(opened: Bundle, ran: Opened, graphs: str, *, stretch: Stretch
         if reason is not None:
             raise _refused(manifest, ran.precision, reason)
         return True
-    gains = engines.BACKENDS[ran.backend].one_pass == "gains"
-    return graphs == "auto" and gains and detect and stretch != "image" and reason is None
+    gains = engines.BACKENDS[ran.backend].one_pass
+    return graphs == "auto" and bool(gains) and detect and stretch != "image" and reason is None
 
 
 def why_not_one_pass(manifest: Manifest, backend: str, precision: Precision) -> str | None:
@@ -48,7 +48,7 @@ def why_not_one_pass(manifest: Manifest, backend: str, precision: Precision) -> 
         return "the bundle has no such graph"
     if precision not in graph.files:
         return f"there is none in {precision}"
-    return f"{backend} builds none" if engines.BACKENDS[backend].one_pass == "never" else None
+    return f"{backend} builds none" if engines.BACKENDS[backend].one_pass is None else None
 
 
 def _refused(manifest: Manifest, precision: Precision, reason: str) -> RequestError:

@@ -266,7 +266,7 @@ def test_a_back_end_is_a_file_and_a_row(
 ) -> None:
     (tmp_path / "my_engine.py").write_text(MINE)
     monkeypatch.syspath_prepend(tmp_path)
-    row = Backend("my_engine:MyEngine", "cuda", ("int8", "fp16", "fp32"), one_pass="gains", options=("threads",))
+    row = Backend("my_engine:MyEngine", "cuda", ("int8", "fp16", "fp32"), one_pass=True, options=("threads",))
     monkeypatch.setattr(engines, "BACKENDS", {**BACKENDS, "mine": row})
     parser = argparse.ArgumentParser()
     add_engine_arguments(parser)

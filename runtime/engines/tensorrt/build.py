@@ -20,7 +20,7 @@ from typing import Any
 
 from tdfusion_edge.bundle import Graph
 from tdfusion_edge.errors import EngineError
-from tdfusion_edge.runtime.engines.agreement import Outside, listed, require_as_told
+from tdfusion_edge.runtime.engines.agreement import Outside, listed, require_agreement
 from tdfusion_edge.runtime.engines.base import Tensor
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.log import Log
@@ -176,7 +176,7 @@ def check_outside(title: str, network: Any, request: Request, graph: Graph | Non
         tuple(_tensor(network.get_output(index)) for index in range(network.num_outputs)),
     )
     if graph is not None:
-        require_as_told(title, graph, outside)
+        require_agreement(title, graph, outside)
     names = {tensor.name for tensor in outside.inputs}
     fit = all(_fits(tensor, request.shapes.get(tensor.name)) for tensor in outside.inputs)
     if not fit or not request.shapes.keys() <= names:

@@ -156,8 +156,9 @@ def _watch(
 
 
 def _too_long(limit_s: float, phase: bytes) -> EngineError:
+    during = ", in '" + phase.decode(errors="replace") + "'" if phase else ""
     return EngineError(
-        f"the engine was not built in time{f', in {phase.decode(errors='replace')!r}' if phase else ''}",
+        f"the engine was not built in time{during}",
         expected=f"at most {limit_s:g} s",
         hint="Give it a longer time limit, or build it before the cameras run.",
     )

@@ -1,8 +1,8 @@
 """The process that builds one engine: ``python -m tdfusion_edge.runtime.engines.tensorrt.child FOLDER``.
 
 Its folder holds what it is asked (:data:`JOB`, :data:`GRAPH`, perhaps :data:`TIMES`) and gets what it makes
-(:data:`PLAN`, :data:`TIMES_MADE`, or :data:`FAILED`), each written aside and renamed. The phases of the work go
-out as lines on standard output, everything that libraries print goes to standard error.
+(:data:`PLAN`, :data:`TIMES_MADE`, or :data:`FAILED`), each written aside and renamed. The phases of the work
+go out as lines on standard output, everything that libraries print goes to standard error.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import numpy as np
 
 from tdfusion_edge.bundle import Graph, Precision
 from tdfusion_edge.errors import EngineError
-from tdfusion_edge.runtime.engines.agreement import Outside, require_as_told
+from tdfusion_edge.runtime.engines.agreement import Outside, require_agreement
 from tdfusion_edge.runtime.engines.base import Array, OnProgress, Tensor, check_inputs, tensors_of
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.bindings import Flavour
@@ -154,7 +154,7 @@ class TensorRtEngine:
             raise EngineError(f"{self._title} has no memory for {shapes}: {self._log.summary()}")
         self._set_shapes(context, shapes)
         outside = outside_of(engine, self._graph, self._names, context.get_tensor_shape)
-        require_as_told(self._title, self._graph, outside)
+        require_agreement(self._title, self._graph, outside)
         bound: dict[str, tuple[int, ...]] = {}
         addresses: dict[str, int] = {}
         try:

@@ -104,8 +104,8 @@ def test_rtx_takes_an_engine_that_was_built_without_a_gpu(engines: Path) -> None
 
     trt, onnx = make("rtx", ADA), graphs.blend()
     request = asked_of(trt, onnx, dict.fromkeys(("infrared", "visible"), (1, 1, 5, 7)), gpu="sm_89")
-    make = partial(BuildHere(trt), request, onnx, manifest_of(onnx), on_progress=None)
-    EngineStore(engines).find_or_build(request, make)
+    build = partial(BuildHere(trt), request, onnx, manifest_of(onnx), on_progress=None)
+    EngineStore(engines).find_or_build(request, build)
     bench = Bench(engines, "rtx")
     bench.engine.run(pictures())
     assert bench.build.asked == []

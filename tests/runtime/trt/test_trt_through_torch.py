@@ -97,7 +97,7 @@ def opened(chosen: Chosen) -> Bundle:
         "detector.onnx": outside(("luma",), BoxPrediction._fields, seen),
     }
     fusion = bundles.described({"fp32": "fusion.onnx", "fp16": "fusion.fp16.onnx"}, outputs=("fused",))
-    boxes, scores = ((1, 4 * 5, width) for width in (4, len(chosen.detector.view.classes)))
+    boxes, scores = ((1, 4 * 5, width) for width in (4, len(view.classes)))
     detector = replace(
         bundles.described({"fp32": "detector.onnx"}, ("luma",), (), seen),
         outputs=(bundles.info("boxes", boxes), bundles.info("scores", scores)),
