@@ -45,13 +45,13 @@ from tdfusion_edge.runtime.engines import Engine
 from tdfusion_edge.runtime.engines.tensorrt.prebuild import Made
 from tdfusion_edge.runtime.engines.tensorrt.runner import TensorRtEngine, TorchTensorRtEngine
 from tdfusion_edge.train.models.edge import Edge
-from tdfusion_edge.train.models.task import BoxPrediction
+from tdfusion_edge.train.models.task import BoxNetwork, BoxPrediction
 
 SIZE = (64, 48)
 WHEEL = "torch-tensorrt==2.13.0"
 
 
-class Boxes(nn.Module):
+class Boxes(BoxNetwork):
     """A detector of a convolution, whose decoding makes a constant."""
 
     def __init__(self) -> None:
@@ -61,6 +61,9 @@ class Boxes(nn.Module):
     def forward(self, luma: Tensor) -> Tensor:
         out: Tensor = self.body(luma)
         return out
+
+    def loss(self, output: Any, targets: Any) -> Any:
+        raise NotImplementedError
 
     def decode(self, output: Tensor) -> BoxPrediction:
         rows = output.flatten(2).transpose(1, 2)
@@ -72,7 +75,7 @@ def chosen() -> Chosen:
     torch.manual_seed(0)
     none: Any = None  # the headers are for manifests
     view = TaskView(classes=("a", "b", "c"), height=32, width=40)
-    return Chosen(Loaded(none, Edge().eval(), ""), Task(none, Boxes().eval(), view), None, ())
+    return Chosen(Loaded(none, Edge().eval(), ""), {"detector": Task(none, Boxes().eval(), view)}, ())
 
 
 def outside(inputs: tuple[str, ...], outputs: tuple[str, ...], shape: Any = graphs.FREE) -> bytes:
