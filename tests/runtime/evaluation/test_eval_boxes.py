@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 from tdfusion_edge import bundle
 from tdfusion_edge.cli import main
 from tdfusion_edge.install import install_command
-from tdfusion_edge.runtime.engines import open_engine
+from tdfusion_edge.runtime.engines import open_graph
 from tdfusion_edge.runtime.evaluation.rows import by_network, measure
 
 HEIGHT, WIDTH = 32, 40
@@ -212,7 +212,7 @@ def test_a_box_too_small_for_training_counts_neither_here(
 
 
 def test_the_detector_sees_what_comes_before_the_stretch(street: Path, detector_bundle: Path) -> None:
-    _, engine = open_engine(bundle.read(detector_bundle).graph("fusion")[1])
+    engine = open_graph(bundle.read(detector_bundle), "fusion").engine
     row = by_network(engine, "image")
     infrared, visible = np.full((64, 80), 40, np.uint8), np.zeros((64, 80), np.uint8)
     visible[:32] = 60
