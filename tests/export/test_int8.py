@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from looks import Functions
+from alone import Alone
 from onnx import TensorProto, helper, numpy_helper
 
 from tdfusion_edge.errors import ExportError, RequestError
 from tdfusion_edge.export.int8 import quantised
 from tdfusion_edge.export.ranges import Feeds
-from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.evaluation.parity import Gap, Views, measure
 
 F32 = TensorProto.FLOAT
@@ -91,15 +90,12 @@ def test_the_graph_that_was_given_is_not_changed() -> None:
 def compared(model: onnx.ModelProto, made: onnx.ModelProto, shown: list[Feeds]) -> Gap:
     """The first output of both, as the parity of a fusion network measures it."""
 
-    def looks(graph: onnx.ModelProto) -> Functions:
-        engine = OnnxRuntimeEngine(graph.SerializeToString(), threads=1)
-        return Functions(
-            lambda _, visible: engine.run({"luma": visible[None, None] / np.float32(255)})["fused"][0, 0]
-        )
+    def feeds(_: np.ndarray, visible: np.ndarray) -> Feeds:
+        return {"luma": visible[None, None] / np.float32(255)}
 
     lumas = [np.rint(255 * feeds["luma"][0, 0]).astype(np.uint8) for feeds in shown]
     pairs = [Views(str(number), luma, luma) for number, luma in enumerate(lumas)]
-    return measure(pairs, looks(model), looks(made))
+    return measure(pairs, Alone(model, feeds), Alone(made, feeds))
 
 
 def test_int8_is_near_and_passes_its_gate(int8: onnx.ModelProto) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import msgspec
 import numpy as np
 import onnx
@@ -74,22 +73,10 @@ def fusion(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two pairs of every brightness."""
-    folder, random = tmp_path_factory.mktemp("pairs"), np.random.default_rng(0)
-    for side in ("ir", "vi"):
-        (folder / side).mkdir()
-        for number in range(2):
-            picture = random.integers(0, 256, (12, 16), np.uint8).repeat(8, axis=0).repeat(8, axis=1)
-            cv2.imwrite(str(folder / side / f"{number}.png"), picture)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory, fusion: Path, pairs: Path) -> Path:
+def written(tmp_path_factory: pytest.TempPathFactory, fusion: Path, small_pairs: Path) -> Path:
     folder = tmp_path_factory.mktemp("written")
     masks = masks_only(folder / "masks.safetensors", bands())
-    export([fusion, masks], folder / "bundle", allowed=[TINY, FINDS], data=pairs)
+    export([fusion, masks], folder / "bundle", allowed=[TINY, FINDS], data=small_pairs)
     return folder / "bundle"
 
 
@@ -118,11 +105,11 @@ def test_every_pixel_gets_its_class(written: Path, precision: bundle.Precision) 
     levels = np.array([20, 128, 235], np.uint8)
     picture = levels[np.arange(96) // 32][:, None].repeat(128, axis=1)
     expected = np.arange(48) // 16
-    with Fuser(written, precision=precision, threads=1) as fuser:
+    with Fuser(str(written), precision=precision, threads=1) as fuse:
         for luma in (picture, picture / np.float32(255)):
-            mask = fuser.find(luma)["mask"].classes
-            assert mask.dtype == np.uint8
-            np.testing.assert_array_equal(mask, np.broadcast_to(expected[:, None], (48, 64)))
+            classes = fuse.find(luma)["mask"].classes
+            assert classes.dtype == np.uint8
+            np.testing.assert_array_equal(classes, np.broadcast_to(expected[:, None], (48, 64)))
 
 
 def test_uint8_is_made_of_floating_point_numbers(written: Path) -> None:
@@ -166,9 +153,9 @@ def test_the_card_tells_of_the_masks(written: Path) -> None:
 
 
 def test_verify_compares_masks(
-    written: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    written: Path, small_pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["--precision", "fp16", "--data", str(pairs)]
+    command = ["--precision", "fp16", "--data", str(small_pairs)]
     assert main(["verify", str(written), *command]) == 0
     assert "% of the pixels equal, mIoU " in capsys.readouterr().out
     opened = bundle.read(written)
@@ -256,6 +243,7 @@ def segformer() -> SegFormer:
     return SegFormer(classes=3).eval()
 
 
+@pytest.mark.slow
 def test_segformer_in_float32_and_half(segformer: SegFormer) -> None:
     """The real network, with random weights: its graph, and that FP16 holds what it computes."""
     view = checkpoint.TaskView(classes=CLASSES, height=64, width=64)
