@@ -19,7 +19,7 @@ from benchmarks.schema import Figure
 from benchmarks.script import ROOT, add_bundle, parse_count
 from tdfusion_edge.bundle import Bundle, Precision
 from tdfusion_edge.errors import InputMissing
-from tdfusion_edge.label_files import parse_classes
+from tdfusion_edge.pairs.source import parse_classes
 from tdfusion_edge.resize import resized
 from tdfusion_edge.runtime.chains import REFERENCE, fuser, open_chain, open_pass
 from tdfusion_edge.runtime.engines import Choice

@@ -32,10 +32,10 @@ from tdfusion_edge.config import convert
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import InputMissing, RequestError, SinkError
 from tdfusion_edge.files import write_aside
+from tdfusion_edge.pairs import LabelledPair as Sample
+from tdfusion_edge.pairs.reader import load_pairs
 from tdfusion_edge.runtime.evaluation import parity_pairs
 from tdfusion_edge.train.data.feed import to_tensor
-from tdfusion_edge.train.data.pairs import load_pairs
-from tdfusion_edge.train.data.types import Sample
 from tdfusion_edge.train.fusing import load_fusion, load_weights
 from tdfusion_edge.train.models.tables import LOSS_NETWORKS, build_loss
 from tdfusion_edge.train.recipe import Recipe
@@ -136,7 +136,7 @@ def open_learned(path: Path, data: Path, first: int | None) -> Learned:
         sample
         for source in recipe.data
         if source.part == "validation"
-        for sample in load_pairs(data, source, recipe.task)
+        for sample in load_pairs(data, source, recipe.task.classes)
     ][:first]
     if not any(sample.boxes is not None for sample in samples):
         raise RequestError(f"the validation pairs of {path} have no boxes", expected="a recipe with boxes")

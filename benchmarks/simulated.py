@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from tdfusion_edge.color import luma
+from tdfusion_edge.pairs import Boxes
+from tdfusion_edge.pairs import LabelledPair as Sample
 from tdfusion_edge.runtime.simulation.scene import Scene
 from tdfusion_edge.runtime.simulation.truth import NAMES
-from tdfusion_edge.train.data.types import Boxes, Sample
 
 CLASSES = NAMES
 APART_S = 3.5

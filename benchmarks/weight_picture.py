@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tdfusion_edge.color import U8
-from tdfusion_edge.train.data.types import Sample
+from tdfusion_edge.pairs import LabelledPair as Sample
 
 Column: TypeAlias = tuple[Sample, U8, npt.NDArray[np.float32]]
 """A pair, its fused luma and its w_ir, both (H, W)."""

@@ -25,7 +25,7 @@ from tdfusion_edge.errors import RequestError
 from tdfusion_edge.export.assemble import SCORE_THRESHOLD, export
 from tdfusion_edge.export.engines import add_engine_arguments, prepared
 from tdfusion_edge.export.graph import LEGACY, OPSET, OPSETS
-from tdfusion_edge.label_files import parse_classes
+from tdfusion_edge.pairs.source import parse_classes
 from tdfusion_edge.runtime.commands.ahead import sizes_of
 from tdfusion_edge.runtime.evaluation.parity_pairs import add_pair_arguments
 

@@ -26,8 +26,9 @@ from benchmarks.task_comparison import BENCHMARK as COMPARISON  # noqa: E402
 from benchmarks.training_runs import Run, run_all  # noqa: E402
 from tdfusion_edge import checkpoint, cli  # noqa: E402
 from tdfusion_edge.errors import RequestError, WorkError  # noqa: E402
+from tdfusion_edge.pairs import Boxes  # noqa: E402
+from tdfusion_edge.pairs import LabelledPair as Sample  # noqa: E402
 from tdfusion_edge.train import state  # noqa: E402
-from tdfusion_edge.train.data.types import Boxes, Sample  # noqa: E402
 from tdfusion_edge.train.models.loss_network import LossWeights  # noqa: E402
 from tdfusion_edge.train.models.tables import resolve  # noqa: E402
 from tdfusion_edge.train.recipe import Recipe  # noqa: E402

@@ -17,7 +17,11 @@ def setuptools_table() -> dict[str, Any]:
 
 
 def test_every_package_is_listed(setuptools_table: dict[str, Any]) -> None:
-    found = {"tdfusion_edge"}
+    shared = [path for path in (ROOT / "tdfusion_edge").iterdir() if path.is_dir() and not path.is_symlink()]
+    found = {
+        "tdfusion_edge",
+        *(f"tdfusion_edge.{path.name}" for path in shared if (path / "__init__.py").is_file()),
+    }
     for stage in STAGES:
         for init in (ROOT / stage).rglob("__init__.py"):
             found.add(".".join(("tdfusion_edge", *init.parent.relative_to(ROOT).parts)))

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tdfusion_edge.pairs import LabelledPair as Sample
 from tdfusion_edge.resize import halved, resized
 from tdfusion_edge.train.data.augment import plain_view
-from tdfusion_edge.train.data.types import Sample
 from tdfusion_edge.train.recipe import Task
 
 

@@ -12,8 +12,8 @@ from torch import nn
 from tdfusion_edge import checkpoint
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import RequestError
+from tdfusion_edge.pairs import LabelledPair as Sample
 from tdfusion_edge.train.data.feed import to_tensor
-from tdfusion_edge.train.data.types import Sample
 from tdfusion_edge.train.models.tables import FUSION_NETWORKS, build, build_task
 from tdfusion_edge.train.recipe import Task
 

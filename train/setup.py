@@ -15,11 +15,11 @@ from tdfusion_edge import checkpoint
 from tdfusion_edge.bundle import TrainingData
 from tdfusion_edge.errors import ConfigError, RequestError, SourceError
 from tdfusion_edge.metrics import VIF_MIN_SIDE
+from tdfusion_edge.pairs import LabelledPair as Sample
+from tdfusion_edge.pairs.lazy import joined
+from tdfusion_edge.pairs.reader import load_pairs
 from tdfusion_edge.train import state
 from tdfusion_edge.train.data.feed import Feed, Share
-from tdfusion_edge.train.data.lazy import joined
-from tdfusion_edge.train.data.pairs import load_pairs
-from tdfusion_edge.train.data.types import Sample
 from tdfusion_edge.train.log import board_class
 from tdfusion_edge.train.models.tables import resolve
 from tdfusion_edge.train.recipe import Recipe
@@ -123,7 +123,7 @@ def _load(recipe: Recipe, data: Path, strategy: Strategy) -> tuple[Parts, tuple[
     sources: dict[str, list[Sequence[Sample]]] = {"train": [], "validation": [], "meta-test": []}
     training_data: list[TrainingData] = []
     for source in recipe.data:
-        samples = load_pairs(data, source, recipe.task)
+        samples = load_pairs(data, source, None if recipe.task is None else recipe.task.classes)
         if recipe.task is not None:
             _refuse_unlabelled(source.folder, samples, strategy)
         sources[source.part].append(samples)

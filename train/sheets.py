@@ -16,9 +16,10 @@ from torch import nn
 
 from tdfusion_edge.color import U8
 from tdfusion_edge.files import write_aside
+from tdfusion_edge.pairs import Boxes
+from tdfusion_edge.pairs import LabelledPair as Sample
 from tdfusion_edge.train.data.feed import to_tensor
 from tdfusion_edge.train.data.sheet import colour_of
-from tdfusion_edge.train.data.types import Boxes, Sample
 from tdfusion_edge.train.fusing import fuse
 from tdfusion_edge.train.modes import in_mode
 from tdfusion_edge.train.recipe import Task

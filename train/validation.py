@@ -16,9 +16,10 @@ from tdfusion_edge.detection_scores import Truth
 from tdfusion_edge.detections import Detections, found_in
 from tdfusion_edge.errors import ConfigError
 from tdfusion_edge.metrics import evaluate, mean
+from tdfusion_edge.pairs import Boxes
+from tdfusion_edge.pairs import LabelledPair as Sample
 from tdfusion_edge.resize import resized
 from tdfusion_edge.train.data.feed import to_tensor
-from tdfusion_edge.train.data.types import Boxes, Sample
 from tdfusion_edge.train.fusing import fuse
 from tdfusion_edge.train.models.task import BoxPrediction, MaskPrediction
 from tdfusion_edge.train.modes import in_mode

@@ -24,7 +24,7 @@ from typing import get_args
 from tdfusion_edge import bundle
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.label_files import parse_classes
+from tdfusion_edge.pairs.source import parse_classes
 from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of, progress_shower
 from tdfusion_edge.runtime.engines import Engine, open_graph
 from tdfusion_edge.runtime.evaluation.boxes import Labels, class_note, open_for_scoring, read_labels

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from tdfusion_edge import bundle
 from tdfusion_edge.bundle import Bundle
 from tdfusion_edge.console import say
-from tdfusion_edge.label_files import parse_classes
+from tdfusion_edge.pairs.source import parse_classes
 from tdfusion_edge.runtime.chains import REFERENCE, open_chain, open_pass
 from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of
 from tdfusion_edge.runtime.engines import Choice, Opened

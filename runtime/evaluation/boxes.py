@@ -16,7 +16,8 @@ from tdfusion_edge.color import U8
 from tdfusion_edge.detection_scores import DetectionScores, Truth
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.errors import InputMissing, RequestError
-from tdfusion_edge.label_files import SMALLEST, read_yolo
+from tdfusion_edge.pairs.labels import SMALLEST
+from tdfusion_edge.pairs.yolo import read_yolo
 from tdfusion_edge.runtime.engines import Choice
 from tdfusion_edge.runtime.evaluation.rows import Detect, Measured
 from tdfusion_edge.runtime.heads.boxes import open_detector

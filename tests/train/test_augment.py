@@ -8,8 +8,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tdfusion_edge.pairs import Boxes
+from tdfusion_edge.pairs import LabelledPair as Sample
 from tdfusion_edge.train.data.augment import IGNORED, OUTSIDE, View, crop, gain, plain_view, view
-from tdfusion_edge.train.data.types import Boxes, Sample
 from tdfusion_edge.train.recipe import Augmentation, Task
 
 GROUND, OBJECT = 40, 220

@@ -17,12 +17,13 @@ from torch import nn
 
 from tdfusion_edge import checkpoint
 from tdfusion_edge.errors import ConfigError, RequestError
+from tdfusion_edge.pairs import LabelledPair as Sample
+from tdfusion_edge.pairs import Labels
 from tdfusion_edge.train import loop
 from tdfusion_edge.train.data.feed import Feed
-from tdfusion_edge.train.data.types import Sample
 from tdfusion_edge.train.fusing import fuse
 from tdfusion_edge.train.models.base import FusionOutput
-from tdfusion_edge.train.recipe import Augmentation, DataSource, Labels, Optimiser
+from tdfusion_edge.train.recipe import Augmentation, DataSource, Optimiser
 from tdfusion_edge.train.recipe_file import load_recipe
 from tdfusion_edge.train.strategies.tdfusion import TDFusionStrategy
 

@@ -15,11 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdfusion_edge.errors import ConfigError, RequestError, SourceError
+from tdfusion_edge.pairs import Boxes
+from tdfusion_edge.pairs import LabelledPair as Sample
+from tdfusion_edge.pairs.lazy import LazyPairs
+from tdfusion_edge.pairs.reader import load_pairs
 from tdfusion_edge.train.data.augment import View
 from tdfusion_edge.train.data.feed import Feed, Share, box_targets, collate
-from tdfusion_edge.train.data.lazy import LazyPairs
-from tdfusion_edge.train.data.pairs import load_pairs
-from tdfusion_edge.train.data.types import Batch, Boxes, BoxTargets, Sample
+from tdfusion_edge.train.data.types import Batch, BoxTargets
 from tdfusion_edge.train.recipe import Augmentation, DataSource, Task
 
 TASK = Task(network="any", classes=("thing",), height=32, width=48)

@@ -13,9 +13,10 @@ from tiny import CLASSES, TinyTask, learned, recipe
 from torch import Tensor, nn
 
 from tdfusion_edge.color import U8
+from tdfusion_edge.pairs import Boxes
+from tdfusion_edge.pairs import LabelledPair as Sample
 from tdfusion_edge.train import loop, sheets
 from tdfusion_edge.train.data.sheet import colour_of
-from tdfusion_edge.train.data.types import Boxes, Sample
 from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.models.loss_network import LossWeights
 from tdfusion_edge.train.models.task import BoxPrediction

@@ -14,10 +14,10 @@ from tiny import BOXES, CLASSES, MASKS, learned, recipe, sources, write_pairs
 
 from tdfusion_edge import checkpoint, files
 from tdfusion_edge.errors import SourceError, TrainingError
+from tdfusion_edge.pairs import LabelledPair as Sample
+from tdfusion_edge.pairs.lazy import LazyPairs
+from tdfusion_edge.pairs.reader import load_pairs
 from tdfusion_edge.train import loop, setup, state
-from tdfusion_edge.train.data.lazy import LazyPairs
-from tdfusion_edge.train.data.pairs import load_pairs
-from tdfusion_edge.train.data.types import Sample
 from tdfusion_edge.train.recipe import Augmentation, DataSource, Optimiser, Task
 from tdfusion_edge.train.strategies.fixed import Fixed
 

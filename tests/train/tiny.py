@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tdfusion_edge.pairs import Labels
 from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.models.loss_network import LossWeights
 from tdfusion_edge.train.models.task import MaskPrediction
-from tdfusion_edge.train.recipe import Augmentation, DataSource, Labels, Optimiser, Recipe, Task
+from tdfusion_edge.train.recipe import Augmentation, DataSource, Optimiser, Recipe, Task
 
 HEIGHT, WIDTH = 64, 80
 PAIRS = 8

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import RequestError
+from tdfusion_edge.pairs import Boxes
+from tdfusion_edge.pairs import LabelledPair as Sample
 from tdfusion_edge.resize import halved
-from tdfusion_edge.train.data.types import Boxes, Sample
 from tdfusion_edge.train.recipe import Augmentation, Task
 
 F32 = npt.NDArray[np.float32]

@@ -18,9 +18,11 @@ from torch import Tensor
 
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import ConfigError, RequestError, SourceError
+from tdfusion_edge.pairs import Boxes
+from tdfusion_edge.pairs import LabelledPair as Sample
+from tdfusion_edge.pairs.lazy import joined
 from tdfusion_edge.train.data.augment import View, crop, require_crop, view
-from tdfusion_edge.train.data.lazy import joined
-from tdfusion_edge.train.data.types import Batch, Boxes, BoxTargets, Sample, TaskView
+from tdfusion_edge.train.data.types import Batch, BoxTargets, TaskView
 from tdfusion_edge.train.recipe import Augmentation, Task
 
 logger = logging.getLogger(__name__)

@@ -21,9 +21,9 @@ from tdfusion_edge.color import U8
 from tdfusion_edge.config import Table, convert
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
 from tdfusion_edge.images import by_stem, read_luma8
+from tdfusion_edge.pairs import LabelledPair as Sample
+from tdfusion_edge.pairs.lazy import LazyPairs
 from tdfusion_edge.train.data.feed import Feed
-from tdfusion_edge.train.data.lazy import LazyPairs
-from tdfusion_edge.train.data.types import Sample
 from tdfusion_edge.train.fusing import Fuser, load_fusion, start_task
 from tdfusion_edge.train.recipe import Fraction, Recipe
 from tdfusion_edge.train.strategies.steps import Stepper
