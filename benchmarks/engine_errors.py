@@ -70,9 +70,9 @@ def material(args: argparse.Namespace, opened: Bundle) -> Material:
         )
     names = pair_names(args.data, args.names)[: args.first]
     labels = None
-    if opened.manifest.classes:
+    if known := opened.manifest.classes("boxes"):
         classes = parse_classes(args.classes)
-        labels = read_labels(args.data, args.labels, names, classes, opened.manifest.classes)
+        labels = read_labels(args.data, args.labels, names, classes, known)
     return Material(tuple(views_of(args.data, names)), labels, f"{len(names)} pairs of {args.data.name}")
 
 
@@ -97,7 +97,7 @@ def of_bundle(opened: Bundle, given: Material) -> dict[str, Gap]:
         if full.detect is not None:
             others["detector"] = Chain(full.fuse, low.detect)
         gaps = measure_each(given.pairs, full, others, threshold, given.labels)
-        if "pipeline" in graphs and "fp16" in graphs["pipeline"].files:
+        if "onepass" in graphs and "fp16" in graphs["onepass"].files:
             (folded, full), (_, low) = (
                 open_pass(opened, Choice(REFERENCE, one), stack, scored=scored) for one in both
             )

@@ -167,6 +167,7 @@ def _fusion(
         "strategy": header.strategy,
         "created": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "graphs": {"fusion": describe(network, names, opset)},
+        "heads": {},
         "training_data": header.training_data,
         "metrics": fusion_metrics(header),
         "parity": (parity(network, graphs["fp32"]),),
@@ -217,8 +218,6 @@ def _add_detector(
     manifest["metrics"] |= task_metrics(header)
     rows = (*chosen.fusion.header.training_data, *header.training_data)
     manifest["training_data"] = tuple(dict.fromkeys(rows))
-    manifest |= {
-        "detector": header.networks["task"].name,
-        "classes": view.classes,
-        "score_threshold": threshold,
-    }
+    manifest["heads"]["detector"] = bundle.HeadInfo(
+        kind="boxes", network=header.networks["task"].name, classes=view.classes, score_threshold=threshold
+    )

@@ -29,6 +29,16 @@ from tdfusion_edge.pairs.source import parse_classes
 from tdfusion_edge.runtime.commands.ahead import sizes_of
 from tdfusion_edge.runtime.evaluation.parity_pairs import add_pair_arguments
 
+FIGURES = {
+    "box_error_px": "boxes by {:.1e} pixels",
+    "psnr_db": "PSNR {:.1f} dB",
+    "boxes_kept": "{:.1%} of the boxes kept",
+    "map50_change": "mAP50 by {:+.4f}",
+    "pixels_equal": "{:.2%} of the mask's pixels equal",
+    "mask_iou": "mIoU {:.3f}",
+}
+"""What is said of a row of the gate, by the names of its figures."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
@@ -87,9 +97,8 @@ def main(args: argparse.Namespace) -> int:
         classes=() if args.classes is None else parse_classes(args.classes),
         opset=args.opset,
     )
-    finds = f" with a detector of {', '.join(manifest.classes)}" if "detector" in manifest.graphs else ""
-    if "segmentation" in manifest.graphs:
-        finds += f"{' and' if finds else ' with'} masks of {', '.join(manifest.segmentation_classes)}"
+    heads = [f"{name} of {', '.join(head.classes)}" for name, head in manifest.heads.items()]
+    finds = f" with {' and '.join(heads)}" if heads else ""
     say(f"wrote {args.output}{finds}")
     for row in manifest.parity:
         say(told(row))
@@ -116,16 +125,5 @@ def precisions_of(text: str) -> tuple[Precision, ...]:
 def told(row: Parity) -> str:
     """One line of what the gate measured."""
     parts = [f"largest error {row.max_error:.1e}"]
-    if row.box_error_px is not None:
-        parts.append(f"boxes by {row.box_error_px:.1e} pixels")
-    if row.psnr_db is not None:
-        parts.append(f"PSNR {row.psnr_db:.1f} dB")
-    if row.boxes_kept is not None:
-        parts.append(f"{row.boxes_kept:.1%} of the boxes kept")
-    if row.map50_change is not None:
-        parts.append(f"mAP50 by {row.map50_change:+.4f}")
-    if row.pixels_equal is not None:
-        parts.append(f"{row.pixels_equal:.2%} of the mask's pixels equal")
-    if row.mask_iou is not None:
-        parts.append(f"mIoU {row.mask_iou:.3f}")
+    parts += [words.format(row.figures[name]) for name, words in FIGURES.items() if name in row.figures]
     return f"{row.graph} in {row.precision} against {row.against} ({row.pictures}): {', '.join(parts)}"

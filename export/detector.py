@@ -98,7 +98,7 @@ def detector_parity(network: nn.Module, graph: bytes, view: TaskView) -> Parity:
         against="pytorch",
         pictures=f"{PICTURES} random pictures",
         max_error=scores,
-        box_error_px=boxes_px,
+        figures={"box_error_px": boxes_px},
     )
 
 
@@ -107,7 +107,7 @@ def describe_detector(graph: bytes, view: TaskView, files: Mapping[Precision, st
     shapes = _output_shapes(onnx.load_from_string(graph))
     content = {
         "boxes": f"x1 y1 x2 y2 in pixels of the {view.width}x{view.height} input, not suppressed",
-        "scores": "0 to 1, a column a class in the order of the manifest's classes",
+        "scores": "0 to 1, a column a class in the order of the head's classes",
     }
     luma = TensorInfo(
         name="luma",

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from tdfusion_edge import bundle
-from tdfusion_edge.bundle import Bundle, GraphName, Parity, Precision
+from tdfusion_edge.bundle import ONE_PASS, Bundle, Parity, Precision
 from tdfusion_edge.errors import ExportError
 from tdfusion_edge.export.pairs import Pairs
 from tdfusion_edge.runtime.chains import REFERENCE, open_chain, open_pass
@@ -63,7 +63,7 @@ def _of_chain(opened: Bundle, pairs: Pairs, labels: Labels | None) -> Iterator[P
 def _of_pipeline(
     opened: Bundle, pairs: Pairs, labels: Labels | None, size: tuple[int, int] | None
 ) -> Iterator[Parity]:
-    graph = opened.manifest.graphs.get("pipeline")
+    graph = opened.manifest.graphs.get(ONE_PASS)
     lower = [] if graph is None else [one for one in graph.files if one != "fp32"]
     if not lower:
         return
@@ -81,7 +81,7 @@ def _of_pipeline(
         gaps = measure_each(served, reference, others, opened.manifest.score_threshold, labels)
     for precision, gap in gaps.items():
         _refuse("the pipeline", precision, gap, in_8_bits(LIMITS[precision]))
-        yield _row("pipeline", gap, precision, told)
+        yield _row(ONE_PASS, gap, precision, told)
 
 
 def _refuse(what: str, precision: Precision, gap: Gap, limits: Limits) -> None:
@@ -93,20 +93,23 @@ def _refuse(what: str, precision: Precision, gap: Gap, limits: Limits) -> None:
         )
 
 
-def _row(graph: GraphName, gap: Gap, precision: Precision, pictures: str) -> Parity:
+def _row(graph: str, gap: Gap, precision: Precision, pictures: str) -> Parity:
+    figures = {
+        "mean_error": gap.mean_error,
+        "psnr_db": None if math.isinf(gap.psnr_db) else gap.psnr_db,
+        "qabf_change": gap.qabf_change,
+        "ssim_change": gap.ssim_change,
+        "boxes_kept": gap.boxes_kept if gap.boxes else None,
+        "score_error": gap.score_error if gap.boxes else None,
+        "map50_change": gap.map50_change,
+        "pixels_equal": gap.pixels_equal if gap.pixels else None,
+        "mask_iou": gap.mask_iou if gap.pixels else None,
+    }
     return Parity(
         graph=graph,
         precision=precision,
         against="fp32",
         pictures=pictures,
         max_error=gap.max_error,
-        mean_error=gap.mean_error,
-        psnr_db=None if math.isinf(gap.psnr_db) else gap.psnr_db,
-        qabf_change=gap.qabf_change,
-        ssim_change=gap.ssim_change,
-        boxes_kept=gap.boxes_kept if gap.boxes else None,
-        score_error=gap.score_error if gap.boxes else None,
-        map50_change=gap.map50_change,
-        pixels_equal=gap.pixels_equal if gap.pixels else None,
-        mask_iou=gap.mask_iou if gap.pixels else None,
+        figures={name: value for name, value in figures.items() if value is not None},
     )

@@ -199,7 +199,7 @@ def parity(network: nn.Module, graph: bytes) -> Parity:
         against="pytorch",
         pictures=f"{len(PARITY_SIZES)} random pairs and a black one",
         max_error=worst,
-        mean_error=float(np.mean(means)),
+        figures={"mean_error": float(np.mean(means))},
     )
 
 

@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 import torch
 
-from tdfusion_edge.bundle import Graph, Parity, Precision, Sides, TensorInfo
+from tdfusion_edge.bundle import ONE_PASS, Graph, Parity, Precision, Sides, TensorInfo
 from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.errors import ExportError, RequestError
 from tdfusion_edge.export.detector import SCORE_TOLERANCE
@@ -47,7 +47,7 @@ CONTENT = {
     "fused": "8-bit BGR, the stretched fused luma in the colours of visible",
     "measured": "the limits that this picture alone would have",
     "boxes": "x1 y1 x2 y2 in pixels of the picture, not suppressed",
-    "scores": "0 to 1, a column a class in the order of the manifest's classes",
+    "scores": "0 to 1, a column a class in the order of the head's classes",
 }
 
 
@@ -167,14 +167,15 @@ def pipeline_parity(network: Pipeline, graph: bytes, size: tuple[int, int]) -> P
             + f", {UNEQUAL:.1%} of the picture at all",
             got=", ".join(f"{name} {value:.2e}" for name, value in worst.items()) + f", {unequal:.1%}",
         )
+    named = {"boxes": "box_error_px", "scores": "score_error"}
+    figures = {figure: worst[name] for name, figure in named.items() if name in worst}
     return Parity(
-        graph="pipeline",
+        graph=ONE_PASS,
         precision="fp32",
         against="pytorch",
         pictures=f"{len(pictures) - 1} random pairs and a black one",
         max_error=worst["fused"] / 255,
-        box_error_px=worst.get("boxes"),
-        score_error=worst.get("scores"),
+        figures=figures,
     )
 
 
@@ -256,7 +257,7 @@ def add_pipeline(
         networks = half(fusion), None if detector is None else half(detector)
         graphs["fp16"] = pipeline_onnx(Pipeline(*networks, view, size).eval(), size, sizes, opset)
         require_clean(onnx.load_from_string(graphs["fp16"]))
-    names, more = files_of("pipeline", graphs)
+    names, more = files_of(ONE_PASS, graphs)
     files |= more
-    manifest["graphs"]["pipeline"] = describe_pipeline(plain, graphs["fp32"], sizes, names)
+    manifest["graphs"][ONE_PASS] = describe_pipeline(plain, graphs["fp32"], sizes, names)
     manifest["parity"] += (pipeline_parity(plain, graphs["fp32"], size),)

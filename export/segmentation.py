@@ -17,7 +17,7 @@ import torch
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
-from tdfusion_edge.bundle import Graph, Parity, Precision, TensorInfo
+from tdfusion_edge.bundle import Graph, HeadInfo, Parity, Precision, TensorInfo
 from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.errors import ExportError
 from tdfusion_edge.export.fold import folded
@@ -132,7 +132,7 @@ def segmentation_parity(network: nn.Module, graph: bytes, view: TaskView) -> Par
         against="pytorch",
         pictures=f"{PICTURES} random pictures",
         max_error=worst,
-        pixels_equal=float(np.mean(same)),
+        figures={"pixels_equal": float(np.mean(same))},
     )
 
 
@@ -148,7 +148,7 @@ def describe_segmentation(graph: bytes, view: TaskView, files: Mapping[Precision
         name="mask",
         dtype="uint8",
         shape=(1, view.height, view.width),
-        content="class of each pixel of the input, by its place in the manifest's segmentation_classes",
+        content="class of each pixel of the input, by its place in the head's classes",
     )
     return Graph(
         files=dict(files),
@@ -194,4 +194,6 @@ def add_segmentation(
     manifest["metrics"] |= task_metrics(header)
     rows = (*manifest["training_data"], *header.training_data)
     manifest["training_data"] = tuple(dict.fromkeys(rows))
-    manifest |= {"segmentation": header.networks["task"].name, "segmentation_classes": view.classes}
+    manifest["heads"]["segmentation"] = HeadInfo(
+        kind="mask", network=header.networks["task"].name, classes=view.classes
+    )

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.export.passes import move_to_device_pass
 
-from tdfusion_edge.bundle import Bundle, GraphName, Precision
+from tdfusion_edge.bundle import Bundle, Precision
 from tdfusion_edge.errors import EngineError
 from tdfusion_edge.export.fold import folded
 from tdfusion_edge.export.networks import Chosen
@@ -46,7 +46,7 @@ from tdfusion_edge.runtime.engines.tensorrt.request import Request, request_for
 from tdfusion_edge.runtime.engines.tensorrt.runner import check_outside
 
 INSTALL = 'pip install "tdfusion-edge[torch-tensorrt]"'
-NETWORKS: tuple[GraphName, ...] = ("fusion", "detector")
+NETWORKS: tuple[str, ...] = ("fusion", "detector")
 """Graphs that are one network each."""
 WEAK = "enabled_precisions"
 """An option of the versions that choose types themselves."""
@@ -154,7 +154,7 @@ def build_through_torch(
         yield Made(name, precision, shapes, told, fresh, clock() - begin, len(plan))
 
 
-def network_of(chosen: Chosen, name: GraphName, precision: Precision) -> nn.Module:
+def network_of(chosen: Chosen, name: str, precision: Precision) -> nn.Module:
     """The network that a graph was exported from, in evaluation mode; it gives a plain tuple.
 
     Args:

@@ -96,7 +96,7 @@ def open_pass(
     folded = open_folded(opened, choice, threshold=least, on_progress=progress_shower("pipeline"))
     stack.callback(folded.close)
     one = Pass(folded)
-    return folded, Chain(one.fuse, one.detect if "detector" in opened.manifest.graphs else None)
+    return folded, Chain(one.fuse, one.detect if opened.manifest.head("boxes") else None)
 
 
 def least_score(opened: Bundle, *, scored: bool) -> float:

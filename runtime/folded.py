@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tdfusion_edge.bundle import Bundle, Graph, Sides
+from tdfusion_edge.bundle import ONE_PASS, Bundle, Graph, Sides
 from tdfusion_edge.color import U8, is_grey
 from tdfusion_edge.detections import Detections, found_in
 from tdfusion_edge.errors import BundleError, EngineError, RequestError
@@ -195,11 +195,11 @@ def open_folded(
         EngineError: the back end cannot load it.
     """
     manifest = opened.manifest
-    engine = open_graph(opened, "pipeline", choice, on_progress).engine
+    engine = open_graph(opened, ONE_PASS, choice, on_progress).engine
     try:
+        names = manifest.classes("boxes")
         chosen = manifest.score_threshold if threshold is None else threshold
-        names = manifest.classes if "detector" in manifest.graphs else ()
-        graph = manifest.graphs["pipeline"]
+        graph = manifest.graphs[ONE_PASS]
         return Folded(graph, engine, names, threshold=chosen, demanded=demanded)
     except BaseException:
         engine.close()

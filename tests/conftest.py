@@ -94,7 +94,8 @@ def mean_bundle(mean_bundle_path: Path) -> bundle.Bundle:
 @pytest.fixture(scope="session")
 def finder_bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with a detector whose boxes can be foretold as well (``finder.py``)."""
-    manifest = mean_manifest() | {"name": "finder", "detector": "finder", "classes": CLASSES}
+    info = bundle.HeadInfo(kind="boxes", network="finder", classes=CLASSES, score_threshold=0.25)
+    manifest = mean_manifest() | {"name": "finder", "heads": {"detector": info}}
     manifest["graphs"]["detector"] = described()
     path = tmp_path_factory.mktemp("bundles") / "finder"
     bundle.write(path, manifest, {"fusion.onnx": mean_graph(), "detector.onnx": finder_graph()})

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tdfusion_edge import archive, bundle
-from tdfusion_edge.bundle import MANIFEST, Graph, Manifest, TensorInfo
+from tdfusion_edge.bundle import FORMAT, MANIFEST, Graph, HeadInfo, Manifest, TensorInfo
 from tdfusion_edge.errors import BundleError, ConfigError, InputMissing, RequestError, SinkError
 
 FILES = {"fusion.onnx": bytes(range(256)) * 8, "MODEL_CARD.md": b"# edge\n", "more/notes.txt": b""}
@@ -87,7 +87,7 @@ def everything_in(folder: Path) -> set[str]:
 def test_what_is_written_is_read_back(whole: Path) -> None:
     opened = bundle.read(whole)
     assert opened.files == FILES
-    assert opened.manifest.format == 2
+    assert opened.manifest.format == 3
     assert opened.manifest.metrics == {"qabf": 0.61}
     assert opened.graph("fusion") == (graph(), FILES["fusion.onnx"])
 
@@ -118,9 +118,12 @@ def test_a_graph_that_is_not_there_is_named(whole: Path) -> None:
 def test_the_bundle_that_ships_with_the_package_is_whole() -> None:
     opened = bundle.read(bundle.default_path())
     graphs = opened.manifest.graphs
-    assert set(graphs) == {"fusion", "detector", "pipeline"}
+    assert set(graphs) == {"fusion", "detector", "onepass"}
     assert all(set(graph.files) == {"fp32", "fp16"} for graph in graphs.values())
-    assert (opened.manifest.strategy, opened.manifest.classes) == ("tdfusion", ("person", "bicycle", "car"))
+    assert (opened.manifest.strategy, opened.manifest.classes("boxes")) == (
+        "tdfusion",
+        ("person", "bicycle", "car"),
+    )
     assert "MODEL_CARD.md" in opened.files
 
 
@@ -185,11 +188,51 @@ def test_a_manifest_with_an_unknown_key_is_refused(whole: Path) -> None:
 
 def test_a_later_format_is_told_from_a_damaged_manifest(whole: Path) -> None:
     content = contents(whole)
-    content[MANIFEST] = edited(content[MANIFEST], lambda m: m.update(format=3, new_key=1))
+    content[MANIFEST] = edited(content[MANIFEST], lambda m: m.update(format=4, new_key=1))
     replace(whole, content)
     with pytest.raises(
-        BundleError, match="another version of tdfusion-edge: expected format 2, got format 3"
+        BundleError, match="another version of tdfusion-edge: expected format 2 to 3, got format 4"
     ):
+        bundle.read(whole)
+
+
+def of_format_2(manifest: dict[str, Any]) -> None:
+    """The manifest as the version before wrote it: with a detector, masks and the graph ``pipeline``."""
+    manifest["graphs"] |= dict.fromkeys(
+        ("detector", "segmentation", "pipeline"), manifest["graphs"]["fusion"]
+    )
+    row = {"graph": "pipeline", "precision": "fp16", "against": "fp32", "pictures": "1", "max_error": 0.5}
+    manifest |= {
+        "format": 2,
+        "detector": "yolo",
+        "classes": ["person"],
+        "score_threshold": 0.5,
+        "segmentation": "segformer",
+        "segmentation_classes": ["soil", "crop"],
+        "parity": [row | {"psnr_db": 60.0, "boxes_kept": None}],
+    }
+
+
+def test_a_bundle_of_the_format_before_is_read_as_todays(whole: Path) -> None:
+    content = contents(whole)
+    content[MANIFEST] = edited(content[MANIFEST], of_format_2)
+    replace(whole, content)
+    manifest = bundle.read(whole).manifest
+    assert manifest.format == FORMAT
+    assert set(manifest.graphs) == {"fusion", "detector", "segmentation", "onepass"}
+    assert manifest.heads == {
+        "detector": HeadInfo(kind="boxes", network="yolo", classes=("person",), score_threshold=0.5),
+        "segmentation": HeadInfo(kind="mask", network="segformer", classes=("soil", "crop")),
+    }
+    (row,) = manifest.parity
+    assert (row.graph, row.max_error, row.figures) == ("onepass", 0.5, {"psnr_db": 60.0})
+
+
+def test_an_unknown_key_of_the_format_before_is_refused_too(whole: Path) -> None:
+    content = contents(whole)
+    content[MANIFEST] = edited(content[MANIFEST], lambda m: m.update(format=2, strateggy="x"))
+    replace(whole, content)
+    with pytest.raises(ConfigError, match="unknown key 'strateggy'"):
         bundle.read(whole)
 
 
@@ -441,8 +484,8 @@ BAD_FIELDS: list[dict[str, Any]] = [
     {"metrics": {"psnr": float("nan")}},
     {"metrics": {"psnr": float("inf")}},
     {"created": 2026},
-    {"graphs": {"other": graph()}},
-    {"score_threshold": 1.5},
+    {"heads": {"detector": {"kind": "boxes", "network": "n"}}},
+    {"heads": {"detector": {"kind": "boxes", "network": "n", "classes": ["a"], "score_threshold": 1.5}}},
 ]
 
 

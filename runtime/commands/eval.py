@@ -95,7 +95,7 @@ def main(args: argparse.Namespace) -> int:
     opened = open_bundle(args.bundle, args.network)
     choice = choice_of(args)
     detect = None if args.labels is None else open_for_scoring(opened, choice)
-    labels = None if args.labels is None else _labels(args, names, classes, opened.manifest.classes)
+    labels = None if args.labels is None else _labels(args, names, classes, opened.manifest.classes("boxes"))
     engine = open_graph(opened, "fusion", choice, progress_shower("fusion")).engine
     rows = _rows(args, opened.manifest.name, engine)
     measured = {row: measure(args.data, names, fuse, detect) for row, fuse in rows.items()}

@@ -261,7 +261,7 @@ def _open_folded(
     stretch: StretchName,
 ) -> Folded | None:
     """The pipeline graph where ``--graphs`` asks for it, or the back end gains by it."""
-    graph = opened.manifest.graphs.get("pipeline")
+    graph = opened.manifest.graphs.get(bundle.ONE_PASS)
     there = graph is not None and precision in graph.files
     demanded = args.graphs == "folded"
     if demanded and stretch == "image":
@@ -285,7 +285,7 @@ def _open_folded(
 
 
 def _why_not_folded(manifest: bundle.Manifest, precision: bundle.Precision) -> str:
-    if "segmentation" in manifest.graphs:
+    if manifest.head("mask"):
         return "A bundle with masks has none: leave --graphs out."
     if precision == "int8":
         return "There is none in INT8: leave --graphs out, or give --precision fp16."

@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 from tdfusion_edge import bundle
-from tdfusion_edge.bundle import Bundle
+from tdfusion_edge.bundle import ONE_PASS, Bundle
 from tdfusion_edge.console import say
 from tdfusion_edge.pairs.source import parse_classes
 from tdfusion_edge.runtime.chains import REFERENCE, open_chain, open_pass
@@ -96,7 +96,7 @@ def _folded(
     shapes: Iterable[tuple[int, ...]],
 ) -> Whole | str:
     """The pipeline graph in the same precision, or why it was not measured."""
-    graph = opened.manifest.graphs.get("pipeline")
+    graph = opened.manifest.graphs.get(ONE_PASS)
     if graph is None:
         return "the bundle has no such graph"
     if ran.precision not in graph.files:
@@ -120,7 +120,13 @@ def _labels(args: argparse.Namespace, opened: Bundle) -> Labels | None:
         return None
     classes = () if args.classes is None else parse_classes(args.classes)
     stems = pair_names(args.data, args.names)
-    return pair_labels(args.data, args.labels, stems, classes, opened.manifest.classes)
+    return pair_labels(
+        args.data,
+        args.labels,
+        stems,
+        classes,
+        opened.manifest.classes("boxes"),
+    )
 
 
 def as_json(gap: Gap, ran: Opened, data: str, said: list[str], folded: Whole | str) -> dict[str, object]:
@@ -135,7 +141,7 @@ def as_json(gap: Gap, ran: Opened, data: str, said: list[str], folded: Whole | s
         "data": data,
         "gap": _figures(gap),
         "offences": said,
-        "pipeline": whole,
+        "onepass": whole,
     }
 
 
@@ -165,12 +171,12 @@ def _lines(opened: Bundle, gap: Gap, what: str) -> Iterator[str]:
         f"{what}: {same}, largest error {gap.max_error:.2e}, mean {gap.mean_error:.2e}; "
         f"Qabf {gap.qabf_change:+.4f}, SSIM {gap.ssim_change:+.4f}"
     )
-    if "detector" in opened.manifest.graphs:
+    if opened.manifest.head("boxes"):
         yield (
             f"boxes: {gap.boxes}, {gap.boxes_kept:.1%} kept, {gap.boxes_added:.1%} added, "
             f"scores by at most {gap.score_error:.3f}"
         )
     if gap.map50 is not None and gap.map50_change is not None:
         yield f"mAP50: {gap.map50:.4f}, {gap.map50_change:+.4f}"
-    if "segmentation" in opened.manifest.graphs:
+    if opened.manifest.head("mask"):
         yield f"masks: {gap.pixels_equal:.2%} of the pixels equal, mIoU {gap.mask_iou:.3f}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from tdfusion_edge.bundle import Bundle, GraphName, Precision
+from tdfusion_edge.bundle import Bundle, Precision
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.runtime.engines.base import Array, Engine, Tensor
 
@@ -63,7 +63,7 @@ class Opened(NamedTuple):
 
 def open_graph(
     opened: Bundle,
-    name: GraphName,
+    name: str,
     choice: Choice = Choice(),  # noqa: B008 (immutable)
     on_progress: Callable[[Any], None] | None = None,
 ) -> Opened:
@@ -90,7 +90,7 @@ def open_graph(
     return Opened(backend, precision, engine)
 
 
-def precision_of(opened: Bundle, name: GraphName, choice: Choice) -> Precision:
+def precision_of(opened: Bundle, name: str, choice: Choice) -> Precision:
     """The precision that is asked for, or the best one for the back end that the bundle has.
 
     Raises:

@@ -100,13 +100,13 @@ def open_detector(
         EngineError: the back end cannot load it.
     """
     manifest = opened.manifest
-    if "detector" not in manifest.graphs:
+    if (info := manifest.head("boxes")) is None:
         return None
     graph = manifest.graphs["detector"]
     engine = open_graph(opened, "detector", choice, on_progress).engine
     try:
         chosen = manifest.score_threshold if threshold is None else threshold
-        return Detector(graph, engine, manifest.classes, threshold=chosen)
+        return Detector(graph, engine, info.classes, threshold=chosen)
     except BaseException:
         engine.close()
         raise

@@ -94,11 +94,11 @@ def open_segmenter(
         EngineError: the back end cannot load it.
     """
     manifest = opened.manifest
-    if "segmentation" not in manifest.graphs:
+    if (info := manifest.head("mask")) is None:
         return None
     engine = open_graph(opened, "segmentation", choice, on_progress).engine
     try:
-        return Segmenter(manifest.graphs["segmentation"], engine, manifest.segmentation_classes)
+        return Segmenter(manifest.graphs["segmentation"], engine, info.classes)
     except BaseException:
         engine.close()
         raise

@@ -132,7 +132,7 @@ def test_a_bundle_for_tensorrt_8_has_float32_alone(
     assert main([*command, "--network", "tiny_task:TinyDetector"]) == 0
     opened = bundle.read(tmp_path / "bundle")
     assert set(opened.files) == {"fusion.onnx", "detector.onnx", "pipeline.onnx", "MODEL_CARD.md"}
-    assert opened.manifest.graphs["pipeline"].sizes == (
+    assert opened.manifest.graphs["onepass"].sizes == (
         bundle.Sides(smallest=480, largest=480), bundle.Sides(smallest=640, largest=640),
     )  # fmt: skip
     for name, graph in opened.manifest.graphs.items():

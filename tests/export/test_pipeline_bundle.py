@@ -205,22 +205,22 @@ KINDS = (("ir", "&view=160x120"), ("vis", ""))
 
 def test_the_gate_has_measured_it(opened: Bundle) -> None:
     rows = {(row.graph, row.precision, row.against): row for row in opened.manifest.parity}
-    low = rows["pipeline", "fp16", "fp32"]
+    low = rows["onepass", "fp16", "fp32"]
     assert low.pictures == "8 simulated pairs"
     assert low.boxes_kept is not None
     assert low.boxes_kept > 0.97
     assert low.max_error <= 2 / 255
-    assert rows["pipeline", "fp32", "pytorch"].max_error <= 1 / 255
+    assert rows["onepass", "fp32", "pytorch"].max_error <= 1 / 255
 
 
 def test_verify_measures_both_ways(path: Path, street: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["verify", str(path), "--precision", "fp16", "--data", str(street)]
     assert cli.main([*command, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["pipeline"]["offences"] == []
-    assert told["pipeline"]["gap"]["pairs"] == told["gap"]["pairs"] == 2
-    assert told["pipeline"]["gap"]["boxes"] == pytest.approx(told["gap"]["boxes"], abs=2)
-    assert 0 < told["pipeline"]["gap"]["mean_error"] < 1e-3
+    assert told["onepass"]["offences"] == []
+    assert told["onepass"]["gap"]["pairs"] == told["gap"]["pairs"] == 2
+    assert told["onepass"]["gap"]["boxes"] == pytest.approx(told["gap"]["boxes"], abs=2)
+    assert 0 < told["onepass"]["gap"]["mean_error"] < 1e-3
     assert cli.main(command) == 0
     assert "all in one graph:\nfused luma in 8 bits: PSNR" in capsys.readouterr().out
 
@@ -250,7 +250,7 @@ def test_a_pass_finds_things_in_its_own_picture_alone(opened: Bundle) -> None:
 def test_a_pipeline_that_shows_something_else_leaves_no_bundle(opened: Bundle) -> None:
     """Whatever the pairs' size; where none is served, simulated ones are."""
     manifest = msgspec.to_builtins(opened.manifest)
-    model = onnx.load_from_string(opened.graph("pipeline", "fp16")[1])
+    model = onnx.load_from_string(opened.graph("onepass", "fp16")[1])
     for tensor in model.graph.initializer:
         if len(tensor.dims) == 4:
             zeros = np.zeros_like(onnx.numpy_helper.to_array(tensor))
@@ -266,7 +266,7 @@ def test_a_pipeline_that_shows_something_else_leaves_no_bundle(opened: Bundle) -
             passed(fields, files, Pairs(pairs, (), "one pair"), None, SIZE)
         rows = passed(fields, opened.files, Pairs(pairs, (), "one pair"), None, SIZE)
         told = {row.graph: row.pictures for row in rows}
-        assert told == {"fusion": "one pair", "pipeline": "one pair" if size == SIZE else "8 simulated pairs"}
+        assert told == {"fusion": "one pair", "onepass": "one pair" if size == SIZE else "8 simulated pairs"}
 
 
 def test_verify_says_why_it_was_not_measured(
@@ -300,20 +300,20 @@ def test_pictures_of_their_own_stretch_cannot_be_folded(
 @pytest.mark.parametrize("change", [{"multiple_of": 0}, {"smallest": -4}])
 def test_sizes_that_are_none_are_refused(opened: Bundle, change: dict[str, int]) -> None:
     manifest = msgspec.to_builtins(opened.manifest)
-    rows, columns = manifest["graphs"]["pipeline"]["sizes"]
-    manifest["graphs"]["pipeline"]["sizes"] = (rows | change, columns)
+    rows, columns = manifest["graphs"]["onepass"]["sizes"]
+    manifest["graphs"]["onepass"]["sizes"] = (rows | change, columns)
     fields = {key: value for key, value in manifest.items() if key not in ("format", "sha256")}
     with pytest.raises(ConfigError, match="sizes"):
         bundle.assembled(fields, opened.files)
 
 
 def test_a_pipeline_of_other_shapes_is_refused(opened: Bundle) -> None:
-    graph = opened.manifest.graphs["pipeline"]
+    graph = opened.manifest.graphs["onepass"]
     fused, measured, *rest = graph.outputs
     wrong = msgspec.structs.replace(
         graph, outputs=(fused, msgspec.structs.replace(measured, shape=("n",)), *rest)
     )
-    engine = open_graph(opened, "pipeline", Choice(threads=1)).engine
+    engine = open_graph(opened, "onepass", Choice(threads=1)).engine
     with closing(engine), pytest.raises(BundleError, match="other inputs or outputs than a pipeline"):
         Folded(wrong, engine, VIEW.classes, threshold=0.5)
 
@@ -325,7 +325,7 @@ def test_a_bundle_without_it_says_so(mean_bundle_path: Path, capsys: pytest.Capt
 
 
 def test_the_manifest_says_what_it_takes(opened: Bundle) -> None:
-    graph = opened.manifest.graphs["pipeline"]
+    graph = opened.manifest.graphs["onepass"]
     assert graph.sizes is not None
     rows, columns = graph.sizes
     assert (rows.smallest, rows.largest, rows.multiple_of) == (98, 192, 2)
@@ -335,12 +335,12 @@ def test_the_manifest_says_what_it_takes(opened: Bundle) -> None:
         "uint8", "uint8", "float32", "uint8", "float32", "float32", "float32",
     ]  # fmt: skip
     assert set(graph.files) == {"fp32", "fp16"}
-    half = onnx.load_from_string(opened.graph("pipeline", "fp16")[1])
+    half = onnx.load_from_string(opened.graph("onepass", "fp16")[1])
     assert onnx.TensorProto.FLOAT16 in {tensor.data_type for tensor in half.graph.initializer}
 
 
 def test_a_pipeline_with_swapped_outputs_is_refused(opened: Bundle) -> None:
-    graph = opened.manifest.graphs["pipeline"]
+    graph = opened.manifest.graphs["onepass"]
     engine = open_graph(opened, "detector", Choice(threads=1)).engine
     with (
         closing(engine),
@@ -353,7 +353,7 @@ def test_a_graph_of_other_weights_is_refused(opened: Bundle) -> None:
     torch.manual_seed(4)
     other = Pipeline(Edge(4, 1), TinyDetector(2), VIEW, SIZE).eval()
     with pytest.raises(ExportError, match="the pipeline's ONNX graph differs from PyTorch"):
-        pipeline_graph.pipeline_parity(other, opened.graph("pipeline")[1], SIZE)
+        pipeline_graph.pipeline_parity(other, opened.graph("onepass")[1], SIZE)
 
 
 @pytest.mark.parametrize(("size", "view"), [((161, 120), VIEW), ((8, 120), VIEW), ((8, 120), None)])

@@ -97,8 +97,8 @@ def written(tmp_path_factory: pytest.TempPathFactory, fusion: Path, pairs: Path)
 def test_boxes_and_masks_are_in_one_bundle(written: Path) -> None:
     opened = bundle.read(written)
     assert set(opened.manifest.graphs) == {"fusion", "detector", "segmentation"}
-    assert (opened.manifest.segmentation, opened.manifest.segmentation_classes) == (TINY, CLASSES)
-    assert opened.manifest.detector == FINDS
+    assert (opened.manifest.heads["segmentation"].network, opened.manifest.classes("mask")) == (TINY, CLASSES)
+    assert opened.manifest.heads["detector"].network == FINDS
     assert opened.manifest.metrics == {"qabf": 0.5, "map50": 0.125, "miou": 0.625}
     assert opened.manifest.training_data == (MADE_UP, FIELD)
     graph, raw = opened.graph("segmentation")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from tdfusion_edge.bundle import Bundle, Graph, GraphName, Precision
+from tdfusion_edge.bundle import ONE_PASS, Bundle, Graph, Precision
 from tdfusion_edge.errors import EngineError, RequestError
 from tdfusion_edge.runtime.engines import Choice, precision_of
 from tdfusion_edge.runtime.engines.tensorrt import bindings
@@ -42,7 +42,7 @@ class Place:
 class Made:
     """One engine that is in the cache now."""
 
-    graph: GraphName
+    graph: str
     precision: Precision
     shapes: Shapes
     gpu: str
@@ -129,7 +129,7 @@ def build_ahead(
         (name, one, shapes)
         for name, graph in opened.manifest.graphs.items()
         # Without a pipeline in this precision `run` takes the networks one by one.
-        if (one := precision_of(opened, name, choice)) in graph.files or name != "pipeline"
+        if (one := precision_of(opened, name, choice)) in graph.files or name != ONE_PASS
         for shapes in shapes_of(name, graph, sizes)
     ]
     graphs = {(name, one): opened.graph(name, one)[1] for name, one, _ in wanted}
@@ -156,7 +156,7 @@ def build_ahead(
             yield Made(name, one, shapes, told, fresh, clock() - begin, len(plan))
 
 
-def shapes_of(name: GraphName, graph: Graph, sizes: Sequence[Size]) -> list[Shapes]:
+def shapes_of(name: str, graph: Graph, sizes: Sequence[Size]) -> list[Shapes]:
     """The shapes of a graph's inputs for each size, the same ones once.
 
     A pipeline serves some sizes; for the others ``run`` takes the networks one by one, and it has no shapes.

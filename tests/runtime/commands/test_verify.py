@@ -39,7 +39,7 @@ def written(folder: Path, change: float) -> Path:
     described = {"files": {"fp32": graph.files["fp32"], "fp16": "fusion.fp16.onnx"}}
     manifest = json.loads((bundle.default_path() / bundle.MANIFEST).read_bytes())
     manifest["graphs"] = {"fusion": {**manifest["graphs"]["fusion"], **described}}
-    for key in ("format", "sha256", "detector", "classes", "parity"):
+    for key in ("format", "sha256", "heads", "parity"):
         manifest.pop(key, None)
     bundle.write(folder, manifest, files)
     return folder
@@ -127,7 +127,8 @@ def finding(folder: Path, finder: bundle.Bundle, least: float) -> Path:
         graph["files"] = {"fp32": f"{name}.onnx", "fp16": f"{name}.fp16.onnx"}
     for key in ("format", "sha256"):
         manifest.pop(key)
-    bundle.write(folder, manifest | {"score_threshold": 0.9}, files)
+    manifest["heads"]["detector"]["score_threshold"] = 0.9
+    bundle.write(folder, manifest, files)
     return folder
 
 

@@ -81,7 +81,9 @@ def detector_bundle(mean_bundle_path: Path, tmp_path_factory: pytest.TempPathFac
         "strategy": "none",
         "created": "2026-01-01",
         "graphs": {**opened.manifest.graphs, "detector": graph},
-        "classes": CLASSES,
+        "heads": {
+            "detector": bundle.HeadInfo(kind="boxes", network="n", classes=CLASSES, score_threshold=0.25)
+        },
     }
     path = tmp_path_factory.mktemp("bundles") / "detecting"
     bundle.write(path, manifest, {**opened.files, "detector.onnx": detector_graph()})

@@ -138,7 +138,8 @@ def test_the_threshold_is_the_manifests_unless_told(finder_bundle: bundle.Bundle
     for bad in (-0.1, 1.1, float("nan")):
         with pytest.raises(RequestError, match="score threshold: expected 0 to 1"):
             open_detector(finder_bundle, threshold=bad)
-    strict = msgspec.structs.replace(finder_bundle.manifest, score_threshold=0.6)
+    info = msgspec.structs.replace(finder_bundle.manifest.heads["detector"], score_threshold=0.6)
+    strict = msgspec.structs.replace(finder_bundle.manifest, heads={"detector": info})
     opened = open_detector(bundle.Bundle(strict, finder_bundle.files))
     assert opened is not None
     assert set(boxes(opened.detect(picture))) == {"bright"}

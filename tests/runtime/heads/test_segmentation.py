@@ -72,7 +72,10 @@ def bands(tmp_path_factory: pytest.TempPathFactory, mean_bundle: bundle.Bundle) 
     """A bundle that averages and gives classes by brightness."""
     manifest = msgspec.structs.asdict(mean_bundle.manifest)
     del manifest["format"], manifest["sha256"]
-    manifest |= {"name": "bands", "segmentation": "bands", "segmentation_classes": NAMES}
+    manifest |= {
+        "name": "bands",
+        "heads": {"segmentation": bundle.HeadInfo(kind="mask", network="bands", classes=NAMES)},
+    }
     manifest["graphs"] = {**manifest["graphs"], "segmentation": described()}
     path = tmp_path_factory.mktemp("bundles") / "bands"
     bundle.write(path, manifest, {**mean_bundle.files, "segmentation.onnx": bands_graph()})

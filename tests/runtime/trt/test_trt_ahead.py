@@ -120,8 +120,8 @@ def test_without_a_pipeline_in_a_precision_the_networks_are_built(engines: Path)
         "fusion.fp16.onnx": graphs.half_inside(),
         "pipeline.onnx": graphs.one_picture(),
     }
-    opened = bundle.assembled(bundles.fields({"fusion": fusion, "pipeline": pipeline}), files)
-    for precision, names in (("fp16", ["fusion"] * 2), ("fp32", ["fusion"] * 2 + ["pipeline"] * 2)):
+    opened = bundle.assembled(bundles.fields({"fusion": fusion, "onepass": pipeline}), files)
+    for precision, names in (("fp16", ["fusion"] * 2), ("fp32", ["fusion"] * 2 + ["onepass"] * 2)):
         made = built(engines, opened, placed(), precision=precision)
         assert [one.graph for one in made] == names
 

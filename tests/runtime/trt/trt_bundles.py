@@ -7,7 +7,7 @@ from typing import Any
 import trt_graphs as graphs
 
 from tdfusion_edge import bundle
-from tdfusion_edge.bundle import Bundle, Graph, GraphName, Precision, TensorInfo
+from tdfusion_edge.bundle import Bundle, Graph, Precision, TensorInfo
 
 
 def info(name: str, shape: tuple[int | str, ...] = graphs.FREE) -> TensorInfo:
@@ -29,7 +29,7 @@ def described(
     )
 
 
-def fields(graphs_: dict[GraphName, Graph]) -> dict[str, Any]:
+def fields(graphs_: dict[str, Graph]) -> dict[str, Any]:
     """Of a manifest."""
     return {"name": "tiny", "network": "n", "strategy": "s", "created": "2026-01-01", "graphs": graphs_}
 

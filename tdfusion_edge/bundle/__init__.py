@@ -11,139 +11,49 @@ import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
-
-import msgspec
+from typing import Any
 
 from tdfusion_edge import archive
-from tdfusion_edge.config import Table, parse, to_json
+from tdfusion_edge.bundle.formats import FORMAT, OLDEST, to_current
+from tdfusion_edge.bundle.manifest import (
+    FUSION,
+    ONE_PASS,
+    Graph,
+    HeadInfo,
+    Manifest,
+    Parity,
+    Precision,
+    Sides,
+    TensorInfo,
+    TrainingData,
+)
+from tdfusion_edge.config import convert, decode, to_json
 from tdfusion_edge.errors import BundleError, InputMissing, RequestError, TdfusionError
 
-FORMAT = 2
+__all__ = [
+    "FORMAT",
+    "FUSION",
+    "MANIFEST",
+    "ONE_PASS",
+    "Bundle",
+    "Graph",
+    "HeadInfo",
+    "Manifest",
+    "Parity",
+    "Precision",
+    "Sides",
+    "TensorInfo",
+    "TrainingData",
+    "assembled",
+    "default_path",
+    "place",
+    "read",
+    "write",
+]
+
 MANIFEST = "manifest.json"
 MAX_BYTES = 1 << 30
 """A bundle that unpacks to more than this is refused: the largest network here has some megabytes."""
-
-GraphName: TypeAlias = Literal["fusion", "detector", "segmentation", "pipeline"]
-Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
-
-
-class TensorInfo(Table, frozen=True, kw_only=True):
-    """One input or output of a graph."""
-
-    name: str
-    dtype: str
-    """NumPy's name: ``float32``, ``uint8`` …"""
-    shape: tuple[int | str, ...]
-    """A string names a dynamic axis."""
-    content: str
-    """What the numbers mean: colour, range, coordinates."""
-
-
-class Sides(Table, frozen=True, kw_only=True):
-    """Lengths of a picture's side that a graph takes, in pixels."""
-
-    smallest: Annotated[int, msgspec.Meta(ge=1)]
-    largest: Annotated[int, msgspec.Meta(ge=1)]
-    multiple_of: Annotated[int, msgspec.Meta(ge=1)] = 1
-
-    def takes(self, side: int) -> bool:
-        """Whether ``side`` is one of them."""
-        return self.smallest <= side <= self.largest and side % self.multiple_of == 0
-
-
-class Graph(Table, frozen=True, kw_only=True):
-    """One network as ONNX, in one precision or several: they take and give the same."""
-
-    files: dict[Precision, str]
-    """Name of the ONNX file of each precision; ``fp32`` is among them."""
-    inputs: tuple[TensorInfo, ...]
-    outputs: tuple[TensorInfo, ...]
-    minimum_size: int
-    """Smallest height and width in pixels; of a graph of fixed size its smaller side."""
-    sizes: tuple[Sides, Sides] | None = None
-    """Heights and widths that it takes, where those are not all from ``minimum_size`` on."""
-    opset: int
-
-    def serves(self, height: int, width: int) -> bool:
-        """Whether pictures of this size are among :attr:`sizes`; all are where there are none."""
-        if self.sizes is None:
-            return True
-        rows, columns = self.sizes
-        return rows.takes(height) and columns.takes(width)
-
-
-class Parity(Table, frozen=True, kw_only=True):
-    """How far one graph was from its reference when it was exported. What a graph does not give is None."""
-
-    graph: GraphName
-    precision: Precision
-    against: Literal["pytorch", "fp32"]
-    """The network that it was exported from, or the same graph in float32; both on the CPU."""
-    pictures: str
-    """On what: how many pairs of which data, or that they were simulated."""
-    max_error: float
-    """Largest difference of the fused luma in [0, 1]; of a detector, of a score; of a segmentation, of a
-    class score by the largest one, where that passes 1."""
-    mean_error: float | None = None
-    box_error_px: float | None = None
-    """Largest difference of a box's side, pixels of the detector's input; of a pipeline, of its picture."""
-    psnr_db: float | None = None
-    """Of the fused luma, of 8-bit white; None where there is no difference at all."""
-    qabf_change: float | None = None
-    ssim_change: float | None = None
-    boxes_kept: float | None = None
-    """Share of the reference's boxes that have one of the same class at an IoU of 0.9 or more."""
-    score_error: float | None = None
-    """Largest difference between the scores of such two."""
-    pixels_equal: float | None = None
-    """Share of the mask's pixels that get the same class."""
-    mask_iou: float | None = None
-    """Mean over the classes of the overlap of a class's pixels with those of the reference."""
-    map50_change: float | None = None
-    """Only where labels were given."""
-
-
-class TrainingData(Table, frozen=True, kw_only=True):
-    """One data set that the weights were trained on."""
-
-    name: str
-    terms: str
-    """Licence or terms of use, as far as they bind the weights."""
-    pairs: int
-
-
-class Manifest(Table, frozen=True, kw_only=True):
-    """``manifest.json``."""
-
-    format: int
-    name: str
-    """Name of the bundle, for people."""
-    network: str
-    """Name of the fusion network."""
-    strategy: str
-    """How it was trained."""
-    created: str
-    """Date, ISO 8601."""
-    graphs: dict[GraphName, Graph]
-    detector: str | None = None
-    """Name of the detector's network; None where there is no detector graph."""
-    classes: tuple[str, ...] = ()
-    """What the detector tells apart, in the order of its scores."""
-    segmentation: str | None = None
-    """Name of the network that gives every pixel a class; None where there is no segmentation graph."""
-    segmentation_classes: tuple[str, ...] = ()
-    """What it tells apart, in the order of the values of its mask; the background is among them."""
-    score_threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.25
-    """Only what the detector gives a higher score counts."""
-    training_data: tuple[TrainingData, ...] = ()
-    metrics: dict[str, float] = msgspec.field(default_factory=dict)
-    """Metrics of fusion, and of detector and segmentation, on the validation pairs of their trainings."""
-    parity: tuple[Parity, ...] = ()
-    """What the gate of the export measured."""
-    versions: dict[str, str] = msgspec.field(default_factory=dict)
-    sha256: dict[str, str]
-    """Hex digest of every file but the manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +63,7 @@ class Bundle:
     manifest: Manifest
     files: Mapping[str, bytes]
 
-    def graph(self, name: GraphName, precision: Precision = "fp32") -> tuple[Graph, bytes]:
+    def graph(self, name: str, precision: Precision = "fp32") -> tuple[Graph, bytes]:
         """Description and ONNX bytes of one graph.
 
         Raises:
@@ -173,7 +83,7 @@ class Bundle:
         return graph, self.files[graph.files[precision]]
 
 
-SHIPPED = Path(__file__).parent / "runtime" / "bundles"
+SHIPPED = Path(__file__).parent.parent / "runtime" / "bundles"
 """Folder of the bundles that come with the package."""
 
 
@@ -212,8 +122,7 @@ def read(path: Path) -> Bundle:
     if MANIFEST not in names:
         raise BundleError(f"{path} is no bundle", expected=MANIFEST, got=", ".join(names[:5]) or "nothing")
     raw = archive.read(path, [MANIFEST], limit=MAX_BYTES)[MANIFEST]
-    _refuse_other_format(path, raw)
-    manifest = parse(raw, Manifest, name=f"{path}/{MANIFEST}")
+    manifest = _parsed(path, raw)
     _check_names(path, manifest, set(names) - {MANIFEST})
     files = archive.read(path, manifest.sha256, limit=MAX_BYTES)
     _check_digests(path, manifest, files)
@@ -259,7 +168,7 @@ def _assembled(path: Path, manifest: Mapping[str, Any], files: Mapping[str, byte
     digests = {name: _sha256(content) for name, content in files.items()}
     raw = to_json({"format": FORMAT, **manifest, "sha256": digests})
     # Parsed like a file, so that nothing is written that read() would refuse.
-    full = parse(raw, Manifest, name=f"{path}/{MANIFEST}")
+    full = _parsed(path, raw)
     _check_names(path, full, files)
     return full, raw
 
@@ -268,18 +177,24 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _refuse_other_format(path: Path, raw: bytes) -> None:
+def _parsed(path: Path, raw: bytes) -> Manifest:
+    """The manifest in today's format, whichever known one it was written in."""
+    name = f"{path}/{MANIFEST}"
+    content = decode(raw, name=name)
+    if isinstance(content, dict):
+        _refuse_other_format(path, content.get("format", FORMAT))
+        content = to_current(content)
+    return convert(content, Manifest, name=name)
+
+
+def _refuse_other_format(path: Path, got: object) -> None:
     """Refuse before the schema does, whose complaint about a new key would not say why."""
-    try:
-        got = msgspec.json.decode(raw, type=dict[str, Any]).get("format", FORMAT)
-    except (ValueError, RecursionError):
-        return  # for the schema to explain
-    if got != FORMAT:
+    if not isinstance(got, int) or not OLDEST <= got <= FORMAT:
         raise BundleError(
             f"{path} was written by another version of tdfusion-edge",
-            expected=f"format {FORMAT}",
+            expected=f"format {OLDEST} to {FORMAT}",
             got=f"format {got}",
-            hint="Export it again with this version.",
+            hint="Export it again with this version: tdfusion-edge export CHECKPOINT -o BUNDLE",
         )
 
 
@@ -338,7 +253,7 @@ def _why_foreign(path: Path) -> str | None:
         if MANIFEST not in names:
             return f"no {MANIFEST}"
         raw = archive.read(path, [MANIFEST], limit=MAX_BYTES)[MANIFEST]
-        manifest = parse(raw, Manifest, name=f"{path}/{MANIFEST}")
+        manifest = _parsed(path, raw)
     except TdfusionError as error:
         return error.what
     named = {MANIFEST, *manifest.sha256}
