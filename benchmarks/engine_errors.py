@@ -19,15 +19,15 @@ from benchmarks.schema import Figure
 from benchmarks.script import ROOT, add_bundle, parse_count
 from tdfusion_edge.bundle import Bundle, Precision
 from tdfusion_edge.errors import InputMissing
-from tdfusion_edge.pairs.source import parse_classes
+from tdfusion_edge.pairs import LabelledPair, PairSource
+from tdfusion_edge.pairs.reader import pair_names
+from tdfusion_edge.pairs.source import add_label_arguments, labels_of
 from tdfusion_edge.resize import resized
 from tdfusion_edge.runtime.chains import REFERENCE, fuser, open_chain, open_pass
 from tdfusion_edge.runtime.engines import Choice
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.evaluation.boxes import Labels, read_labels
-from tdfusion_edge.runtime.evaluation.parity import Chain, Gap, Views, measure, measure_each
-from tdfusion_edge.runtime.evaluation.parity_pairs import views_of
-from tdfusion_edge.runtime.evaluation.rows import pair_names
+from tdfusion_edge.runtime.evaluation.pairs import heads_of, measured_pairs
+from tdfusion_edge.runtime.evaluation.parity import Chain, Gap, measure, measure_each
 from tdfusion_edge.runtime.picture.fusion import UNIT
 
 FRESH = 8
@@ -37,10 +37,14 @@ FRESH = 8
 class Material(NamedTuple):
     """What the errors are measured on."""
 
-    pairs: Sequence[Views]
-    labels: Labels | None
-    """None where the bundle has no detector."""
+    pairs: Sequence[LabelledPair]
+    """With boxes where the bundle has a detector."""
     told: str
+
+    @property
+    def scored(self) -> bool:
+        """Whether there are boxes to score a detector by."""
+        return any(pair.boxes is not None for pair in self.pairs)
 
 
 def add_error_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,8 +56,8 @@ def add_error_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder with ir/, vi/ and labels (default: msrs in $TDFUSION_DATA or ../shared/data)",
     )  # fmt: skip
     parser.add_argument("--names", default="split_val.txt", metavar="FILE", help="list of stems in DIR")
-    parser.add_argument("--labels", default="yolo:labels/fusion", metavar="yolo:FOLDER", help="in DIR")
-    parser.add_argument("--classes", default="person,bicycle,car", help="of the labels, by their numbers")
+    add_label_arguments(parser, default="those of the bundle's head")
+    parser.set_defaults(labels="yolo:labels/fusion", classes="person,bicycle,car")
     parser.add_argument("--first", type=parse_count, metavar="N", help="only the first N of the pairs")
     parser.add_argument("--without-errors", action="store_true", help="measure no error: no data is needed")
 
@@ -68,12 +72,10 @@ def material(args: argparse.Namespace, opened: Bundle) -> Material:
         raise InputMissing(
             f"there is no folder {args.data}", hint="Name it: --data DIR, or --without-errors."
         )
-    names = pair_names(args.data, args.names)[: args.first]
-    labels = None
-    if known := opened.manifest.classes("boxes"):
-        classes = parse_classes(args.classes)
-        labels = read_labels(args.data, args.labels, names, classes, known)
-    return Material(tuple(views_of(args.data, names)), labels, f"{len(names)} pairs of {args.data.name}")
+    names = pair_names(args.data, PairSource(names=args.names))[: args.first]
+    labels = labels_of(args) if opened.manifest.head("boxes") is not None else None
+    pairs = measured_pairs(args.data, names, labels, heads_of(opened.manifest))
+    return Material(tuple(pairs), f"{len(names)} pairs of {args.data.name}")
 
 
 def of_bundle(opened: Bundle, given: Material) -> dict[str, Gap]:
@@ -83,11 +85,7 @@ def of_bundle(opened: Bundle, given: Material) -> dict[str, Gap]:
         ``fusion``, ``detector`` and ``pipeline``; nothing where the bundle has no FP16, and those alone that
         it has graphs for; no pipeline where not all pairs are of a size that it serves.
     """
-    graphs, threshold, scored = (
-        opened.manifest.graphs,
-        opened.manifest.score_threshold,
-        given.labels is not None,
-    )
+    graphs, threshold, scored = opened.manifest.graphs, opened.manifest.score_threshold, given.scored
     if "fp16" not in graphs["fusion"].files:
         return {}
     both: tuple[Precision, Precision] = ("fp32", "fp16")
@@ -96,13 +94,13 @@ def of_bundle(opened: Bundle, given: Material) -> dict[str, Gap]:
         others = {"fusion": Chain(low.fuse, None)}
         if full.detect is not None:
             others["detector"] = Chain(full.fuse, low.detect)
-        gaps = measure_each(given.pairs, full, others, threshold, given.labels)
+        gaps = measure_each(given.pairs, full, others, threshold)
         if "onepass" in graphs and "fp16" in graphs["onepass"].files:
             (folded, full), (_, low) = (
                 open_pass(opened, Choice(REFERENCE, one), stack, scored=scored) for one in both
             )
             if all(folded.serves(*pair.visible.shape) for pair in given.pairs):
-                gaps["pipeline"] = measure(given.pairs, full, low, threshold, given.labels)
+                gaps["pipeline"] = measure(given.pairs, full, low, threshold)
         return gaps
 
 
@@ -171,6 +169,6 @@ UNITS: Mapping[str, str] = {
 }
 
 
-def _sized(pairs: Sequence[Views], size: tuple[int, int]) -> Iterator[Views]:
+def _sized(pairs: Sequence[LabelledPair], size: tuple[int, int]) -> Iterator[LabelledPair]:
     for pair in pairs[:FRESH]:
-        yield Views(pair.name, resized(pair.infrared, *size), resized(pair.visible, *size))
+        yield LabelledPair(pair.name, resized(pair.infrared, *size), resized(pair.visible, *size))

@@ -34,7 +34,7 @@ from tdfusion_edge.errors import InputMissing, RequestError, SinkError
 from tdfusion_edge.files import write_aside
 from tdfusion_edge.pairs import LabelledPair as Sample
 from tdfusion_edge.pairs.reader import load_pairs
-from tdfusion_edge.runtime.evaluation import parity_pairs
+from tdfusion_edge.runtime.evaluation import pairs
 from tdfusion_edge.train.data.feed import to_tensor
 from tdfusion_edge.train.fusing import load_fusion, load_weights
 from tdfusion_edge.train.models.tables import LOSS_NETWORKS, build_loss
@@ -234,8 +234,7 @@ def telling(learned: Learned) -> list[Sample]:
 
 def simulated() -> list[Sample]:
     """As many pairs of the simulated street, without labels."""
-    pairs = parity_pairs.simulated(2 * DRAWN)
-    return [Sample(pair.name, pair.infrared, pair.visible) for pair in pairs]
+    return list(pairs.simulated(2 * DRAWN))
 
 
 def write_picture(path: Path, learned: Learned, samples: Sequence[Sample]) -> None:

@@ -44,10 +44,10 @@ from tdfusion_edge.export.networks import Chosen, choose
 from tdfusion_edge.export.pairs import Pairs, choose_pairs
 from tdfusion_edge.export.pipeline_graph import add_pipeline, served_sizes
 from tdfusion_edge.export.segmentation import add_segmentation
+from tdfusion_edge.pairs import Labels
 from tdfusion_edge.runtime.chains import fuser
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.evaluation.boxes import Labels
-from tdfusion_edge.runtime.evaluation.parity_pairs import pair_labels, require_data
+from tdfusion_edge.runtime.evaluation.pairs import require_data
 
 SCORE_THRESHOLD = 0.25
 """What is shown as found. Lower costs false alarms, higher misses; ``run --score-threshold`` overrides."""
@@ -67,8 +67,7 @@ def export(
     data: Path | None = None,
     names: str | None = None,
     calibration: str | None = None,
-    labels: str | None = None,
-    classes: tuple[str, ...] = (),
+    labels: Labels | None = None,
     opset: int = OPSET,
 ) -> bundle.Manifest:
     """Export one or more checkpoints.
@@ -88,8 +87,7 @@ def export(
         names: List of stems in ``data``; None takes all.
         calibration: List of stems in ``data`` for INT8; None takes every second pair, which is then not
             measured on.
-        labels: ``yolo:FOLDER`` in ``data``: the change of mAP50 is measured as well.
-        classes: The labels' classes by number; none: the detector's.
+        labels: Of the pairs in ``data``: the change of mAP50 or mIoU is measured as well.
         opset: Of all graphs.
 
     Raises:
@@ -108,9 +106,9 @@ def export(
         say(note, error=True)
     name = name or chosen.fusion.header.recipe
     sizes = None if size is None or chosen.segmentation is not None else served_sizes(chosen, size, opset)
-    require_data(data, names=names, calibration=calibration, labels=labels, classes=",".join(classes) or None)
-    pairs = choose_pairs(data, names, calibration, precisions, size)
-    known = _labels(chosen, pairs, data, labels, classes)
+    require_data(data, names=names, calibration=calibration, labels=labels)
+    heads = _heads(chosen)
+    pairs = choose_pairs(data, names, calibration, precisions, size, labels=labels, heads=heads)
     manifest, files = _fusion(chosen, precisions, pairs, opset)
     fused = Fused((), ())
     if chosen.detector is not None or chosen.segmentation is not None:
@@ -123,7 +121,7 @@ def export(
         add_pipeline(chosen, manifest, files, precisions, size, sizes, opset)
     card = model_card(name, chosen.fusion.header, chosen.detector, chosen.segmentation, threshold=threshold)
     manifest, files = {"name": name, **manifest}, {**files, "MODEL_CARD.md": card.encode()}
-    manifest["parity"] += passed(manifest, files, pairs, known, size)
+    manifest["parity"] += passed(manifest, files, pairs, size)
     return bundle.write(output, manifest, files)
 
 
@@ -139,17 +137,10 @@ def _check_opset(opset: int, precisions: Collection[Precision]) -> None:
         )
 
 
-def _labels(
-    chosen: Chosen, pairs: Pairs, data: Path | None, place: str | None, classes: tuple[str, ...]
-) -> Labels | None:
-    """Of the measured pairs, before any graph is paid for."""
-    if place is None:
-        return None
-    if not pairs.measured:
-        raise RequestError(f"--labels {place}", expected="--precision with fp16 or int8 to measure")
-    assert data is not None
-    seen = () if chosen.detector is None else chosen.detector.view.classes
-    return pair_labels(data, place, [pair.name for pair in pairs.measured], classes, seen)
+def _heads(chosen: Chosen) -> dict[str, tuple[str, ...]]:
+    """Classes of what looks at the fused pictures, by its kind."""
+    both = {"boxes": chosen.detector, "mask": chosen.segmentation}
+    return {kind: head.view.classes for kind, head in both.items() if head is not None}
 
 
 def _fusion(

@@ -25,9 +25,9 @@ from tdfusion_edge.errors import RequestError
 from tdfusion_edge.export.assemble import SCORE_THRESHOLD, export
 from tdfusion_edge.export.engines import add_engine_arguments, prepared
 from tdfusion_edge.export.graph import LEGACY, OPSET, OPSETS
-from tdfusion_edge.pairs.source import parse_classes
+from tdfusion_edge.pairs.source import labels_of
 from tdfusion_edge.runtime.commands.ahead import sizes_of
-from tdfusion_edge.runtime.evaluation.parity_pairs import add_pair_arguments
+from tdfusion_edge.runtime.evaluation.pairs import add_pair_arguments
 
 FIGURES = {
     "box_error_px": "boxes by {:.1e} pixels",
@@ -36,6 +36,7 @@ FIGURES = {
     "map50_change": "mAP50 by {:+.4f}",
     "pixels_equal": "{:.2%} of the mask's pixels equal",
     "mask_iou": "mIoU {:.3f}",
+    "miou_change": "mIoU with the labels by {:+.4f}",
 }
 """What is said of a row of the gate, by the names of its figures."""
 
@@ -93,8 +94,7 @@ def main(args: argparse.Namespace) -> int:
         data=args.data,
         names=args.names,
         calibration=args.calibration,
-        labels=args.labels,
-        classes=() if args.classes is None else parse_classes(args.classes),
+        labels=labels_of(args),
         opset=args.opset,
     )
     heads = [f"{name} of {', '.join(head.classes)}" for name, head in manifest.heads.items()]

@@ -13,16 +13,14 @@ from tdfusion_edge.errors import ExportError
 from tdfusion_edge.export.pairs import Pairs
 from tdfusion_edge.runtime.chains import REFERENCE, open_chain, open_pass
 from tdfusion_edge.runtime.engines import Choice
-from tdfusion_edge.runtime.evaluation.boxes import Labels
+from tdfusion_edge.runtime.evaluation.pairs import SIZE, described, simulated
 from tdfusion_edge.runtime.evaluation.parity import LIMITS, Gap, Limits, in_8_bits, measure_each, offences
-from tdfusion_edge.runtime.evaluation.parity_pairs import SIZE, described, simulated
 
 
 def passed(
     manifest: Mapping[str, Any],
     files: Mapping[str, bytes],
     pairs: Pairs,
-    labels: Labels | None = None,
     size: tuple[int, int] | None = None,
 ) -> tuple[Parity, ...]:
     """Measure every lower precision of a bundle that is about to be written against its float32.
@@ -30,8 +28,7 @@ def passed(
     Args:
         manifest: Of the bundle.
         files: Name to content.
-        pairs: What is measured on.
-        labels: Of these pairs, where there is a detector.
+        pairs: What is measured on, labelled or not.
         size: Width and height that the pipeline graph was made for; where no pair has one that it serves, it
             is measured on simulated ones of this.
 
@@ -43,42 +40,42 @@ def passed(
         ExportError: a precision passes one of its limits.
     """
     opened = bundle.assembled(manifest, files)
-    return (*_of_chain(opened, pairs, labels), *_of_pipeline(opened, pairs, labels, size))
+    return (*_of_chain(opened, pairs), *_of_pipeline(opened, pairs, size))
 
 
-def _of_chain(opened: Bundle, pairs: Pairs, labels: Labels | None) -> Iterator[Parity]:
+def _of_chain(opened: Bundle, pairs: Pairs) -> Iterator[Parity]:
     lower = [one for one in opened.manifest.graphs["fusion"].files if one != "fp32"]
     if not lower:
         return
-    scored = labels is not None
+    scored = pairs.boxes_labelled
     with ExitStack() as stack:
         _, reference = open_chain(opened, Choice(REFERENCE, "fp32"), stack, scored=scored)
         others = {one: open_chain(opened, Choice(REFERENCE, one), stack, scored=scored)[1] for one in lower}
-        gaps = measure_each(pairs.measured, reference, others, opened.manifest.score_threshold, labels)
+        gaps = measure_each(pairs.measured, reference, others, opened.manifest.score_threshold)
     for precision, gap in gaps.items():
         _refuse("the networks", precision, gap, LIMITS[precision])
         yield _row("fusion", gap, precision, pairs.told(precision))
 
 
-def _of_pipeline(
-    opened: Bundle, pairs: Pairs, labels: Labels | None, size: tuple[int, int] | None
-) -> Iterator[Parity]:
+def _of_pipeline(opened: Bundle, pairs: Pairs, size: tuple[int, int] | None) -> Iterator[Parity]:
     graph = opened.manifest.graphs.get(ONE_PASS)
     lower = [] if graph is None else [one for one in graph.files if one != "fp32"]
     if not lower:
         return
     with ExitStack() as stack:
-        folded, reference = open_pass(opened, Choice(REFERENCE, "fp32"), stack, scored=labels is not None)
+        scored = pairs.boxes_labelled
+        folded, reference = open_pass(opened, Choice(REFERENCE, "fp32"), stack, scored=scored)
         served = tuple(pair for pair in pairs.measured if folded.serves(*pair.visible.shape))
         told = pairs.pictures
         if len(served) < len(pairs.measured):
-            labels, told = None, f"{len(served)} of {told}"
+            # Scores of a part would be other ones than those of the row of all networks.
+            served = tuple(pair._replace(boxes=None, mask=None) for pair in served)
+            told = f"{len(served)} of {told}"
         if not served:
             served = tuple(simulated(size=size or SIZE))
             told = described(None, len(served))
-        scored = labels is not None
         others = {one: open_pass(opened, Choice(REFERENCE, one), stack, scored=scored)[1] for one in lower}
-        gaps = measure_each(served, reference, others, opened.manifest.score_threshold, labels)
+        gaps = measure_each(served, reference, others, opened.manifest.score_threshold)
     for precision, gap in gaps.items():
         _refuse("the pipeline", precision, gap, in_8_bits(LIMITS[precision]))
         yield _row(ONE_PASS, gap, precision, told)
@@ -102,6 +99,7 @@ def _row(graph: str, gap: Gap, precision: Precision, pictures: str) -> Parity:
         "boxes_kept": gap.boxes_kept if gap.boxes else None,
         "score_error": gap.score_error if gap.boxes else None,
         "map50_change": gap.map50_change,
+        "miou_change": gap.miou_change,
         "pixels_equal": gap.pixels_equal if gap.pixels else None,
         "mask_iou": gap.mask_iou if gap.pixels else None,
     }

@@ -15,8 +15,8 @@ from tdfusion_edge.export.int8 import convolutions, quantised
 from tdfusion_edge.export.lint import require_clean
 from tdfusion_edge.export.precision import half
 from tdfusion_edge.export.ranges import Feeds, hard_inputs, require_in_range
+from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.resize import resized
-from tdfusion_edge.runtime.evaluation.parity import Views
 from tdfusion_edge.runtime.picture.fusion import unit_inputs
 
 IN_RANGE = 4
@@ -107,7 +107,7 @@ def in_precisions(
     return graphs
 
 
-def fusion_feeds(pairs: Sequence[Views]) -> list[Feeds]:
+def fusion_feeds(pairs: Sequence[LabelledPair]) -> list[Feeds]:
     """What a fusion graph takes, (1, 1, H, W) float32, for each pair."""
     return [unit_inputs(pair.infrared, pair.visible) for pair in pairs]
 

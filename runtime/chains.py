@@ -50,7 +50,7 @@ def open_chain(
     return ran, Chain(
         fuser(ran.engine),
         None if detector is None else detector.detect,
-        None if segmenter is None else segmenter.classes_of,
+        None if segmenter is None else segmenter.segment,
     )
 
 

@@ -26,7 +26,7 @@ from benchmarks.schema import Figure, Metadata, ResultFile, Results, read
 from benchmarks.script import RESULTS
 from tdfusion_edge import bundle
 from tdfusion_edge.errors import InputMissing
-from tdfusion_edge.runtime.evaluation.parity_pairs import simulated
+from tdfusion_edge.runtime.evaluation.pairs import simulated
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -95,7 +95,7 @@ def test_each_network_of_a_bundle_has_its_own_error(
 
 def test_the_pipeline_has_that_of_its_own_graph() -> None:
     shipped = bundle.read(bundle.default_path())
-    gaps = of_bundle(shipped, Material(tuple(simulated(1)), None, "one pair"))
+    gaps = of_bundle(shipped, Material(tuple(simulated(1)), "one pair"))
     assert set(gaps) == {"fusion", "detector", "pipeline"}
     # In 8 bits an error is a whole level or none.
     assert gaps["fusion"].max_error < 1e-3 < gaps["pipeline"].max_error < 2 / 255

@@ -7,7 +7,7 @@
 Both the back end and the reference, the bundle's float32 graphs in ONNX Runtime on the CPU, fuse the same
 pairs, look for objects in them and give their pixels classes; then the pipeline graphs of both do it in one
 pass. The limits are those of the export's own gate; the exit code is 1 where one is passed. Without --data
-the pairs are of the simulated street; with --labels the change of mAP50 is measured and limited as well.
+the pairs are of the simulated street; with --labels the change of mAP50 or mIoU is limited as well.
 """
 
 from __future__ import annotations
@@ -22,20 +22,19 @@ from typing import NamedTuple
 from tdfusion_edge import bundle
 from tdfusion_edge.bundle import ONE_PASS, Bundle
 from tdfusion_edge.console import say
-from tdfusion_edge.pairs.source import parse_classes
+from tdfusion_edge.pairs import LabelledPair
+from tdfusion_edge.pairs.source import labels_of
 from tdfusion_edge.runtime.chains import REFERENCE, open_chain, open_pass
 from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of
 from tdfusion_edge.runtime.engines import Choice, Opened
-from tdfusion_edge.runtime.evaluation.boxes import Labels
-from tdfusion_edge.runtime.evaluation.parity import LIMITS, Gap, Views, in_8_bits, measure, offences
-from tdfusion_edge.runtime.evaluation.parity_pairs import (
+from tdfusion_edge.runtime.evaluation.pairs import (
     add_pair_arguments,
+    compared_pairs,
     described,
-    pair_labels,
+    heads_of,
     require_data,
-    views,
 )
-from tdfusion_edge.runtime.evaluation.rows import pair_names
+from tdfusion_edge.runtime.evaluation.parity import LIMITS, Gap, in_8_bits, measure, offences
 from tdfusion_edge.runtime.folded import sizes_told
 
 
@@ -52,19 +51,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Compare and print; 0 where nothing passes its limit."""
-    require_data(args.data, names=args.names, labels=args.labels, classes=args.classes)
+    labels = labels_of(args)
+    require_data(args.data, names=args.names, labels=labels)
     choice = choice_of(args)
     opened = bundle.read(args.bundle)
-    labels = _labels(args, opened)
+    pairs = compared_pairs(args.data, args.names, labels, heads_of(opened.manifest))
     threshold, scored = opened.manifest.score_threshold, labels is not None
     with ExitStack() as stack:
         ran, other = open_chain(opened, choice, stack, scored=scored)
         _, reference = open_chain(opened, Choice(REFERENCE, "fp32", choice.threads), stack, scored=scored)
         shapes: set[tuple[int, ...]] = set()
-        pairs = _noted(views(args.data, args.names), shapes)
-        gap = measure(pairs, reference, other, threshold, labels)
+        gap = measure(_noted(pairs, shapes), reference, other, threshold)
     said = offences(gap, LIMITS[ran.precision])
-    folded = _folded(args, opened, choice, ran, labels, shapes)
+    folded = _folded(pairs, opened, choice, ran, shapes, scored=scored)
     data = described(args.data, gap.pairs)
     if args.json:
         say(json.dumps(as_json(gap, ran, data, said, folded)))
@@ -80,7 +79,7 @@ class Whole(NamedTuple):
     said: list[str]
 
 
-def _noted(pairs: Iterable[Views], shapes: set[tuple[int, ...]]) -> Iterator[Views]:
+def _noted(pairs: Iterable[LabelledPair], shapes: set[tuple[int, ...]]) -> Iterator[LabelledPair]:
     """The pairs as they come, their heights and widths kept: to read all of them again would take long."""
     for pair in pairs:
         shapes.add(pair.visible.shape)
@@ -88,12 +87,13 @@ def _noted(pairs: Iterable[Views], shapes: set[tuple[int, ...]]) -> Iterator[Vie
 
 
 def _folded(
-    args: argparse.Namespace,
+    pairs: Iterable[LabelledPair],
     opened: Bundle,
     choice: Choice,
     ran: Opened,
-    labels: Labels | None,
     shapes: Iterable[tuple[int, ...]],
+    *,
+    scored: bool,
 ) -> Whole | str:
     """The pipeline graph in the same precision, or why it was not measured."""
     graph = opened.manifest.graphs.get(ONE_PASS)
@@ -105,28 +105,13 @@ def _folded(
         return f"{ran.backend} builds none"
     if graph.sizes is not None and not all(graph.serves(*shape) for shape in shapes):
         return f"it takes {sizes_told(graph)}, which not all of these pairs are"
-    scored, threshold = labels is not None, opened.manifest.score_threshold
     choice = choice._replace(precision=ran.precision)
     least = Choice(REFERENCE, "fp32", choice.threads)
     with ExitStack() as stack:
         _, other = open_pass(opened, choice, stack, scored=scored)
         _, reference = open_pass(opened, least, stack, scored=scored)
-        gap = measure(views(args.data, args.names), reference, other, threshold, labels)
+        gap = measure(pairs, reference, other, opened.manifest.score_threshold)
     return Whole(gap, offences(gap, in_8_bits(LIMITS[ran.precision])))
-
-
-def _labels(args: argparse.Namespace, opened: Bundle) -> Labels | None:
-    if args.labels is None:
-        return None
-    classes = () if args.classes is None else parse_classes(args.classes)
-    stems = pair_names(args.data, args.names)
-    return pair_labels(
-        args.data,
-        args.labels,
-        stems,
-        classes,
-        opened.manifest.classes("boxes"),
-    )
 
 
 def as_json(gap: Gap, ran: Opened, data: str, said: list[str], folded: Whole | str) -> dict[str, object]:
@@ -178,5 +163,7 @@ def _lines(opened: Bundle, gap: Gap, what: str) -> Iterator[str]:
         )
     if gap.map50 is not None and gap.map50_change is not None:
         yield f"mAP50: {gap.map50:.4f}, {gap.map50_change:+.4f}"
+    if gap.miou is not None and gap.miou_change is not None:
+        yield f"mIoU: {gap.miou:.4f}, {gap.miou_change:+.4f}"
     if opened.manifest.head("mask"):
         yield f"masks: {gap.pixels_equal:.2%} of the pixels equal, mIoU {gap.mask_iou:.3f}"

@@ -1,28 +1,46 @@
-"""Measuring rows of fused pictures: fusion metrics of each pair, and what a detector finds in it."""
+"""Measuring rows of fused pictures: fusion metrics of each pair, and what the heads find in it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple, TypeAlias, cast
 
 import cv2
 import numpy as np
 
+from tdfusion_edge import detection_scores
+from tdfusion_edge.bundle import Bundle
 from tdfusion_edge.color import U8
 from tdfusion_edge.detections import Detections
-from tdfusion_edge.errors import InputMissing, RequestError
-from tdfusion_edge.images import by_stem, read_luma8, read_names
+from tdfusion_edge.errors import InputMissing
+from tdfusion_edge.images import by_stem, read_luma8
+from tdfusion_edge.masks import Mask
 from tdfusion_edge.metrics import Scores, evaluate, mean
-from tdfusion_edge.runtime.engines import Engine
+from tdfusion_edge.pairs import LabelledPair
+from tdfusion_edge.pairs.reader import require_equal_sizes
+from tdfusion_edge.runtime.engines import Choice, Engine
+from tdfusion_edge.runtime.evaluation.labels import Measured, measured
+from tdfusion_edge.runtime.heads.boxes import open_detector
+from tdfusion_edge.runtime.heads.masks import open_segmenter
 from tdfusion_edge.runtime.picture.fusion import unit_inputs
 from tdfusion_edge.runtime.picture.stretch import F32, Stretch, StretchName
 
-Fuse: TypeAlias = Callable[[str, U8, U8], U8]
-"""Stem, infrared and visible luma to fused luma, uint8 (H, W) each."""
-Detect: TypeAlias = Callable[[U8 | F32], Detections]
-"""A luma, uint8 (H, W) or float32 (H, W) in [0, 1], to boxes in its pixels."""
+Fuse: TypeAlias = Callable[[LabelledPair], U8]
+"""A pair to fused luma, uint8 (H, W)."""
+
+
+class Found(NamedTuple):
+    """What the heads say of one picture; None where there is no such head, or it was not asked."""
+
+    boxes: Detections | None = None
+    mask: Mask | None = None
+
+
+Look: TypeAlias = Callable[[U8 | F32], Found]
+"""A luma, uint8 (H, W) or float32 (H, W) in [0, 1], to what the heads find in it."""
 
 
 class Fused(NamedTuple):
@@ -31,85 +49,62 @@ class Fused(NamedTuple):
     picture: U8
     """(H, W) uint8, what is shown."""
     luma: U8 | F32
-    """What the detector sees: of a network, its output before the stretch."""
+    """What the heads see: of a network, its output before the stretch."""
 
 
-Row: TypeAlias = Callable[[str, U8, U8], Fused]
-"""Stem, infrared and visible luma, uint8 (H, W), to a fused picture."""
-
-
-class Measured(NamedTuple):
-    """One pair of a row."""
-
-    name: str
-    size: tuple[int, int]
-    """Width and height, pixels."""
-    scores: Scores
-    found: Detections | None
-    """None where there is no detector."""
+Row: TypeAlias = Callable[[LabelledPair], Fused]
+"""A pair to a fused picture."""
 
 
 BASELINES: Mapping[str, Fuse] = {
-    "infrared": lambda _, infrared, visible: infrared,
-    "visible": lambda _, infrared, visible: visible,
-    "average": lambda _, infrared, visible: cast(U8, cv2.addWeighted(infrared, 0.5, visible, 0.5, 0)),
-    "maximum": lambda _, infrared, visible: cast(U8, np.maximum(infrared, visible)),
+    "infrared": lambda pair: pair.infrared,
+    "visible": lambda pair: pair.visible,
+    "average": lambda pair: cast(U8, cv2.addWeighted(pair.infrared, 0.5, pair.visible, 0.5, 0)),
+    "maximum": lambda pair: cast(U8, np.maximum(pair.infrared, pair.visible)),
 }
 """What needs no network."""
 
 
-def score(data: Path, names: list[str], fuse: Fuse) -> Scores:
-    """Mean scores of ``fuse`` over the pairs of ``data`` with these stems; raises as :func:`measure`."""
-    return mean(pair.scores for pair in measure(data, names, as_row(fuse)))
+def score(pairs: Sequence[LabelledPair], fuse: Fuse) -> Scores:
+    """Mean scores of ``fuse`` over these pairs; raises as :func:`measure`."""
+    (row,) = measure(pairs, {"": as_row(fuse)}).values()
+    return mean(pair.scores for pair in row)
 
 
-def measure(data: Path, names: list[str], row: Row, detect: Detect | None = None) -> list[Measured]:
-    """Measure ``row`` on the pairs of ``data`` with these stems, in their order.
+def measure(
+    pairs: Sequence[LabelledPair], rows: Mapping[str, Row], look: Look | None = None
+) -> dict[str, list[Measured]]:
+    """Measure every row on every pair, in their order; a pair is read once for all rows.
 
-    Several threads call ``row`` and ``detect``.
+    Several threads read pairs and call ``rows`` and ``look``.
 
     Raises:
         RequestError: the two pictures of a pair, or the fused one, differ in size, or one has 16 bits.
         SourceError: a picture cannot be read.
     """
-    infrared, visible = by_stem(data / "ir"), by_stem(data / "vi")
 
-    def one(name: str) -> Measured:
-        pair = read_luma8(infrared[name]), read_luma8(visible[name])
-        require_equal_sizes(name, "infrared", pair[0], pair[1])
-        fused = row(name, *pair)
-        require_equal_sizes(name, "fused", fused.picture, pair[1])
-        height, width = pair[1].shape
-        found = None if detect is None else detect(fused.luma)
-        return Measured(name, (width, height), evaluate(fused.picture, *pair), found)
+    def one(index: int) -> list[Measured]:
+        pair = pairs[index]
+        return [_measured(pair, row(pair), look) for row in rows.values()]
 
     # The metrics are NumPy and OpenCV, which release the interpreter: threads are enough.
     with ThreadPoolExecutor(cv2.getNumberOfCPUs()) as pool:
-        return list(pool.map(one, names))
+        columns = list(pool.map(one, range(len(pairs))))
+    return {name: [column[place] for column in columns] for place, name in enumerate(rows)}
 
 
-def pair_names(data: Path, listed: str | None) -> list[str]:
-    """Stems of the pairs to score: those in the file ``listed`` of ``data``, or all.
-
-    Raises:
-        InputMissing: there is no such list, or a pair of it is not in ``data``, or there is none.
-    """
-    infrared, visible = by_stem(data / "ir"), by_stem(data / "vi")
-    common = [name for name in infrared if name in visible]
-    names = common if listed is None else read_names(data / listed)
-    lacking = [name for name in names if name not in infrared or name not in visible]
-    if lacking or not names:
-        raise InputMissing(
-            f"{data} lacks pairs", expected="equal stems in ir/ and vi/", got=", ".join(lacking[:5]) or "none"
-        )
-    return names
+def _measured(pair: LabelledPair, fused: Fused, look: Look | None) -> Measured:
+    require_equal_sizes(pair.name, "fused", fused.picture, pair.visible)
+    found = Found() if look is None else look(fused.luma)
+    scores = evaluate(fused.picture, pair.infrared, pair.visible)
+    return measured(pair, scores, found.boxes, found.mask)
 
 
 def as_row(fuse: Fuse) -> Row:
     """A row whose pictures are shown and seen as they are."""
 
-    def row(name: str, infrared: U8, visible: U8) -> Fused:
-        picture = fuse(name, infrared, visible)
+    def row(pair: LabelledPair) -> Fused:
+        picture = fuse(pair)
         return Fused(picture, picture)
 
     return row
@@ -118,11 +113,38 @@ def as_row(fuse: Fuse) -> Row:
 def by_network(engine: Engine, stretch: StretchName) -> Row:
     """A row that a fusion graph makes."""
 
-    def row(name: str, infrared: U8, visible: U8) -> Fused:
-        luma: F32 = engine.run(unit_inputs(infrared, visible))["fused"][0, 0]
+    def row(pair: LabelledPair) -> Fused:
+        luma: F32 = engine.run(unit_inputs(pair.infrared, pair.visible))["fused"][0, 0]
         return Fused(Stretch(stretch).apply(luma, 0), luma)
 
     return row
+
+
+def look_of(opened: Bundle, choice: Choice, kind: str) -> Look:
+    """The bundle's head of a kind, for several threads; a detector goes down to the lowest score that counts.
+
+    Raises:
+        BundleError: the graph is not what the manifest says, or not there in this precision.
+        EngineError: the back end cannot load it.
+    """
+    lock = Lock()  # its input buffer is made once
+    if kind == "mask":
+        segmenter = open_segmenter(opened, choice)
+        assert segmenter is not None  # the labels were mapped to its classes
+
+        def segment(luma: U8 | F32) -> Found:
+            with lock:
+                return Found(mask=segmenter.segment(luma))
+
+        return segment
+    detector = open_detector(opened, choice, threshold=detection_scores.THRESHOLD)
+    assert detector is not None
+
+    def detect(luma: U8 | F32) -> Found:
+        with lock:
+            return Found(detector.detect(luma))
+
+    return detect
 
 
 def from_folder(folder: Path) -> Row:
@@ -133,20 +155,9 @@ def from_folder(folder: Path) -> Row:
     """
     pictures = by_stem(folder)
 
-    def fuse(name: str, infrared: U8, visible: U8) -> U8:
-        if name not in pictures:
-            raise InputMissing(f"there is no fused picture '{name}' to compare")
-        return read_luma8(pictures[name])
+    def fuse(pair: LabelledPair) -> U8:
+        if pair.name not in pictures:
+            raise InputMissing(f"there is no fused picture '{pair.name}' to compare")
+        return read_luma8(pictures[pair.name])
 
     return as_row(fuse)
-
-
-def require_equal_sizes(name: str, what: str, picture: U8, visible: U8) -> None:
-    """Refuse a picture of another size than its visible one with a RequestError that names the pair."""
-    if picture.shape != visible.shape:
-        (height, width), (visible_height, visible_width) = picture.shape, visible.shape
-        raise RequestError(
-            f"pair '{name}': the {what} picture has another size than the visible one",
-            expected=f"{visible_width}x{visible_height}",
-            got=f"{width}x{height}",
-        )

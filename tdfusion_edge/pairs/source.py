@@ -36,6 +36,9 @@ class Labels(Table, frozen=True, kw_only=True):
         """Which kind of head they are for."""
         return "mask" if self.format == "mask" else "boxes"
 
+    def __str__(self) -> str:
+        return f"{self.format}:{self.path}"
+
 
 class PairSource(Table, frozen=True, kw_only=True):
     """Pairs in one folder, ``ir/NAME`` beside ``vi/NAME``, and their labels."""

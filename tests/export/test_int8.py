@@ -14,8 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 from tdfusion_edge.errors import ExportError, RequestError
 from tdfusion_edge.export.int8 import quantised
 from tdfusion_edge.export.ranges import Feeds
+from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.evaluation.parity import LIMITS, Chain, Gap, Views, measure, offences
+from tdfusion_edge.runtime.evaluation.parity import LIMITS, Chain, Gap, measure, offences
 
 F32 = TensorProto.FLOAT
 SHAPE = (1, 1, 48, 48)
@@ -98,7 +99,7 @@ def compared(model: onnx.ModelProto, made: onnx.ModelProto, shown: list[Feeds]) 
         )
 
     lumas = [np.rint(255 * feeds["luma"][0, 0]).astype(np.uint8) for feeds in shown]
-    pairs = [Views(str(number), luma, luma) for number, luma in enumerate(lumas)]
+    pairs = [LabelledPair(str(number), luma, luma) for number, luma in enumerate(lumas)]
     return measure(pairs, chain(model), chain(made))
 
 

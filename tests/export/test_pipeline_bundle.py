@@ -27,11 +27,12 @@ from tdfusion_edge.export.gate import passed
 from tdfusion_edge.export.pairs import Pairs
 from tdfusion_edge.export.pipeline import Pipeline
 from tdfusion_edge.frames import Frame, Image, Pair
+from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.chains import open_pass
 from tdfusion_edge.runtime.engines import Choice, open_graph
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.evaluation.parity import Views, match
+from tdfusion_edge.runtime.evaluation.parity import match
 from tdfusion_edge.runtime.folded import Folded, open_folded
 from tdfusion_edge.runtime.heads.boxes import open_detector
 from tdfusion_edge.runtime.picture.fusion import Fusion
@@ -259,7 +260,7 @@ def test_a_pipeline_that_shows_something_else_leaves_no_bundle(opened: Bundle) -
     fields = {key: value for key, value in manifest.items() if key not in ("format", "sha256")}
     for size in (SIZE, (96, 80)):
         pairs = tuple(
-            Views("x", pair.infrared.image, pair.visible.image)  # type: ignore[union-attr]
+            LabelledPair("x", pair.infrared.image, pair.visible.image)  # type: ignore[union-attr]
             for pair in pairs_of(size, 1, grey=True)
         )
         with pytest.raises(ExportError, match="the pipeline: fp16 is too far from float32"):

@@ -11,18 +11,19 @@ from hypothesis import strategies as st
 
 from tdfusion_edge.color import U8
 from tdfusion_edge.detections import Detections
-from tdfusion_edge.runtime.evaluation.boxes import Labels, Shares
-from tdfusion_edge.runtime.evaluation.parity import LIMITS, Chain, Gap, Views, measure, measure_each, offences
+from tdfusion_edge.masks import Mask
+from tdfusion_edge.pairs import Boxes, LabelledPair
+from tdfusion_edge.runtime.evaluation.parity import LIMITS, Chain, Gap, measure, measure_each, offences
 from tdfusion_edge.runtime.evaluation.parity_boxes import Match, match
 from tdfusion_edge.runtime.evaluation.parity_masks import overlap
 
 NAMES = ("person", "car")
 
 
-def views(count: int = 3) -> list[Views]:
+def views(count: int = 3) -> list[LabelledPair]:
     random = np.random.default_rng(0)
     smooth = random.integers(0, 256, (2, count, 12, 16), dtype=np.uint8).repeat(4, axis=2).repeat(4, axis=3)
-    return [Views(str(n), smooth[0, n], smooth[1, n]) for n in range(count)]
+    return [LabelledPair(str(n), smooth[0, n], smooth[1, n]) for n in range(count)]
 
 
 def mean(infrared: U8, visible: U8) -> np.ndarray:
@@ -135,8 +136,8 @@ def test_pixels_of_a_mask_are_counted_over_all_pairs() -> None:
     other[:12] = 1
     gap = measure(
         views(),
-        chain()._replace(segment=lambda luma: mask),
-        chain()._replace(segment=lambda luma: other),
+        chain()._replace(segment=lambda luma: Mask(mask, NAMES)),
+        chain()._replace(segment=lambda luma: Mask(other, NAMES)),
     )
     assert (gap.pixels, gap.pixels_equal) == (3 * 48 * 64, 0.75)
     assert gap.mask_iou == pytest.approx((1 / 2 + 2 / 3) / 2)
@@ -144,7 +145,7 @@ def test_pixels_of_a_mask_are_counted_over_all_pairs() -> None:
         "share of the mask's pixels of another class",
         "mean overlap of the mask's classes",
     ]
-    alone = measure(views(), chain()._replace(segment=lambda luma: mask), chain())
+    alone = measure(views(), chain()._replace(segment=lambda luma: Mask(mask, NAMES)), chain())
     assert (alone.pixels, alone.pixels_equal, alone.mask_iou) == (0, 1.0, 1.0)
 
 
@@ -161,12 +162,11 @@ def test_without_a_pair_there_is_nothing_to_compare() -> None:
         measure([], chain(), chain())
 
 
-def labelled(*rows: tuple[int, float, float, float, float, float]) -> Labels:
-    """These objects on each of the three pictures of 64x48."""
-    table = np.array(rows, np.float64).reshape(-1, 6)
-    corners = table[:, 2:] / [64, 48, 64, 48]
-    shares = Shares(corners, table[:, 0].astype(np.int64))
-    return Labels({pair.name: shares for pair in views()}, NAMES)
+def labelled(*rows: tuple[int, float, float, float, float, float]) -> list[LabelledPair]:
+    """The three pairs, each with these objects."""
+    table = np.array(rows, np.float32).reshape(-1, 6)
+    boxes = Boxes(table[:, 2:], table[:, 0].astype(np.int64))
+    return [pair._replace(boxes=boxes) for pair in views()]
 
 
 WALKER = (0, 0.2, 10.0, 10.0, 30.0, 40.0)
@@ -182,7 +182,7 @@ def one_after_another(*each: Detections) -> Chain:
 def test_a_change_of_the_average_precision_is_measured_against_labels() -> None:
     always, never = found(WALKER), found()
     reference, other = (one_after_another(always, always, last) for last in (always, never))
-    gap = measure(views(), reference, other, labels=labelled(WALKER))
+    gap = measure(labelled(WALKER), reference, other)
     assert (gap.boxes, gap.boxes_kept, gap.boxes_added) == (0, 1.0, 0.0)
     assert gap.map50 == pytest.approx(1)
     # Two of three objects: precision is 1 at the recalls 0, 0.01 ... 0.66 of COCO's 101, and then 0.
@@ -192,7 +192,7 @@ def test_a_change_of_the_average_precision_is_measured_against_labels() -> None:
 
 def test_a_gain_of_average_precision_is_a_change_as_well() -> None:
     reference, other = (one_after_another(*[boxes] * 3) for boxes in (found(), found(WALKER)))
-    gap = measure(views(), reference, other, labels=labelled(WALKER))
+    gap = measure(labelled(WALKER), reference, other)
     assert gap.map50_change == pytest.approx(1)
     assert [row.partition(":")[0] for row in offences(gap, LIMITS["int8"])] == ["change of mAP50"]
 
@@ -204,12 +204,12 @@ def test_half_a_point_is_the_limit_of_float16() -> None:
 
 
 @pytest.mark.parametrize(
-    ("detect", "labels"), [(None, labelled(WALKER)), (found(WALKER), None), (found(WALKER), labelled())]
+    ("detect", "pairs"), [(None, labelled(WALKER)), (found(WALKER), views()), (found(WALKER), labelled())]
 )
 def test_without_detector_labels_or_objects_there_is_no_average_precision(
-    detect: Detections | None, labels: Labels | None
+    detect: Detections | None, pairs: list[LabelledPair]
 ) -> None:
-    gap = measure(views(), chain(detect=detect), chain(detect=detect), labels=labels)
+    gap = measure(pairs, chain(detect=detect), chain(detect=detect))
     assert gap.map50 is gap.map50_change is None
 
 
