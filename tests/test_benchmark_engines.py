@@ -44,7 +44,14 @@ def options(tmp_path: Path) -> argparse.Namespace:
         (tmp_path / "boxes" / f"{number}.txt").write_text("0 0.1875 0.41667 0.25 0.5\n")
     (tmp_path / "list").write_text("0\n1\n2\n")
     return argparse.Namespace(
-        data=tmp_path, names="list", labels="yolo:boxes", classes="bright,dim", first=None, size=(64, 64)
+        data=tmp_path,
+        names="list",
+        labels="yolo:boxes",
+        classes="bright,dim",
+        colours=None,
+        ignore=255,
+        first=None,
+        size=(64, 64),
     )
 
 
