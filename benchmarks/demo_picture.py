@@ -6,23 +6,14 @@ python -m benchmarks.demo_picture
 from __future__ import annotations
 
 import argparse
-from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
 
-from tdfusion_edge import bundle
 from tdfusion_edge.color import U8
-from tdfusion_edge.frames import Frame, Pair
-from tdfusion_edge.runtime import rig
-from tdfusion_edge.runtime.engines import open_engine
-from tdfusion_edge.runtime.heads.boxes import open_detector
-from tdfusion_edge.runtime.picture.draw import with_boxes
-from tdfusion_edge.runtime.picture.fusion import Fusion
-from tdfusion_edge.runtime.picture.stretch import Stretch
-from tdfusion_edge.runtime.show import show
+from tdfusion_edge.runtime.fuser import Fuser
+from tdfusion_edge.runtime.heads import annotated
 from tdfusion_edge.runtime.simulation.scene import Scene
-from tdfusion_edge.runtime.sinks.base import Result
 from tdfusion_edge.runtime.sinks.folder import write_picture
 
 DEFAULT = Path(__file__).resolve().parent.parent / "runtime" / "simulation" / "demo.jpg"
@@ -34,18 +25,8 @@ def demo_picture(seed: int, time_s: float) -> U8:
     """Infrared, visible and fused with boxes side by side, uint8 (H, 3 W + gaps, 3) BGR."""
     scene = Scene(seed)
     infrared, visible = scene.infrared(time_s), scene.visible(time_s)
-    shipped = bundle.read(bundle.default_path())
-    _, engine = open_engine(shipped.graph("fusion")[1])
-    fusion = Fusion(shipped, engine, rig.SIMULATED.cameras["ir0"], None, Stretch("temporal"))
-    pair = Pair(Frame(infrared, 0, 0, "ir0"), Frame(visible, 0, 0, "vis0"))
-    aligned = fusion.align(pair)
-    assert aligned is not None
-    with closing(engine), ExitStack() as stack:
-        detector = open_detector(shipped)
-        if detector is not None:
-            stack.callback(detector.close)
-        picture, found, _ = show(aligned, fusion, detector)
-    fused = with_boxes(Result(0, pair, picture, found))
+    with Fuser("edge", stretch="temporal") as fuse:
+        fused = annotated(fuse(infrared, visible))
     gap = np.full((len(visible), GAP, 3), 255, np.uint8)
     return np.hstack([np.dstack([infrared] * 3), gap, visible, gap, fused])
 

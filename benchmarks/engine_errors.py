@@ -17,18 +17,28 @@ import numpy as np
 
 from benchmarks.schema import Figure
 from benchmarks.script import ROOT, add_bundle, parse_count
-from tdfusion_edge.bundle import Bundle, Precision
+from tdfusion_edge.bundle import FUSION, ONE_PASS, Bundle, Precision
+from tdfusion_edge.color import U8, luma
 from tdfusion_edge.errors import InputMissing
+from tdfusion_edge.frames import Image
 from tdfusion_edge.pairs import LabelledPair, PairSource
 from tdfusion_edge.pairs.reader import pair_names
 from tdfusion_edge.pairs.source import add_label_arguments, labels_of
 from tdfusion_edge.resize import resized
-from tdfusion_edge.runtime.chains import REFERENCE, fuser, open_chain, open_pass
-from tdfusion_edge.runtime.engines import Choice
+from tdfusion_edge.runtime.engines import Engine
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.evaluation.pairs import heads_of, measured_pairs
-from tdfusion_edge.runtime.evaluation.parity import Chain, Gap, measure, measure_each
-from tdfusion_edge.runtime.picture.fusion import UNIT
+from tdfusion_edge.runtime.evaluation.parity import (
+    REFERENCE,
+    Gap,
+    Looks,
+    least_score,
+    measure,
+    measure_each,
+)
+from tdfusion_edge.runtime.executors.base import Looked
+from tdfusion_edge.runtime.fuser import Fuser
+from tdfusion_edge.runtime.picture.units import UNIT, unit_inputs
 
 FRESH = 8
 """Pairs for fresh weights: some such networks are slow on a CPU, and more pairs would not tell more."""
@@ -40,11 +50,6 @@ class Material(NamedTuple):
     pairs: Sequence[LabelledPair]
     """With boxes where the bundle has a detector."""
     told: str
-
-    @property
-    def scored(self) -> bool:
-        """Whether there are boxes to score a detector by."""
-        return any(pair.boxes is not None for pair in self.pairs)
 
 
 def add_error_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,29 +83,54 @@ def material(args: argparse.Namespace, opened: Bundle) -> Material:
     return Material(tuple(pairs), f"{len(names)} pairs of {args.data.name}")
 
 
+class Mixed:
+    """The fused luma of one Fuser, and what the heads of another find in it."""
+
+    def __init__(self, fusion: Fuser, heads: Fuser) -> None:
+        self._fusion, self._heads = fusion, heads
+        self.heads = heads.heads
+
+    def look(self, infrared: U8, visible: Image) -> Looked:
+        """What they make of an aligned pair."""
+        fused = self._fusion.look(infrared, visible).fused
+        return Looked(fused, self._heads.find(fused))
+
+
 def of_bundle(opened: Bundle, given: Material) -> dict[str, Gap]:
-    """FP16 against FP32: of the fusion network alone, of the detector alone, and of the pipeline graph.
+    """FP16 against FP32: of the fusion network alone, of the heads alone, and of the one-pass graph.
 
     Returns:
-        ``fusion``, ``detector`` and ``pipeline``; nothing where the bundle has no FP16, and those alone that
-        it has graphs for; no pipeline where not all pairs are of a size that it serves.
+        ``fusion``, ``detector`` and ``onepass``; nothing where the bundle has no FP16, and those alone that
+        it has graphs for; no ``onepass`` where not all pairs are of a size that it serves.
     """
-    graphs, threshold, scored = opened.manifest.graphs, opened.manifest.score_threshold, given.scored
-    if "fp16" not in graphs["fusion"].files:
+    graphs, threshold = opened.manifest.graphs, opened.manifest.score_threshold
+    if "fp16" not in graphs[FUSION].files:
         return {}
-    both: tuple[Precision, Precision] = ("fp32", "fp16")
+    least = least_score(opened.manifest, scored=any(pair.boxes is not None for pair in given.pairs))
     with ExitStack() as stack:
-        full, low = (open_chain(opened, Choice(REFERENCE, one), stack, scored=scored)[1] for one in both)
-        others = {"fusion": Chain(low.fuse, None)}
-        if full.detect is not None:
-            others["detector"] = Chain(full.fuse, low.detect)
-        gaps = measure_each(given.pairs, full, others, threshold)
-        if "onepass" in graphs and "fp16" in graphs["onepass"].files:
-            (folded, full), (_, low) = (
-                open_pass(opened, Choice(REFERENCE, one), stack, scored=scored) for one in both
+
+        def fuser(precision: Precision, way: str = "staged", *, detect: bool = True) -> Fuser:
+            one = Fuser(
+                opened,
+                backend=REFERENCE,
+                precision=precision,
+                graphs=way,
+                stretch="none",
+                score_threshold=least,
+                detect=detect,
             )
-            if all(folded.serves(*pair.visible.shape) for pair in given.pairs):
-                gaps["pipeline"] = measure(given.pairs, full, low, threshold)
+            return stack.enter_context(one)
+
+        full, low = fuser("fp32"), fuser("fp16")
+        others: dict[str, Looks] = {"fusion": fuser("fp16", detect=False)}
+        if full.heads:
+            others["detector"] = Mixed(full, low)
+        gaps = measure_each(given.pairs, full, others, threshold)
+        whole = graphs.get(ONE_PASS)
+        served = whole is not None and all(whole.serves(*pair.visible.shape) for pair in given.pairs)
+        if whole is not None and served and "fp16" in whole.files:
+            both = fuser("fp32", "onepass"), fuser("fp16", "onepass")
+            gaps[ONE_PASS] = measure(given.pairs, *both, threshold)
         return gaps
 
 
@@ -121,12 +151,14 @@ def figures_of_gap(case: str, gap: Gap, *, fusion: bool = True, detector: bool =
             ("Qabf change", gap.qabf_change, ""),
             ("SSIM change", gap.ssim_change, ""),
         ]
-    if detector:
+    if detector and "boxes" in gap.heads:
+        boxes = gap.heads["boxes"].figures()
         if not fusion:
-            rows.append(("largest error", gap.score_error, "of a score, 0 to 1"))
-        rows.append(("boxes kept", 100 * gap.boxes_kept if gap.boxes else None, f"% of {gap.boxes} boxes"))
-        change = None if gap.map50_change is None else 100 * gap.map50_change
-        rows.append(("mAP50 change", change, "points"))
+            rows.append(("largest error", boxes.get("score_error", 0.0), "of a score, 0 to 1"))
+        if "boxes_kept" in boxes:
+            rows.append(("boxes kept", 100 * boxes["boxes_kept"], f"% of {boxes['boxes']:.0f} boxes"))
+        if "map50_change" in boxes:
+            rows.append(("mAP50 change", 100 * boxes["map50_change"], "points"))
     for what, value, unit in rows:
         if value is not None and np.isfinite(value):  # PSNR is infinite where there is no difference
             yield Figure(name=f"{case}, {what}", value=round(value, 6), unit=unit or "of 1")
@@ -135,8 +167,19 @@ def figures_of_gap(case: str, gap: Gap, *, fusion: bool = True, detector: bool =
 def of_fresh_fusion(full: bytes, low: bytes, given: Material, size: tuple[int, int]) -> Gap:
     """A fusion network's two graphs, which take pictures of this width and height."""
     with closing(OnnxRuntimeEngine(full)) as one, closing(OnnxRuntimeEngine(low)) as other:
-        reference, measured = (Chain(fuser(engine), None) for engine in (one, other))
-        return measure(_sized(given.pairs, size), reference, measured)
+        return measure(_sized(given.pairs, size), FusionAlone(one), FusionAlone(other))
+
+
+class FusionAlone:
+    """A fusion graph that is in no bundle."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.heads: Mapping[str, object] = {}
+
+    def look(self, infrared: U8, visible: Image) -> Looked:
+        """What it makes of an aligned pair."""
+        return Looked(self._engine.run(unit_inputs(infrared, luma(visible)))["fused"][0, 0], {})
 
 
 def of_fresh_task(

@@ -146,9 +146,7 @@ NETWORKS: Mapping[str, Callable[[Precision, tuple[int, int]], Case]] = MappingPr
 )
 
 
-SHIPPED: Mapping[str, str] = MappingProxyType(
-    {"edge": "fusion", "yolo_p": "detector", "pipeline": "pipeline"}
-)
+SHIPPED: Mapping[str, str] = MappingProxyType({"edge": "fusion", "yolo_p": "detector", "pipeline": "onepass"})
 """What of a bundle has the weights of a network."""
 FRESH_FUSION = ("edge", "tdfusion")
 FRESH_TASK = ("yolo_p", "yolo_n", "segformer_b0")

@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tdfusion_edge.frames import Frame
+from tdfusion_edge.result import Result
 from tdfusion_edge.runtime.engines import Array, Engine, Tensor
-from tdfusion_edge.runtime.sinks import Result, Sink
+from tdfusion_edge.runtime.sinks import Sink
 
 
 class TimedEngine:
     """An engine that notes when it ran: what lies between two passes is everything else."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, passes: list[tuple[int, int]]) -> None:
         self._engine = engine
-        self.passes: list[tuple[int, int]] = []
+        self.passes = passes
         """Start and end of every pass in nanoseconds."""
 
     @property

@@ -10,10 +10,10 @@ them; the others read the simulated cameras in real time, whose drawing takes it
 from __future__ import annotations
 
 import argparse
-import contextlib
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,10 +29,8 @@ from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.frames import Frame
 from tdfusion_edge.runtime import rig
-from tdfusion_edge.runtime.engines import Choice, open_engine
-from tdfusion_edge.runtime.heads.boxes import Detector, open_detector
-from tdfusion_edge.runtime.picture.fusion import Fusion
-from tdfusion_edge.runtime.picture.stretch import Stretch
+from tdfusion_edge.runtime.engines import Engine
+from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
 from tdfusion_edge.runtime.sinks import open_sink
 from tdfusion_edge.runtime.sources import open_source
@@ -92,47 +90,47 @@ def measure(args: argparse.Namespace) -> Measured:
     if args.frames <= 2 * WARM_UP:
         raise RequestError("--frames", expected=f"more than {2 * WARM_UP}", got=str(args.frames))
     opened = bundle.read(args.bundle)
-    backend, engine = open_engine(opened.graph("fusion")[1], threads=args.threads)
-    detector = open_detector(opened, Choice(threads=args.threads))
     timings: list[Timing] = []
     stages: list[Latency] = []
     figures: list[Figure] = []
-    with tempfile.TemporaryDirectory(prefix="pipeline") as name, contextlib.ExitStack() as stack:
-        stack.callback(engine.close)
-        if detector is not None:
-            stack.callback(detector.close)
+    with tempfile.TemporaryDirectory(prefix="pipeline") as name:
         folder = Path(name)
         for case in CASES:
             say(f"{case.name} ...", error=True)
-            timed = TimedEngine(engine)
+            passes: list[tuple[int, int]] = []
             sinks = [TimedSink(open_sink(folder / "fused.mp4"))] if case.video else []
-            fusion = Fusion(opened, timed, rig.SIMULATED.cameras["ir0"], None, Stretch("temporal"))
-            report = run(plan(case, fusion, sinks, args, detector if case.detect else None)).as_dict()
-            timings += case_timings(case, timed.passes, sinks)
+            with Fuser(
+                opened,
+                threads=args.threads,
+                detect=case.detect,
+                stretch="temporal",
+                instrument=partial(timed_fusion, passes),
+            ) as fuser:
+                report = run(plan(case, fuser, sinks, args)).as_dict()
+            timings += case_timings(case, passes, sinks)
             stages += latencies(report, f"{case.name}: ")
             figures += case_figures(case, report)
         say("memory ...", error=True)
         command = run_command(folder, args.seconds, args.bundle, threads=args.threads, video=True)
         watched = watch(command, interval_s=WATCH_S, timeout_s=args.seconds + GRACE_S)
         figures.append(Figure(name="run: peak memory", value=round(watched.peak_megabytes, 2), unit="MB"))
-    detects = "nothing" if detector is None else f"{', '.join(detector.names)}, in real time"
-    facts = {"bundle": opened.manifest.name, "back end": backend, "detects": detects}
+    names = opened.manifest.classes("boxes")
+    detects = f"{', '.join(names)}, in real time" if names else "nothing"
+    facts = {"bundle": opened.manifest.name, "back end": fuser.backend, "detects": detects}
     numbers = Results(timings=tuple(timings), latencies=tuple(stages), figures=tuple(figures))
     return Measured(numbers, facts)
 
 
-def plan(
-    case: Case,
-    fusion: Fusion,
-    sinks: Sequence[TimedSink],
-    args: argparse.Namespace,
-    detector: Detector | None = None,
-) -> Plan:
+def timed_fusion(passes: list[tuple[int, int]], name: str, engine: Engine) -> Engine:
+    """The fusion network's engine, which notes its passes; every other engine as it is."""
+    return TimedEngine(engine, passes) if name == bundle.FUSION else engine
+
+
+def plan(case: Case, fuser: Fuser, sinks: Sequence[TimedSink], args: argparse.Namespace) -> Plan:
     """What the program itself would plan for such cameras and outputs."""
     sources = cameras(case, args.size, args.frames)
-    if case.live:
-        return Plan(sources, rig.Sync(), fusion, sinks, "latest", detector, seconds=args.frames / FPS)
-    return Plan(sources, rig.Sync(), fusion, sinks, "every", detector)
+    seconds = args.frames / FPS if case.live else None
+    return Plan(sources, rig.Sync(), fuser, "latest" if case.live else "every", sinks, seconds=seconds)
 
 
 def cameras(case: Case, size: tuple[int, int], count: int) -> dict[rig.Role, Source]:

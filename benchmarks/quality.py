@@ -33,10 +33,10 @@ from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.images import by_stem, read_luma8
 from tdfusion_edge.pairs import LabelledPair, PairSource, load_pairs
 from tdfusion_edge.pairs.reader import pair_names
-from tdfusion_edge.runtime.engines import Engine, open_engine
 from tdfusion_edge.runtime.evaluation.rows import BASELINES, Fuse, score
-from tdfusion_edge.runtime.picture.fusion import UNIT, unit_inputs
+from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.picture.stretch import F32, Stretch
+from tdfusion_edge.runtime.picture.units import UNIT
 
 Method: TypeAlias = Callable[[LabelledPair], F32]
 """A pair to fused luma, float32 (H, W) in [0, 1]."""
@@ -75,9 +75,9 @@ def measure(args: argparse.Namespace) -> Measured:
                     hint="Export it with --name.",
                 )
             graph = opened.graph("fusion")[1]
-            facts["back end"], engine = open_engine(graph)
-            stack.callback(engine.close)
-            methods[opened.manifest.name] = partial(_by_network, engine)
+            fuser = stack.enter_context(Fuser(opened, detect=False))
+            facts["back end"] = fuser.backend
+            methods[opened.manifest.name] = partial(_by_fuser, fuser)
             facts[f"{opened.manifest.name} sha256"] = hashlib.sha256(graph).hexdigest()
         return Measured(Results(scores=tuple(_rows(args.data, names, methods))), facts)
 
@@ -100,9 +100,8 @@ def _stretched(method: Method, stretch: StretchMode, pair: LabelledPair) -> U8:
     return Stretch(stretch).apply(method(pair), 0)
 
 
-def _by_network(engine: Engine, pair: LabelledPair) -> F32:
-    fused: F32 = engine.run(unit_inputs(pair.infrared, pair.visible))["fused"][0, 0]
-    return fused
+def _by_fuser(fuser: Fuser, pair: LabelledPair) -> F32:
+    return fuser.luma(pair.infrared, pair.visible)
 
 
 def _from_pictures(pictures: Mapping[str, Path], pair: LabelledPair) -> F32:

@@ -45,9 +45,9 @@ from tdfusion_edge.export.pairs import Pairs, choose_pairs
 from tdfusion_edge.export.pipeline_graph import add_pipeline, served_sizes
 from tdfusion_edge.export.segmentation import add_segmentation
 from tdfusion_edge.pairs import Labels
-from tdfusion_edge.runtime.chains import fuser
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.evaluation.pairs import require_data
+from tdfusion_edge.runtime.picture.units import unit_inputs
 
 SCORE_THRESHOLD = 0.25
 """What is shown as found. Lower costs false alarms, higher misses; ``run --score-threshold`` overrides."""
@@ -177,9 +177,8 @@ def _fused(graph: bytes, pairs: Pairs) -> Fused:
     if not pairs.measured:
         return Fused((), ())
     with closing(OnnxRuntimeEngine(graph)) as engine:
-        fuse = fuser(engine)
         ranges, calibration = (
-            [fuse(pair.infrared, pair.visible) for pair in some]
+            [engine.run(unit_inputs(pair.infrared, pair.visible))["fused"][0, 0] for pair in some]
             for some in (pairs.measured[:IN_RANGE], pairs.calibrating)
         )
     return Fused(ranges, calibration)

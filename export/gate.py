@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 from tdfusion_edge import bundle
-from tdfusion_edge.bundle import ONE_PASS, Bundle, Parity, Precision
+from tdfusion_edge.bundle import FUSION, ONE_PASS, Bundle, Parity, Precision
 from tdfusion_edge.errors import ExportError
 from tdfusion_edge.export.pairs import Pairs
-from tdfusion_edge.runtime.chains import REFERENCE, open_chain, open_pass
-from tdfusion_edge.runtime.engines import Choice
+from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.runtime.evaluation.pairs import SIZE, described, simulated
-from tdfusion_edge.runtime.evaluation.parity import LIMITS, Gap, Limits, in_8_bits, measure_each, offences
+from tdfusion_edge.runtime.evaluation.parity import REFERENCE, Gap, least_score, measure_each
+from tdfusion_edge.runtime.fuser import Fuser
 
 
 def passed(
@@ -40,49 +40,59 @@ def passed(
         ExportError: a precision passes one of its limits.
     """
     opened = bundle.assembled(manifest, files)
-    return (*_of_chain(opened, pairs), *_of_pipeline(opened, pairs, size))
+    return (*_staged(opened, pairs), *_one_pass(opened, pairs, size))
 
 
-def _of_chain(opened: Bundle, pairs: Pairs) -> Iterator[Parity]:
-    lower = [one for one in opened.manifest.graphs["fusion"].files if one != "fp32"]
-    if not lower:
-        return
-    scored = pairs.boxes_labelled
-    with ExitStack() as stack:
-        _, reference = open_chain(opened, Choice(REFERENCE, "fp32"), stack, scored=scored)
-        others = {one: open_chain(opened, Choice(REFERENCE, one), stack, scored=scored)[1] for one in lower}
-        gaps = measure_each(pairs.measured, reference, others, opened.manifest.score_threshold)
+def _staged(opened: Bundle, pairs: Pairs) -> Iterator[Parity]:
+    gaps = _gaps(opened, FUSION, "staged", pairs.measured)
     for precision, gap in gaps.items():
-        _refuse("the networks", precision, gap, LIMITS[precision])
-        yield _row("fusion", gap, precision, pairs.told(precision))
+        _refuse("the networks", precision, gap.offences(precision))
+        yield _row(FUSION, gap, precision, pairs.told(precision))
 
 
-def _of_pipeline(opened: Bundle, pairs: Pairs, size: tuple[int, int] | None) -> Iterator[Parity]:
+def _one_pass(opened: Bundle, pairs: Pairs, size: tuple[int, int] | None) -> Iterator[Parity]:
     graph = opened.manifest.graphs.get(ONE_PASS)
-    lower = [] if graph is None else [one for one in graph.files if one != "fp32"]
-    if not lower:
+    if graph is None or len(graph.files) == 1:
         return
-    with ExitStack() as stack:
-        scored = pairs.boxes_labelled
-        folded, reference = open_pass(opened, Choice(REFERENCE, "fp32"), stack, scored=scored)
-        served = tuple(pair for pair in pairs.measured if folded.serves(*pair.visible.shape))
-        told = pairs.pictures
-        if len(served) < len(pairs.measured):
-            # Scores of a part would be other ones than those of the row of all networks.
-            served = tuple(pair._replace(boxes=None, mask=None) for pair in served)
-            told = f"{len(served)} of {told}"
-        if not served:
-            served = tuple(simulated(size=size or SIZE))
-            told = described(None, len(served))
-        others = {one: open_pass(opened, Choice(REFERENCE, one), stack, scored=scored)[1] for one in lower}
-        gaps = measure_each(served, reference, others, opened.manifest.score_threshold)
-    for precision, gap in gaps.items():
-        _refuse("the pipeline", precision, gap, in_8_bits(LIMITS[precision]))
+    served = tuple(pair for pair in pairs.measured if graph.serves(*pair.visible.shape))
+    told = pairs.pictures
+    if len(served) < len(pairs.measured):
+        # Scores of a part would not be those of the networks' row.
+        served = tuple(pair._replace(boxes=None, mask=None) for pair in served)
+        told = f"{len(served)} of {told}"
+    if not served:
+        served = tuple(simulated(size=size or SIZE))
+        told = described(None, len(served))
+    for precision, gap in _gaps(opened, ONE_PASS, "onepass", served).items():
+        _refuse("the one-pass graph", precision, gap.offences(precision, in_8_bits=True))
         yield _row(ONE_PASS, gap, precision, told)
 
 
-def _refuse(what: str, precision: Precision, gap: Gap, limits: Limits) -> None:
-    said = offences(gap, limits)
+def _gaps(opened: Bundle, graph: str, graphs: str, pairs: Sequence[LabelledPair]) -> dict[Precision, Gap]:
+    """How far every lower precision of a graph is from float32, by way of ``graphs``; nothing for none."""
+    lower: list[Precision] = [one for one in opened.manifest.graphs[graph].files if one != "fp32"]
+    if not lower:
+        return {}
+    least = least_score(opened.manifest, scored=any(pair.boxes is not None for pair in pairs))
+    with ExitStack() as stack:
+
+        def fuser(precision: Precision) -> Fuser:
+            return stack.enter_context(
+                Fuser(
+                    opened,
+                    backend=REFERENCE,
+                    precision=precision,
+                    graphs=graphs,
+                    stretch="none",
+                    score_threshold=least,
+                )
+            )
+
+        reference, named = fuser("fp32"), {one: fuser(one) for one in lower}
+        return measure_each(pairs, reference, named, opened.manifest.score_threshold)
+
+
+def _refuse(what: str, precision: Precision, said: list[str]) -> None:
     if said:
         raise ExportError(
             f"{what}: {precision} is too far from float32: {'; '.join(said)}",
@@ -91,23 +101,13 @@ def _refuse(what: str, precision: Precision, gap: Gap, limits: Limits) -> None:
 
 
 def _row(graph: str, gap: Gap, precision: Precision, pictures: str) -> Parity:
-    figures = {
-        "mean_error": gap.mean_error,
-        "psnr_db": None if math.isinf(gap.psnr_db) else gap.psnr_db,
-        "qabf_change": gap.qabf_change,
-        "ssim_change": gap.ssim_change,
-        "boxes_kept": gap.boxes_kept if gap.boxes else None,
-        "score_error": gap.score_error if gap.boxes else None,
-        "map50_change": gap.map50_change,
-        "miou_change": gap.miou_change,
-        "pixels_equal": gap.pixels_equal if gap.pixels else None,
-        "mask_iou": gap.mask_iou if gap.pixels else None,
-    }
+    figures = {name: value for name, value in gap.figures().items() if math.isfinite(value)}
+    del figures["pairs"]  # which are told in words
     return Parity(
         graph=graph,
         precision=precision,
         against="fp32",
         pictures=pictures,
-        max_error=gap.max_error,
-        figures={name: value for name, value in figures.items() if value is not None},
+        max_error=figures.pop("max_error"),
+        figures=figures,
     )

@@ -17,7 +17,7 @@ from tdfusion_edge.export.precision import half
 from tdfusion_edge.export.ranges import Feeds, hard_inputs, require_in_range
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.resize import resized
-from tdfusion_edge.runtime.picture.fusion import unit_inputs
+from tdfusion_edge.runtime.picture.units import unit_inputs
 
 IN_RANGE = 4
 """Real pairs of the range test; the hard pictures go further than more of them would."""

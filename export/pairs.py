@@ -24,11 +24,6 @@ class Pairs(NamedTuple):
     pictures: str
     """What a manifest says of those that are measured."""
 
-    @property
-    def boxes_labelled(self) -> bool:
-        """Whether there are boxes to score a detector by."""
-        return any(pair.boxes is not None for pair in self.measured)
-
     def told(self, precision: Precision) -> str:
         """The same for one precision."""
         if precision != "int8":

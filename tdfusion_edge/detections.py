@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +61,48 @@ class Detections:
     def empty(cls, names: tuple[str, ...] = ()) -> Detections:
         """No detections, of the given class names."""
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), names)
+
+    def to_supervision(self) -> Any:
+        """The same for the supervision library: a ``supervision.Detections`` with ``class_name`` in its data.
+
+        Raises:
+            ImportError: supervision is not installed (``pip install supervision``).
+        """
+        from supervision import Detections as Supervision
+
+        names = np.array([self.names[class_id] for class_id in self.class_ids], dtype=str)
+        return Supervision(
+            xyxy=self.boxes.copy(),
+            confidence=self.scores.copy(),
+            class_id=self.class_ids.astype(int),
+            data={"class_name": names},
+        )
+
+    def to_coco(self, image_id: int = 0, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
+        """One dictionary a box as COCO's result files have it.
+
+        Args:
+            image_id: Of the picture.
+            category_ids: COCO's number of each class in ``names``; None counts them from 1.
+
+        Returns:
+            ``image_id``, ``category_id``, ``bbox`` [x, y, width, height] in pixels, ``score``.
+
+        Raises:
+            ValueError: there is not one number a class.
+        """
+        numbers = range(1, len(self.names) + 1) if category_ids is None else category_ids
+        if len(numbers) != len(self.names):
+            raise ValueError(f"category_ids must have {len(self.names)} numbers, got {len(numbers)}")
+        return [
+            {
+                "image_id": image_id,
+                "category_id": int(numbers[class_id]),
+                "bbox": [float(v) for v in (x1, y1, x2 - x1, y2 - y1)],
+                "score": float(score),
+            }
+            for (x1, y1, x2, y2), score, class_id in zip(self.boxes, self.scores, self.class_ids, strict=True)
+        ]
 
     def to_rows(self) -> list[dict[str, Any]]:
         """One plain dictionary a box, as the JSONL sink writes it."""

@@ -152,29 +152,18 @@ def network(path: Path | None = None) -> Check:
         import numpy as np
 
         from tdfusion_edge import bundle
-        from tdfusion_edge.runtime.engines import open_engine
-        from tdfusion_edge.runtime.heads.boxes import open_detector
+        from tdfusion_edge.runtime.fuser import Fuser
 
         path = bundle.default_path() if path is None else bundle.place(str(path))
-        opened = bundle.read(path)
-        graph, onnx = opened.graph("fusion")
-        name, engine = open_engine(onnx)
-        # Batch and channel of a fusion graph are 1; what is free takes the smallest picture.
-        shapes = {
-            tensor.name: [graph.minimum_size if axis is None else axis for axis in tensor.shape]
-            for tensor in engine.inputs
-        }
-        fused = engine.run({key: np.zeros(shape, np.float32) for key, shape in shapes.items()})["fused"]
-        engine.close()
-        if not np.isfinite(fused).all():
-            raise RuntimeError("its network gives NaN or infinity for black pictures")
-        detector = open_detector(opened)
-        if detector is not None:
-            detector.detect(np.zeros((64, 64), np.uint8))
-            detector.close()
+        with Fuser(path) as fuse:
+            side = max(64, fuse.manifest.graphs[bundle.FUSION].minimum_size)
+            black = np.zeros((side, side), np.uint8)
+            if not np.isfinite(fuse.look(black, black).fused).all():
+                raise RuntimeError("its network gives NaN or infinity for black pictures")
     except Exception as error:
         return Check("bundle", "broken", _first_line(error), _hint(error), needed=True)
-    return Check("bundle", "ok", f"{opened.manifest.name} in {path}, verified, runs in {name}", needed=True)
+    found = f"{fuse.manifest.name} in {path}, verified, runs in {fuse.backend}"
+    return Check("bundle", "ok", found, needed=True)
 
 
 def _hint(error: Exception) -> str | None:

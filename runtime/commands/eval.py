@@ -31,19 +31,20 @@ from tdfusion_edge.pairs import PairSource
 from tdfusion_edge.pairs.reader import pair_names
 from tdfusion_edge.pairs.source import labels_of
 from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of, progress_shower
-from tdfusion_edge.runtime.engines import Engine, open_graph
 from tdfusion_edge.runtime.evaluation.checkpoint import open_bundle
 from tdfusion_edge.runtime.evaluation.pairs import add_pair_arguments, heads_of, measured_pairs
+from tdfusion_edge.runtime.evaluation.parity import least_score
 from tdfusion_edge.runtime.evaluation.rows import (
     BASELINES,
     Row,
     as_row,
-    by_network,
+    by_fuser,
     from_folder,
     look_of,
     measure,
 )
 from tdfusion_edge.runtime.evaluation.table import as_json, as_text, section
+from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.picture.stretch import StretchName
 
 
@@ -85,15 +86,22 @@ def main(args: argparse.Namespace) -> int:
     labels = labels_of(args)
     pair_names(args.data, PairSource(names=args.names))  # before a checkpoint is exported
     opened = open_bundle(args.bundle, args.network)
-    choice = choice_of(args)
     pairs = measured_pairs(args.data, args.names, labels, heads_of(opened.manifest))
     groups = parse_groups(args.groups, pairs.names)
     note = None if pairs.labels is None else pairs.labels.note(scored=True)
     if note is not None:
         say(note, error=True)
-    look = None if labels is None else look_of(opened, choice, labels.kind)
-    engine = open_graph(opened, "fusion", choice, progress_shower("fusion")).engine
-    measured = measure(pairs, _rows(args, opened.manifest.name, engine), look)
+    scored = labels is not None
+    with Fuser(
+        opened,
+        **choice_of(args)._asdict(),
+        graphs="staged",
+        detect=scored,
+        score_threshold=least_score(opened.manifest, scored=True) if scored else None,
+        on_progress=progress_shower,
+    ) as fuser:
+        look = None if labels is None else look_of(fuser, labels.kind)
+        measured = measure(pairs, _rows(args, opened.manifest.name, fuser), look)
     whole = section(measured, pairs.names)
     parts = {group: section(measured, chosen) for group, chosen in groups.items()}
     say(json.dumps(as_json(whole, parts)) if args.json else as_text(whole, parts))
@@ -119,9 +127,9 @@ def parse_groups(text: str, names: list[str]) -> dict[str, list[str]]:
     return groups
 
 
-def _rows(args: argparse.Namespace, network: str, engine: Engine) -> dict[str, Row]:
+def _rows(args: argparse.Namespace, network: str, fuser: Fuser) -> dict[str, Row]:
     """What is scored, by the names of the rows."""
-    rows = {network: by_network(engine, args.stretch)}
+    rows = {network: by_fuser(fuser, args.stretch)}
     if args.baselines and network in BASELINES:
         raise RequestError(f"the bundle is called '{network}' like a row of --baselines")
     for compared in args.compare:

@@ -12,14 +12,15 @@ clean unless --boxes is given.
 from __future__ import annotations
 
 import argparse
-from contextlib import ExitStack
 from pathlib import Path
 
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.images import IMAGE_SUFFIXES
 from tdfusion_edge.runtime import rig
-from tdfusion_edge.runtime.commands.run import add_network_arguments, open_networks, refuse_clashes
+from tdfusion_edge.runtime.cameras import with_mode
+from tdfusion_edge.runtime.commands.networks import add_network_arguments, open_fuser
+from tdfusion_edge.runtime.commands.run import refuse_clashes
 from tdfusion_edge.runtime.picture.stretch import StretchName
 from tdfusion_edge.runtime.pipeline.files import PLAIN, Wanted, fuse_folders, fuse_pictures, fuse_videos
 
@@ -72,18 +73,17 @@ def main(args: argparse.Namespace) -> int:
             expected="--rig FILE with one infrared camera",
             hint='Set role = "infrared" in [cameras.NAME] and low and high in [cameras.NAME.range] there.',
         )
-    with ExitStack() as stack:
-        camera = camera or rig.Camera(uri=str(args.infrared))
-        detect = wanted != PLAIN
-        stretch: StretchName = "temporal" if kinds[0] == "video" else "image"
-        networks = open_networks(args, stack, camera, registration, detect=detect, stretch=stretch)
-        if detect and networks.detector is None and networks.segmenter is None:
+    table = with_mode(rig.ThermalRange() if camera is None else camera.range, args.range)
+    detect = wanted != PLAIN
+    stretch: StretchName = "temporal" if kinds[0] == "video" else "image"
+    with open_fuser(args, table, registration, detect=detect, stretch=stretch) as fuser:
+        if detect and not fuser.heads:
             raise RequestError(
                 f"{args.bundle} has no detector",
                 expected="a bundle with one for --boxes and --detections",
                 hint="Make one: tdfusion-edge export FUSION.safetensors DETECTOR.safetensors -o BUNDLE",
             )
-        summary = work(networks, args.infrared, args.visible, args.output, wanted)
+        summary = work(fuser, args.infrared, args.visible, args.output, wanted)
     for line in summary.notes:
         say(line, error=True)
     say(f"{summary.pictures} fused, written to {args.output}")

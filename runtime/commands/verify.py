@@ -5,9 +5,9 @@
   tdfusion-edge verify BUNDLE --precision fp16 --data DIR --labels yolo:labels --json
 
 Both the back end and the reference, the bundle's float32 graphs in ONNX Runtime on the CPU, fuse the same
-pairs, look for objects in them and give their pixels classes; then the pipeline graphs of both do it in one
-pass. The limits are those of the export's own gate; the exit code is 1 where one is passed. Without --data
-the pairs are of the simulated street; with --labels the change of mAP50 or mIoU is limited as well.
+pairs, look for objects in them and give their pixels classes; then the one-pass graphs of both do the same.
+The limits are those of the export's own gate; the exit code is 1 where one is passed. Without --data the
+pairs are of the simulated street; with --labels the change of mAP50 or mIoU is limited as well.
 """
 
 from __future__ import annotations
@@ -16,17 +16,15 @@ import argparse
 import json
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from typing import NamedTuple
 
 from tdfusion_edge import bundle
-from tdfusion_edge.bundle import ONE_PASS, Bundle
+from tdfusion_edge.bundle import ONE_PASS, Bundle, Precision
 from tdfusion_edge.console import say
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.pairs.source import labels_of
-from tdfusion_edge.runtime.chains import REFERENCE, open_chain, open_pass
-from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of
-from tdfusion_edge.runtime.engines import Choice, Opened
+from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of, progress_shower
+from tdfusion_edge.runtime.engines import Choice
 from tdfusion_edge.runtime.evaluation.pairs import (
     add_pair_arguments,
     compared_pairs,
@@ -34,8 +32,9 @@ from tdfusion_edge.runtime.evaluation.pairs import (
     heads_of,
     require_data,
 )
-from tdfusion_edge.runtime.evaluation.parity import LIMITS, Gap, in_8_bits, measure, offences
-from tdfusion_edge.runtime.folded import sizes_told
+from tdfusion_edge.runtime.evaluation.parity import REFERENCE, Gap, least_score, measure
+from tdfusion_edge.runtime.executors import why_not_one_pass
+from tdfusion_edge.runtime.fuser import Fuser
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,27 +55,46 @@ def main(args: argparse.Namespace) -> int:
     choice = choice_of(args)
     opened = bundle.read(args.bundle)
     pairs = compared_pairs(args.data, args.names, labels, heads_of(opened.manifest))
-    threshold, scored = opened.manifest.score_threshold, labels is not None
-    with ExitStack() as stack:
-        ran, other = open_chain(opened, choice, stack, scored=scored)
-        _, reference = open_chain(opened, Choice(REFERENCE, "fp32", choice.threads), stack, scored=scored)
-        shapes: set[tuple[int, ...]] = set()
-        gap = measure(_noted(pairs, shapes), reference, other, threshold)
-    said = offences(gap, LIMITS[ran.precision])
-    folded = _folded(pairs, opened, choice, ran, shapes, scored=scored)
-    data = described(args.data, gap.pairs)
+    shapes: set[tuple[int, ...]] = set()
+    ran = _compare(opened, choice, "staged", _noted(pairs, shapes), scored=labels is not None)
+    one_pass = _one_pass(opened, choice, ran, pairs, shapes, scored=labels is not None)
+    data = described(args.data, ran.gap.pairs)
     if args.json:
-        say(json.dumps(as_json(gap, ran, data, said, folded)))
+        say(json.dumps(as_json(ran, data, one_pass)))
     else:
-        say(as_text(opened, gap, ran, data, said, folded))
-    return 1 if said or (isinstance(folded, Whole) and folded.said) else 0
+        say(as_text(opened, ran, data, one_pass))
+    return 1 if ran.said or (isinstance(one_pass, Compared) and one_pass.said) else 0
 
 
-class Whole(NamedTuple):
-    """What was measured of the pipeline graph."""
+class Compared(NamedTuple):
+    """What was measured of one way through the networks."""
 
     gap: Gap
     said: list[str]
+    """The limits that are passed."""
+    backend: str
+    precision: Precision
+
+
+def _compare(
+    opened: Bundle, choice: Choice, graphs: str, pairs: Iterable[LabelledPair], *, scored: bool
+) -> Compared:
+    """A back end against the reference, both by way of ``graphs``."""
+
+    def fuser(chosen: Choice) -> Fuser:
+        return Fuser(
+            opened,
+            **chosen._asdict(),
+            graphs=graphs,
+            stretch="none",
+            score_threshold=least_score(opened.manifest, scored=scored),
+            on_progress=progress_shower,
+        )
+
+    with fuser(choice) as other, fuser(Choice(REFERENCE, "fp32", choice.threads)) as reference:
+        gap = measure(pairs, reference, other, opened.manifest.score_threshold)
+        said = gap.offences(other.precision, in_8_bits=graphs == "onepass")
+        return Compared(gap, said, other.backend, other.precision)
 
 
 def _noted(pairs: Iterable[LabelledPair], shapes: set[tuple[int, ...]]) -> Iterator[LabelledPair]:
@@ -86,84 +104,67 @@ def _noted(pairs: Iterable[LabelledPair], shapes: set[tuple[int, ...]]) -> Itera
         yield pair
 
 
-def _folded(
-    pairs: Iterable[LabelledPair],
+def _one_pass(
     opened: Bundle,
     choice: Choice,
-    ran: Opened,
+    ran: Compared,
+    pairs: Iterable[LabelledPair],
     shapes: Iterable[tuple[int, ...]],
     *,
     scored: bool,
-) -> Whole | str:
-    """The pipeline graph in the same precision, or why it was not measured."""
-    graph = opened.manifest.graphs.get(ONE_PASS)
-    if graph is None:
-        return "the bundle has no such graph"
-    if ran.precision not in graph.files:
-        return f"there is none in {ran.precision}"
-    if ran.backend == "torch-tensorrt":
-        return f"{ran.backend} builds none"
-    if graph.sizes is not None and not all(graph.serves(*shape) for shape in shapes):
-        return f"it takes {sizes_told(graph)}, which not all of these pairs are"
+) -> Compared | str:
+    """The one-pass graph in the same precision, or why it was not measured."""
+    reason = why_not_one_pass(opened.manifest, ran.backend, ran.precision)
+    if reason is not None:
+        return reason
+    graph = opened.manifest.graphs[ONE_PASS]
+    if not all(graph.serves(*shape) for shape in shapes):
+        return f"it takes {graph.sizes_in_words}, which not all of these pairs are"
     choice = choice._replace(precision=ran.precision)
-    least = Choice(REFERENCE, "fp32", choice.threads)
-    with ExitStack() as stack:
-        _, other = open_pass(opened, choice, stack, scored=scored)
-        _, reference = open_pass(opened, least, stack, scored=scored)
-        gap = measure(pairs, reference, other, opened.manifest.score_threshold)
-    return Whole(gap, offences(gap, in_8_bits(LIMITS[ran.precision])))
+    return _compare(opened, choice, "onepass", pairs, scored=scored)
 
 
-def as_json(gap: Gap, ran: Opened, data: str, said: list[str], folded: Whole | str) -> dict[str, object]:
-    """Everything measured, for programs; an infinite PSNR is null, and a pipeline may have a reason alone."""
-    whole: dict[str, object] = {"skipped": folded}
-    if isinstance(folded, Whole):
-        whole = {"gap": _figures(folded.gap), "offences": folded.said}
+def as_json(ran: Compared, data: str, one_pass: Compared | str) -> dict[str, object]:
+    """Everything measured, for programs; an infinite PSNR is null, and one pass may have a reason alone."""
+    whole: dict[str, object] = {"skipped": one_pass}
+    if isinstance(one_pass, Compared):
+        whole = {"gap": _figures(one_pass.gap), "offences": one_pass.said}
     return {
-        "version": 1,
+        "version": 2,
         "backend": ran.backend,
         "precision": ran.precision,
         "data": data,
-        "gap": _figures(gap),
-        "offences": said,
+        "gap": _figures(ran.gap),
+        "offences": ran.said,
         "onepass": whole,
     }
 
 
 def _figures(gap: Gap) -> dict[str, float | None]:
-    return {name: None if value == math.inf else value for name, value in gap._asdict().items()}
+    return {name: None if value == math.inf else value for name, value in gap.figures().items()}
 
 
-def as_text(opened: Bundle, gap: Gap, ran: Opened, data: str, said: list[str], folded: Whole | str) -> str:
+def as_text(opened: Bundle, ran: Compared, data: str, one_pass: Compared | str) -> str:
     """The same for people."""
     lines = [
         f"bundle {opened.manifest.name}: {ran.backend} in {ran.precision} against {REFERENCE} in fp32, "
         f"{data}",
-        *_lines(opened, gap, "fused luma"),
-        *said,
+        *_lines(ran.gap, "fused luma"),
+        *ran.said,
     ]
-    if isinstance(folded, str):
-        lines.append(f"all in one graph: not measured, {folded}")
+    bad = bool(ran.said)
+    if isinstance(one_pass, str):
+        lines.append(f"all in one pass: not measured, {one_pass}")
     else:
-        lines += ["all in one graph:", *_lines(opened, folded.gap, "fused luma in 8 bits"), *folded.said]
-        said = [*said, *folded.said]
-    return "\n".join([*lines, "not equal: see above" if said else "equal within the limits"])
+        lines += ["all in one pass:", *_lines(one_pass.gap, "fused luma in 8 bits"), *one_pass.said]
+        bad = bad or bool(one_pass.said)
+    return "\n".join([*lines, "not equal: see above" if bad else "equal within the limits"])
 
 
-def _lines(opened: Bundle, gap: Gap, what: str) -> Iterator[str]:
+def _lines(gap: Gap, what: str) -> Iterator[str]:
     same = "the same pictures to the last bit" if math.isinf(gap.psnr_db) else f"PSNR {gap.psnr_db:.1f} dB"
     yield (
         f"{what}: {same}, largest error {gap.max_error:.2e}, mean {gap.mean_error:.2e}; "
         f"Qabf {gap.qabf_change:+.4f}, SSIM {gap.ssim_change:+.4f}"
     )
-    if opened.manifest.head("boxes"):
-        yield (
-            f"boxes: {gap.boxes}, {gap.boxes_kept:.1%} kept, {gap.boxes_added:.1%} added, "
-            f"scores by at most {gap.score_error:.3f}"
-        )
-    if gap.map50 is not None and gap.map50_change is not None:
-        yield f"mAP50: {gap.map50:.4f}, {gap.map50_change:+.4f}"
-    if gap.miou is not None and gap.miou_change is not None:
-        yield f"mIoU: {gap.miou:.4f}, {gap.miou_change:+.4f}"
-    if opened.manifest.head("mask"):
-        yield f"masks: {gap.pixels_equal:.2%} of the pixels equal, mIoU {gap.mask_iou:.3f}"
+    yield from map(str, gap.heads.values())

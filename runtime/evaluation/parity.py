@@ -1,4 +1,4 @@
-"""How near one set of engines comes to another on the same pairs: pictures, boxes, and what limits both.
+"""How near one set of engines comes to another on the same pairs: pictures, findings, and what limits both.
 
 The reference is the float32 graphs on ONNX Runtime's CPU. ``export`` measures every precision that it writes
 against it, and ``verify`` whatever a device runs: the same numbers, the same limits.
@@ -6,48 +6,34 @@ against it, and ``verify`` whatever a device runs: the same numbers, the same li
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from tdfusion_edge.bundle import Precision
+from tdfusion_edge import detection_scores
+from tdfusion_edge.bundle import Manifest, Precision
 from tdfusion_edge.color import U8
-from tdfusion_edge.detections import Detections
-from tdfusion_edge.mask_scores import IGNORE, confusion
-from tdfusion_edge.masks import Mask
-from tdfusion_edge.metrics import evaluate
+from tdfusion_edge.frames import Image
+from tdfusion_edge.metrics import Scores, evaluate
 from tdfusion_edge.pairs import LabelledPair
-from tdfusion_edge.runtime.evaluation.labels import Measured, measured, score_boxes, score_masks
-from tdfusion_edge.runtime.evaluation.parity_boxes import Match, match, summed
-from tdfusion_edge.runtime.evaluation.parity_masks import overlap
+from tdfusion_edge.runtime.executors.base import Looked
+from tdfusion_edge.runtime.heads import kind_of
+from tdfusion_edge.runtime.heads.base import Comparison, HeadGap, Seen, beyond
+from tdfusion_edge.runtime.heads.boxes.compare import LEEWAY
 from tdfusion_edge.runtime.picture.stretch import Stretch
 
 F32: TypeAlias = npt.NDArray[np.float32]
-Fuse: TypeAlias = Callable[[U8, U8], F32]
-"""Infrared and visible luma, uint8 (H, W), to fused luma, float32 (H, W)."""
-Detect: TypeAlias = Callable[[F32], Detections]
 Key = TypeVar("Key")
-Segment: TypeAlias = Callable[[F32], Mask]
-"""Fused luma, float32 (H, W), to the class of each pixel."""
 
-
-class Chain(NamedTuple):
-    """Engines at work."""
-
-    fuse: Fuse
-    detect: Detect | None
-    """Finds everything with a score of the threshold less
-    :data:`~.parity_boxes.LEEWAY` or more, and where there are labels all that an
-    average precision counts; None: no detector."""
-    segment: Segment | None = None
-    """None: no segmentation network."""
+REFERENCE = "onnxruntime"
+"""The back end that the others are measured against, in float32."""
 
 
 class Gap(NamedTuple):
-    """How far one chain is from the reference."""
+    """How far one set of engines is from the reference."""
 
     pairs: int
     max_error: float
@@ -58,215 +44,160 @@ class Gap(NamedTuple):
     qabf_change: float
     ssim_change: float
     """Of the means over all pairs, of the 8-bit pictures; below 0 is worse."""
-    boxes: int = 0
-    """What the reference found above its threshold."""
-    boxes_kept: float = 1.0
-    """Share of them with a box of the same class in the same place."""
-    boxes_added: float = 0.0
-    """Boxes above the threshold in the other chain alone, as a share of the reference's."""
-    score_error: float = 0.0
-    """Largest difference between the scores of two that are the same."""
-    pixels: int = 0
-    """Of all masks."""
-    pixels_equal: float = 1.0
-    """Share of them that have the same class in both."""
-    mask_iou: float = 1.0
-    """Mean overlap of the same class's pixels, over the classes that are not
-    :data:`~tdfusion_edge.runtime.evaluation.parity_masks.RARE`."""
-    map50: float | None = None
-    """Of the reference against labels, 0 to 1; None without labels or detector."""
-    map50_change: float | None = None
-    """Below 0 is worse; None likewise."""
-    miou: float | None = None
-    """Of the reference's masks against labelled ones, 0 to 1; None without those or such a head."""
-    miou_change: float | None = None
-    """Below 0 is worse; None likewise."""
+    heads: Mapping[str, HeadGap] = MappingProxyType({})
+    """How far the findings of each head are, by its kind."""
+
+    def figures(self) -> dict[str, float]:
+        """Everything measured, by name: of the fused luma, then of every head."""
+        plain = {name: value for name, value in self._asdict().items() if name != "heads"}
+        for gap in self.heads.values():
+            plain |= gap.figures()
+        return plain
+
+    def offences(self, precision: Precision, *, in_8_bits: bool = False) -> list[str]:
+        """Every limit of a precision that is passed, as "what: expected ..., got ..."; NaN passes them all.
+
+        Args:
+            precision: What was compared with float32.
+            in_8_bits: The luma was rounded on both sides, as that of a one-pass graph is.
+        """
+        limits = LIMITS[precision]
+        if in_8_bits:
+            limits = limits._replace(
+                max_error=limits.max_error + LEVEL, psnr_db=min(limits.psnr_db, PSNR_8_BITS)
+            )
+        change = max(abs(self.qabf_change), abs(self.ssim_change))
+        said = beyond(
+            [
+                ("largest error of the fused luma", self.max_error, limits.max_error),
+                ("PSNR of the fused luma in dB", -self.psnr_db, -limits.psnr_db),
+                ("change of Qabf or SSIM", change, limits.metric_change),
+            ]
+        )
+        return [*said, *(line for gap in self.heads.values() for line in gap.offences(precision))]
 
 
 class Limits(NamedTuple):
-    """What a precision may cost."""
+    """What a precision may cost the fused luma."""
 
     max_error: float
     psnr_db: float
     metric_change: float
     """Of Qabf and SSIM, either way."""
-    boxes: float
-    """Share of the boxes that may be lost, and that may be added."""
-    score_error: float
-    map50_change: float
-    """Either way: what gains on these pairs gives other boxes as well, and may lose on the next ones."""
-    pixels: float
-    """Share of a mask's pixels that may get another class."""
-    mask_iou: float
-    """Least mean overlap of classes."""
-    miou_change: float
-    """Of the mean IoU with labelled masks, either way, for the same reason."""
 
 
 LIMITS: Mapping[Precision, Limits] = MappingProxyType(
-    {
-        "fp32": Limits(1e-4, 90.0, 1e-3, 0.01, 0.01, 0.001, 0.002, 0.99, 0.001),
-        "fp16": Limits(0.02, 60.0, 2e-3, 0.03, 0.05, 0.005, 0.01, 0.97, 0.005),
-        "int8": Limits(0.25, 35.0, 0.02, 0.10, 0.20, 0.02, 0.05, 0.85, 0.02),
-    }
+    {"fp32": Limits(1e-4, 90.0, 1e-3), "fp16": Limits(0.02, 60.0, 2e-3), "int8": Limits(0.25, 35.0, 0.02)}
 )
-"""INT8 may move mAP50 by two points: it was up to 0.7 points on 60 pairs of MSRS, by which pairs it was
-calibrated on, and fewer pairs or rarer classes scatter more.
-
-mIoU may move as far as mAP50: both are means over the classes of what is right of 1, so that a point of one
-is worth a point of the other. It scatters less: pixels on an edge that change class for the better and for
-the worse cancel out."""
-
-
 LEVEL = 1 / 255 + 1e-6
+"""What rounding to 8 bits adds to the largest error: a grey level."""
 PSNR_8_BITS = 60.0
 """In decibels; what six pixels in a hundred make that are rounded the other way."""
 
 
-def in_8_bits(limits: Limits) -> Limits:
-    """The same for a pipeline, whose fused luma is rounded: a level more at most, and on the edges only."""
-    return limits._replace(max_error=limits.max_error + LEVEL, psnr_db=min(limits.psnr_db, PSNR_8_BITS))
+def least_score(manifest: Manifest, *, scored: bool) -> float | None:
+    """From which score on boxes are compared; None where nothing gives boxes.
+
+    Args:
+        manifest: Of the bundle.
+        scored: There are labelled boxes: down to the lowest score that an average precision counts.
+    """
+    if manifest.head("boxes") is None:
+        return None
+    least = max(0.0, manifest.score_threshold - LEEWAY)
+    return min(least, detection_scores.THRESHOLD) if scored else least
+
+
+class Looks(Protocol):
+    """What can be compared: a :class:`~tdfusion_edge.Fuser`."""
+
+    @property
+    def heads(self) -> Mapping[str, object]:
+        """The heads by their kind."""
+
+    def look(self, infrared: U8, visible: Image) -> Looked:
+        """What it makes of an aligned pair, as :meth:`tdfusion_edge.Fuser.look` says."""
 
 
 def measure(
     pairs: Iterable[LabelledPair],
-    reference: Chain,
-    other: Chain,
+    reference: Looks,
+    other: Looks,
     threshold: float = 0.25,
 ) -> Gap:
-    """Run both chains over all pairs; arguments and errors are those of :func:`measure_each`."""
+    """How far ``other`` is from the reference; arguments and errors are those of :func:`measure_each`."""
     return measure_each(pairs, reference, {None: other}, threshold)[None]
 
 
 def measure_each(
     pairs: Iterable[LabelledPair],
-    reference: Chain,
-    others: Mapping[Key, Chain],
+    reference: Looks,
+    others: Mapping[Key, Looks],
     threshold: float = 0.25,
 ) -> dict[Key, Gap]:
-    """Run the reference once over all pairs, and every other chain.
+    """Run the reference once over all pairs, and all others.
 
     Args:
-        pairs: At least one; where all are labelled, what the heads find is scored against that.
-        reference: The float32 graphs.
-        others: What is measured, by any key.
-        threshold: Score from which a box of the reference counts.
+        pairs: At least one; where all are labelled, what the heads find is scored as well.
+        reference: The float32 graphs, opened with :func:`least_score`.
+        others: What is measured, by any key, opened likewise.
+        threshold: Score above which a box of the reference counts: the bundle's.
 
     Raises:
         ValueError: there is no pair.
         RequestError: the boxes cannot be scored.
     """
-    wanted: list[Measured] = []
-    sums = {key: _Sums(threshold) for key in others}
+    sums = {key: _Sums(threshold, other) for key, other in others.items()}
     for pair in pairs:
         want = _run(reference, pair)
-        wanted.append(want.measured)
-        for key, chain in others.items():
-            sums[key].add(want, _run(chain, pair))
-    if not wanted:
+        for key, other in others.items():
+            sums[key].add(pair, want, _run(other, pair))
+    gaps = {key: one.gap() for key, one in sums.items()}
+    if any(gap is None for gap in gaps.values()):
         raise ValueError("there is no pair to compare")
-    before = _scores(wanted)
-    return {key: one.gap(before, _scores(one.measured)) for key, one in sums.items()}
+    return {key: gap for key, gap in gaps.items() if gap is not None}
 
 
-class _Seen(NamedTuple):
-    """One pair by one chain."""
-
-    fused: F32
-    measured: Measured
-    mask: Mask | None
-
-
-def _run(chain: Chain, pair: LabelledPair) -> _Seen:
-    fused = chain.fuse(pair.infrared, pair.visible)
-    scores = evaluate(Stretch("none").apply(fused, 0), pair.infrared, pair.visible)
-    found = None if chain.detect is None else chain.detect(fused)
-    mask = None if chain.segment is None else chain.segment(fused)
-    return _Seen(fused, measured(pair, scores, found, mask), mask)
+def _run(fuser: Looks, pair: LabelledPair) -> tuple[Looked, Scores]:
+    looked = fuser.look(pair.infrared, pair.visible)
+    return looked, evaluate(Stretch("none").apply(looked.fused, 0), pair.infrared, pair.visible)
 
 
 class _Sums:
-    """What one chain has shown up to now beside the reference."""
+    """What one set of engines has shown up to now beside the reference."""
 
-    def __init__(self, threshold: float) -> None:
-        self.measured: list[Measured] = []
-        self._threshold = threshold
+    def __init__(self, threshold: float, fuser: Looks) -> None:
         self._largest, self._absolute, self._squared, self._pixels = 0.0, 0.0, 0.0, 0
         self._changes: list[tuple[float, float]] = []
-        self._matches: list[Match] = []
-        self._masks = np.zeros((IGNORE, IGNORE), np.int64)
+        self._heads: dict[str, Comparison] = {
+            kind: kind_of(kind).comparison(threshold) for kind in fuser.heads
+        }
 
-    def add(self, want: _Seen, got: _Seen) -> None:
+    def add(self, pair: LabelledPair, want: tuple[Looked, Scores], got: tuple[Looked, Scores]) -> None:
         """Count one more pair."""
-        error = np.abs(want.fused.astype(np.float64) - got.fused)
+        error = np.abs(want[0].fused.astype(np.float64) - got[0].fused)
         # NaN has to win: max() of Python would let it pass or not by its place.
         self._largest = float(np.maximum(self._largest, error.max()))
         self._absolute += float(error.sum())
         self._squared += float(np.square(error).sum())
         self._pixels += error.size
-        before, after = want.measured.scores, got.measured.scores
-        self._changes.append((after.qabf - before.qabf, after.ssim - before.ssim))
-        if want.measured.found is not None and got.measured.found is not None:
-            self._matches.append(match(want.measured.found, got.measured.found, self._threshold))
-        if want.mask is not None and got.mask is not None:
-            self._masks += confusion(want.mask.classes, got.mask.classes, IGNORE)
-        self.measured.append(got.measured)
+        self._changes.append((got[1].qabf - want[1].qabf, got[1].ssim - want[1].ssim))
+        for kind, comparison in self._heads.items():
+            both = (Seen(pair, one.findings[kind]) for one in (want[0], got[0]))
+            comparison.add(*both)
 
-    def gap(self, before: _Scores, after: _Scores) -> Gap:
-        """All of it, beside the scores of both against labels."""
+    def gap(self) -> Gap | None:
+        """All of it; None where there was no pair."""
+        if not self._changes:
+            return None
         qabf, ssim = (float(part) for part in np.mean(self._changes, axis=0))
         mean_square = self._squared / self._pixels
         return Gap(
-            len(self.measured),
+            len(self._changes),
             self._largest,
             self._absolute / self._pixels,
             float("inf") if mean_square == 0 else float(-10 * np.log10(mean_square)),
             qabf,
             ssim,
-            *summed(self._matches),
-            *overlap(self._masks),
-            map50=before.map50,
-            map50_change=_change(before.map50, after.map50),
-            miou=before.miou,
-            miou_change=_change(before.miou, after.miou),
+            {kind: comparison.gap() for kind, comparison in self._heads.items()},
         )
-
-
-class _Scores(NamedTuple):
-    """Against labels; None where there are none, or no head for them."""
-
-    map50: float | None
-    miou: float | None
-
-
-def _scores(pairs: Sequence[Measured]) -> _Scores:
-    boxes, masks = score_boxes(pairs), score_masks(pairs)
-    return _Scores(None if boxes is None else boxes.map50, None if masks is None else masks.miou)
-
-
-def _change(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None else after - before
-
-
-def offences(gap: Gap, limits: Limits) -> list[str]:
-    """Every limit that is passed, as "what: expected ..., got ..."; NaN passes them all."""
-    change = max(abs(gap.qabf_change), abs(gap.ssim_change))
-    rows = [
-        ("largest error of the fused luma", gap.max_error, limits.max_error),
-        ("PSNR of the fused luma in dB", -gap.psnr_db, -limits.psnr_db),
-        ("change of Qabf or SSIM", change, limits.metric_change),
-        ("share of boxes lost", 1 - gap.boxes_kept, limits.boxes),
-        ("share of boxes added", gap.boxes_added, limits.boxes),
-        ("largest error of a score", gap.score_error, limits.score_error),
-        ("share of the mask's pixels of another class", 1 - gap.pixels_equal, limits.pixels),
-        ("mean overlap of the mask's classes", -gap.mask_iou, -limits.mask_iou),
-    ]
-    if gap.map50_change is not None:
-        rows.append(("change of mAP50", abs(gap.map50_change), limits.map50_change))
-    if gap.miou_change is not None:
-        rows.append(("change of mIoU", abs(gap.miou_change), limits.miou_change))
-    return [
-        f"{what}: expected {'at least' if limit < 0 else 'at most'} {abs(limit):g}, got {abs(value):.3g}"
-        for what, value, limit in rows
-        if not value <= limit
-    ]

@@ -6,41 +6,29 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import cv2
 import numpy as np
 
-from tdfusion_edge import detection_scores
-from tdfusion_edge.bundle import Bundle
 from tdfusion_edge.color import U8
-from tdfusion_edge.detections import Detections
 from tdfusion_edge.errors import InputMissing
 from tdfusion_edge.images import by_stem, read_luma8
-from tdfusion_edge.masks import Mask
 from tdfusion_edge.metrics import Scores, evaluate, mean
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.pairs.reader import require_equal_sizes
-from tdfusion_edge.runtime.engines import Choice, Engine
-from tdfusion_edge.runtime.evaluation.labels import Measured, measured
-from tdfusion_edge.runtime.heads.boxes import open_detector
-from tdfusion_edge.runtime.heads.masks import open_segmenter
-from tdfusion_edge.runtime.picture.fusion import unit_inputs
+from tdfusion_edge.result import Findings
+from tdfusion_edge.runtime.fuser import Fuser
+from tdfusion_edge.runtime.heads import kind_of
+from tdfusion_edge.runtime.heads.base import Seen
 from tdfusion_edge.runtime.picture.stretch import F32, Stretch, StretchName
 
 Fuse: TypeAlias = Callable[[LabelledPair], U8]
 """A pair to fused luma, uint8 (H, W)."""
 
 
-class Found(NamedTuple):
-    """What the heads say of one picture; None where there is no such head, or it was not asked."""
-
-    boxes: Detections | None = None
-    mask: Mask | None = None
-
-
-Look: TypeAlias = Callable[[U8 | F32], Found]
-"""A luma, uint8 (H, W) or float32 (H, W) in [0, 1], to what the heads find in it."""
+Look: TypeAlias = Callable[[U8 | F32], Findings]
+"""A luma, uint8 (H, W) or float32 (H, W) in [0, 1], to what heads find in it, by their kind."""
 
 
 class Fused(NamedTuple):
@@ -54,6 +42,15 @@ class Fused(NamedTuple):
 
 Row: TypeAlias = Callable[[LabelledPair], Fused]
 """A pair to a fused picture."""
+
+
+class Measured(NamedTuple):
+    """One pair of a row."""
+
+    name: str
+    scores: Scores
+    tallies: Mapping[str, Any]
+    """What counts of each head that was asked, by its kind, as its ``tally`` gives it."""
 
 
 BASELINES: Mapping[str, Fuse] = {
@@ -95,9 +92,9 @@ def measure(
 
 def _measured(pair: LabelledPair, fused: Fused, look: Look | None) -> Measured:
     require_equal_sizes(pair.name, "fused", fused.picture, pair.visible)
-    found = Found() if look is None else look(fused.luma)
-    scores = evaluate(fused.picture, pair.infrared, pair.visible)
-    return measured(pair, scores, found.boxes, found.mask)
+    findings = {} if look is None else look(fused.luma)
+    tallies = {kind: kind_of(kind).tally(Seen(pair, found)) for kind, found in findings.items()}
+    return Measured(pair.name, evaluate(fused.picture, pair.infrared, pair.visible), tallies)
 
 
 def as_row(fuse: Fuse) -> Row:
@@ -110,41 +107,25 @@ def as_row(fuse: Fuse) -> Row:
     return row
 
 
-def by_network(engine: Engine, stretch: StretchName) -> Row:
-    """A row that a fusion graph makes."""
+def by_fuser(fuser: Fuser, stretch: StretchName) -> Row:
+    """A row that a bundle makes; its heads are asked apart, as those of every row."""
 
     def row(pair: LabelledPair) -> Fused:
-        luma: F32 = engine.run(unit_inputs(pair.infrared, pair.visible))["fused"][0, 0]
+        luma = fuser.luma(pair.infrared, pair.visible)
         return Fused(Stretch(stretch).apply(luma, 0), luma)
 
     return row
 
 
-def look_of(opened: Bundle, choice: Choice, kind: str) -> Look:
-    """The bundle's head of a kind, for several threads; a detector goes down to the lowest score that counts.
-
-    Raises:
-        BundleError: the graph is not what the manifest says, or not there in this precision.
-        EngineError: the back end cannot load it.
-    """
+def look_of(fuser: Fuser, kind: str) -> Look:
+    """What a bundle's head of one kind finds, for several threads."""
     lock = Lock()  # its input buffer is made once
-    if kind == "mask":
-        segmenter = open_segmenter(opened, choice)
-        assert segmenter is not None  # the labels were mapped to its classes
 
-        def segment(luma: U8 | F32) -> Found:
-            with lock:
-                return Found(mask=segmenter.segment(luma))
-
-        return segment
-    detector = open_detector(opened, choice, threshold=detection_scores.THRESHOLD)
-    assert detector is not None
-
-    def detect(luma: U8 | F32) -> Found:
+    def look(luma: U8 | F32) -> Findings:
         with lock:
-            return Found(detector.detect(luma))
+            return {kind: fuser.heads[kind].find(luma)}
 
-    return detect
+    return look
 
 
 def from_folder(folder: Path) -> Row:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from tdfusion_edge.detection_scores import DetectionScores
 from tdfusion_edge.mask_scores import MaskScores
 from tdfusion_edge.metrics import Scores, mean
-from tdfusion_edge.runtime.evaluation.labels import Measured, score_boxes, score_masks
+from tdfusion_edge.runtime.evaluation.rows import Measured
+from tdfusion_edge.runtime.heads import kind_of
 
 NAME = 14
 """Columns of a row's name."""
@@ -30,14 +31,16 @@ def section(measured: Mapping[str, Sequence[Measured]], names: Sequence[str]) ->
     """Scores of all rows on the pairs with these names."""
     chosen = set(names)
     rows = {row: [pair for pair in pairs if pair.name in chosen] for row, pairs in measured.items()}
-    boxes = {row: score_boxes(pairs) for row, pairs in rows.items()}
-    masks = {row: score_masks(pairs) for row, pairs in rows.items()}
-    return Section(
-        pairs=len(names),
-        fusion={row: mean(pair.scores for pair in pairs) for row, pairs in rows.items()},
-        detection={row: scores for row, scores in boxes.items() if scores is not None},
-        segmentation={row: scores for row, scores in masks.items() if scores is not None},
-    )
+    fusion = {row: mean(pair.scores for pair in pairs) for row, pairs in rows.items()}
+    return Section(len(names), fusion, _scores(rows, "boxes"), _scores(rows, "mask"))
+
+
+def _scores(rows: Mapping[str, Sequence[Measured]], kind: str) -> dict[str, Any]:
+    """Scores of a head of one kind by row; nothing where it was not asked or there are no labels for it."""
+    every = {
+        row: kind_of(kind).score([pair.tallies.get(kind) for pair in pairs]) for row, pairs in rows.items()
+    }
+    return {row: scores for row, scores in every.items() if scores is not None}
 
 
 def as_json(whole: Section, groups: Mapping[str, Section]) -> dict[str, Any]:

@@ -6,39 +6,23 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tdfusion_edge.errors import ConfigError, RequestError, SinkError, SourceError
 from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.images import by_stem, read_image
+from tdfusion_edge.result import Result
 from tdfusion_edge.runtime import rig
-from tdfusion_edge.runtime.folded import Folded
-from tdfusion_edge.runtime.heads.boxes import Detector
-from tdfusion_edge.runtime.heads.masks import Segmenter
-from tdfusion_edge.runtime.picture.draw import with_boxes
-from tdfusion_edge.runtime.picture.fusion import Fusion
-from tdfusion_edge.runtime.picture.stretch import StretchName
+from tdfusion_edge.runtime.fuser import Fuser
+from tdfusion_edge.runtime.heads import annotated
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
 from tdfusion_edge.runtime.pipeline.signals import stopped_by_signals
-from tdfusion_edge.runtime.show import show
-from tdfusion_edge.runtime.sinks import Result, open_sink
+from tdfusion_edge.runtime.sinks import open_sink
 from tdfusion_edge.runtime.sinks.folder import write_picture
 from tdfusion_edge.runtime.sinks.jsonl import JsonlSink
 from tdfusion_edge.runtime.sinks.output import require_writable, sink_error
 from tdfusion_edge.runtime.sources.video import VideoSource
-
-
-@dataclass(frozen=True)
-class Networks:
-    """What fuses, and what looks at the fused picture."""
-
-    stage: Callable[[StretchName], Fusion]
-    """Makes a fusion stage without memory of earlier pictures, given the default of its stretch."""
-    detector: Detector | None = None
-    segmenter: Segmenter | None = None
-    folded: Folded | None = None
-    """Fusion and detector in one graph, for the pairs that it takes."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +37,16 @@ class Wanted:
     @property
     def picture(self) -> Callable[[Result], Image]:
         """What of a result is written."""
-        return with_boxes if self.boxes else clean
+        return annotated if self.boxes else clean
 
 
 PLAIN = Wanted()
-"""Nothing."""
+"""Clean pictures alone."""
 
 
 def clean(result: Result) -> Image:
     """The fused picture as it is."""
-    return result.fused
+    return result.picture
 
 
 VIDEO_SYNC = rig.Sync(tolerance_ms=20.0, policy="drop")
@@ -82,7 +66,7 @@ class Summary:
 
 
 def fuse_pictures(
-    networks: Networks, infrared: Path, visible: Path, output: Path, wanted: Wanted = PLAIN
+    fuser: Fuser, infrared: Path, visible: Path, output: Path, wanted: Wanted = PLAIN
 ) -> Summary:
     """Fuse one pair into one picture file, written aside and renamed; so are the lines of ``wanted``.
 
@@ -92,14 +76,14 @@ def fuse_pictures(
         SinkError: the output cannot be written.
     """
     with _lines(wanted) as write_line:
-        result = _fused(networks, networks.stage("image"), 0, infrared, visible)
+        result = _fused(fuser, 0, infrared, visible)
         write_line(result)
         write_picture(output, wanted.picture(result))
     return Summary(1)
 
 
 def fuse_folders(
-    networks: Networks, infrared: Path, visible: Path, output: Path, wanted: Wanted = PLAIN
+    fuser: Fuser, infrared: Path, visible: Path, output: Path, wanted: Wanted = PLAIN
 ) -> Summary:
     """Fuse the pairs of equal stem into ``output/STEM.png``.
 
@@ -126,12 +110,10 @@ def fuse_folders(
         if alone
     ]
     damaged = []
-    fusion = networks.stage("image")
     with _lines(wanted) as write_line:
         for index, stem in enumerate(common):
-            fusion.forget()
             try:
-                result = _fused(networks, fusion, index, left[stem], right[stem])
+                result = _fused(fuser, index, left[stem], right[stem])
             except ConfigError:
                 raise  # the rig fits none of them
             except (SourceError, RequestError) as error:
@@ -143,9 +125,7 @@ def fuse_folders(
     return Summary(len(common) - len(damaged), (*notes, *damaged), failed=bool(damaged))
 
 
-def fuse_videos(
-    networks: Networks, infrared: Path, visible: Path, output: Path, wanted: Wanted = PLAIN
-) -> Summary:
+def fuse_videos(fuser: Fuser, infrared: Path, visible: Path, output: Path, wanted: Wanted = PLAIN) -> Summary:
     """Fuse two videos into one with the visible one's timestamps, written aside and renamed.
 
     The lines of ``wanted`` are as well: both are whole before the first is renamed.
@@ -168,10 +148,7 @@ def fuse_videos(
         sources["infrared"] = VideoSource(infrared.name, infrared, epoch_ns=0)
         sources["visible"] = VideoSource(visible.name, visible, epoch_ns=0)
         sinks = [open_sink(aside, picture=wanted.picture) for aside in asides]
-        plan = Plan(
-            sources, VIDEO_SYNC, networks.stage("temporal"), sinks, "every", networks.detector,
-            networks.segmenter, networks.folded, stop=stop,
-        )  # fmt: skip
+        plan = Plan(sources, VIDEO_SYNC, fuser, "every", sinks, stop=stop)
         with stopped_by_signals(stop) as interrupted:
             report = run(plan)
         if interrupted.is_set():
@@ -268,12 +245,13 @@ def _name(result: Result) -> str:
     return Path(result.pair.visible.source).name
 
 
-def _fused(networks: Networks, fusion: Fusion, index: int, infrared: Path, visible: Path) -> Result:
+def _fused(fuser: Fuser, index: int, infrared: Path, visible: Path) -> Result:
+    """One pair of pictures, which stands alone."""
+    fuser.forget()
     pair = Pair(
         Frame(read_image(infrared), 0, index, str(infrared)),
         Frame(read_image(visible), 0, index, str(visible)),
     )
-    aligned = fusion.align(pair)
-    assert aligned is not None  # only infrared alone has no picture
-    shown = show(aligned, fusion, networks.detector, networks.segmenter, networks.folded)
-    return Result(index, pair, shown.picture, shown.found, mask=shown.mask)
+    result = fuser.fuse(pair)
+    assert result is not None  # only infrared alone has no picture
+    return replace(result, index=index)

@@ -4,38 +4,29 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tdfusion_edge.errors import SinkError
+from tdfusion_edge.result import Result
 from tdfusion_edge.runtime import rig
-from tdfusion_edge.runtime.folded import Folded
-from tdfusion_edge.runtime.heads.boxes import Detector
-from tdfusion_edge.runtime.heads.masks import Segmenter
+from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.pairing.streams import Mode, Streams
-from tdfusion_edge.runtime.picture.fusion import Fusion
 from tdfusion_edge.runtime.pipeline.report import Report
 from tdfusion_edge.runtime.pipeline.worker import SinkWorker
-from tdfusion_edge.runtime.show import show
-from tdfusion_edge.runtime.sinks.base import Result, Sink
+from tdfusion_edge.runtime.sinks.base import Sink
 from tdfusion_edge.runtime.sources.base import Source
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is made of; everything in it is open and is closed by :func:`run`."""
+    """What a run is made of; everything in it is open. Sources and sinks are closed by :func:`run`."""
 
     sources: Mapping[rig.Role, Source]
     sync: rig.Sync
-    fusion: Fusion
-    sinks: Sequence[Sink]
+    fuser: Fuser
     mode: Mode
-    detector: Detector | None = None
-    """None: the results have no detections."""
-    segmenter: Segmenter | None = None
-    """None: the results have no mask."""
-    folded: Folded | None = None
-    """None: every network is a graph of its own."""
+    sinks: Sequence[Sink] = ()
     seconds: float | None = None
     """End after this much time: of the clock for live cameras, of the recording for files."""
     stop: threading.Event = field(default_factory=threading.Event)
@@ -53,25 +44,45 @@ def run(plan: Plan) -> Report:
         RequestError: the frames do not fit the network or the registration.
         EngineError: a network failed.
     """
-    clock, fusion = plan.clock, plan.fusion
-    streams = Streams(
-        plan.sources, plan.sync, mode=plan.mode, stop=plan.stop, seconds=plan.seconds, clock=clock
-    )
-    detects, segments = plan.detector is not None, plan.segmenter is not None
-    report = Report(live=streams.live, detects=detects, segments=segments, clock=clock)
-    worker = SinkWorker(plan.sinks, mode=plan.mode, on_written=report.written, clock=clock)
+    streams, report = _opened(plan)
+    worker = SinkWorker(plan.sinks, mode=plan.mode, on_written=report.written, clock=plan.clock)
     with report.catch(SinkError), worker, streams:
-        for pair in streams:
-            report.paired(pair)
-            with report.stage("align"):
-                aligned = fusion.align(pair)
-            if aligned is None:
-                report.skipped()
-                continue
-            shown = show(aligned, fusion, plan.detector, plan.segmenter, plan.folded, report.stage)
-            result = Result(report.pictures, pair, shown.picture, shown.found, aligned.degraded, shown.mask)
+        for result in _fused(streams, plan.fuser, report):
             with report.stage("hand over"):
                 worker.put(result)
             report.fused(result)
-    report.finish(streams, worker)
+    report.finish(streams, worker.written, worker.dropped)
     return report
+
+
+def results(plan: Plan) -> Iterator[Result]:
+    """The same loop without sinks: whoever takes the results is the sink.
+
+    Raises:
+        SourceError: a source failed; all results before it were given.
+        RequestError, EngineError: as :func:`run`.
+    """
+    streams, report = _opened(plan)
+    with streams:
+        yield from _fused(streams, plan.fuser, report)
+    if streams.failure is not None:
+        raise streams.failure
+
+
+def _opened(plan: Plan) -> tuple[Streams, Report]:
+    """The streams of a plan, which begin when they are entered, and a report on them."""
+    streams = Streams(
+        plan.sources, plan.sync, mode=plan.mode, stop=plan.stop, seconds=plan.seconds, clock=plan.clock
+    )
+    return streams, Report(live=streams.live, stages=plan.fuser.stages, clock=plan.clock)
+
+
+def _fused(streams: Streams, fuser: Fuser, report: Report) -> Iterator[Result]:
+    """A result of every pair that can be shown."""
+    for pair in streams:
+        report.paired(pair)
+        result = fuser.fuse(pair, report.stage)
+        if result is None:
+            report.skipped()
+        else:
+            yield result

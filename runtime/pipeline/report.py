@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from tdfusion_edge.errors import TdfusionError
 from tdfusion_edge.frames import Pair
+from tdfusion_edge.result import Result
+from tdfusion_edge.runtime.heads import kind_of
 from tdfusion_edge.runtime.pairing.streams import Streams
 from tdfusion_edge.runtime.pipeline.latency import Histogram
-from tdfusion_edge.runtime.pipeline.worker import SinkWorker
-from tdfusion_edge.runtime.sinks.base import Result
 
 CAPTURE_TO_PAIR, CAPTURE_TO_SINK = "capture to pair", "capture to sink"
 COLUMNS = ("p50", "p95", "p99", "max")
@@ -24,8 +24,7 @@ class Report:
 
     Args:
         live: Capture times are those of ``clock``, so that latencies since capture mean something.
-        detects: A detector is part of the run.
-        segments: A segmentation network is.
+        stages: What the fusing of a pair consists of, in its order.
         clock: Monotonic nanoseconds.
     """
 
@@ -33,19 +32,17 @@ class Report:
         self,
         *,
         live: bool,
-        detects: bool = False,
-        segments: bool = False,
+        stages: Sequence[str] = ("align", "network", "compose"),
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._live, self._clock = live, clock
-        looks = [name for name, there in (("detect", detects), ("segment", segments)) if there]
-        names: tuple[str, ...] = ("align", "network", *looks, "compose", "hand over")
+        names: tuple[str, ...] = (*stages, "hand over")
         if live:
             names = (CAPTURE_TO_PAIR, *names, CAPTURE_TO_SINK)
         self.latency = {name: Histogram() for name in names}
         self.degraded: Counter[str] = Counter()
         self.detections: Counter[str] = Counter()
-        """Boxes by class name, over all pictures."""
+        """What was found by name, over all pictures: boxes by their class."""
         self.pictures = 0
         self.waiting_for_size = 0
         """Infrared pictures that were not shown, because the visible size was not known yet."""
@@ -88,23 +85,28 @@ class Report:
         self.pictures += 1
         if result.degraded is not None:
             self.degraded[result.degraded] += 1
-        found = result.detections
-        if len(found):
-            self.detections.update(found.names[class_id] for class_id in found.class_ids)
+        for kind, found in result.findings.items():
+            self.detections.update(kind_of(kind).counts(found))
 
     def written(self, result: Result, done_ns: int) -> None:
         """All sinks have taken a result; called in the sinks' thread."""
         if self._live:
             self.latency[CAPTURE_TO_SINK].add(done_ns - result.pair.time_ns)
 
-    def finish(self, streams: Streams, worker: SinkWorker) -> None:
-        """Take over the counters once everything is closed."""
+    def finish(self, streams: Streams, written: int, dropped: int) -> None:
+        """Take over the counters once everything is closed.
+
+        Args:
+            streams: They know what became of every frame.
+            written: Results that all sinks took.
+            dropped: Results that no sink got.
+        """
         self.failure = self.failure or streams.failure
         skew = streams.synchroniser.skew_report()
         self._end = {
             "seconds": (self._clock() - self._start_ns) / 1e9,
-            "written": worker.written,
-            "sink_dropped": worker.dropped,
+            "written": written,
+            "sink_dropped": dropped,
             "cameras": {
                 role: {**dict(sorted(counts.items())), "failures": streams.failures[role]}
                 for role, counts in streams.synchroniser.counts.items()

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Literal, TypeAlias
 
 from tdfusion_edge.errors import SinkError
-from tdfusion_edge.runtime.sinks.base import Result, Sink
+from tdfusion_edge.result import Result
+from tdfusion_edge.runtime.sinks.base import Sink
 
 Mode: TypeAlias = Literal["latest", "every"]
 

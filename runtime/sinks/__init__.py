@@ -8,9 +8,10 @@ from pathlib import Path
 
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.frames import Image
-from tdfusion_edge.runtime.sinks.base import Result, Sink
+from tdfusion_edge.result import Result
+from tdfusion_edge.runtime.sinks.base import Sink
 
-__all__ = ["Result", "Sink", "open_sink"]
+__all__ = ["Sink", "open_sink"]
 
 
 def open_sink(

@@ -10,7 +10,7 @@ import cv2
 from tdfusion_edge.errors import RequestError, SinkError
 from tdfusion_edge.files import write_aside
 from tdfusion_edge.frames import Image
-from tdfusion_edge.runtime.sinks.base import Result
+from tdfusion_edge.result import Result
 from tdfusion_edge.runtime.sinks.output import require_writable, sink_error
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -78,7 +78,7 @@ class FolderSink:
                 results have one stem.
         """
         path = self._folder / f"{self._name(result)}.png"
-        image = result.fused if self._picture is None else self._picture(result)
+        image = result.picture if self._picture is None else self._picture(result)
         try:
             if not self._count:
                 self._folder.mkdir(exist_ok=True)

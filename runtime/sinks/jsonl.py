@@ -9,7 +9,9 @@ from pathlib import Path
 import msgspec
 
 from tdfusion_edge.errors import RequestError, SinkError
-from tdfusion_edge.runtime.sinks.base import Json, Result
+from tdfusion_edge.result import Result
+from tdfusion_edge.runtime.heads import kind_of
+from tdfusion_edge.runtime.sinks.base import Json
 from tdfusion_edge.runtime.sinks.output import StreamFile, require_writable, sink_error
 
 VERSION = 1
@@ -92,10 +94,10 @@ class JsonlSink:
         self._file.require_usable()
         if self._first_ns is None:
             self._first_ns = result.pair.time_ns
-        record = _record(result, self._first_ns)
+        fields = _line(result, self._first_ns)
         if self._name is not None:
-            record = NamedRecord(**msgspec.structs.asdict(record), name=self._name(result))
-        line = msgspec.json.encode(record) + b"\n"
+            fields["name"] = self._name(result)
+        line = msgspec.json.encode(fields) + b"\n"
         try:
             self._file.write(line)
             self._file.commit()
@@ -129,10 +131,11 @@ class JsonlSink:
         return sink_error(self._path, error, f"{self._lines} lines", hint="Those lines are whole.")
 
 
-def _record(result: Result, first_ns: int) -> Record:
+def _line(result: Result, first_ns: int) -> Json:
+    """The fields of a :class:`Record`; what heads of other kinds say may come beside them."""
     pair = result.pair
-    height, width = result.fused.shape[:2]
-    return Record(
+    height, width = result.picture.shape[:2]
+    record = Record(
         version=VERSION,
         index=result.index,
         time_ns=pair.time_ns,
@@ -142,6 +145,9 @@ def _record(result: Result, first_ns: int) -> Record:
         visible_sequence=None if pair.visible is None else pair.visible.sequence,
         size=(width, height),
         degraded=result.degraded,
-        detections=result.detections.to_rows(),
-        class_shares=None if result.mask is None else result.mask.shares(),
+        detections=[],
     )
+    line: Json = msgspec.structs.asdict(record)
+    for kind, found in result.findings.items():
+        line |= kind_of(kind).record(found)
+    return line

@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 
 from tdfusion_edge.errors import RequestError, SinkError
 from tdfusion_edge.frames import Image
-from tdfusion_edge.runtime.sinks.base import Result
+from tdfusion_edge.result import Result
 from tdfusion_edge.runtime.sinks.fragments import FragmentFile
 from tdfusion_edge.runtime.sinks.output import StreamFile, require_writable, sink_error
 from tdfusion_edge.runtime.sinks.timeline import TICKS_PER_S, Timeline
@@ -258,7 +258,7 @@ class VideoSink:
 
 
 def _fused(result: Result) -> Image:
-    return result.fused
+    return result.picture
 
 
 def _close_quietly(container: OutputContainer) -> None:

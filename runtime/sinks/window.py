@@ -12,7 +12,7 @@ import cv2
 
 from tdfusion_edge.errors import RequestError, SinkError
 from tdfusion_edge.frames import Image
-from tdfusion_edge.runtime.sinks.base import Result
+from tdfusion_edge.result import Result
 
 # The two packages hold the same files, so the one without windows has to go first.
 INSTALL = "pip uninstall -y opencv-python-headless && pip install --force-reinstall --no-deps opencv-python"
@@ -98,7 +98,7 @@ class WindowSink:
             if self._open and self._gui.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
                 self._stop()  # by the window's own button; imshow would open it again
                 return
-            self._gui.imshow(self._title, result.fused if self._picture is None else self._picture(result))
+            self._gui.imshow(self._title, result.picture if self._picture is None else self._picture(result))
             self._open = True
             if self._gui.waitKey(1) & 0xFF in _STOP_KEYS:
                 self._stop()

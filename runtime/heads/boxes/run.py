@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from tdfusion_edge.bundle import Bundle, Graph
+from tdfusion_edge.bundle import Graph
 from tdfusion_edge.color import U8
 from tdfusion_edge.detections import Detections, found_in
 from tdfusion_edge.errors import BundleError, EngineError, RequestError
 from tdfusion_edge.resize import resized
-from tdfusion_edge.runtime.engines import Choice, Engine, open_graph
+from tdfusion_edge.runtime.engines import Engine
 from tdfusion_edge.runtime.engines.agreement import listed, require_as_told
-from tdfusion_edge.runtime.picture.fusion import UNIT, Aligned
+from tdfusion_edge.runtime.picture.units import UNIT
 
 F32: TypeAlias = npt.NDArray[np.float32]
 
@@ -42,7 +42,7 @@ class Detector:
         self._engine = engine
         self._input = np.zeros(_input_shape(graph, engine, len(names)), np.float32)
 
-    def detect(self, luma: U8 | F32) -> Detections:
+    def find(self, luma: U8 | F32) -> Detections:
         """What a picture shows.
 
         The whole picture is resized to the detector's size as in the training, its aspect changed where
@@ -77,51 +77,6 @@ class Detector:
     def close(self) -> None:
         """Release the engine; safe to call twice."""
         self._engine.close()
-
-
-def open_detector(
-    opened: Bundle,
-    choice: Choice = Choice(),  # noqa: B008 (immutable)
-    *,
-    threshold: float | None = None,
-    on_progress: Callable[[Any], None] | None = None,
-) -> Detector | None:
-    """The detector of a bundle, None where it has none.
-
-    Args:
-        opened: The bundle.
-        choice: Back end, precision and threads.
-        threshold: Only scores above it count; the manifest's for None.
-        on_progress: As :func:`~tdfusion_edge.runtime.engines.open_graph` takes it.
-
-    Raises:
-        RequestError: an unknown back end, or a threshold that is none.
-        BundleError: the graph is not what the manifest says, or not there in this precision.
-        EngineError: the back end cannot load it.
-    """
-    manifest = opened.manifest
-    if (info := manifest.head("boxes")) is None:
-        return None
-    graph = manifest.graphs["detector"]
-    engine = open_graph(opened, "detector", choice, on_progress).engine
-    try:
-        chosen = manifest.score_threshold if threshold is None else threshold
-        return Detector(graph, engine, info.classes, threshold=chosen)
-    except BaseException:
-        engine.close()
-        raise
-
-
-def shown(aligned: Aligned, fused: F32 | None) -> U8 | F32:
-    """The luma that is shown, before the stretch: the fused one, or that of the sensor that stands alone.
-
-    A detector trained on fused pictures finds less in one sensor's; the result says that it is degraded.
-    """
-    if fused is not None:
-        return fused
-    alone = aligned.infrared if aligned.luma is None else aligned.luma
-    assert alone is not None
-    return alone
 
 
 def _boxes_and_scores(output: Mapping[str, npt.NDArray[np.float32]], classes: int) -> tuple[F32, F32]:

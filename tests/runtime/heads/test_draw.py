@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tdfusion_edge.runtime.picture.draw import COLOURS, draw
 
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.frames import Image
-from tdfusion_edge.runtime.picture.draw import COLOURS, draw
 
 NAMES = ("person", "car")
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from tdfusion_edge.bundle import Bundle, Graph
+from tdfusion_edge.bundle import Graph
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import BundleError, EngineError
 from tdfusion_edge.masks import Mask
 from tdfusion_edge.resize import resized
-from tdfusion_edge.runtime.engines import Choice, Engine, open_graph
+from tdfusion_edge.runtime.engines import Engine
 from tdfusion_edge.runtime.engines.agreement import listed, require_as_told
-from tdfusion_edge.runtime.picture.fusion import UNIT
+from tdfusion_edge.runtime.picture.units import UNIT
 
 F32: TypeAlias = npt.NDArray[np.float32]
 
@@ -67,41 +66,13 @@ class Segmenter:
             )
         return np.asarray(mask[0], np.uint8)
 
-    def segment(self, luma: U8 | F32) -> Mask:
-        """The same with the names of the classes."""
+    def find(self, luma: U8 | F32) -> Mask:
+        """The class of every pixel with the classes' names, by :meth:`classes_of`."""
         return Mask(self.classes_of(luma), self.names)
 
     def close(self) -> None:
         """Release the engine; safe to call twice."""
         self._engine.close()
-
-
-def open_segmenter(
-    opened: Bundle,
-    choice: Choice = Choice(),  # noqa: B008 (immutable)
-    on_progress: Callable[[Any], None] | None = None,
-) -> Segmenter | None:
-    """The segmentation network of a bundle, None where it has none.
-
-    Args:
-        opened: The bundle.
-        choice: Back end, precision and threads.
-        on_progress: As :func:`~tdfusion_edge.runtime.engines.open_graph` takes it.
-
-    Raises:
-        RequestError: an unknown back end.
-        BundleError: the graph is not what the manifest says, or not there in this precision.
-        EngineError: the back end cannot load it.
-    """
-    manifest = opened.manifest
-    if (info := manifest.head("mask")) is None:
-        return None
-    engine = open_graph(opened, "segmentation", choice, on_progress).engine
-    try:
-        return Segmenter(manifest.graphs["segmentation"], engine, info.classes)
-    except BaseException:
-        engine.close()
-        raise
 
 
 def _input_shape(graph: Graph, names: tuple[str, ...]) -> tuple[int, ...]:

@@ -1,8 +1,8 @@
-"""Boxes in a picture, each in its class's colour with its name and score, over the colours of a mask."""
+"""Boxes in a picture, each in its class's colour with its name and score."""
 
 from __future__ import annotations
 
-from typing import TypeAlias, cast
+from typing import cast
 
 import cv2
 import numpy as np
@@ -10,57 +10,11 @@ import numpy as np
 from tdfusion_edge.color import U8
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.frames import Image
-from tdfusion_edge.masks import Mask
-from tdfusion_edge.runtime.sinks.base import Result
+from tdfusion_edge.runtime.heads.colours import COLOURS, Colour
 
-Colour: TypeAlias = tuple[int, int, int]
-
-COLOURS: tuple[Colour, ...] = (
-    (66, 228, 240),
-    (233, 180, 86),
-    (0, 159, 230),
-    (115, 158, 0),
-    (167, 121, 204),
-    (0, 94, 213),
-    (178, 114, 0),
-)
-"""BGR. The colours of Okabe and Ito (Color Universal Design, 2008), which the colour-blind tell apart as
-well, the bright ones first; from the eighth class on they repeat."""
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-TINT = 0.4
-"""How much of a pixel is its class's colour."""
 REFERENCE = 480
 """Shorter side in pixels of a picture whose lines are two pixels wide and whose letters 11 high."""
-
-
-def with_boxes(result: Result) -> Image:
-    """What a sink shows of a result whose boxes are wanted; see :func:`tinted` and :func:`draw`."""
-    return draw(tinted(result.fused, result.mask), result.detections)
-
-
-def tinted(picture: Image, mask: Mask | None) -> Image:
-    """A copy of a picture whose pixels have a part of their class's colour.
-
-    Those of the first class stay as they are: by custom it is the background that the others stand before.
-
-    Args:
-        picture: uint8 (H, W) or (H, W, 3) BGR; is not changed.
-        mask: Of all of it, at any size.
-
-    Returns:
-        uint8 (H, W, 3) BGR. The picture itself, grey if it is, where there is nothing to show.
-    """
-    if mask is None or not mask.classes.any():
-        return picture
-    colours = np.zeros((256, 3), np.uint8)
-    colours[1:] = np.resize(np.array(COLOURS, np.uint8), (255, 3))
-    size = picture.shape[1::-1]
-    plain = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR) if picture.ndim == 2 else picture
-    # Looked up before it is enlarged: OpenCV enlarges faster than NumPy looks up.
-    tint = cv2.resize(colours[mask.classes], size, interpolation=cv2.INTER_NEAREST)
-    first = cv2.resize((mask.classes == 0).view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    mixed = cv2.addWeighted(plain, 1 - TINT, tint, TINT, 0)
-    return cast(U8, cv2.copyTo(plain, first, mixed))
 
 
 def draw(picture: Image, found: Detections) -> Image:

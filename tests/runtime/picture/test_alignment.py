@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from tdfusion_edge.runtime.picture.fusion import Aligned, Fusion
 
 from tdfusion_edge import bundle
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.picture.fusion import Aligned, Fusion
 from tdfusion_edge.runtime.picture.stretch import Stretch, StretchName
 
 HALF_SHIFT = rig.Registration(

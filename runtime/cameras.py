@@ -1,0 +1,149 @@
+"""Two cameras of a rig, opened: what ``run`` and ``stream`` read from."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from tdfusion_edge.errors import RequestError
+from tdfusion_edge.redact import redact
+from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.pairing.streams import Mode
+from tdfusion_edge.runtime.sources import open_source
+from tdfusion_edge.runtime.sources import uri as addresses
+from tdfusion_edge.runtime.sources.base import Source
+
+
+class Cameras(NamedTuple):
+    """An infrared and a visible camera, described and not open yet."""
+
+    infrared: tuple[str, rig.Camera]
+    """Name and description."""
+    visible: tuple[str, rig.Camera]
+    sync: rig.Sync
+    """How their frames become pairs."""
+    registration: rig.Registration | None
+    described: bool
+    """There is a rig file."""
+
+    @property
+    def simulated(self) -> bool:
+        """The simulated cameras stand in for a rig that nobody described."""
+        return (
+            not self.described and self.infrared[1].uri.startswith("sim:") and "://" not in self.infrared[0]
+        )
+
+    def thermal(self, asked: rig.RangeName | rig.ThermalRange | None = None) -> rig.ThermalRange:
+        """How infrared becomes 8 bits: the camera's own table, or that with another mode.
+
+        Raises:
+            RequestError: ``linear`` where the rig gives no counts.
+        """
+        return with_mode(self.infrared[1].range, asked)
+
+    def files(self) -> list[Path]:
+        """Files and folders that are read."""
+        places = (addresses.parse(camera.uri) for _, camera in (self.infrared, self.visible))
+        return [place.local_path() for place in places if place.scheme == "file"]
+
+    def open(self, stack: ExitStack) -> dict[rig.Role, Source]:
+        """Both cameras on one epoch, closed by ``stack``.
+
+        Raises:
+            RequestError: one is live and the other recorded.
+            SourceError: one cannot be opened.
+        """
+        epoch_ns = time.monotonic_ns()
+        sources: dict[rig.Role, Source] = {}
+        cameras: dict[rig.Role, tuple[str, rig.Camera]] = {
+            "infrared": self.infrared,
+            "visible": self.visible,
+        }
+        for role, (name, camera) in cameras.items():
+            sources[role] = open_source(name, camera, role, epoch_ns=epoch_ns)
+            stack.callback(sources[role].close)
+        kinds = ["live" if source.live else "recorded" for source in sources.values()]
+        if kinds[0] != kinds[1]:
+            raise RequestError(
+                "the two cameras do not share a clock",
+                expected="two live or two recorded",
+                got=" and ".join(kinds),
+            )
+        return sources
+
+
+def choose_cameras(
+    camera: str,
+    rig_file: Path | None = None,
+    *,
+    policy: rig.Policy | None = None,
+    tolerance_ms: float | None = None,
+) -> Cameras:
+    """What two names or addresses stand for.
+
+    Args:
+        camera: ``IR,VIS``: two names of the rig, or two addresses, infrared first.
+        rig_file: The rig; None looks where ``run`` looks.
+        policy: What a frame without partner becomes; None takes the rig's.
+        tolerance_ms: Largest time difference in a pair; None takes the rig's.
+
+    Raises:
+        RequestError: no two names, names that the rig lacks, two cameras of one role, or a tolerance that is
+            none.
+        ConfigError: the rig file is malformed.
+    """
+    require_positive("--tolerance-ms", tolerance_ms)
+    names = camera.split(",")
+    if len(names) != 2 or not all(names):
+        raise RequestError(
+            f"--camera {redact(camera)}",
+            expected="two names or addresses, infrared first: ir0,vis0",
+            got=str(len(names)),
+        )
+    path = rig.find(rig_file)
+    chosen = rig.read(path)
+    infrared, visible = rig.choose(chosen, (names[0], names[1]))
+    asked = {"policy": policy, "tolerance_ms": tolerance_ms}
+    sync = msgspec.structs.replace(
+        chosen.sync, **{key: value for key, value in asked.items() if value is not None}
+    )
+    return Cameras(infrared, visible, sync, chosen.registration, path is not None)
+
+
+def with_mode(table: rig.ThermalRange, asked: rig.RangeName | rig.ThermalRange | None) -> rig.ThermalRange:
+    """A thermal range with the mode that is asked for, if one is.
+
+    Raises:
+        RequestError: ``linear`` where the table gives no counts.
+    """
+    if isinstance(asked, rig.ThermalRange):
+        return asked
+    try:
+        return table if asked is None else msgspec.structs.replace(table, mode=asked)
+    except ValueError as error:
+        raise RequestError(
+            f"--range {asked}: {error}", hint="Set low and high in [cameras.NAME.range] of a rig file."
+        ) from error
+
+
+def delivery_mode(asked: Mode | None, sources: dict[rig.Role, Source]) -> Mode:
+    """The mode that is asked for, or the one that the sources need.
+
+    Raises:
+        RequestError: ``latest`` for recordings: which frames it would drop depends on the machine.
+    """
+    live = any(source.live for source in sources.values())
+    if asked == "latest" and not live:
+        raise RequestError("--mode latest is for live cameras", expected="every for files", got="latest")
+    return asked or ("latest" if live else "every")
+
+
+def require_positive(option: str, value: float | None) -> None:
+    """Refuse a number that is not above 0 and finite with a RequestError that names its option."""
+    if value is not None and not 0 < value < math.inf:
+        raise RequestError(option, expected="more than 0 and finite", got=f"{value:g}")

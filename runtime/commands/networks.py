@@ -1,0 +1,85 @@
+"""The networks of ``run`` and ``fuse``: their options, and the Fuser that they ask for."""
+
+from __future__ import annotations
+
+import argparse
+from typing import get_args
+
+from tdfusion_edge import bundle
+from tdfusion_edge.console import say
+from tdfusion_edge.errors import RequestError
+from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of, progress_shower
+from tdfusion_edge.runtime.executors import GRAPHS
+from tdfusion_edge.runtime.fuser import Fuser
+from tdfusion_edge.runtime.picture.stretch import StretchName
+
+
+def add_network_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare which networks run, on what, and what becomes of their output."""
+    parser.add_argument(
+        "--bundle", type=bundle.place, default=bundle.default_path(), metavar="BUNDLE",
+        help="path of a bundle, or the name of a shipped one: edge, edge_fixed (default: edge)",
+    )  # fmt: skip
+    add_engine_arguments(parser)
+    parser.add_argument(
+        "--graphs", choices=GRAPHS, default="auto",
+        help="staged: network by network; onepass: all in one graph, whose stretch is a picture behind "
+        "(default: onepass on a GPU where the bundle has it and the picture fits)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--score-threshold", type=float, metavar="X",
+        help="only what the detector gives a higher score counts, 0 to 1 (default: the bundle's)",
+    )  # fmt: skip
+    parser.add_argument("--range", choices=get_args(rig.RangeName), help="how infrared becomes 8 bits")
+    parser.add_argument(
+        "--stretch", choices=get_args(StretchName),
+        help="output stretch (default: temporal for streams and videos, image for pictures)",
+    )  # fmt: skip
+
+
+def open_fuser(
+    args: argparse.Namespace,
+    thermal: rig.ThermalRange,
+    registration: rig.Registration | None,
+    *,
+    detect: bool,
+    stretch: StretchName,
+) -> Fuser:
+    """What the command line asks for, and a line that says so.
+
+    Args:
+        args: The command line.
+        thermal: How infrared becomes 8 bits.
+        registration: Of the rig.
+        detect: Whether the bundle's heads are wanted.
+        stretch: The output stretch where the command line names none.
+
+    Raises:
+        RequestError: options that do not fit.
+        BundleError: the bundle is damaged.
+        EngineError: a network cannot be loaded.
+    """
+    choice, threshold = choice_of(args), args.score_threshold
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise RequestError("--score-threshold", expected="0 to 1", got=f"{threshold:g}")
+    opened = bundle.read(args.bundle)
+    if threshold is not None and not (detect and opened.manifest.head("boxes")):
+        raise RequestError(
+            "--score-threshold, but nothing is detected",
+            expected="a bundle with a detector, and its boxes to be asked for",
+            got=f"bundle '{opened.manifest.name}' with {', '.join(opened.manifest.graphs)}",
+        )
+    fuser = Fuser(
+        opened,
+        **choice._asdict(),
+        graphs=args.graphs,
+        detect=detect,
+        score_threshold=threshold,
+        range=thermal,
+        stretch=args.stretch or stretch,
+        registration=registration,
+        on_progress=progress_shower,
+    )
+    say(str(fuser), error=True)
+    return fuser

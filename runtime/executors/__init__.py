@@ -1,0 +1,66 @@
+"""The two ways through a bundle's networks, and which of them is taken."""
+
+from __future__ import annotations
+
+from tdfusion_edge.bundle import ONE_PASS, Bundle, Manifest, Precision
+from tdfusion_edge.errors import RequestError
+from tdfusion_edge.runtime.engines import Opened
+from tdfusion_edge.runtime.picture.stretch import StretchName
+
+GAINS = ("tensorrt", "tensorrt-rtx")
+NEVER = ("torch-tensorrt",)
+GRAPHS = ("auto", "staged", "onepass")
+"""What may be asked for: the one-pass graph where the back end gains by it, never, or else an error."""
+
+
+def takes_one_pass(opened: Bundle, ran: Opened, graphs: str, *, stretch: StretchName, detect: bool) -> bool:
+    """Whether a bundle's one-pass graph is the way to go: the one place where that is decided.
+
+    Args:
+        opened: The bundle.
+        ran: Back end and precision of its fusion network.
+        graphs: One of :data:`GRAPHS`.
+        stretch: Output stretch; ``image`` depends on the very picture, so that no graph can have it inside.
+        detect: Whether the heads are wanted: without them the graph would work for nothing.
+
+    Raises:
+        RequestError: another word, or ``onepass`` where it cannot be.
+    """
+    if graphs not in GRAPHS:
+        raise RequestError("--graphs", expected=", ".join(GRAPHS), got=graphs)
+    manifest = opened.manifest
+    reason = why_not_one_pass(manifest, ran.backend, ran.precision)
+    if graphs == "onepass":
+        if stretch == "image":
+            raise RequestError(
+                "--graphs onepass", expected="--stretch temporal or none", got=f"--stretch {stretch}"
+            )
+        if reason is not None:
+            raise _refused(manifest, ran.precision, reason)
+        return True
+    return graphs == "auto" and ran.backend in GAINS and detect and stretch != "image" and reason is None
+
+
+def why_not_one_pass(manifest: Manifest, backend: str, precision: Precision) -> str | None:
+    """Why a bundle cannot go in one pass, in words; None where it can."""
+    graph = manifest.graphs.get(ONE_PASS)
+    if graph is None:
+        return "the bundle has no such graph"
+    if precision not in graph.files:
+        return f"there is none in {precision}"
+    return f"{backend} builds none" if backend in NEVER else None
+
+
+def _refused(manifest: Manifest, precision: Precision, reason: str) -> RequestError:
+    there = ", ".join(f"{name} in {' and '.join(graph.files)}" for name, graph in manifest.graphs.items())
+    hint = "Leave --graphs out, or export the bundle again."
+    if manifest.head("mask") is not None:
+        hint = "A bundle with masks has none: leave --graphs out."
+    elif precision == "int8":
+        hint = "There is none in INT8: leave --graphs out, or give --precision fp16."
+    return RequestError(
+        f"--graphs onepass: {reason}",
+        expected=f"a bundle with a one-pass graph in {precision}",
+        got=f"bundle '{manifest.name}' with {there}",
+        hint=hint,
+    )

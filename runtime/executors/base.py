@@ -1,0 +1,75 @@
+"""What the two ways through a bundle's networks have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tdfusion_edge.color import U8
+from tdfusion_edge.frames import Image
+from tdfusion_edge.result import Findings
+from tdfusion_edge.runtime.picture.alignment import Aligned
+from tdfusion_edge.runtime.picture.stretch import Stretch
+
+F32: TypeAlias = npt.NDArray[np.float32]
+Timed: TypeAlias = Callable[[str], AbstractContextManager[None]]
+"""Times what is done under it, as a stage of this name."""
+
+
+def untimed(stage: str) -> AbstractContextManager[None]:
+    """Times no stage."""
+    del stage
+    return nullcontext()
+
+
+class Fused(NamedTuple):
+    """What became of one aligned pair."""
+
+    picture: Image
+    """uint8 (H, W, 3) BGR, or (H, W) where visible is grey."""
+    findings: Findings
+    """What the heads found, by their kind."""
+    luma: F32 | None
+    """float32 (H, W), the fused luma before the stretch; None where it is not known."""
+
+
+class Looked(NamedTuple):
+    """What the networks make of an aligned pair, without anything around them."""
+
+    fused: F32
+    """float32 (H, W), the fused luma in [0, 1]; of the one-pass graph in 8 bits."""
+    findings: Findings
+    """What the heads found, by their kind."""
+
+
+class Executor(Protocol):
+    """One way through a bundle's networks; one picture at a time."""
+
+    def fuse(self, aligned: Aligned, stretch: Stretch, timed: Timed) -> Fused:
+        """A pair as it is shown, and what is found in it.
+
+        Args:
+            aligned: Both sensors, or one alone.
+            stretch: Of the stream; it learns from the picture.
+            timed: Times ``network``, ``compose``, and the stage of each head.
+
+        Raises:
+            EngineError: a network failed.
+            RequestError: the one-pass graph was demanded and does not take the pair.
+        """
+
+    def look(self, infrared: U8, visible: Image) -> Looked:
+        """What the networks alone make of a pair.
+
+        Args:
+            infrared: uint8 (H, W), aligned with visible.
+            visible: uint8 (H, W) or (H, W, 3) BGR.
+
+        Raises:
+            EngineError: a network failed.
+            RequestError: the size is none that the graph serves.
+        """

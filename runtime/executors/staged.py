@@ -1,0 +1,83 @@
+"""Network by network: the fusion network, then every head on its luma, then stretch and colour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tdfusion_edge.color import U8, luma, merge, split
+from tdfusion_edge.frames import Image
+from tdfusion_edge.result import Findings
+from tdfusion_edge.runtime.engines import Engine
+from tdfusion_edge.runtime.executors.base import F32, Fused, Looked, Timed
+from tdfusion_edge.runtime.heads import Head, kind_of
+from tdfusion_edge.runtime.picture.alignment import Aligned
+from tdfusion_edge.runtime.picture.stretch import Stretch
+from tdfusion_edge.runtime.picture.units import UNIT, unit_inputs
+
+
+class Staged:
+    """The executor that takes every pair.
+
+    Args:
+        fusion: The fusion graph, loaded.
+        heads: What looks at the fused luma, by kind.
+    """
+
+    def __init__(self, fusion: Engine, heads: Mapping[str, Head]) -> None:
+        self._fusion, self._heads = fusion, heads
+        self._stages = {kind: kind_of(kind).stage for kind in heads}
+        self._buffers: tuple[F32, F32] | None = None
+
+    def fuse(self, aligned: Aligned, stretch: Stretch, timed: Timed) -> Fused:
+        """As :class:`~tdfusion_edge.runtime.executors.base.Executor` says."""
+        infrared = aligned.infrared
+        chroma: U8 | None = None
+        fused: F32 | None = None
+        with timed("network"):
+            visible: U8 | None = None
+            if aligned.visible is not None:
+                visible, chroma = split(aligned.visible)
+            if infrared is not None and visible is not None:
+                fused = self._fused(infrared, visible)
+        alone = infrared if visible is None else visible
+        assert alone is not None  # a pair has at least one frame
+        # A head that was trained on fused pictures finds less in one sensor's; the result says so.
+        findings = self._find(alone if fused is None else fused, timed)
+        with timed("compose"):
+            shown = alone if fused is None else stretch.apply(fused, aligned.pair.time_ns)
+            return Fused(merge(shown, chroma), findings, fused)
+
+    def look(self, infrared: U8, visible: Image) -> Looked:
+        """As :class:`~tdfusion_edge.runtime.executors.base.Executor` says."""
+        fused = self.luma(infrared, luma(visible))
+        return Looked(fused, self.find(fused))
+
+    def luma(self, infrared: U8, visible: U8) -> F32:
+        """The fused luma, float32 (H, W), of two lumas, uint8 (H, W); safe in several threads at once."""
+        fused: F32 = self._fusion.run(unit_inputs(infrared, visible))["fused"][0, 0]
+        return fused
+
+    def find(self, picture: U8 | F32) -> Findings:
+        """What the heads find in a luma, uint8 (H, W) or float32 (H, W) in [0, 1], by their kind."""
+        return {kind: head.find(picture) for kind, head in self._heads.items()}
+
+    def _find(self, picture: U8 | F32, timed: Timed) -> Findings:
+        found: dict[str, Any] = {}
+        for kind, head in self._heads.items():
+            with timed(self._stages[kind]):
+                found[kind] = head.find(picture)
+        return found
+
+    def _fused(self, infrared: U8, visible: U8) -> F32:
+        """float32 (H, W), by way of buffers that are made once a size."""
+        if self._buffers is None or self._buffers[0].shape[2:] != infrared.shape:
+            shape = (1, 1, *infrared.shape)
+            self._buffers = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        for picture, buffer in zip((infrared, visible), self._buffers, strict=True):
+            np.multiply(picture, UNIT, out=buffer[0, 0])
+        given = dict(zip(("infrared", "visible"), self._buffers, strict=True))
+        fused: F32 = self._fusion.run(given)["fused"][0, 0]
+        return fused

@@ -1,0 +1,292 @@
+"""Fuser: a bundle's networks at work. The one place where they are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, get_args
+
+from tdfusion_edge import bundle
+from tdfusion_edge.bundle import FUSION, ONE_PASS, Bundle, Manifest, Precision
+from tdfusion_edge.color import U8
+from tdfusion_edge.errors import BundleError, RequestError
+from tdfusion_edge.frames import Frame, Image, Pair
+from tdfusion_edge.result import Findings, Result
+from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.engines import Choice, Engine, Opened, open_graph
+from tdfusion_edge.runtime.executors import takes_one_pass
+from tdfusion_edge.runtime.executors.base import F32, Executor, Looked, Timed, untimed
+from tdfusion_edge.runtime.executors.onepass import OnePass
+from tdfusion_edge.runtime.executors.staged import Staged
+from tdfusion_edge.runtime.heads import HEADS, Head, kind_of
+from tdfusion_edge.runtime.picture.alignment import Aligner
+from tdfusion_edge.runtime.picture.stretch import Stretch, StretchName
+
+OnProgress = Callable[[Any], None]
+
+
+class Fuser:
+    """Fuses pairs of pictures and finds what is in them.
+
+    It serves one stream: pictures follow each other, and nothing may call it from two threads at once.
+
+    >>> with Fuser("edge") as fuse:
+    ...     result = fuse(np.zeros((480, 640), np.uint16), np.zeros((480, 640, 3), np.uint8))
+    >>> result.picture.shape, len(result.detections)
+    ((480, 640), 0)
+
+    Args:
+        source: Name of a bundle that ships with the package, a path of one, or an opened one.
+        backend: What runs the networks: ``onnxruntime``, ``tensorrt``, ... ``auto`` takes the CPU.
+        precision: ``fp32``, ``fp16`` or ``int8``; None takes the best that the bundle has for the back end.
+        threads: Of the CPU back end; 0 takes one a core.
+        engine_cache: Folder of the engines that GPU back ends build; None takes the user's cache folder.
+        graphs: ``staged`` runs network by network, ``onepass`` all in one graph, whose stretch is a picture
+            behind; ``auto`` takes that where the back end gains by it and the picture fits.
+        detect: Whether the bundle's heads (boxes, masks) look at the fused picture.
+        score_threshold: Only boxes with a higher score count, 0 to 1; None takes the bundle's.
+        range: How infrared becomes 8 bits: a name such as ``percentile``, or a rig's table; ``auto`` where
+            None. See :class:`tdfusion_edge.runtime.rig.ThermalRange`.
+        stretch: How the fused luma becomes 8 bits: ``image`` by the picture's own extremes, ``temporal`` by
+            limits that move slowly, for streams, or ``none``.
+        registration: Where infrared pixels lie in the visible picture; None scales the one to the other.
+        on_progress: Told of the build of an engine: called with the graph's name, gives what takes progress.
+        instrument: Wraps every engine, by its graph's name: for measuring.
+
+    Raises:
+        InputMissing: there is no such bundle.
+        BundleError: it is damaged, or has no graph in this precision.
+        RequestError: an option that is none, or that the bundle cannot serve.
+        EngineError: the back end cannot load a network.
+    """
+
+    def __init__(
+        self,
+        source: str | Path | Bundle = "edge",
+        *,
+        backend: str = "auto",
+        precision: Precision | None = None,
+        threads: int = 0,
+        engine_cache: Path | None = None,
+        graphs: str = "auto",
+        detect: bool = True,
+        score_threshold: float | None = None,
+        range: rig.RangeName | rig.ThermalRange | None = None,
+        stretch: StretchName = "image",
+        registration: rig.Registration | None = None,
+        on_progress: Callable[[str], OnProgress] | None = None,
+        instrument: Callable[[str, Engine], Engine] = lambda name, engine: engine,
+    ) -> None:
+        if score_threshold is not None and not 0 <= score_threshold <= 1:
+            raise RequestError("score threshold", expected="0 to 1", got=f"{score_threshold:g}")
+        thermal = _thermal(range)
+        self._mode: StretchName = Stretch(stretch).mode  # which refuses what is none
+        opened = source if isinstance(source, Bundle) else bundle.read(bundle.place(str(source)))
+        self.manifest: Manifest = opened.manifest
+        """What the bundle says of itself."""
+        choice = Choice(backend, precision, threads, engine_cache)
+        with ExitStack() as stack:
+            load = _Loader(opened, choice, on_progress, instrument, stack)
+            fusion = load(FUSION)
+            self.backend, self.precision = load.ran.backend, load.ran.precision
+            self._one_pass = takes_one_pass(opened, load.ran, graphs, stretch=stretch, detect=detect)
+            self.heads: Mapping[str, Head] = load.heads(score_threshold) if detect else {}
+            """What looks at the fused picture, by kind."""
+            self._staged = Staged(fusion, self.heads)
+            self._executor: Executor = self._staged
+            if self._one_pass:
+                self._executor = OnePass(
+                    self.manifest.graphs[ONE_PASS],
+                    load(ONE_PASS),
+                    self.manifest.classes("boxes"),
+                    threshold=self.manifest.score_threshold if score_threshold is None else score_threshold,
+                    staged=self._staged,
+                    demanded=graphs == "onepass",
+                )
+            minimum = self.manifest.graphs[FUSION].minimum_size
+            self._aligner = Aligner(thermal, registration, minimum=minimum)
+            self._closing = stack.pop_all()
+        self._count = 0
+        self.forget()
+
+    def __call__(self, infrared: Image, visible: Image, time_ns: int | None = None) -> Result:
+        """Fuse two arrays.
+
+        Args:
+            infrared: uint8 or uint16 (H, W), hot is bright; uint8 (H, W, 3) BGR counts as its luma.
+            visible: uint8 (H, W, 3) BGR, or (H, W). Of any size: infrared is brought to it.
+            time_ns: Capture time in nanoseconds. Without it the pair stands alone; with it range and stretch
+                follow those of the pairs before it.
+
+        Returns:
+            The picture at the visible one's size, with what was found in it.
+
+        Raises:
+            SourceError: an array is no picture.
+            RequestError: the visible picture has 16 bits or is too small, or the registration does not fit.
+            EngineError: a network failed.
+        """
+        if time_ns is None:
+            self.forget()
+        at, number = time_ns or 0, self._count
+        pair = Pair(Frame(infrared, at, number, "infrared"), Frame(visible, at, number, "visible"))
+        result = self.fuse(pair)
+        assert result is not None  # only infrared alone has no picture
+        return result
+
+    def fuse(self, pair: Pair, timed: Timed = untimed) -> Result | None:
+        """Fuse a pair of frames, or show the one that is there.
+
+        Args:
+            pair: Of one stream, in the order of their time.
+            timed: Times the stages ``align``, ``network``, that of each head, and ``compose``.
+
+        Returns:
+            None for infrared alone before the visible size is known.
+
+        Raises:
+            RequestError: the frames do not fit the network or the registration.
+            EngineError: a network failed.
+        """
+        with timed("align"):
+            aligned = self._aligner.align(pair)
+        if aligned is None:
+            return None
+        picture, findings, luma = self._executor.fuse(aligned, self._stretch, timed)
+        self._count += 1
+        return Result(self._count - 1, pair, picture, findings, luma, aligned.degraded)
+
+    def look(self, infrared: U8, visible: Image) -> Looked:
+        """What the networks alone make of an aligned pair: without range, registration and stretch.
+
+        Args:
+            infrared: uint8 (H, W).
+            visible: uint8 (H, W) or (H, W, 3) BGR, of the same size.
+
+        Raises:
+            EngineError: a network failed.
+            RequestError: it goes in one pass, and the graph does not serve this size.
+        """
+        return self._executor.look(infrared, visible)
+
+    def luma(self, infrared: U8, visible: U8) -> F32:
+        """The fused luma of an aligned pair of lumas alone, float32 (H, W); safe in several threads at once.
+
+        Args:
+            infrared: uint8 (H, W).
+            visible: uint8 (H, W), luma.
+        """
+        return self._staged.luma(infrared, visible)
+
+    def find(self, luma: U8 | F32) -> Findings:
+        """What the heads find in any luma, uint8 (H, W) or float32 (H, W) in [0, 1], by their kind.
+
+        Raises:
+            EngineError: a head failed.
+        """
+        return self._staged.find(luma)
+
+    def forget(self) -> None:
+        """Begin a new stream: nothing is left of earlier pictures."""
+        self._aligner.forget()
+        self._stretch = Stretch(self._mode)
+        self._count = 0
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of what :meth:`fuse` times, in their order."""
+        return ("align", "network", *(kind_of(kind).stage for kind in self.heads), "compose")
+
+    def __str__(self) -> str:
+        """Bundle, back end, precision and what is found, for people."""
+        graph = self.manifest.graphs.get(ONE_PASS)
+        one = f", in one pass for {graph.sizes_in_words}" if self._one_pass and graph is not None else ""
+        finds = "".join(f", {kind_of(kind).verb} {_listed(head.names)}" for kind, head in self.heads.items())
+        return f"bundle {self.manifest.name}, back end {self.backend}, {self.precision}{one}{finds}"
+
+    def close(self) -> None:
+        """Release the networks; safe to call twice."""
+        self._closing.close()
+
+    def __enter__(self) -> Fuser:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Loader:
+    """Loads graphs of one bundle, closed by ``stack``."""
+
+    def __init__(
+        self,
+        opened: Bundle,
+        choice: Choice,
+        on_progress: Callable[[str], OnProgress] | None,
+        instrument: Callable[[str, Engine], Engine],
+        stack: ExitStack,
+    ) -> None:
+        self._opened, self._choice, self._stack = opened, choice, stack
+        self._on_progress, self._instrument = on_progress, instrument
+        self.ran: Opened
+        """What took the last graph."""
+
+    def __call__(self, name: str) -> Engine:
+        progress = None if self._on_progress is None else self._on_progress(name)
+        self.ran = open_graph(self._opened, name, self._choice, progress)
+        engine = self._instrument(name, self.ran.engine)
+        self._stack.callback(engine.close)
+        return engine
+
+    def heads(self, threshold: float | None) -> dict[str, Head]:
+        """All heads of the bundle, by kind.
+
+        Raises:
+            BundleError: a head is of a kind that is not known here.
+        """
+        manifest = self._opened.manifest
+        heads: dict[str, Head] = {}
+        for name, info in manifest.heads.items():
+            if info.kind not in HEADS:
+                raise BundleError(
+                    f"bundle '{manifest.name}' has a head of an unknown kind",
+                    expected=", ".join(HEADS),
+                    got=info.kind,
+                    hint="A newer version of tdfusion-edge may know it.",
+                )
+            if name not in manifest.graphs:
+                raise BundleError(f"bundle '{manifest.name}' lacks the graph of its head '{name}'")
+            heads[info.kind] = kind_of(info.kind).open(manifest.graphs[name], self(name), info, threshold)
+        return heads
+
+
+def _thermal(range: rig.RangeName | rig.ThermalRange | None) -> rig.ThermalRange:
+    """The range as a rig's table.
+
+    Raises:
+        RequestError: a name that is none, or ``linear``, which needs counts.
+    """
+    if isinstance(range, rig.ThermalRange):
+        return range
+    names = get_args(rig.RangeName)
+    if range is not None and range not in names:
+        raise RequestError("range", expected=", ".join(names), got=repr(range))
+    if range == "linear":
+        raise RequestError(
+            "range 'linear'",
+            expected="low and high in counts",
+            hint="ThermalRange(mode='linear', low=…, high=…)",
+        )
+    return rig.ThermalRange(mode=range or "auto")
+
+
+NAMED = 6
+"""So many classes of a head are named."""
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")

@@ -1,0 +1,124 @@
+"""From a pair of frames to two aligned 8-bit pictures: thermal range, registration, frozen cameras."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import cv2
+import numpy as np
+
+from tdfusion_edge.color import U8, luma
+from tdfusion_edge.errors import RequestError
+from tdfusion_edge.frames import Frame, Image, Pair
+from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.picture.frozen import Frozen
+from tdfusion_edge.runtime.picture.range import ThermalRange
+from tdfusion_edge.runtime.picture.registration import Size, Warp
+
+WARPS = 4
+"""So many pairs of sizes are prepared for; the maps of one take 2.5 MB at 640x480."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Aligned:
+    """A pair in the pixels of the visible picture, ready for the networks."""
+
+    pair: Pair
+    infrared: U8 | None
+    """uint8 (H, W), hot is bright; None where only visible is there."""
+    visible: Image | None
+    """uint8 (H, W) or (H, W, 3) BGR; None where only infrared is there."""
+    degraded: str | None
+    """None, or why the picture will not be made of two fresh frames."""
+
+
+class Aligner:
+    """Aligns the pairs of one stream, with what it remembers from frame to frame.
+
+    Args:
+        thermal: How infrared becomes 8 bits.
+        registration: ``[registration]`` of the rig; None scales infrared to the visible picture.
+        minimum: Smallest height and width that the networks take, pixels.
+    """
+
+    def __init__(
+        self, thermal: rig.ThermalRange, registration: rig.Registration | None = None, *, minimum: int = 1
+    ) -> None:
+        self._thermal, self._registration, self._minimum = thermal, registration, minimum
+        self._warps: dict[tuple[Size, Size], tuple[Warp, U8 | None]] = {}
+        """By the sizes of infrared and visible, each with the mask of where infrared does not see."""
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin a new stream: nothing is left of earlier frames but what only their sizes decide."""
+        self._range = ThermalRange(self._thermal)
+        self._frozen = Frozen()
+        self._visible_size = None if self._registration is None else self._registration.visible_size
+        self._held: tuple[Frame, U8] | None = None
+        """The last infrared frame, and what became of it at visible size."""
+
+    def align(self, pair: Pair) -> Aligned | None:
+        """Both pictures in 8 bits at the visible size.
+
+        Returns:
+            None for infrared alone while the visible size is not known: a picture of another size
+            would end every video.
+
+        Raises:
+            RequestError: the visible picture has 16 bits or is too small, or the registration does
+                not fit the sizes.
+        """
+        if pair.visible is None:
+            assert pair.infrared is not None
+            if self._visible_size is None:
+                return None
+            return Aligned(pair, self._warped(pair.infrared, self._visible_size), None, "visible missing")
+        visible = self._checked(pair.visible)
+        self._visible_size = pair.visible.size
+        if pair.infrared is None:
+            return Aligned(pair, None, visible, "infrared missing")
+        degraded = "held" if pair.held else "frozen" if self._frozen.update(pair.infrared) else None
+        again = self._held is not None and self._held[0] is pair.infrared
+        infrared = self._warped(pair.infrared, pair.visible.size)
+        outside = self._warp(pair.infrared.size, pair.visible.size)[1]
+        if outside is not None:
+            # Where infrared does not see, both inputs are the visible luma, and so is the fused one.
+            # Written into what the remap made; but that of a held frame may be on its way to a sink.
+            infrared = cast(U8, cv2.copyTo(luma(visible), outside, infrared.copy() if again else infrared))
+        return Aligned(pair, infrared, visible, degraded)
+
+    def _checked(self, frame: Frame) -> Image:
+        if frame.image.dtype != np.uint8:
+            raise RequestError(
+                f"{frame.source}: the visible picture has 16 bits",
+                expected="8 bits",
+                got=str(frame.image.dtype),
+                hint="Is it the infrared one? The first of the two is infrared, the second visible.",
+            )
+        if min(frame.size) < self._minimum:
+            raise RequestError(
+                f"{frame.source}: the picture is too small for the network",
+                expected=f"{self._minimum}x{self._minimum} pixels or more",
+                got="{}x{}".format(*frame.size),
+            )
+        return frame.image
+
+    def _warped(self, frame: Frame, visible: Size) -> U8:
+        """The infrared frame in 8 bits at visible size; a held one is not worked on again."""
+        if self._held is not None and self._held[0] is frame and self._held[1].shape[::-1] == visible:
+            return self._held[1]
+        ranged = self._range.apply(luma(frame.image), frame.time_ns)
+        warped: U8 = self._warp(frame.size, visible)[0].apply(ranged)
+        self._held = frame, warped
+        return warped
+
+    def _warp(self, infrared: Size, visible: Size) -> tuple[Warp, U8 | None]:
+        sizes = infrared, visible
+        if sizes not in self._warps:
+            warp = Warp(self._registration, *sizes)
+            outside = None if warp.valid is None else cast(U8, cv2.bitwise_not(warp.valid))
+            if len(self._warps) == WARPS:
+                del self._warps[next(iter(self._warps))]
+            self._warps[sizes] = warp, outside
+        return self._warps[sizes]

@@ -1,0 +1,52 @@
+"""Result: one fused picture, and what was found in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tdfusion_edge.detections import Detections
+from tdfusion_edge.frames import Image, Pair
+from tdfusion_edge.masks import Mask
+
+Findings: TypeAlias = Mapping[str, Any]
+"""What the heads found, by their kind: :class:`Detections` for ``boxes``, :class:`Mask` for ``mask``."""
+
+NOTHING: Findings = MappingProxyType({})
+"""The findings of a picture that no head looked at."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """One fused picture and what belongs to it."""
+
+    index: int
+    """Number of the result in its stream, from 0."""
+    pair: Pair
+    """The frames that it was made of."""
+    picture: Image
+    """uint8 (H, W) or (H, W, 3) BGR, at the visible picture's size: what is shown."""
+    findings: Findings = field(default_factory=lambda: NOTHING)
+    """What the heads found, by their kind."""
+    fused: npt.NDArray[np.float32] | None = None
+    """float32 (H, W), the fused luma in [0, 1] as the network gave it, before the stretch. None where one
+    sensor stood alone, and from the one-pass graph, which keeps it on its device."""
+    degraded: str | None = None
+    """None, or why the picture is not fused from two fresh frames: ``held``, ``frozen``,
+    ``infrared missing`` or ``visible missing``."""
+
+    @property
+    def detections(self) -> Detections:
+        """Boxes in pixels of the picture; none where nothing was looked for."""
+        found: Detections | None = self.findings.get("boxes")
+        return Detections.empty() if found is None else found
+
+    @property
+    def mask(self) -> Mask | None:
+        """The class of every pixel; None where nothing segments."""
+        return self.findings.get("mask")
