@@ -32,6 +32,7 @@ class Fuser:
 
     It serves one stream: pictures follow each other, and nothing may call it from two threads at once.
 
+    >>> import numpy as np
     >>> with Fuser("edge") as fuse:
     ...     result = fuse(np.zeros((480, 640), np.uint16), np.zeros((480, 640, 3), np.uint8))
     >>> result.picture.shape, len(result.detections)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.frames import Frame, Image, Pair
-from tdfusion_edge.runtime.sinks.base import Result
+from tdfusion_edge.result import Result
 from tdfusion_edge.runtime.sinks.video import VideoSink
 
 BITS = 10
@@ -46,7 +46,8 @@ def result(
     picture = numbered(index) if image is None else image
     frame = np.zeros((2, 2), np.uint8)
     pair = Pair(Frame(frame, time_ns, index, "ir0"), Frame(frame, time_ns, index, "vis0"))
-    return Result(index, pair, picture, detections or Detections.empty(), degraded)
+    findings = {} if detections is None else {"boxes": detections}
+    return Result(index, pair, picture, findings, degraded=degraded)
 
 
 def noisy(index: int, size: tuple[int, int] = (80, 32)) -> Image:

@@ -56,7 +56,9 @@ def test_the_reader_of_imports_sees_every_form(tmp_path: Path) -> None:
 
 def test_the_shared_modules_import_no_stage() -> None:
     assert CORE
-    assert offences(CORE, stage("train"), stage("export"), stage("runtime")) == []
+    front_door = ROOT / "tdfusion_edge" / "__init__.py"  # which names runtime, and imports it when asked
+    assert offences([path for path in CORE if path != front_door], *map(stage, STAGES)) == []
+    assert offences([front_door], stage("train"), stage("export")) == []
 
 
 def test_runtime_imports_neither_torch_nor_another_stage() -> None:

@@ -18,7 +18,7 @@ from sink_results import number_of, numbered
 
 from tdfusion_edge.cli import main
 from tdfusion_edge.frames import Image
-from tdfusion_edge.runtime.picture.draw import COLOURS
+from tdfusion_edge.runtime.heads.colours import COLOURS
 from tdfusion_edge.runtime.picture.registration import Warp
 
 TIME_BASE = Fraction(1, 90_000)
@@ -417,7 +417,7 @@ def test_pictures_of_a_folder_share_the_warp_of_their_sizes(
         made.append(arguments[1:])
         return Warp(*arguments)
 
-    monkeypatch.setattr("tdfusion_edge.runtime.picture.fusion.Warp", counted)
+    monkeypatch.setattr("tdfusion_edge.runtime.picture.alignment.Warp", counted)
     cv2.imwrite(str(folders[0] / "10.png"), picture(20, (70, 102)))
     assert fuse(*folders, "-o", tmp_path / "out", bundle=mean_bundle_path) == 0
     assert sorted(map(str, made)) == ["((102, 70), (51, 35))", "((51, 35), (51, 35))"]

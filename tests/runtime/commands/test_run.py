@@ -19,7 +19,7 @@ from limited import run_limited
 
 from tdfusion_edge import bundle
 from tdfusion_edge.cli import main
-from tdfusion_edge.runtime.picture.draw import COLOURS
+from tdfusion_edge.runtime.heads.colours import COLOURS
 from tdfusion_edge.runtime.simulation.mark import read_mark
 
 

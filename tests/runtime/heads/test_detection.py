@@ -19,21 +19,24 @@ from tdfusion_edge.detections import Detections
 from tdfusion_edge.errors import BundleError, EngineError, RequestError
 from tdfusion_edge.frames import Frame, Pair
 from tdfusion_edge.runtime.commands import checkup
-from tdfusion_edge.runtime.engines import Choice
 from tdfusion_edge.runtime.engines.base import Tensor
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.heads.boxes import Detector, open_detector, shown
-from tdfusion_edge.runtime.picture.fusion import Aligned, Visible
+from tdfusion_edge.runtime.executors.base import untimed
+from tdfusion_edge.runtime.executors.staged import Staged
+from tdfusion_edge.runtime.fuser import Fuser
+from tdfusion_edge.runtime.heads.boxes.run import Detector
+from tdfusion_edge.runtime.picture.alignment import Aligned
+from tdfusion_edge.runtime.picture.stretch import Stretch
 
 DARK, DIM, BRIGHT = 20, 120, 240
 
 
 @pytest.fixture(scope="module")
 def detector(finder_bundle: bundle.Bundle) -> Iterator[Detector]:
-    opened = open_detector(finder_bundle, Choice(threads=1))
-    assert opened is not None
-    yield opened
-    opened.close()
+    with Fuser(finder_bundle, threads=1) as fuser:
+        found = fuser.heads["boxes"]
+        assert isinstance(found, Detector)
+        yield found
 
 
 def scene(size: tuple[int, int], *blocks: tuple[int, int, int, int, int]) -> Any:
@@ -59,7 +62,7 @@ def test_boxes_are_in_pixels_of_the_picture(detector: Detector, size: tuple[int,
     picture = scene(
         size, (4 * kx, 3 * ky, 10 * kx, 9 * ky, BRIGHT), (20 * kx, 15 * ky, 32 * kx, 24 * ky, DIM)
     )
-    found = detector.detect(convert(picture))
+    found = detector.find(convert(picture))
     assert found.names == CLASSES
     assert boxes(found) == {
         "bright": [4 * kx, 3 * ky, 10 * kx, 9 * ky],
@@ -80,7 +83,7 @@ def test_any_block_is_found_within_a_pixel_of_the_detector(
     x2 = data.draw(st.integers(int(x1 + 3 * step_x) + 1, width))
     y2 = data.draw(st.integers(int(y1 + 3 * step_y) + 1, height))
     picture = scene((width, height), (x1, y1, x2, y2, 255))
-    found = detector.detect(in_unit(picture) if as_float else picture)
+    found = detector.find(in_unit(picture) if as_float else picture)
     box = boxes(Detections(found.boxes[:1], found.scores[:1], found.class_ids[:1], CLASSES))["bright"]
     np.testing.assert_allclose(box[::2], [x1, x2], atol=step_x + 0.01)
     np.testing.assert_allclose(box[1::2], [y1, y2], atol=step_y + 0.01)
@@ -102,11 +105,11 @@ def test_no_pixel_is_skipped(detector: Detector, convert: Any, size: tuple[int, 
     """Two bright and two dark lines in four are a dim plane; samples among the bright ones would not be."""
     lines = np.array([0, 250, 250, 0] * (size[vertical] // 4), np.uint8)
     picture = np.broadcast_to(lines[:, None] if vertical else lines, size[::-1]).copy()
-    assert boxes(detector.detect(convert(picture))) == {"dim": [0, 0, *size]}
+    assert boxes(detector.find(convert(picture))) == {"dim": [0, 0, *size]}
 
 
 def test_a_smaller_picture_is_enlarged(detector: Detector) -> None:
-    found = detector.detect(scene((16, 12), (4, 3, 12, 9, 255)))
+    found = detector.find(scene((16, 12), (4, 3, 12, 9, 255)))
     assert found.names[found.class_ids[0]] == "bright"
     np.testing.assert_allclose(found.boxes[0], [4, 3, 12, 9], atol=0.5)
 
@@ -119,34 +122,34 @@ def test_every_picture_is_looked_at_afresh(detector: Detector) -> None:
         (in_unit(block), 1),
         (in_unit(scene((64, 48))), 0),
     ):
-        assert len(detector.detect(picture)) == count
+        assert len(detector.find(picture)) == count
 
 
 def test_earlier_results_do_not_change(detector: Detector) -> None:
-    first = detector.detect(scene((64, 48), (8, 6, 20, 18, BRIGHT)))
+    first = detector.find(scene((64, 48), (8, 6, 20, 18, BRIGHT)))
     before = first.to_rows()
-    detector.detect(scene((64, 48), (30, 20, 60, 40, BRIGHT)))
+    detector.find(scene((64, 48), (30, 20, 60, 40, BRIGHT)))
     assert first.to_rows() == before
 
 
 def test_the_threshold_is_the_manifests_unless_told(finder_bundle: bundle.Bundle) -> None:
     picture = scene((64, 48), (8, 6, 20, 18, BRIGHT), (30, 20, 60, 40, DIM))
     for threshold, names in ((None, {"bright", "dim"}), (0.6, {"bright"}), (0.99, set()), (1.0, set())):
-        opened = open_detector(finder_bundle, Choice(threads=1), threshold=threshold)
-        assert opened is not None
-        assert set(boxes(opened.detect(picture))) == names, threshold
+        with Fuser(finder_bundle, threads=1, score_threshold=threshold) as fuser:
+            assert set(boxes(fuser.find(picture)["boxes"])) == names, threshold
     for bad in (-0.1, 1.1, float("nan")):
         with pytest.raises(RequestError, match="score threshold: expected 0 to 1"):
-            open_detector(finder_bundle, threshold=bad)
+            Fuser(finder_bundle, score_threshold=bad)
     info = msgspec.structs.replace(finder_bundle.manifest.heads["detector"], score_threshold=0.6)
     strict = msgspec.structs.replace(finder_bundle.manifest, heads={"detector": info})
-    opened = open_detector(bundle.Bundle(strict, finder_bundle.files))
-    assert opened is not None
-    assert set(boxes(opened.detect(picture))) == {"bright"}
+    with Fuser(bundle.Bundle(strict, finder_bundle.files)) as fuser:
+        assert set(boxes(fuser.find(picture)["boxes"])) == {"bright"}
 
 
 def test_a_bundle_without_detector_has_none(mean_bundle: bundle.Bundle) -> None:
-    assert open_detector(mean_bundle) is None
+    with Fuser(mean_bundle) as fuser:
+        assert fuser.heads == {}
+        assert fuser.find(scene((64, 48))) == {}
 
 
 @pytest.mark.parametrize(
@@ -180,9 +183,9 @@ def test_output_that_is_none_is_an_error() -> None:
             return given | {"boxes": np.full_like(given["boxes"], np.nan)}
 
     broken = Detector(described(), Broken(), CLASSES, threshold=0.25)
-    assert len(broken.detect(scene((64, 48)))) == 0
+    assert len(broken.find(scene((64, 48)))) == 0
     with pytest.raises(EngineError, match="output cannot be used: boxes must be finite"):
-        broken.detect(scene((64, 48), (8, 6, 20, 18, BRIGHT)))
+        broken.find(scene((64, 48), (8, 6, 20, 18, BRIGHT)))
 
 
 class Tampered:
@@ -208,7 +211,7 @@ def test_as_many_boxes_as_rows_of_scores() -> None:
     for name, shape in (("boxes", (1, 1, 4)), ("scores", (1, 3, 2)), ("boxes", (2, 4))):
         detector = Detector(free, Tampered(**{name: np.ones(shape, np.float32)}), CLASSES, threshold=0.25)
         with pytest.raises(EngineError, match=r"cannot be used: expected boxes \(1, A, 4\)"):
-            detector.detect(bright)
+            detector.find(bright)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -218,7 +221,7 @@ def test_scores_that_are_no_numbers_are_an_error(value: float) -> None:
     scores[0, 1, 0] = value
     detector = Detector(described(), Tampered(scores=scores), CLASSES, threshold=0.25)
     with pytest.raises(EngineError, match="scores must be finite"):
-        detector.detect(scene((64, 48)))
+        detector.find(scene((64, 48)))
 
 
 def test_doctor_finds_a_detector_that_gives_no_numbers(finder_bundle: bundle.Bundle, tmp_path: Path) -> None:
@@ -249,17 +252,37 @@ def test_boxes_outside_the_picture_are_cut_or_left_out() -> None:
     detector = Detector(described(), shifted, CLASSES, threshold=0.25)
     picture = scene((64, 48), (8, 6, 20, 18, BRIGHT), (40, 30, 60, 40, DIM))
     shifted.by = -6
-    assert boxes(detector.detect(picture)) == {"bright": [0, 6, 8, 18], "dim": [28, 30, 48, 40]}
+    assert boxes(detector.find(picture)) == {"bright": [0, 6, 8, 18], "dim": [28, 30, 48, 40]}
     shifted.by = -10
-    assert boxes(detector.detect(picture)) == {"dim": [20, 30, 40, 40]}
+    assert boxes(detector.find(picture)) == {"dim": [20, 30, 40, 40]}
     shifted.by = 50
-    assert boxes(detector.detect(picture)) == {}
+    assert boxes(detector.find(picture)) == {}
 
 
-def test_what_stands_alone_is_looked_at_as_it_is() -> None:
+def test_what_stands_alone_is_looked_at_as_it_is(mean_bundle: bundle.Bundle) -> None:
+    """The head sees the fused luma, float32 before the stretch, or the 8 bits of the sensor that is there."""
+    seen: list[Any] = []
+
+    class Eye:
+        names = ("a",)
+
+        def find(self, luma: Any) -> Detections:
+            seen.append(luma)
+            return Detections.empty()
+
+        def close(self) -> None:
+            """It holds nothing."""
+
     frame = Frame(np.zeros((2, 2), np.uint8), 0, 0, "x")
-    infrared, luma, fused = (scene((64, 48), (0, 0, 8, 8, level)) for level in (1, 2, 3))
-    both = Aligned(Pair(frame, frame), infrared, Visible(luma), None)
-    assert shown(both, in_unit(fused)).dtype == np.float32
-    assert shown(Aligned(Pair(None, frame), None, Visible(luma), "infrared missing"), None) is luma
-    assert shown(Aligned(Pair(frame, None), infrared, None, "visible missing"), None) is infrared
+    infrared, visible = (scene((64, 48), (0, 0, 8, 8, level)) for level in (40, 100))
+    staged = Staged(OnnxRuntimeEngine(mean_bundle.graph("fusion")[1]), {"boxes": Eye()})
+    for aligned in (
+        Aligned(Pair(frame, frame), infrared, visible, None),
+        Aligned(Pair(None, frame), None, visible, "infrared missing"),
+        Aligned(Pair(frame, None), infrared, None, "visible missing"),
+    ):
+        staged.fuse(aligned, Stretch("image"), untimed)
+    assert seen[0].dtype == np.float32
+    np.testing.assert_allclose(seen[0], (infrared.astype(float) + visible) / 510, atol=1e-6)
+    assert seen[1] is visible
+    assert seen[2] is infrared

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tdfusion_edge.runtime.picture.draw import COLOURS, draw
 
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.frames import Image
+from tdfusion_edge.runtime.heads.boxes.draw import draw
+from tdfusion_edge.runtime.heads.colours import COLOURS
 
 NAMES = ("person", "car")
 

@@ -18,10 +18,13 @@ from tdfusion_edge import bundle
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import BundleError, EngineError
 from tdfusion_edge.masks import Mask
+from tdfusion_edge.result import Result
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.heads.masks import Segmenter, open_segmenter
-from tdfusion_edge.runtime.picture.draw import COLOURS, TINT, tinted, with_boxes
-from tdfusion_edge.runtime.sinks import Result
+from tdfusion_edge.runtime.fuser import Fuser
+from tdfusion_edge.runtime.heads import annotated
+from tdfusion_edge.runtime.heads.colours import COLOURS
+from tdfusion_edge.runtime.heads.mask.draw import TINT, tinted
+from tdfusion_edge.runtime.heads.mask.run import Segmenter
 from tdfusion_edge.runtime.sinks.jsonl import JsonlSink, Record
 
 DARK, DIM, BRIGHT = 20, 120, 240
@@ -29,10 +32,10 @@ DARK, DIM, BRIGHT = 20, 120, 240
 
 @pytest.fixture(scope="module")
 def segmenter(bands_bundle_path: Path) -> Iterator[Segmenter]:
-    opened = open_segmenter(bundle.read(bands_bundle_path))
-    assert opened is not None
-    yield opened
-    opened.close()
+    with Fuser(bands_bundle_path) as fuser:
+        found = fuser.heads["mask"]
+        assert isinstance(found, Segmenter)
+        yield found
 
 
 def scene(width: int = 64, height: int = 48) -> Any:
@@ -48,13 +51,9 @@ def test_every_pixel_gets_the_class_of_what_it_shows(segmenter: Segmenter, size:
     expected = np.zeros((HEIGHT, WIDTH), np.uint8)
     expected[HEIGHT // 2 :] = np.repeat([1, 2], WIDTH // 2)
     for luma in (scene(*size), scene(*size) / np.float32(255)):
-        mask = segmenter.segment(luma)
+        mask = segmenter.find(luma)
         np.testing.assert_array_equal(mask.classes, expected)
         assert mask.shares() == {"ground": 0.5, "dim": 0.25, "bright": 0.25}
-
-
-def test_a_bundle_without_one_has_none(mean_bundle: bundle.Bundle) -> None:
-    assert open_segmenter(mean_bundle) is None
 
 
 def test_a_mask_of_classes_that_have_no_name_is_an_error() -> None:
@@ -88,7 +87,6 @@ def test_pixels_take_a_part_of_their_class_s_colour() -> None:
 
 def test_a_grey_picture_becomes_one_of_colour_only_where_there_is_a_class() -> None:
     grey = scene()
-    assert tinted(grey, None) is grey
     assert tinted(grey, Mask(np.zeros((2, 2), np.uint8), NAMES)) is grey
     drawn = tinted(grey, Mask(np.array([[0, 2]], np.uint8), NAMES))
     assert drawn.shape == (48, 64, 3)
@@ -101,14 +99,15 @@ def test_lines_tell_the_shares(tmp_path: Path) -> None:
     plain = result(0)
     sink.write(plain)
     mask = Mask(np.eye(2, dtype=np.uint8), NAMES)
-    masked = Result(1, plain.pair, plain.fused, plain.detections, mask=mask)
+    masked = Result(1, plain.pair, plain.picture, {"mask": mask})
     sink.write(masked)
     sink.close()
     records = [
         msgspec.json.decode(line, type=Record) for line in (tmp_path / "out.jsonl").read_bytes().splitlines()
     ]
     assert [record.class_shares for record in records] == [None, {"ground": 0.5, "dim": 0.5, "bright": 0.0}]
-    assert with_boxes(masked).shape == (*plain.fused.shape[:2], 3)
+    assert annotated(masked).shape == (*plain.picture.shape[:2], 3)
+    assert annotated(plain) is plain.picture
 
 
 @pytest.fixture

@@ -6,20 +6,21 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from tdfusion_edge.runtime.picture.fusion import Aligned, Fusion
 
 from tdfusion_edge import bundle
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.frames import Frame, Image, Pair
+from tdfusion_edge.result import Result
 from tdfusion_edge.runtime import rig
-from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.picture.stretch import Stretch, StretchName
+from tdfusion_edge.runtime.fuser import Fuser
+from tdfusion_edge.runtime.picture.alignment import Aligned, Aligner
+from tdfusion_edge.runtime.picture.stretch import StretchName
 
 HALF_SHIFT = rig.Registration(
     homography=((1, 0, 32), (0, 1, 0), (0, 0, 1)), infrared_size=(64, 48), visible_size=(64, 48)
 )
 
-Make = Callable[..., Fusion]
+Make = Callable[..., Fuser]
 
 
 @pytest.fixture
@@ -28,10 +29,8 @@ def make(mean_bundle: bundle.Bundle) -> Make:
         stretch: StretchName = "none",
         registration: rig.Registration | None = None,
         thermal: rig.ThermalRange | None = None,
-    ) -> Fusion:
-        engine = OnnxRuntimeEngine(mean_bundle.graph("fusion")[1], threads=1)
-        camera = rig.Camera(uri="sim://ir", range=thermal or rig.ThermalRange())
-        return Fusion(mean_bundle, engine, camera, registration, Stretch(stretch))
+    ) -> Fuser:
+        return Fuser(mean_bundle, threads=1, stretch=stretch, registration=registration, range=thermal)
 
     return build
 
@@ -44,23 +43,28 @@ def pair(infrared: Image | None, visible: Image | None, *, number: int = 0, held
     return Pair(frames[0], frames[1], held=held)
 
 
-def align(fusion: Fusion, taken: Pair) -> Aligned:
-    aligned = fusion.align(taken)
+def align(aligner: Aligner, taken: Pair) -> Aligned:
+    aligned = aligner.align(taken)
     assert aligned is not None
     return aligned
 
 
-def fused(fusion: Fusion, taken: Pair) -> Image:
-    aligned = align(fusion, taken)
-    return fusion.picture(aligned, fusion.fuse(aligned))
+def result(fuser: Fuser, taken: Pair) -> Result:
+    result = fuser.fuse(taken)
+    assert result is not None
+    return result
+
+
+def fused(fuser: Fuser, taken: Pair) -> Image:
+    return result(fuser, taken).picture
 
 
 class WarpCalls:
     """Counts how often the stage prepares an infrared frame."""
 
-    def __init__(self, fusion: Fusion) -> None:
-        self.count, self._apply = 0, fusion._range.apply
-        fusion._range.apply = self  # type: ignore[method-assign]
+    def __init__(self, aligner: Aligner) -> None:
+        self.count, self._apply = 0, aligner._range.apply
+        aligner._range.apply = self  # type: ignore[method-assign]
 
     def __call__(self, image: Image, time_ns: int) -> Image:
         self.count += 1
@@ -114,12 +118,12 @@ def test_sixteen_bit_infrared_is_ranged(make: Make) -> None:
 def test_a_single_frame_passes_alone(make: Make) -> None:
     fusion = make(stretch="temporal")
     visible = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
-    aligned = align(fusion, pair(None, visible))
-    assert aligned.degraded == "infrared missing"
-    np.testing.assert_allclose(fusion.picture(aligned, fusion.fuse(aligned)), visible, atol=2)
-    aligned = align(fusion, pair(flat(90), None))
-    assert aligned.degraded == "visible missing"
-    assert (fusion.picture(aligned, fusion.fuse(aligned)) == 90).all()
+    alone = result(fusion, pair(None, visible))
+    assert (alone.degraded, alone.fused) == ("infrared missing", None)
+    np.testing.assert_allclose(alone.picture, visible, atol=2)
+    alone = result(fusion, pair(flat(90), None))
+    assert (alone.degraded, alone.fused) == ("visible missing", None)
+    assert (alone.picture == 90).all()
 
 
 def test_infrared_alone_comes_at_the_size_of_the_visible_it_was_shown_with(make: Make) -> None:
@@ -131,10 +135,10 @@ def test_infrared_alone_comes_at_the_size_of_the_visible_it_was_shown_with(make:
 def test_held_and_frozen_pictures_say_so(make: Make) -> None:
     fusion = make()
     noise = np.random.default_rng(0).integers(0, 256, (48, 64), np.uint8)
-    told = [align(fusion, pair(noise, flat(9), number=number)).degraded for number in range(5)]
+    told = [result(fusion, pair(noise, flat(9), number=number)).degraded for number in range(5)]
     assert told == [None, None, None, "frozen", "frozen"]
-    assert align(fusion, pair(noise, flat(9), number=5, held=True)).degraded == "held"
-    assert align(fusion, pair(noise ^ 1, flat(9), number=6)).degraded is None
+    assert result(fusion, pair(noise, flat(9), number=5, held=True)).degraded == "held"
+    assert result(fusion, pair(noise ^ 1, flat(9), number=6)).degraded is None
 
 
 @pytest.mark.parametrize(
@@ -148,12 +152,12 @@ def test_pictures_that_do_not_fit_are_refused(
     make: Make, infrared: Image, visible: Image, message: str
 ) -> None:
     with pytest.raises(RequestError, match=message):
-        make().align(pair(infrared, visible))
+        make().fuse(pair(infrared, visible))
 
 
 def test_sixteen_bits_where_the_rig_says_camera_are_refused(make: Make) -> None:
     with pytest.raises(RequestError, match=r"mode 'camera'(?s:.*)got uint16"):
-        make(thermal=rig.ThermalRange(mode="camera")).align(pair(np.zeros((48, 64), np.uint16), flat(1)))
+        make(thermal=rig.ThermalRange(mode="camera")).fuse(pair(np.zeros((48, 64), np.uint16), flat(1)))
 
 
 def test_the_size_may_change_between_pairs(make: Make) -> None:
@@ -165,7 +169,7 @@ def test_the_size_may_change_between_pairs(make: Make) -> None:
 def test_infrared_alone_waits_until_the_visible_size_is_known(make: Make) -> None:
     """A picture of the infrared size would end a video at the first visible frame."""
     fusion = make()
-    assert fusion.align(pair(flat(10, (24, 32)), None)) is None
+    assert fusion.fuse(pair(flat(10, (24, 32)), None)) is None
     fused(fusion, pair(None, flat(10)))
     assert fused(fusion, pair(flat(10, (24, 32)), None)).shape == (48, 64)
     measured = make(registration=HALF_SHIFT)
@@ -173,8 +177,8 @@ def test_infrared_alone_waits_until_the_visible_size_is_known(make: Make) -> Non
 
 
 @pytest.mark.parametrize("first_alone", [True, False])
-def test_a_held_frame_is_warped_once_and_what_was_shown_stays(make: Make, first_alone: bool) -> None:
-    fusion = make(registration=HALF_SHIFT)
+def test_a_held_frame_is_warped_once_and_what_was_shown_stays(first_alone: bool) -> None:
+    fusion = Aligner(rig.ThermalRange(), HALF_SHIFT)
     warps = WarpCalls(fusion)
     infrared = Frame(np.full((48, 64), 201, np.uint8), 0, 0, "ir")
     frames = [Frame(flat(level), level * 1_000_000, level, "vis") for level in (10, 50, 90)]
@@ -196,9 +200,9 @@ def test_forgetting_begins_a_new_stream_but_keeps_the_warps(make: Make) -> None:
     ramp = np.linspace(0, 255, 48 * 64).reshape(48, 64).astype(np.uint8)
     first = fused(fusion, pair(ramp, ramp))
     dim = fused(fusion, pair(ramp // 4, ramp // 4, number=1))
-    warp = fusion._warp((64, 48), (64, 48))[0]
+    warp = fusion._aligner._warp((64, 48), (64, 48))[0]
     fusion.forget()
     np.testing.assert_array_equal(fused(fusion, pair(ramp, ramp)), first)
     fusion.forget()
     assert (fused(fusion, pair(ramp // 4, ramp // 4)) != dim).any()
-    assert fusion._warp((64, 48), (64, 48))[0] is warp
+    assert fusion._aligner._warp((64, 48), (64, 48))[0] is warp

@@ -16,17 +16,15 @@ from sink_results import number_of, numbered
 from tdfusion_edge import bundle
 from tdfusion_edge.errors import SinkError, SourceError
 from tdfusion_edge.frames import Frame, Image
+from tdfusion_edge.result import Result
 from tdfusion_edge.runtime import rig
-from tdfusion_edge.runtime.engines import Choice
-from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.heads.boxes import open_detector
+from tdfusion_edge.runtime.fuser import Fuser
+from tdfusion_edge.runtime.heads import annotated
+from tdfusion_edge.runtime.heads.colours import COLOURS
 from tdfusion_edge.runtime.pairing.streams import Mode
-from tdfusion_edge.runtime.picture.draw import COLOURS, with_boxes
-from tdfusion_edge.runtime.picture.fusion import Fusion
-from tdfusion_edge.runtime.picture.stretch import Stretch, StretchName
+from tdfusion_edge.runtime.picture.stretch import StretchName
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
 from tdfusion_edge.runtime.sinks import Sink, open_sink
-from tdfusion_edge.runtime.sinks.base import Result
 
 STEP_NS = 40_000_000
 
@@ -63,10 +61,9 @@ def plan(
     stretch: StretchName = "none",
     **options: object,
 ) -> Plan:
-    engine = OnnxRuntimeEngine(mean_bundle.graph("fusion")[1], threads=1)
-    fusion = Fusion(mean_bundle, engine, rig.Camera(uri="x"), None, Stretch(stretch))
+    fuser = Fuser(mean_bundle, threads=1, stretch=stretch)
     sync = rig.Sync(tolerance_ms=10, policy=policy, silent_ms=100)
-    return Plan({"infrared": infrared, "visible": visible}, sync, fusion, sinks, mode, **options)  # type: ignore[arg-type]
+    return Plan({"infrared": infrared, "visible": visible}, sync, fuser, mode, sinks, **options)  # type: ignore[arg-type]
 
 
 def shown(path: Path) -> list[int]:
@@ -205,7 +202,7 @@ def test_pictures_handed_over_are_never_changed_afterwards(mean_bundle: bundle.B
             self.kept: list[tuple[Image, Image]] = []
 
         def write(self, result: Result) -> None:
-            self.kept.append((result.fused, result.fused.copy()))
+            self.kept.append((result.picture, result.picture.copy()))
 
         def close(self) -> None: ...
 
@@ -240,12 +237,11 @@ def test_what_the_detector_finds_reaches_the_files_and_the_report(
     numbers: list[int | None] = list(range(20))
     sinks = [
         open_sink(tmp_path / "out.jsonl"),
-        open_sink(tmp_path / "boxes", picture=with_boxes),
+        open_sink(tmp_path / "boxes", picture=annotated),
         open_sink(tmp_path / "clean"),
-        open_sink(tmp_path / "out.mp4", picture=with_boxes),
+        open_sink(tmp_path / "out.mp4", picture=annotated),
     ]
-    detector = open_detector(finder_bundle, Choice(threads=1))
-    made = plan(finder_bundle, Moving("ir", numbers), Moving("vis", numbers), sinks, detector=detector)
+    made = plan(finder_bundle, Moving("ir", numbers), Moving("vis", numbers), sinks)
     report = run(made)
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     for number, row in enumerate(rows):
@@ -276,8 +272,7 @@ def test_a_sensor_alone_is_looked_at_too_and_the_stretch_changes_nothing(
     """Infrared is lost behind the second frame; what is found then was found in visible alone."""
     infrared, visible = Moving("ir", [0, 1]), Moving("vis", list(range(10)))
     sinks = [open_sink(tmp_path / "out.jsonl")]
-    detector = open_detector(finder_bundle, Choice(threads=1))
-    made = plan(finder_bundle, infrared, visible, sinks, "single", detector=detector, stretch="image")
+    made = plan(finder_bundle, infrared, visible, sinks, "single", stretch="image")
     run(made)
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [row["degraded"] for row in rows] == [None] * 2 + ["infrared missing"] * (len(rows) - 2)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from sink_results import numbers, result
 
 from tdfusion_edge.errors import SinkError
+from tdfusion_edge.result import Result
 from tdfusion_edge.runtime.pipeline.worker import Mode, SinkWorker
-from tdfusion_edge.runtime.sinks import Result
 from tdfusion_edge.runtime.sinks.jsonl import JsonlSink
 from tdfusion_edge.runtime.sinks.video import VideoSink
 

@@ -21,7 +21,7 @@ from sink_results import number_of, numbered, result
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.errors import RequestError, SinkError
 from tdfusion_edge.frames import Frame, Pair
-from tdfusion_edge.runtime.sinks import Result
+from tdfusion_edge.result import Result
 from tdfusion_edge.runtime.sinks.folder import FolderSink, write_picture
 from tdfusion_edge.runtime.sinks.jsonl import JsonlSink, Record
 from tdfusion_edge.runtime.sinks.output import SYNC_INTERVAL_NS, StreamFile
@@ -44,9 +44,9 @@ def test_a_line_is_the_documented_record(tmp_path: Path) -> None:
     frame = np.zeros((2, 2), np.uint8)
     start = 10**18
     pair = Pair(Frame(frame, start + 4_500_000, 17, "ir0"), Frame(frame, start, 21, "vis0"), held=True)
-    sink.write(Result(5, pair, numbered(5), PEOPLE, "held"))
+    sink.write(Result(5, pair, numbered(5), {"boxes": PEOPLE}, degraded="held"))
     alone = Pair(Frame(frame, start + 33_333_333, 18, "ir0"), None)
-    sink.write(Result(7, alone, numbered(7), Detections.empty(), "visible missing"))
+    sink.write(Result(7, alone, numbered(7), degraded="visible missing"))
     sink.close()
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert lines[0] == {
