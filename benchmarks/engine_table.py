@@ -1,4 +1,4 @@
-"""The table of the README from a result file of ``benchmarks.engines``.
+"""Tables for docs/measurements.md from a result file of ``benchmarks.engines``.
 
 python -m benchmarks.engine_table
 python -m benchmarks.engine_table benchmarks/results/engines_720p.json

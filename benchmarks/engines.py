@@ -45,9 +45,9 @@ from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.export import build_log
 from tdfusion_edge.export.fold import folded
+from tdfusion_edge.export.fp16 import half
 from tdfusion_edge.export.graph import to_onnx
-from tdfusion_edge.export.pipeline import Pipeline, PipelineOutput
-from tdfusion_edge.export.precision import half
+from tdfusion_edge.export.onepass import OnePass, OnePassOutput
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.builder import build_engine
 from tdfusion_edge.runtime.engines.tensorrt.options import BuildOptions
@@ -130,7 +130,7 @@ def pipeline(precision: Precision, size: tuple[int, int]) -> Case:
     pictures = (torch.zeros(size[::-1], dtype=torch.uint8), torch.zeros(*size[::-1], 3, dtype=torch.uint8))
     inputs = ("infrared", "visible", "limits")
     return Case(
-        Pipeline(*networks, view, size), (*pictures, torch.tensor([0.0, 1.0])), inputs, PipelineOutput._fields
+        OnePass(*networks, view, size), (*pictures, torch.tensor([0.0, 1.0])), inputs, OnePassOutput._fields
     )
 
 

@@ -26,7 +26,8 @@ from benchmarks.script import Benchmark, Measured, add_count, add_threads, main,
 from tdfusion_edge import bundle
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import EngineError, RequestError
-from tdfusion_edge.export.graph import fusion_onnx, smooth_pair
+from tdfusion_edge.export.fusion import fusion_onnx
+from tdfusion_edge.export.graph import smooth_pair
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.train.models.base import FusionOutput, check_inputs
 from tdfusion_edge.train.models.edge import Edge

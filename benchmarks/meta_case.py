@@ -97,8 +97,8 @@ def prepare(setting: Setting) -> Step:
                 part.normal_(0, NOISE)
     height = max(120, 2 * setting.crop)
     samples = simulated.pairs(2 * setting.batch, (round(height * 4 / 3), height))
-    feed = Feed(samples, recipe.augmentation, setting.batch, SEED, task=recipe.task)
-    train, test = (batch.to(torch.device(setting.device)) for batch in feed.take(2))
+    feed = Feed(samples, recipe.augmentation, setting.batch, SEED, task=recipe.task, device=setting.device)
+    train, test = feed.take(2)
     direction = {name: torch.randn_like(part) for name, part in strategy.fusion.named_parameters()}
     return Step(strategy, train, test, direction)
 

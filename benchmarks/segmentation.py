@@ -18,7 +18,7 @@ from benchmarks.task_comparison import OURS, SENSORS
 from benchmarks.training_options import add_training_arguments, task_facts
 from benchmarks.training_runs import Run, change, commits, digests, run_all, table_of
 from tdfusion_edge.errors import InputMissing
-from tdfusion_edge.train.setup import LAST
+from tdfusion_edge.train.state import LAST
 
 ROWS = (*SENSORS, *OURS)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from tdfusion_edge.color import luma
-from tdfusion_edge.pairs import Boxes
-from tdfusion_edge.pairs import LabelledPair as Sample
+from tdfusion_edge.pairs import Boxes, LabelledPair
 from tdfusion_edge.runtime.simulation.scene import Scene
 from tdfusion_edge.runtime.simulation.truth import NAMES
 
@@ -13,7 +12,7 @@ APART_S = 3.5
 """Seconds from one pair to the next."""
 
 
-def pairs(count: int, size: tuple[int, int] = (640, 480), seed: int = 0) -> list[Sample]:
+def pairs(count: int, size: tuple[int, int] = (640, 480), seed: int = 0) -> list[LabelledPair]:
     """So many pairs of one street, with their true boxes."""
     scene = Scene(seed, size)
     samples = []
@@ -21,5 +20,5 @@ def pairs(count: int, size: tuple[int, int] = (640, 480), seed: int = 0) -> list
         time_s = number * APART_S
         truth = scene.truth(time_s)
         infrared, visible = luma(scene.infrared(time_s)), luma(scene.visible(time_s))
-        samples.append(Sample(f"{number:03d}", infrared, visible, Boxes(truth.boxes, truth.class_ids)))
+        samples.append(LabelledPair(f"{number:03d}", infrared, visible, Boxes(truth.boxes, truth.class_ids)))
     return samples

@@ -30,7 +30,7 @@ from tdfusion_edge.errors import InputMissing, RequestError, WorkError
 from tdfusion_edge.files import write_aside
 from tdfusion_edge.train import state
 from tdfusion_edge.train.recipe_file import load_recipe
-from tdfusion_edge.train.setup import LAST, STATE
+from tdfusion_edge.train.state import LAST, STATE
 
 LOG = "console.log"
 NOTE = "inputs.json"

@@ -5,8 +5,8 @@
   tdfusion-edge export edge/best.safetensors -o bundle --opset 17   # for TensorRT 8
 
 The fusion network of the first checkpoint that has one becomes an ONNX graph with free height and
-width, detector and segmentation network of the last ones that have one become graphs of the size they were
-trained at, all in every --precision; fusion and detector become one graph more, but for INT8. float32 is
+width, the last task network of each kind (boxes, mask) becomes a graph of the size it was trained at, all in
+every --precision; fusion and detector become one graph more, but for INT8. float32 is
 compared with PyTorch and the others with float32, on the pairs of --data or on simulated ones, and FP16 is
 searched for numbers that it does not hold: where one limit is passed, no bundle is written. With --labels the
 detector's mAP50 is measured too and may not move. INT8 is never measured on the pairs that it was calibrated
@@ -25,20 +25,13 @@ from tdfusion_edge.errors import RequestError
 from tdfusion_edge.export.assemble import SCORE_THRESHOLD, export
 from tdfusion_edge.export.engines import add_engine_arguments, prepared
 from tdfusion_edge.export.graph import LEGACY, OPSET, OPSETS
+from tdfusion_edge.export.heads import KINDS
 from tdfusion_edge.pairs.source import labels_of
 from tdfusion_edge.runtime.commands.ahead import sizes_of
 from tdfusion_edge.runtime.evaluation.pairs import add_pair_arguments
 
-FIGURES = {
-    "box_error_px": "boxes by {:.1e} pixels",
-    "psnr_db": "PSNR {:.1f} dB",
-    "boxes_kept": "{:.1%} of the boxes kept",
-    "map50_change": "mAP50 by {:+.4f}",
-    "pixels_equal": "{:.2%} of the mask's pixels equal",
-    "mask_iou": "mIoU {:.3f}",
-    "miou_change": "mIoU with the labels by {:+.4f}",
-}
-"""What is said of a row of the gate, by the names of its figures."""
+FUSION_FIGURES = {"psnr_db": "PSNR {:.1f} dB"}
+"""How a figure of the fused luma is put in words; a head's kind has those of its own."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,8 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_pair_arguments(parser)
     parser.add_argument(
-        "--no-pipeline", action="store_true", help="leave out the graph that holds fusion and detector in one"
+        "--no-onepass", action="store_true", help="leave out the graph that holds fusion and detector in one"
     )
+    parser.add_argument("--no-pipeline", dest="no_onepass", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument(
         "--calibration", metavar="FILE",
         help="list of stems in DIR to calibrate int8 on, none of which is measured on (default: every "
@@ -90,7 +84,7 @@ def main(args: argparse.Namespace) -> int:
         allowed=args.network,
         threshold=args.score_threshold,
         precisions=precisions_of(args.precision or ("fp32" if args.opset <= LEGACY else "fp32,fp16")),
-        size=None if args.no_pipeline else sizes_of(args.size)[0],
+        size=None if args.no_onepass else sizes_of(args.size)[0],
         data=args.data,
         names=args.names,
         calibration=args.calibration,
@@ -101,7 +95,7 @@ def main(args: argparse.Namespace) -> int:
     finds = f" with {' and '.join(heads)}" if heads else ""
     say(f"wrote {args.output}{finds}")
     for row in manifest.parity:
-        say(told(row))
+        say(in_words(row))
     if build_engines is not None:
         build_engines()
     else:
@@ -122,8 +116,9 @@ def precisions_of(text: str) -> tuple[Precision, ...]:
     return tuple(one for one in known if one in asked)
 
 
-def told(row: Parity) -> str:
+def in_words(row: Parity) -> str:
     """One line of what the gate measured."""
+    known = FUSION_FIGURES | {name: words for kind in KINDS.values() for name, words in kind.figures.items()}
     parts = [f"largest error {row.max_error:.1e}"]
-    parts += [words.format(row.figures[name]) for name, words in FIGURES.items() if name in row.figures]
+    parts += [words.format(row.figures[name]) for name, words in known.items() if name in row.figures]
     return f"{row.graph} in {row.precision} against {row.against} ({row.pictures}): {', '.join(parts)}"

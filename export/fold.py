@@ -21,7 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.overrides import TorchFunctionMode
 
 from tdfusion_edge.errors import ExportError
-from tdfusion_edge.export.islands import leaves
+from tdfusion_edge.export.keep_float import leaves
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -59,13 +59,13 @@ def folded(network: Network, example: tuple[Tensor, ...]) -> Network:
     plain = copy.deepcopy(network).eval()
     with torch.inference_mode():
         reference = plain(*example)
-    twin = cast(Network, _merged(plain, {}))
-    for convolution, norm in conv_norm_pairs(twin, example):
-        _replace(twin, convolution, _fused(convolution, norm))
-        _replace(twin, norm, nn.Identity())
+    made = cast(Network, _merged(plain, {}))
+    for convolution, norm in conv_norm_pairs(made, example):
+        _replace(made, convolution, _fused(convolution, norm))
+        _replace(made, norm, nn.Identity())
     with torch.inference_mode():
-        _require_equal(reference, twin(*example))
-    return twin
+        _require_equal(reference, made(*example))
+    return made
 
 
 def conv_norm_pairs(network: nn.Module, example: tuple[Tensor, ...]) -> list[Pair]:

@@ -1,25 +1,23 @@
-"""Networks as ONNX graphs; the fusion network is checked against the one it came from."""
+"""Networks as ONNX graphs."""
 
 from __future__ import annotations
 
 import logging
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 import onnxsim
 import torch
 from torch import Tensor, nn
 
-from tdfusion_edge.bundle import Graph, Parity, Precision, TensorInfo
+from tdfusion_edge.bundle import TensorInfo
 from tdfusion_edge.errors import ExportError
-from tdfusion_edge.train.models.base import FusionOutput
 
 OPSET = 18
 OPSETS = range(17, 21)
@@ -27,34 +25,6 @@ OPSETS = range(17, 21)
 LEGACY = 17
 """The last that TensorRT 8 reads, and one that the newer of PyTorch's two exporters writes wrongly: it gives
 Split an attribute that came with 18."""
-LARGEST = 8192
-"""Largest height and width that the graph is exported for, pixels."""
-PARITY_SIZES = ((96, 128), (480, 640), (127, 159))
-"""Heights and widths at which ONNX is compared with PyTorch; the last one is odd."""
-FP32_TOLERANCE = 1e-4
-INPUTS = ("infrared", "visible")
-
-
-def fusion_onnx(network: nn.Module, opset: int = OPSET) -> bytes:
-    """The network as a checked and simplified ONNX graph with free height and width.
-
-    Raises:
-        ExportError: the simplifier says that its result is not the graph. (The numbers are compared
-            in :func:`parity`.)
-    """
-    # Two tensors, not one twice: the exporter would take them for the same input.
-    example = tuple(torch.zeros(1, 1, *PARITY_SIZES[0]) for _ in INPUTS)
-    free = {
-        2: torch.export.Dim("height", min=minimum_size(network), max=LARGEST),
-        3: torch.export.Dim("width", min=minimum_size(network), max=LARGEST),
-    }
-    model = to_onnx(network, example, INPUTS, FusionOutput._fields, (free, free), opset=opset)
-    for output in model.graph.output:
-        # The exporter writes the output's size as a formula of the input's that always equals it.
-        output.type.CopyFrom(model.graph.input[0].type)
-    onnx.checker.check_model(model, full_check=True)
-    raw: bytes = model.SerializeToString()
-    return raw
 
 
 def to_onnx(
@@ -168,63 +138,24 @@ def opset_of(graph: bytes) -> int:
     return next(int(one.version) for one in imported if one.domain in ("", "ai.onnx"))
 
 
-def parity(network: nn.Module, graph: bytes) -> Parity:
-    """Largest and mean absolute difference between PyTorch and ONNX Runtime over several sizes.
+def described(
+    values: Iterable[onnx.ValueInfoProto], content: Mapping[str, str] | None = None
+) -> tuple[TensorInfo, ...]:
+    """Inputs or outputs of a graph as a manifest has them.
 
-    The inputs are smooth random pictures, for white noise alone never reaches the saturated range, and black.
-
-    Raises:
-        ExportError: the largest difference passes ``FP32_TOLERANCE``.
+    Args:
+        values: Their declarations.
+        content: What each one's numbers mean, by name; None leaves that empty.
     """
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    largest, means = [], []
-    pairs = [smooth_pair(height, width, seed) for seed, (height, width) in enumerate(PARITY_SIZES)]
-    # The exporter takes a term as small as 1e-9 out of a sum, and a black picture divides by what is left.
-    black = np.zeros((1, 1, *PARITY_SIZES[0]), np.float32)
-    for infrared, visible in (*pairs, (black, black)):
-        with torch.inference_mode():
-            reference = network(torch.from_numpy(infrared), torch.from_numpy(visible)).fused.numpy()
-        (fused,) = session.run(None, {"infrared": infrared, "visible": visible})
-        difference = np.abs(fused - reference)
-        largest.append(float(difference.max()))
-        means.append(float(difference.mean()))
-    worst = float(np.max(largest))
-    if not worst <= FP32_TOLERANCE:  # so that NaN fails as well
-        raise ExportError(
-            "the ONNX graph differs from PyTorch", expected=f"at most {FP32_TOLERANCE}", got=f"{worst:.2e}"
+    return tuple(
+        TensorInfo(
+            name=value.name,
+            dtype=str(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)),
+            shape=tuple(axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim),
+            content="" if content is None else content[value.name],
         )
-    return Parity(
-        graph="fusion",
-        precision="fp32",
-        against="pytorch",
-        pictures=f"{len(PARITY_SIZES)} random pairs and a black one",
-        max_error=worst,
-        figures={"mean_error": float(np.mean(means))},
+        for value in values
     )
-
-
-def describe(network: nn.Module, files: Mapping[Precision, str], opset: int = OPSET) -> Graph:
-    """What the manifest says about the fusion graph, whose files are given by precision."""
-    luma = "float32 luma in [0, 1], BT.601 full range"
-
-    def tensor(name: str, content: str) -> TensorInfo:
-        return TensorInfo(name=name, dtype="float32", shape=(1, 1, "height", "width"), content=content)
-
-    return Graph(
-        files=dict(files),
-        inputs=(
-            tensor("infrared", "float32 in [0, 1], hot is bright, aligned with visible"),
-            tensor("visible", luma),
-        ),
-        outputs=tuple(tensor(name, luma) for name in FusionOutput._fields),
-        minimum_size=minimum_size(network),
-        opset=opset,
-    )
-
-
-def minimum_size(network: nn.Module) -> int:
-    """Smallest height and width, pixels: the network's own, and 32 in a graph."""
-    return max(32, int(getattr(network, "minimum_size", 32)))
 
 
 def smooth_pair(

@@ -17,7 +17,7 @@ import onnx
 from onnx import TensorProto, inliner, numpy_helper, shape_inference
 
 from tdfusion_edge.errors import ExportError
-from tdfusion_edge.export.precision import ROUNDING, SMALLEST_NORMAL
+from tdfusion_edge.export.fp16 import ROUNDING, SMALLEST_NORMAL
 
 LOW = {TensorProto.FLOAT16: "FP16", TensorProto.BFLOAT16: "BF16"}
 
@@ -201,7 +201,7 @@ def subnormal_error(values: npt.NDArray[np.float64]) -> float:
     """Relative error, root mean square, of FP16 numbers below 2^-14; their spacing there is 2^-24.
 
     What was rounded to zero is gone from the graph and cannot be counted;
-    :func:`~tdfusion_edge.export.precision.half`, which sees both, counts it.
+    :func:`~tdfusion_edge.export.fp16.half`, which sees both, counts it.
     """
     energy = float(np.square(values).sum())
     small = np.count_nonzero((values != 0) & (np.abs(values) < SMALLEST_NORMAL))

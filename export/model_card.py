@@ -27,46 +27,38 @@ def task_metrics(header: Header) -> dict[str, float]:
     return {key: value for key, value in header.metrics.items() if key not in METRIC_NAMES}
 
 
-def model_card(
-    name: str,
-    fusion: Header,
-    detector: Task | None = None,
-    segmentation: Task | None = None,
-    *,
-    threshold: float = 0.25,
-) -> str:
+def model_card(name: str, fusion: Header, heads: Mapping[str, Task], threshold: float = 0.25) -> str:
     """Markdown from the headers of the checkpoints.
 
     Args:
         name: Of the bundle.
         fusion: Header of the fusion network's checkpoint.
-        detector: The detector; its checkpoint may be the fusion network's.
-        segmentation: The network that gives every pixel a class, likewise.
+        heads: Task networks by the heads' names; their checkpoint may be the fusion network's.
         threshold: Score above which a detection counts.
     """
-    tasks = {"detector": detector, "segmentation network": segmentation}
-    others = {kind: task.header for kind, task in tasks.items() if task is not None}
-    limits = dict.fromkeys(limit for header in (fusion, *others.values()) for limit in header.limits)
+    tasks = heads.values()
+    headers = fusion, *(task.header for task in tasks)
+    limits = dict.fromkeys(limit for header in headers for limit in header.limits)
     parts = [
         f"# {name}",
         f"Fusion network {_trained(fusion, 'fusion')}. Takes an infrared and a visible luma picture that "
         "are\naligned, gives one fused luma picture.",
-        "" if detector is None else _finds(detector, threshold),
-        "" if segmentation is None else _segments(segmentation),
+        *(_finds(task, threshold) for task in tasks),
         "## Training data",
-        _data(fusion, others),
+        _data(fusion, heads),
         "Where a data set is for research use, so are these weights, as far as its terms reach. A fused "
         "picture is\na view of two sensors, not a measurement: no person or event may be judged by it alone.",
         "## Training",
         _settings(fusion),
-        *(f"Of the {kind}:\n\n{_settings(header)}" for kind, header in others.items() if header != fusion),
+        *(
+            f"Of the {task.kind.title}:\n\n{_settings(task.header)}"
+            for task in tasks
+            if task.header != fusion
+        ),
         "## Fusion metrics on the recipe's validation pairs",
         _metrics(fusion_metrics(fusion)),
         "VIF and SSIM are means over the two sources; the picture is not stretched.",
-        "" if detector is None else "## Detection metrics on the detector's validation pairs",
-        "" if detector is None else _metrics(task_metrics(detector.header)),
-        "" if segmentation is None else "## Segmentation metrics on that network's validation pairs",
-        "" if segmentation is None else _metrics(task_metrics(segmentation.header)),
+        *(part for task in tasks for part in _measured(task)),
         "## Limits",
         "\n".join(f"- {_cell(limit)}" for limit in limits),
     ]
@@ -80,34 +72,33 @@ def _trained(header: Header, role: str) -> str:
     )
 
 
-def _finds(detector: Task, threshold: float) -> str:
-    header = detector.header
-    assert header.task is not None  # it was exported with its size and classes
-    classes = ", ".join(map(_cell, header.task.classes))
+def _finds(task: Task, threshold: float) -> str:
+    kind, view = task.kind, task.view
+    does = kind.finds.format(classes=", ".join(map(_cell, view.classes)), threshold=threshold)
     return (
-        f"Detector {_trained(header, 'task')}. Sees the fused luma, not stretched, at "
-        f"{header.task.width}x{header.task.height} pixels,\nand finds: {classes}. A score above "
-        f"{threshold:g} counts where nothing else is asked for.{PICTURES[detector.matched]}"
+        f"{kind.title.capitalize()} {_trained(task.header, 'task')}. Sees the fused luma, not stretched, at\n"
+        f"{view.width}x{view.height} pixels, {does}{PICTURES[task.matched]}"
     )
 
 
-def _segments(segmentation: Task) -> str:
-    view = segmentation.view
+def _settings_of(task: Task) -> str:
+    return f"Of the {task.kind.title}:\n\n{_settings(task.header)}"
+
+
+def _measured(task: Task) -> tuple[str, str]:
     return (
-        f"Segmentation network {_trained(segmentation.header, 'task')}. Sees the fused luma, not stretched, "
-        f"at\n{view.width}x{view.height} pixels, and gives each of them a class: "
-        f"{', '.join(map(_cell, view.classes))}.{PICTURES[segmentation.matched]}"
+        f"## Metrics of the {task.kind.title} on its validation pairs",
+        _metrics(task_metrics(task.header)),
     )
 
 
-def _data(fusion: Header, others: Mapping[str, Header]) -> str:
-    if not others:
+def _data(fusion: Header, heads: Mapping[str, Task]) -> str:
+    if not heads:
         rows = _rows((row.name, str(row.pairs), row.terms) for row in fusion.training_data)
         return f"| data | pairs | terms |\n|---|---|---|\n{rows}"
     uses = dict.fromkeys(fusion.training_data, "fusion")
-    for kind, header in others.items():
-        name = kind.split()[0]
-        for row in header.training_data:
+    for name, task in heads.items():
+        for row in task.header.training_data:
             uses[row] = f"{uses[row]}, {name}" if row in uses else name
     rows = _rows((row.name, str(row.pairs), use, row.terms) for row, use in uses.items())
     return f"| data | pairs | for | terms |\n|---|---|---|---|\n{rows}"

@@ -13,7 +13,9 @@ from torch import nn
 
 from tdfusion_edge import checkpoint
 from tdfusion_edge.errors import RequestError
+from tdfusion_edge.export.heads import KINDS, Kind
 from tdfusion_edge.train.models.tables import FUSION_NETWORKS, TASK_NETWORKS, build, build_task, resolve
+from tdfusion_edge.train.models.task import TaskNetwork
 
 Weights: TypeAlias = dict[str, npt.NDArray[Any]]
 
@@ -28,33 +30,42 @@ class Loaded(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A task network, likewise."""
+    """A task network with its weights, in evaluation mode, which becomes a head of the bundle."""
 
     header: checkpoint.Header
-    network: nn.Module
+    network: TaskNetwork
     view: checkpoint.TaskView
+    """What it sees and tells apart."""
     matched: bool | None = None
     """Whether it was trained on the pictures of the bundle's fusion network; None where that is unknown."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the export knows of its kind."""
+        return KINDS[self.network.labels]
 
 
 class Chosen(NamedTuple):
     """What a bundle is made of."""
 
     fusion: Loaded
-    detector: Task | None
-    """Gives boxes."""
-    segmentation: Task | None
-    """Gives masks."""
+    heads: dict[str, Task]
+    """By the heads' names, at most one of each kind."""
     notes: tuple[str, ...]
     """What was left out and why, and what does not belong together, a line each."""
 
+    def of_kind(self, kind: str) -> Task | None:
+        """The head of a kind, such as ``boxes``; None where there is none."""
+        return self.heads.get(KINDS[kind].head)
 
-KINDS = {"boxes": "detector", "mask": "segmentation network"}
-"""What a task network is called, by the labels that it is trained with."""
+    @property
+    def fit_one_pass(self) -> bool:
+        """Whether the one-pass graph can hold the heads."""
+        return all(task.kind.in_one_pass for task in self.heads.values())
 
 
 def choose(paths: Sequence[Path], allowed: Collection[str] = ()) -> Chosen:
-    """The fusion network of the first checkpoint that has one, detector and segmentation network of the last.
+    """The fusion network of the first checkpoint that has one, and the last task network of each kind.
 
     So a detector that was trained again on pictures of a finished fusion network comes behind it. A task
     network of a class that is not allowed is noted and left out, and a loss network is of no use after the
@@ -88,24 +99,26 @@ def choose(paths: Sequence[Path], allowed: Collection[str] = ()) -> Chosen:
         if getattr(resolve(name, TASK_NETWORKS, "task network"), "labels", None) in tasks:
             continue
         network = load_network(path, header, weights, "task", allowed)
-        labels = getattr(network, "labels", None)
+        assert isinstance(network, TaskNetwork)
+        labels = network.labels
         if labels not in KINDS:
-            notes.append(f"left out: '{name}' of {path} gives neither boxes nor masks")
+            notes.append(f"left out: '{name}' of {path} gives '{labels}', none of {', '.join(KINDS)}")
         elif labels not in tasks:
-            task = Task(header, network, _view(path, header, network, KINDS[labels]))
-            tasks[labels] = _matched(fusion, path, task, KINDS[labels], notes)
-    return Chosen(fusion, tasks.get("boxes"), tasks.get("mask"), tuple(notes))
+            task = Task(header, network, _view(path, header, network, KINDS[labels].title))
+            tasks[labels] = _matched(fusion, path, task, notes)
+    heads = {kind.head: tasks[labels] for labels, kind in KINDS.items() if labels in tasks}
+    return Chosen(fusion, heads, tuple(notes))
 
 
-def _matched(fusion: Loaded, path: Path, task: Task, kind: str, notes: list[str]) -> Task:
+def _matched(fusion: Loaded, path: Path, task: Task, notes: list[str]) -> Task:
     """The task network with a word on whether it belongs to the fusion network."""
     trained_on = task.header.fusion_sha256
     if trained_on is None:
         return task
     if trained_on != fusion.sha256:
         notes.append(
-            f"the {kind} of {path} was trained on the pictures of another fusion network: expected "
-            f"{fusion.sha256[:12]}, got {trained_on[:12]}; it may find less in this one's"
+            f"the {task.kind.title} of {path} was trained on the pictures of another fusion network: "
+            f"expected {fusion.sha256[:12]}, got {trained_on[:12]}; it may find less in this one's"
         )
     return task._replace(matched=trained_on == fusion.sha256)
 
@@ -132,6 +145,7 @@ def load_network(
             expected=f"one of {', '.join(table)}",
             hint="If it is a class of yours, name it with --network MODULE:CLASS.",
         )
+    network: nn.Module
     if role == "task":
         network = build_task(name, options, len(_classes(path, header)))
     else:
@@ -181,13 +195,13 @@ def _classes(path: Path, header: checkpoint.Header) -> tuple[str, ...]:
     return header.task.classes
 
 
-def _view(path: Path, header: checkpoint.Header, network: nn.Module, kind: str) -> checkpoint.TaskView:
+def _view(path: Path, header: checkpoint.Header, network: TaskNetwork, title: str) -> checkpoint.TaskView:
     """The size that a task network sees, which its graph is made for."""
-    view, stride = header.task, int(getattr(network, "stride", 1))
+    view, stride = header.task, network.stride
     assert view is not None  # it was loaded with the classes
     if min(view.height, view.width) < 1 or view.height % stride or view.width % stride:
         raise RequestError(
-            f"{path}: size of the {kind}'s input",
+            f"{path}: size of the {title}'s input",
             expected=f"multiples of {stride}",
             got=f"{view.width}x{view.height}",
         )

@@ -1,13 +1,13 @@
 """Do the numbers of a half-precision graph fit into FP16? Answered without a GPU.
 
-The graph's float32 twin (same nodes, every FP16 tensor float32, weights as FP16 rounded them) runs in
+A float32 copy of the graph (same nodes, every FP16 tensor float32, weights as FP16 rounded them) runs in
 ONNX Runtime over real pictures and over hard ones, and three things are looked at for every tensor
 that is FP16 in the graph:
 
 - **values**: max |x| against 65,504 with a margin;
 - **sums** inside reductions, normalisations, pools and softmaxes, which no tensor shows: the sum of
   |x| bounds every partial sum in any order, and norms and variances add squares;
-- **products** against the subnormal limit 2^-14 (:data:`~tdfusion_edge.export.precision.ROUNDING`),
+- **products** against the subnormal limit 2^-14 (:data:`~tdfusion_edge.export.fp16.ROUNDING`),
   where FP16 has a fixed spacing. Of a matrix product or convolution that is its output as well as
   the products that it adds up, whose size follows from that of its two factors.
 
@@ -30,9 +30,9 @@ import onnxruntime
 from onnx import TensorProto
 
 from tdfusion_edge.errors import ExportError
+from tdfusion_edge.export.float32_copy import Probes, float32_copy, inside
+from tdfusion_edge.export.fp16 import LARGEST, ROUNDING, SMALLEST_NORMAL
 from tdfusion_edge.export.lint import Typed, label, typed
-from tdfusion_edge.export.precision import LARGEST, ROUNDING, SMALLEST_NORMAL
-from tdfusion_edge.export.twin import Probes, float32_twin, inside
 
 Feeds: TypeAlias = Mapping[str, npt.NDArray[np.float32]]
 """One picture or pair: an array of each input's name."""
@@ -158,13 +158,13 @@ def measure(model: onnx.ModelProto, pictures: Mapping[str, Feeds]) -> Report:
         ExportError: FP16 inside an If, Loop or Scan, where it cannot be measured, or an older opset.
     """
     graph = typed(model)
-    twin = float32_twin(graph)
-    probes = inside(twin, graph)
+    full = float32_copy(graph)
+    probes = inside(full, graph)
     if not probes.sizes:
         return Report(())
     sizes: dict[str, dict[str, _Size]] = {name: {} for name in probes.sizes}
     sums: dict[str, dict[str, float]] = {name: {} for name in probes.sums}
-    session = _session(twin)
+    session = _session(full)
     for picture, feeds in pictures.items():
         given = _run(session, feeds, probes.outputs)
         for tensor, names in probes.sizes.items():
@@ -175,7 +175,7 @@ def measure(model: onnx.ModelProto, pictures: Mapping[str, Feeds]) -> Report:
         for node, name in probes.sums.items():
             sums[node][picture] = float(np.abs(given[name]).max())
     del session
-    rows = [*_values(graph, sizes), *_sums(graph, sums, probes), *_products(graph, twin, sizes, pictures)]
+    rows = [*_values(graph, sizes), *_sums(graph, sums, probes), *_products(graph, full, sizes, pictures)]
     return Report(tuple(sorted(rows, key=_headroom)))
 
 
@@ -210,7 +210,7 @@ def _sums(graph: Typed, sums: Mapping[str, Mapping[str, float]], probes: Probes)
 
 def _products(
     graph: Typed,
-    twin: onnx.ModelProto,
+    full: onnx.ModelProto,
     sizes: Mapping[str, Mapping[str, _Size]],
     pictures: Mapping[str, Feeds],
 ) -> list[Row]:
@@ -220,7 +220,7 @@ def _products(
         if node.op_type not in PRODUCTS or graph.types.get(output) != TensorProto.FLOAT16:
             continue
         errors = {
-            picture: _rounding(twin, output, pictures[picture], size.mean_square)
+            picture: _rounding(full, output, pictures[picture], size.mean_square)
             for picture, size in _loud(sizes[output]).items()
         }
         if errors:
@@ -253,7 +253,7 @@ def _loud(sizes: Mapping[str, _Size]) -> dict[str, _Size]:
     }
 
 
-def _rounding(twin: onnx.ModelProto, tensor: str, feeds: Feeds, mean_square: float) -> float:
+def _rounding(full: onnx.ModelProto, tensor: str, feeds: Feeds, mean_square: float) -> float:
     """Relative error, root mean square, of rounding a tensor to FP16.
 
     The error of normal numbers is at most 2^-11 of themselves, that of all others at most 2^-25. So
@@ -263,7 +263,7 @@ def _rounding(twin: onnx.ModelProto, tensor: str, feeds: Feeds, mean_square: flo
     if mean_square > SMALLEST_NORMAL**2 / 3:
         return float(SPACING_ERROR / mean_square**0.5)
     whole = onnx.ModelProto()
-    whole.CopyFrom(twin)
+    whole.CopyFrom(full)
     del whole.graph.output[:]
     whole.graph.output.append(onnx.helper.make_tensor_value_info(tensor, TensorProto.FLOAT, None))
     exact = _run(_session(whole), feeds, [tensor])[tensor].astype(np.float64)

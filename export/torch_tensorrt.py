@@ -22,7 +22,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +31,11 @@ from torch.export.passes import move_to_device_pass
 from tdfusion_edge.bundle import Bundle, Precision
 from tdfusion_edge.errors import EngineError
 from tdfusion_edge.export.fold import folded
+from tdfusion_edge.export.fp16 import half
+from tdfusion_edge.export.fusion import example
+from tdfusion_edge.export.heads.graph import Looking, example_folded
 from tdfusion_edge.export.networks import Chosen
-from tdfusion_edge.export.precision import half
+from tdfusion_edge.install import install_command
 from tdfusion_edge.runtime.engines import Choice, precision_of
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.ahead import Made, Place, Size, open_place, shapes_of
@@ -45,7 +48,7 @@ from tdfusion_edge.runtime.engines.tensorrt.log import Log
 from tdfusion_edge.runtime.engines.tensorrt.request import Request, request_for
 from tdfusion_edge.runtime.engines.tensorrt.runner import check_outside
 
-INSTALL = 'pip install "tdfusion-edge[torch-tensorrt]"'
+EXTRA = "torch-tensorrt"
 NETWORKS: tuple[str, ...] = ("fusion", "detector")
 """Graphs that are one network each."""
 WEAK = "enabled_precisions"
@@ -77,7 +80,7 @@ def open_torch_tensorrt(
     """
     where = torch.device(device)
     if importlib.util.find_spec("torch_tensorrt") is None:
-        raise EngineError("Torch-TensorRT is not installed", hint=INSTALL)
+        raise EngineError("Torch-TensorRT is not installed", hint=install_command(EXTRA))
     if where.type == "cuda" and not torch.cuda.is_available():  # without one its import fails obscurely
         raise EngineError(
             "Torch-TensorRT builds on the GPU that runs the engine, and PyTorch finds none",
@@ -88,7 +91,9 @@ def open_torch_tensorrt(
         convert = module.dynamo.convert_exported_program_to_serialized_trt_engine
         title = f"Torch-TensorRT {module.__version__}"
     except Exception as error:  # a library that does not fit PyTorch or TensorRT raises what it likes
-        raise EngineError(f"Torch-TensorRT cannot be loaded: {_short(error)}", hint=INSTALL) from error
+        raise EngineError(
+            f"Torch-TensorRT cannot be loaded: {_short(error)}", hint=install_command(EXTRA)
+        ) from error
     known = inspect.signature(convert).parameters
     lacking = sorted(set(_options(Path(), 0, where)) - set(known))
     if lacking or WEAK in known:
@@ -96,7 +101,7 @@ def open_torch_tensorrt(
             f"{title} builds engines in another way than this package knows",
             expected="a version of the extra, with strongly typed networks",
             got=f"one without {', '.join(lacking)}" if lacking else f"one with {WEAK}",
-            hint=INSTALL,
+            hint=install_command(EXTRA),
         )
     return TorchTensorRt(title, convert, open_place("tensorrt", trt=trt, device=gpu), where)
 
@@ -159,38 +164,25 @@ def network_of(chosen: Chosen, name: str, precision: Precision) -> nn.Module:
 
     Args:
         chosen: The networks.
-        name: ``fusion`` or ``detector``.
+        name: ``fusion``, or that of a head.
         precision: ``fp32`` or ``fp16``.
     """
-    wrapper: type[_Wrapper]
     if name == "fusion":
-        network, wrapper = chosen.fusion.network, _Fusing
-        example = (torch.zeros(1, 1, 96, 128), torch.zeros(1, 1, 96, 128))
-    else:
-        assert chosen.detector is not None  # the bundle has its graph
-        network, wrapper, view = chosen.detector.network, _Detecting, chosen.detector.view
-        example = (torch.zeros(1, 1, view.height, view.width),)  # type: ignore[assignment]
-    plain = folded(network, example)
-    return wrapper(half(plain) if precision == "fp16" else plain).eval()
+        fusion = folded(chosen.fusion.network, example())
+        return _Fusing(half(fusion) if precision == "fp16" else fusion).eval()
+    head = example_folded(chosen.heads[name])
+    return Looking(half(head) if precision == "fp16" else head).eval()
 
 
-class _Wrapper(nn.Module):
+class _Fusing(nn.Module):
     """The names of ``forward``'s parameters become those of the engine's inputs."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-
-class _Fusing(_Wrapper):
     def forward(self, infrared: Tensor, visible: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.network(infrared, visible))
-
-
-class _Detecting(_Wrapper):
-    def forward(self, luma: Tensor) -> tuple[Tensor, ...]:
-        decode = cast(Callable[[Any], tuple[Tensor, ...]], self.network.decode)
-        return tuple(decode(self.network(luma)))
 
 
 def _build(

@@ -38,6 +38,11 @@ class Cameras(NamedTuple):
             not self.described and self.infrared[1].uri.startswith("sim:") and "://" not in self.infrared[0]
         )
 
+    @property
+    def drawn(self) -> bool:
+        """A camera is simulated: opening it draws a street, which takes seconds."""
+        return any(camera.uri.startswith("sim:") for _, camera in (self.infrared, self.visible))
+
     def thermal(self, asked: rig.RangeName | rig.ThermalRange | None = None) -> rig.ThermalRange:
         """How infrared becomes 8 bits: the camera's own table, or that with another mode.
 

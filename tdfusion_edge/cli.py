@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import os
+import platform
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tdfusion_edge import __version__
-from tdfusion_edge.console import say
+from tdfusion_edge.console import listening, say
 from tdfusion_edge.errors import TdfusionError
+from tdfusion_edge.install import install_command
 from tdfusion_edge.redact import redact
 
 
@@ -45,7 +49,13 @@ COMMANDS = (
     Command(
         "doctor", "tdfusion_edge.runtime.commands.doctor", "check this installation and say what is missing"
     ),
+    Command("completion", "tdfusion_edge.completion", "print a script that completes commands in a shell"),
 )
+
+LOUDNESS = "loudness"
+"""Where ``-q`` and ``-v`` stand among the arguments; a command never sees it."""
+
+log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,6 +100,15 @@ def command_parser(command: Command) -> tuple[argparse.ArgumentParser, Callable[
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.add_arguments(parser)
+    loudness = parser.add_mutually_exclusive_group()
+    loudness.add_argument(
+        "-q", "--quiet", dest=LOUDNESS, action="store_const", const=logging.ERROR, default=logging.INFO,
+        help="say nothing but errors and the result that was asked for",
+    )  # fmt: skip
+    loudness.add_argument(
+        "-v", "--verbose", dest=LOUDNESS, action="store_const", const=logging.DEBUG, default=logging.INFO,
+        help="say more: what is done, and where an error comes from",
+    )  # fmt: skip
     return parser, module.main
 
 
@@ -108,7 +127,9 @@ def _root_parser() -> argparse.ArgumentParser:
 def _run(command: Command, arguments: Sequence[str]) -> int:
     try:
         parser, work = command_parser(command)
-        return work(parser.parse_args(arguments))
+        args = parser.parse_args(arguments)
+        with listening(vars(args).pop(LOUDNESS)):
+            return _logged(work, args, shlex.join([command.name, *arguments]))
     except ImportError as error:
         if error.name is None or error.name.split(".")[0] == "tdfusion_edge":
             raise
@@ -116,8 +137,17 @@ def _run(command: Command, arguments: Sequence[str]) -> int:
         return 2
 
 
+def _logged(work: Callable[[argparse.Namespace], int], args: argparse.Namespace, line: str) -> int:
+    log.debug("%s on Python %s: %s", __version__, platform.python_version(), line)
+    try:
+        return work(args)
+    except TdfusionError:
+        log.debug("where the error comes from", exc_info=True)
+        raise
+
+
 def _missing(command: Command, error: ImportError) -> str:
     what = f"error: 'tdfusion-edge {command.name}' needs {error.name}"
     if command.extra is not None and isinstance(error, ModuleNotFoundError):
-        return f'{what}, which is not installed\n  pip install "tdfusion-edge[{command.extra}]"'
+        return f"{what}, which is not installed\n  {install_command(command.extra)}"
     return f"{what}, which cannot be imported: {error}\n  Find out what is missing: tdfusion-edge doctor"

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.errors import RequestError
+from tdfusion_edge.install import install_command
 
 THRESHOLD = 0.001
 """Lowest score of the detections to hand in: the curve goes down to where nearly everything is found."""
@@ -167,7 +168,7 @@ def _library() -> Any:
     except ImportError as error:
         raise RequestError(
             f"scoring boxes needs faster-coco-eval, which cannot be imported: {error}",
-            hint='Install it: pip install "tdfusion-edge[metrics]"',
+            hint=f"Install it: {install_command('metrics')}",
         ) from error
 
 

@@ -124,7 +124,7 @@ def test_frames_are_accounted_for() -> None:
 def random_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle with an untrained network."""
     torch = pytest.importorskip("torch")
-    graph = pytest.importorskip("tdfusion_edge.export.graph")
+    graph = pytest.importorskip("tdfusion_edge.export.fusion")
     from tdfusion_edge.train.models.edge import Edge
 
     torch.manual_seed(0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import subprocess
 import sys
 import types
@@ -11,8 +12,9 @@ import pytest
 
 import tdfusion_edge
 from tdfusion_edge import cli
-from tdfusion_edge.console import say
+from tdfusion_edge.console import note, say
 from tdfusion_edge.errors import ConfigError, SourceError, TdfusionError
+from tdfusion_edge.install import install_command
 
 Work = Callable[[argparse.Namespace], int]
 
@@ -138,7 +140,7 @@ def test_a_missing_extra_is_named_with_its_command(
         sys.modules.pop("needy_command", None)
     printed = capsys.readouterr().err
     assert "needs library_that_is_not_there, which is not installed" in printed
-    assert 'pip install "tdfusion-edge[train]"' in printed
+    assert install_command("train") in printed
 
 
 def test_a_broken_library_sends_to_the_doctor(
@@ -193,19 +195,67 @@ def test_python_m_is_the_same_command() -> None:
     assert done.stdout == f"tdfusion-edge {tdfusion_edge.__version__}\n"
 
 
-def test_say_goes_where_it_should(capsys: pytest.CaptureFixture[str]) -> None:
-    say("result")
-    say("trouble", error=True)
-    assert capsys.readouterr() == ("result\n", "trouble\n")
+@pytest.mark.parametrize(
+    ("arguments", "heard"),
+    [
+        (["-q"], []),
+        ([], ["loading", "warning: slow"]),
+        (
+            ["-v"],
+            ["debug: ", "debug: tdfusion_edge.probe: opened rtsp://***@cam/", "loading", "warning: slow"],
+        ),
+    ],
+    ids=["quiet", "as it is", "verbose"],
+)
+def test_quiet_and_verbose_decide_what_is_heard_beside_the_result(
+    command: Callable[[Work], None],
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    heard: list[str],
+) -> None:
+    def work(args: argparse.Namespace) -> int:
+        assert vars(args) == {"level": 3}
+        log = logging.getLogger("tdfusion_edge.probe")
+        log.debug("opened rtsp://me:hunter2@cam/")
+        note("loading")
+        log.warning("slow")
+        say("the result")
+        return 0
+
+    command(work)
+    assert cli.main(["probe", "--level", "3", *arguments]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "the result\n"
+    lines = printed.err.splitlines()
+    assert len(lines) == len(heard)
+    assert all(line.startswith(begin) for line, begin in zip(lines, heard, strict=True))
+    assert "hunter2" not in printed.err
 
 
-@pytest.mark.parametrize("text", ["9 °C", "caf\udce9.png"], ids=["no such sign", "no UTF-8"])
-def test_say_never_fails_on_a_sign_the_terminal_lacks(text: str) -> None:
-    code = f"from tdfusion_edge.console import say; say({text!a})"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, check=True, env={"PYTHONIOENCODING": "ascii"}
-    )
-    assert done.stdout.decode("ascii") == text.encode("ascii", "backslashreplace").decode() + "\n"
+def test_an_error_is_heard_when_quiet_and_explained_when_verbose(
+    command: Callable[[Work], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(args: argparse.Namespace) -> int:
+        raise SourceError("rtsp://me:hunter2@camera/ is gone")
+
+    command(work)
+    assert cli.main(["probe", "-q"]) == 1
+    assert capsys.readouterr().err == "error: rtsp://***@camera/ is gone\n"
+    assert cli.main(["probe", "-v"]) == 1
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert "in work" in told
+    assert told.endswith("error: rtsp://***@camera/ is gone\n")
+    assert "hunter2" not in told
+
+
+def test_quiet_and_verbose_exclude_each_other(
+    command: Callable[[Work], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(lambda args: 0)
+    with pytest.raises(SystemExit) as leaving:
+        cli.main(["probe", "-q", "-v"])
+    assert leaving.value.code == 2
 
 
 def test_the_package_gives_every_name_that_it_promises() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ import pytest
 from tdfusion_edge.detection_scores import ClassScores, Truth, score
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.errors import RequestError
+from tdfusion_edge.install import install_command
 
 NAMES = ("person", "car")
 
@@ -183,5 +185,5 @@ def test_what_cannot_be_scored() -> None:
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
-    with pytest.raises(RequestError, match=r'pip install "tdfusion-edge\[metrics\]"'):
+    with pytest.raises(RequestError, match=re.escape(install_command("metrics"))):
         score([found()], [labelled()], NAMES)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tdfusion_edge.pairs import LabelledPair as Sample
+from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.resize import halved, resized
-from tdfusion_edge.train.data.augment import plain_view
-from tdfusion_edge.train.recipe import Task
+from tdfusion_edge.train.data.augment import view
+from tdfusion_edge.train.recipe import Augmentation, Task
 
 
 def test_a_quarter_is_the_mean_of_sixteen_pixels() -> None:
@@ -37,6 +37,7 @@ def test_the_training_sees_what_the_runtime_sees(width: int, height: int) -> Non
     random = np.random.default_rng(0)
     picture = random.integers(0, 256, (480, 640), dtype=np.uint8)
     task = Task(network="yolo", classes=("a",), height=height, width=width)
-    trained = plain_view(Sample("noise", picture, picture), task).visible * 255
+    sample, plain = LabelledPair("noise", picture, picture), Augmentation(flip=False)
+    trained = view(lambda: sample, task, plain, random).visible * 255
     assert np.abs(trained - resized(picture, width, height).astype(np.float32)).max() <= 8
     assert np.abs(trained - resized(picture, width, height).astype(np.float32)).mean() <= 0.5

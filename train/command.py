@@ -14,7 +14,6 @@ task network normalises by a batch (batch norm, the objects in a detector's loss
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -26,9 +25,10 @@ from tdfusion_edge import checkpoint
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import ConfigError, InputMissing, SinkError
 from tdfusion_edge.train.data.feed import Share
-from tdfusion_edge.train.loop import train
+from tdfusion_edge.train.loop import fit
 from tdfusion_edge.train.recipe import Recipe
 from tdfusion_edge.train.recipe_file import load_recipe
+from tdfusion_edge.train.setup import setup
 
 LONGEST = timedelta(hours=12)
 """The first process validates alone while the others wait, which may take hours on a large set."""
@@ -62,7 +62,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Train and say where the best checkpoint is."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     recipe = load_recipe(args.recipe, args.set)
     if args.steps is not None and args.steps < 1:
         raise ConfigError("--steps", expected="1 or more", got=str(args.steps))
@@ -71,7 +70,7 @@ def main(args: argparse.Namespace) -> int:
     output = args.output or Path("runs") / recipe.name
     share, device = joined(args.device)
     try:
-        best = train(
+        training = setup(
             recipe,
             args.data,
             output,
@@ -81,6 +80,7 @@ def main(args: argparse.Namespace) -> int:
             share=share,
             tensorboard=args.tensorboard,
         )
+        best = fit(training)
     except KeyboardInterrupt:
         kept = ", ".join(str(path) for path in sorted(output.glob("*.safetensors"))) or "none"
         say(f"interrupted; whole checkpoints: {kept}; go on with --resume", error=True)

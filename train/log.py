@@ -15,6 +15,7 @@ from typing import IO, Any, TypeAlias
 
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.files import write_aside
+from tdfusion_edge.install import install_command
 
 JSONL = "log.jsonl"
 CSV_FILES = {"losses": "losses.csv", "validation": "validation.csv"}
@@ -174,7 +175,5 @@ def board_class() -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise RequestError(
-            "TensorBoard is not installed", hint='pip install "tdfusion-edge[tensorboard]"'
-        ) from error
+        raise RequestError("TensorBoard is not installed", hint=install_command("tensorboard")) from error
     return SummaryWriter

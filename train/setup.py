@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 import torch
@@ -15,21 +15,22 @@ from tdfusion_edge import checkpoint
 from tdfusion_edge.bundle import TrainingData
 from tdfusion_edge.errors import ConfigError, RequestError, SourceError
 from tdfusion_edge.metrics import VIF_MIN_SIDE
-from tdfusion_edge.pairs import LabelledPair as Sample
+from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.pairs.lazy import joined
 from tdfusion_edge.pairs.reader import load_pairs
 from tdfusion_edge.train import state
 from tdfusion_edge.train.data.feed import Feed, Share
+from tdfusion_edge.train.faults import clear_out_of_memory
 from tdfusion_edge.train.log import board_class
-from tdfusion_edge.train.models.tables import resolve
+from tdfusion_edge.train.models.task import task_of
 from tdfusion_edge.train.recipe import Recipe
-from tdfusion_edge.train.strategies import STRATEGIES, Strategy
+from tdfusion_edge.train.state import BEST, LAST, STATE
+from tdfusion_edge.train.strategies import build_strategy
+from tdfusion_edge.train.strategies.base import Strategy
 
 logger = logging.getLogger(__name__)
 
-LAST, BEST, STATE = "last.safetensors", "best.safetensors", "state.safetensors"
-
-Parts: TypeAlias = Mapping[str, Sequence[Sample]]
+Parts: TypeAlias = Mapping[str, Sequence[LabelledPair]]
 """``train``, ``validation`` and ``meta-test``, which may be empty."""
 
 
@@ -42,11 +43,11 @@ class Training:
     output: Path
     strategy: Strategy
     feed: Feed
-    validation: Sequence[Sample]
+    validation: Sequence[LabelledPair]
     training_data: tuple[TrainingData, ...]
-    device: torch.device
     share: Share
-    tensorboard: bool = False
+    resume: bool
+    tensorboard: bool
 
     @property
     def leads(self) -> bool:
@@ -72,8 +73,21 @@ def setup(
 ) -> Training:
     """Arguments to objects: seeded networks, strategy, data. Nothing is written.
 
+    Args:
+        recipe: What to train, on what, for how long.
+        data: Folder that the recipe's data sources are relative to.
+        output: Folder for checkpoints, state, logs and pictures.
+        steps: Train this many steps instead of the recipe's.
+        resume: Go on with the training that is in ``output``.
+        device: A name of PyTorch's.
+        share: This process among those of a distributed training.
+        tensorboard: Write event files for TensorBoard as well.
+
     Raises:
-        RequestError: see :func:`~tdfusion_edge.train.loop.train`.
+        RequestError: the recipe has no training or no validation pairs, or they do not fit it, or
+            ``output`` holds another training, or none where one is to be resumed.
+        SourceError: a pair cannot be read.
+        TrainingError: the memory does not suffice.
     """
     steps = steps or recipe.optimiser.steps
     if resume:
@@ -82,28 +96,27 @@ def setup(
         _refuse_another(output)
     if tensorboard:
         board_class()
-    torch.manual_seed(recipe.seed)
-    strategy: Strategy = resolve(recipe.strategy, STRATEGIES, "strategy")(recipe)
-    for network in strategy.networks.values():
-        network.to(device)
-    _refuse_view(recipe, strategy)
-    parts, training_data = _load(recipe, data, strategy)
-    prepare = getattr(strategy, "prepare", None)
-    if prepare is not None:
-        parts = {part: prepare(samples) for part, samples in parts.items()}
+    with clear_out_of_memory(output, device):
+        torch.manual_seed(recipe.seed)
+        strategy = build_strategy(recipe)
+        for network in strategy.networks.values():
+            network.to(device)
+        _refuse_view(recipe, strategy)
+        parts, training_data = _load(recipe, data, strategy)
+        parts = {part: strategy.prepare(samples) for part, samples in parts.items()}
     _refuse_unscorable(parts["validation"], strategy)
-    batch = recipe.optimiser.batch
     _warn_of_repeats(parts)
     feed = Feed(
         parts["train"],
         recipe.augmentation,
-        batch,
+        recipe.optimiser.batch,
         recipe.seed,
         task=recipe.task,
         share=share,
         held_out=parts["meta-test"],
+        device=device,
     )
-    feed.require(int(getattr(strategy, "batches", 1)))
+    feed.require(strategy.batches)
     return Training(
         recipe,
         steps,
@@ -112,22 +125,22 @@ def setup(
         feed,
         parts["validation"],
         training_data,
-        torch.device(device),
-        share,
-        tensorboard,
+        share=share,
+        resume=resume,
+        tensorboard=tensorboard,
     )
 
 
 def _load(recipe: Recipe, data: Path, strategy: Strategy) -> tuple[Parts, tuple[TrainingData, ...]]:
     """Samples by part, and what the model card says about those that are trained on."""
-    sources: dict[str, list[Sequence[Sample]]] = {"train": [], "validation": [], "meta-test": []}
+    sources: dict[str, list[Sequence[LabelledPair]]] = {"train": [], "validation": [], "meta-test": []}
     training_data: list[TrainingData] = []
     for source in recipe.data:
         samples = load_pairs(data, source, None if recipe.task is None else recipe.task.classes)
         if recipe.task is not None:
             _refuse_unlabelled(source.folder, samples, strategy)
         sources[source.part].append(samples)
-        if source.part == "meta-test" and getattr(strategy, "batches", 1) < 2:
+        if source.part == "meta-test" and strategy.batches < 2:
             raise ConfigError(
                 f"[[data]] '{source.folder}' is for a meta-test",
                 expected="a strategy with one",
@@ -157,10 +170,11 @@ def _note(rows: list[TrainingData], row: TrainingData) -> None:
 def _inherited(recipe: Recipe, strategy: Strategy) -> list[TrainingData]:
     """What the checkpoints were trained on that this training starts from: its terms bind the new weights."""
     start = None if recipe.task is None else recipe.task.start
-    paths = [path for path in (start, getattr(strategy, "based_on", None)) if path is not None]
     found: dict[tuple[str, str], TrainingData] = {}
-    for path in paths:
-        header, _ = checkpoint.read(Path(str(path)))
+    for path in (start, strategy.based_on):
+        if path is None:
+            continue
+        header, _ = checkpoint.read(Path(path))
         found |= {(one.name, one.terms): one for one in header.training_data}
     return list(found.values())
 
@@ -193,7 +207,8 @@ def _refuse_view(recipe: Recipe, strategy: Strategy) -> None:
             got=f"strategy '{recipe.strategy}'",
         )
     task = recipe.task
-    stride: Any = getattr(strategy.networks.get("task"), "stride", 1)
+    network = task_of(strategy.networks)
+    stride = 1 if network is None else network.stride
     if task is not None and (task.height % stride or task.width % stride):
         raise ConfigError(
             f"[task] size for the network '{task.network}'",
@@ -202,9 +217,10 @@ def _refuse_view(recipe: Recipe, strategy: Strategy) -> None:
         )
 
 
-def _refuse_unlabelled(folder: str, samples: Sequence[Sample], strategy: Strategy) -> None:
+def _refuse_unlabelled(folder: str, samples: Sequence[LabelledPair], strategy: Strategy) -> None:
     """Refuse a data source without the labels that T wants, by its first pair that can be read."""
-    labels = str(getattr(strategy.networks.get("task"), "labels", "boxes or masks"))
+    network = task_of(strategy.networks)
+    labels = "" if network is None else network.labels
     for index in range(len(samples)):
         try:
             sample = samples[index]
@@ -215,13 +231,13 @@ def _refuse_unlabelled(folder: str, samples: Sequence[Sample], strategy: Strateg
             found = ", ".join(kind for kind, given in has.items() if given)
             raise RequestError(
                 f"the recipe has a [task], and the pairs of '{folder}' are not labelled for it",
-                expected=f"labels in every [[data]], {labels}",
+                expected=f"labels in every [[data]], {labels or 'boxes or masks'}",
                 got=found or "none",
             )
         return
 
 
-def _refuse_unscorable(samples: Sequence[Sample], strategy: Strategy) -> None:
+def _refuse_unscorable(samples: Sequence[LabelledPair], strategy: Strategy) -> None:
     """Refuse validation pairs that are too small for the metrics, or without anything to find."""
     labelled = "task" not in strategy.named
     for pair in samples:

@@ -16,11 +16,11 @@ from torch import nn
 
 from tdfusion_edge.color import U8
 from tdfusion_edge.files import write_aside
-from tdfusion_edge.pairs import Boxes
-from tdfusion_edge.pairs import LabelledPair as Sample
-from tdfusion_edge.train.data.feed import to_tensor
+from tdfusion_edge.pairs import Boxes, LabelledPair
 from tdfusion_edge.train.data.sheet import colour_of
+from tdfusion_edge.train.data.tensors import to_tensor
 from tdfusion_edge.train.fusing import fuse
+from tdfusion_edge.train.models.task import TaskNetwork, task_of
 from tdfusion_edge.train.modes import in_mode
 from tdfusion_edge.train.recipe import Task
 from tdfusion_edge.train.validation import detect, mean_picture, segment
@@ -38,7 +38,7 @@ Colour: TypeAlias = tuple[int, int, int]
 WHITE: Colour = (255, 255, 255)
 
 
-def draw_sheet(networks: Mapping[str, nn.Module], samples: Sequence[Sample], task: Task | None) -> U8:
+def draw_sheet(networks: Mapping[str, nn.Module], samples: Sequence[LabelledPair], task: Task | None) -> U8:
     """Up to :data:`ROWS` pairs as the networks see them now; their modes are put back.
 
     Args:
@@ -72,9 +72,9 @@ def spread(count: int) -> list[int]:
     return sorted({round(index) for index in np.linspace(0, count - 1, ROWS)})
 
 
-def _tiles(networks: Mapping[str, nn.Module], sample: Sample, task: Task | None) -> dict[str, U8]:
+def _tiles(networks: Mapping[str, nn.Module], sample: LabelledPair, task: Task | None) -> dict[str, U8]:
     """The pictures of one row by title, all of one size."""
-    fusion, loss, found_by = (networks.get(role) for role in ("fusion", "loss", "task"))
+    fusion, loss, found_by = networks.get("fusion"), networks.get("loss"), task_of(networks)
     shown = fuse(fusion, sample) if fusion is not None else mean_picture(sample)
     tiles: dict[str, U8] = {}
     if fusion is not None:
@@ -86,7 +86,7 @@ def _tiles(networks: Mapping[str, nn.Module], sample: Sample, task: Task | None)
     if loss is not None:
         tiles["w_ir, blue 0 to red 1"] = _heat(_weights(loss, sample))
     if found_by is not None and task is not None:
-        if cast("Any", found_by).labels == "boxes":
+        if found_by.labels == "boxes":
             tiles["found (labels white)"] = _boxes(found_by, shown, sample.boxes, task)
         else:
             tiles["found"] = _mask(segment(found_by, shown, task), shown)
@@ -95,7 +95,7 @@ def _tiles(networks: Mapping[str, nn.Module], sample: Sample, task: Task | None)
     return tiles
 
 
-def _weights(loss: nn.Module, sample: Sample) -> U8:
+def _weights(loss: nn.Module, sample: LabelledPair) -> U8:
     """w_ir at every pixel, 255 for 1."""
     device = next(loss.parameters()).device
     with torch.inference_mode():
@@ -115,7 +115,7 @@ def _heat(weights: U8) -> U8:
     return cast(U8, cv2.applyColorMap(_scaled(weights), cv2.COLORMAP_JET))
 
 
-def _boxes(network: nn.Module, shown: U8, labelled: Boxes | None, task: Task) -> U8:
+def _boxes(network: TaskNetwork, shown: U8, labelled: Boxes | None, task: Task) -> U8:
     tile = _scaled(shown)
     scale = tile.shape[1] / shown.shape[1]
     for box in (labelled or Boxes.none()).corners:

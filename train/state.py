@@ -22,6 +22,8 @@ from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.files import write_aside
 from tdfusion_edge.train.recipe import Recipe
 
+LAST, BEST, STATE = "last.safetensors", "best.safetensors", "state.safetensors"
+"""Files of a training."""
 FORMAT = 1
 KEY = "tdfusion_edge_state"
 

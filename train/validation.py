@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import cv2
 import numpy as np
@@ -16,12 +16,11 @@ from tdfusion_edge.detection_scores import Truth
 from tdfusion_edge.detections import Detections, found_in
 from tdfusion_edge.errors import ConfigError
 from tdfusion_edge.metrics import evaluate, mean
-from tdfusion_edge.pairs import Boxes
-from tdfusion_edge.pairs import LabelledPair as Sample
+from tdfusion_edge.pairs import Boxes, LabelledPair
 from tdfusion_edge.resize import resized
-from tdfusion_edge.train.data.feed import to_tensor
+from tdfusion_edge.train.data.tensors import to_tensor
 from tdfusion_edge.train.fusing import fuse
-from tdfusion_edge.train.models.task import BoxPrediction, MaskPrediction
+from tdfusion_edge.train.models.task import BoxPrediction, MaskPrediction, TaskNetwork, task_of
 from tdfusion_edge.train.modes import in_mode
 from tdfusion_edge.train.recipe import Task
 
@@ -29,7 +28,7 @@ Prediction = TypeVar("Prediction", BoxPrediction, MaskPrediction)
 
 
 def validate(
-    networks: Mapping[str, nn.Module], samples: Sequence[Sample], task: Task | None
+    networks: Mapping[str, nn.Module], samples: Sequence[LabelledPair], task: Task | None
 ) -> dict[str, float]:
     """Metrics by name, over whole pictures and without any stretch.
 
@@ -38,7 +37,7 @@ def validate(
         samples: Labelled if there is a task network.
         task: The recipe's.
     """
-    fusion, seer = networks.get("fusion"), networks.get("task")
+    fusion, seer = networks.get("fusion"), task_of(networks)
     scorer = None if task is None or seer is None else TaskScorer(seer, task)
     fused_scores = []
     with in_mode(list(networks.values()), training=False):
@@ -55,7 +54,7 @@ def validate(
     return figures | ({} if scorer is None else scorer.figures())
 
 
-def mean_picture(sample: Sample) -> U8:
+def mean_picture(sample: LabelledPair) -> U8:
     """Mean of both sensors, (H, W) uint8."""
     if sample.infrared is sample.visible:
         return sample.visible
@@ -70,14 +69,14 @@ class TaskScorer:
         task: The recipe's.
     """
 
-    def __init__(self, network: nn.Module, task: Task) -> None:
+    def __init__(self, network: TaskNetwork, task: Task) -> None:
         self._network, self._task = network, task
-        self._boxes = cast("Any", network).labels == "boxes"
+        self._boxes = network.labels == "boxes"
         self._found: list[Detections] = []
         self._truths: list[Truth] = []
         self._matrix = np.zeros((len(task.classes), len(task.classes)), np.int64)
 
-    def add(self, picture: U8, sample: Sample) -> None:
+    def add(self, picture: U8, sample: LabelledPair) -> None:
         """Look at one picture."""
         if self._boxes:
             self._found.append(detect(self._network, picture, self._task))
@@ -101,7 +100,7 @@ class TaskScorer:
 
 
 def detect(
-    network: nn.Module, picture: U8, task: Task, threshold: float = detection_scores.THRESHOLD
+    network: TaskNetwork, picture: U8, task: Task, threshold: float = detection_scores.THRESHOLD
 ) -> Detections:
     """What T finds in one 8-bit picture, boxes in its pixels."""
     output = _run(network, picture, task, BoxPrediction)
@@ -115,19 +114,18 @@ def detect(
     )
 
 
-def segment(network: nn.Module, picture: U8, task: Task) -> U8:
+def segment(network: TaskNetwork, picture: U8, task: Task) -> U8:
     """Class of every pixel of one 8-bit picture, uint8 (H, W)."""
     output = _run(network, picture, task, MaskPrediction)
     full = nn.functional.interpolate(output.logits.float(), picture.shape, mode="bilinear")
     return cast(U8, full[0].argmax(dim=0).to(torch.uint8).cpu().numpy())
 
 
-def _run(network: nn.Module, picture: U8, task: Task, kind: type[Prediction]) -> Prediction:
+def _run(network: TaskNetwork, picture: U8, task: Task, kind: type[Prediction]) -> Prediction:
     shown = resized(picture, task.width, task.height)
     device = next(network.parameters()).device
     with torch.inference_mode():
-        t = cast("Any", network)
-        output = t.decode(t(to_tensor(shown).to(device)))
+        output = network.decode(network(to_tensor(shown).to(device)))
     if not isinstance(output, kind):
         raise ConfigError(
             "what the task network's decode() gives", expected=kind.__name__, got=type(output).__name__

@@ -22,6 +22,7 @@ from typing import Any, Literal, TypeAlias
 
 from tdfusion_edge import __version__
 from tdfusion_edge.errors import TdfusionError
+from tdfusion_edge.install import install_command
 from tdfusion_edge.redact import redact
 
 Status: TypeAlias = Literal["ok", "missing", "broken"]
@@ -228,9 +229,7 @@ def torch() -> Check:
     try:
         found = importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:
-        return Check(
-            "torch (train, export)", "missing", "not installed", 'pip install "tdfusion-edge[train,export]"'
-        )
+        return Check("torch (train, export)", "missing", "not installed", install_command("train,export"))
     return Check("torch (train, export)", "ok", found)
 
 
@@ -259,20 +258,20 @@ def torch_tensorrt() -> Check:
     try:
         return Check(name, "ok", importlib.metadata.version("torch-tensorrt"))
     except importlib.metadata.PackageNotFoundError:
-        return Check(name, "missing", "not installed", 'pip install "tdfusion-edge[torch-tensorrt]"')
+        return Check(name, "missing", "not installed", install_command("torch-tensorrt"))
 
 
 def _install(flavour: str, root: Path, machine: str, *, again: bool) -> str:
     """The command that brings a flavour of TensorRT with what it needs, or brings it again."""
-    force = "--force-reinstall " if again else ""
+    force = "--force-reinstall" if again else ""
     if flavour == "tensorrt_rtx":
-        return f'pip install {force}"tdfusion-edge[tensorrt-rtx]"'
+        return install_command("tensorrt-rtx", options=force)
     if _is_jetson(root):
         return (
-            f"sudo apt install {'--reinstall ' if again else ''}python3-libnvinfer && pip install "
-            '"tdfusion-edge[tensorrt]"  # in an environment made with --system-site-packages'
+            f"sudo apt install {'--reinstall ' if again else ''}python3-libnvinfer && "
+            f"{install_command('tensorrt')}  # in an environment made with --system-site-packages"
         )
-    return f'pip install {force}tensorrt "tdfusion-edge[tensorrt]"'
+    return install_command("tensorrt", options=force, beside="tensorrt")
 
 
 def _too_old(driver: str) -> bool:

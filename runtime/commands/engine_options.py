@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from tdfusion_edge.bundle import Precision
-from tdfusion_edge.console import say
+from tdfusion_edge.console import note
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.runtime.engines import BACKENDS, Choice
 
@@ -59,6 +59,6 @@ def progress_shower(what: str) -> Callable[[Any], None]:
     def show(progress: Any) -> None:
         if progress.phase not in shown:
             shown.add(progress.phase)
-            say(f"building the {what} engine, {progress.elapsed_s:.0f} s: {progress.phase}", error=True)
+            note(f"building the {what} engine, {progress.elapsed_s:.0f} s: {progress.phase}")
 
     return show

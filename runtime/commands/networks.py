@@ -6,7 +6,7 @@ import argparse
 from typing import get_args
 
 from tdfusion_edge import bundle
-from tdfusion_edge.console import say
+from tdfusion_edge.console import note
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of, progress_shower
@@ -63,6 +63,7 @@ def open_fuser(
     choice, threshold = choice_of(args), args.score_threshold
     if threshold is not None and not 0 <= threshold <= 1:
         raise RequestError("--score-threshold", expected="0 to 1", got=f"{threshold:g}")
+    note(f"loading bundle {args.bundle.name} ...")
     opened = bundle.read(args.bundle)
     if threshold is not None and not (detect and opened.manifest.head("boxes")):
         raise RequestError(
@@ -81,5 +82,5 @@ def open_fuser(
         registration=registration,
         on_progress=progress_shower,
     )
-    say(str(fuser), error=True)
+    note(str(fuser))
     return fuser

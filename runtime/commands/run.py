@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import get_args
 
-from tdfusion_edge.console import say
+from tdfusion_edge.console import Progress, note, say
 from tdfusion_edge.errors import RequestError, WorkError
+from tdfusion_edge.result import Result
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.cameras import choose_cameras, delivery_mode, require_positive
 from tdfusion_edge.runtime.commands.networks import add_network_arguments, open_fuser
@@ -74,12 +74,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Run until the end and print the table."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     require_positive("--seconds", args.seconds)
     cameras = choose_cameras(args.camera, args.rig, policy=args.policy, tolerance_ms=args.tolerance_ms)
     refuse_clashes(args.output, cameras.files())
     if cameras.simulated:
-        say("no rig file: ir0 and vis0 are simulated cameras", error=True)
+        note("no rig file: ir0 and vis0 are simulated cameras")
     stop = threading.Event()
     with ExitStack() as stack:
         fuser = open_fuser(
@@ -91,10 +90,14 @@ def main(args: argparse.Namespace) -> int:
         )
         stack.enter_context(fuser)
         sinks = open_sinks(args, stop)
+        note("drawing the simulated street ..." if cameras.drawn else "opening the cameras ...")
         sources = cameras.open(stack)
         mode = delivery_mode(args.mode, sources)
-        plan = Plan(sources, cameras.sync, fuser, mode, sinks, seconds=args.seconds, stop=stop)
-        with stopped_by_signals(stop) as interrupted:
+        with Progress("running") as progress, stopped_by_signals(stop) as interrupted:
+            tell, seconds = _teller(progress, args.seconds), args.seconds
+            plan = Plan(
+                sources, cameras.sync, fuser, mode, sinks, seconds=seconds, stop=stop, on_result=tell
+            )  # fmt: skip
             report = run(plan)
     say(json.dumps(report.as_dict()) if args.json else report.as_table())
     if report.failure is not None:
@@ -102,6 +105,22 @@ def main(args: argparse.Namespace) -> int:
     if not report.pictures and not interrupted.is_set():
         raise WorkError("no picture was made", hint="The counters above say what became of the frames.")
     return 0
+
+
+def _teller(progress: Progress, seconds: float | None) -> Callable[[Result], None]:
+    """Tells how far a run is, in capture time."""
+    begun_ns: int | None = None
+
+    def tell(result: Result) -> None:
+        nonlocal begun_ns
+        if begun_ns is None:
+            begun_ns = result.pair.time_ns
+            height, width = result.picture.shape[:2]
+            note(f"first picture, {width}x{height}" + ("" if seconds else "; Ctrl-C ends the run"))
+        done = (result.pair.time_ns - begun_ns) / 1e9 / seconds if seconds else None
+        progress.update(done, f"{result.index + 1} pictures")
+
+    return tell
 
 
 def open_sinks(args: argparse.Namespace, stop: threading.Event) -> list[Sink]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import tdfusion_edge
 from tdfusion_edge import bundle
-from tdfusion_edge.console import say
+from tdfusion_edge.console import note
 from tdfusion_edge.errors import InputMissing, RequestError, WorkError
 
 SUFFIX = ".safetensors"
@@ -38,7 +38,7 @@ def open_bundle(path: Path, networks: Sequence[str] = ()) -> bundle.Bundle:
         return bundle.read(path)
     if not path.is_file():
         raise InputMissing(f"there is no checkpoint {path}", hint="Make one: tdfusion-edge train RECIPE")
-    say(f"exporting {path} ...", error=True)
+    note(f"exporting {path} ...")
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "bundle"
         _export(path, target, networks)

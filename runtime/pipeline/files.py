@@ -7,8 +7,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+from tdfusion_edge.console import Progress
 from tdfusion_edge.errors import ConfigError, RequestError, SinkError, SourceError
 from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.images import by_stem, read_image
@@ -110,8 +112,9 @@ def fuse_folders(
         if alone
     ]
     damaged = []
-    with _lines(wanted) as write_line:
+    with _lines(wanted) as write_line, Progress(f"fusing {visible}") as progress:
         for index, stem in enumerate(common):
+            progress.update(index / len(common))
             try:
                 result = _fused(fuser, index, left[stem], right[stem])
             except ConfigError:
@@ -148,8 +151,9 @@ def fuse_videos(fuser: Fuser, infrared: Path, visible: Path, output: Path, wante
         sources["infrared"] = VideoSource(infrared.name, infrared, epoch_ns=0)
         sources["visible"] = VideoSource(visible.name, visible, epoch_ns=0)
         sinks = [open_sink(aside, picture=wanted.picture) for aside in asides]
-        plan = Plan(sources, VIDEO_SYNC, fuser, "every", sinks, stop=stop)
-        with stopped_by_signals(stop) as interrupted:
+        with Progress(f"fusing {visible}") as progress, stopped_by_signals(stop) as interrupted:
+            told = partial(_tell, progress, sources["visible"].duration_s)
+            plan = Plan(sources, VIDEO_SYNC, fuser, "every", sinks, stop=stop, on_result=told)
             report = run(plan)
         if interrupted.is_set():
             raise KeyboardInterrupt
@@ -179,6 +183,12 @@ def fuse_videos(fuser: Fuser, infrared: Path, visible: Path, output: Path, wante
         report.pictures,
         tuple(f"{count} frames of {path} have no partner" for path, count in alone.items() if count),
     )
+
+
+def _tell(progress: Progress, duration_s: float | None, result: Result) -> None:
+    """How far a video is."""
+    done = result.pair.time_ns / 1e9 / duration_s if duration_s else None
+    progress.update(done, f"{result.index + 1} pictures")
 
 
 def _aside(path: Path) -> Path:

@@ -31,6 +31,8 @@ class Plan:
     """End after this much time: of the clock for live cameras, of the recording for files."""
     stop: threading.Event = field(default_factory=threading.Event)
     """Set from anywhere to end the run properly."""
+    on_result: Callable[[Result], None] = lambda result: None
+    """Called with every result behind its way to the sinks; it must be quick."""
     clock: Callable[[], int] = time.monotonic_ns
 
 
@@ -51,6 +53,7 @@ def run(plan: Plan) -> Report:
             with report.stage("hand over"):
                 worker.put(result)
             report.fused(result)
+            plan.on_result(result)
     report.finish(streams, worker.written, worker.dropped)
     return report
 

@@ -83,6 +83,12 @@ class VideoSource:
         self._to_bgr = VideoReformatter()
         self._frames: Iterator[VideoFrame] | None = self._decode()
 
+    @property
+    def duration_s(self) -> float | None:
+        """Length in seconds as the file states it; None where it states none."""
+        end = _promised_end(self._container, self._stream)
+        return None if end is None else float(end - self._origin)
+
     def read(self) -> Frame | None:
         """The next frame, None after the last.
 

@@ -15,8 +15,9 @@ from tiny_task import Swapped, TinyDetector, TinyMask, TinyNeither
 from tdfusion_edge import bundle, checkpoint
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import ConfigError, ExportError, RequestError
-from tdfusion_edge.export import detector as export_detector
 from tdfusion_edge.export.assemble import export
+from tdfusion_edge.export.heads import boxes as boxes_head
+from tdfusion_edge.export.heads.graph import head_onnx
 from tdfusion_edge.export.networks import choose
 from tdfusion_edge.runtime.engines import Choice
 from tdfusion_edge.runtime.heads.boxes import open_detector
@@ -112,9 +113,8 @@ def test_the_graph_is_what_the_manifest_says(exported: tuple[bundle.Bundle, torc
     assert manifest.metrics == {"qabf": 0.5, "map50": 0.75, "map50_95": 0.5}
     assert manifest.training_data == (MADE_UP, LABELLED)
     row = next(row for row in manifest.parity if row.graph == "detector")
-    assert row.box_error_px is not None
-    assert 0 <= row.box_error_px <= export_detector.BOX_TOLERANCE
-    assert 0 <= row.max_error <= export_detector.SCORE_TOLERANCE
+    assert 0 <= row.figures["box_error_px"] <= boxes_head.BOX_TOLERANCE
+    assert 0 <= row.max_error <= boxes_head.SCORE_TOLERANCE
     graphs = {"fusion.onnx", "fusion.fp16.onnx", "detector.onnx", "detector.fp16.onnx"}
     assert set(exported[0].files) == {*graphs, "MODEL_CARD.md"}
 
@@ -164,11 +164,11 @@ def test_what_gives_neither_is_left_out_and_one_checkpoint_may_hold_both_network
 ) -> None:
     odd = detector_only(tmp_path / "odd.safetensors", TinyNeither(3), "tiny_task:TinyNeither")
     command = ["export", str(fusion), str(odd), "-o", str(tmp_path / "bundle"), "--precision", "fp32"]
-    command.append("--no-pipeline")
+    command.append("--no-onepass")
     assert main([*command, "--network", TINY, "--network", "tiny_task:TinyNeither"]) == 0
     printed = capsys.readouterr()
-    assert f"left out: 'tiny_task:TinyNeither' of {odd} gives neither boxes nor masks" in printed.err
-    assert "with a detector of person, car, lamp" in printed.out
+    assert f"left out: 'tiny_task:TinyNeither' of {odd} gives 'depth', none of boxes, mask" in printed.err
+    assert "with detector of person, car, lamp" in printed.out
     manifest = bundle.read(tmp_path / "bundle").manifest
     assert set(manifest.graphs) == {"fusion", "detector"}
     assert manifest.metrics == {"qabf": 0.5, "map50": 0.125}
@@ -179,14 +179,14 @@ def test_a_class_that_is_not_allowed_by_name_is_left_out(
     fusion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["export", str(fusion), "-o", str(tmp_path / "bundle"), "--precision", "fp32"]
-    assert main([*command, "--no-pipeline"]) == 0
+    assert main([*command, "--no-onepass"]) == 0
     said = capsys.readouterr().err
     assert f"left out: '{TINY}' of {fusion} is none of this package's" in said
     assert f"--network {TINY}" in said
     assert set(bundle.read(tmp_path / "bundle").manifest.graphs) == {"fusion"}
     nowhere = detector_only(tmp_path / "nowhere.safetensors", TinyMask(3), "nowhere:Detector")
     chosen = choose([fusion, nowhere], [TINY])
-    assert chosen.detector is not None
+    assert "detector" in chosen.heads
     assert "nowhere:Detector" in " ".join(chosen.notes)
 
 
@@ -196,7 +196,7 @@ def test_what_a_later_one_stands_in_for_is_not_built(fusion: Path, tmp_path: Pat
     path = save(tmp_path / "seg.safetensors", made, task=VIEW)
     last = detector_only(tmp_path / "last.safetensors", TinyMask(3), "tiny_task:TinyMask")
     chosen = choose([fusion, path, last], ["tiny_task:TinyMask"])
-    assert chosen.segmentation is not None
+    assert list(chosen.heads) == ["segmentation"]
     with pytest.raises(ConfigError, match="size of SegFormer"):
         choose([fusion, last, path], ["tiny_task:TinyMask"])
 
@@ -204,7 +204,7 @@ def test_what_a_later_one_stands_in_for_is_not_built(fusion: Path, tmp_path: Pat
 def test_a_checkpoint_names_no_folder_to_read(fusion: Path, tmp_path: Path, edge: Edge) -> None:
     options = {"width": 4, "depth": 1, "pretrained": "/of/another/machine"}
     path = save(tmp_path / "edge.safetensors", {"fusion": (edge, "edge", options)})
-    assert choose([path]).detector is None
+    assert not choose([path]).heads
 
 
 @pytest.mark.parametrize(
@@ -243,14 +243,16 @@ def test_a_header_that_does_not_fit_is_refused(
 
 
 def test_what_gives_no_boxes_is_refused() -> None:
-    with pytest.raises(ExportError, match=r"no boxes and scores: expected boxes \(1, A, 4\).*1, 4, 48"):
-        export_detector.detector_onnx(network(Swapped), VIEW)
+    with pytest.raises(
+        ExportError, match=r"expected boxes float32 \(1, anchors, 4\).*got boxes float32 \(1, 4, 48\)"
+    ):
+        head_onnx(network(Swapped), VIEW)
 
 
 def test_a_graph_of_other_weights_is_refused() -> None:
-    raw = export_detector.detector_onnx(network(seed=1), VIEW)
+    raw = head_onnx(network(seed=1), VIEW)
     with pytest.raises(ExportError, match="differs from PyTorch"):
-        export_detector.detector_parity(network(seed=2), raw, VIEW)
+        boxes_head.compare(network(seed=2), raw, VIEW)
 
 
 def test_boxes_that_are_no_numbers_are_refused() -> None:
@@ -258,7 +260,7 @@ def test_boxes_that_are_no_numbers_are_refused() -> None:
     with torch.no_grad():
         made.head.bias[0] = float("nan")  # type: ignore[union-attr, operator]
     with pytest.raises(ExportError, match="not finite"):
-        export_detector.detector_parity(made, export_detector.detector_onnx(made, VIEW), VIEW)
+        boxes_head.compare(made, head_onnx(made, VIEW), VIEW)
 
 
 def test_a_threshold_that_is_none_is_refused(fusion: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from benchmarks.engines import BENCHMARK, NETWORKS, PRECISIONS, TARGETS, Built, 
 from tdfusion_edge import bundle
 from tdfusion_edge.export import build_log
 from tdfusion_edge.export.build_log import BuildLog
-from tdfusion_edge.export.pipeline import PipelineOutput
+from tdfusion_edge.export.onepass import OnePassOutput
 from tdfusion_edge.runtime.engines.tensorrt.builder import build_engine
 from tdfusion_edge.runtime.engines.tensorrt.graph import read_graph
 from tdfusion_edge.runtime.engines.tensorrt.options import BuildOptions, exactly
@@ -36,7 +36,7 @@ NAMES = {
     "yolo_p": (("luma",), BoxPrediction._fields),
     "yolo_n": (("luma",), BoxPrediction._fields),
     "segformer_b0": (("luma",), MaskPrediction._fields),
-    "pipeline": ((*PAIR, "limits"), PipelineOutput._fields),
+    "pipeline": ((*PAIR, "limits"), OnePassOutput._fields),
 }
 
 pytestmark = pytest.mark.skipif(

@@ -13,8 +13,9 @@ from checkpoints import save_fusion
 
 from tdfusion_edge import bundle, checkpoint
 from tdfusion_edge.errors import ConfigError, ExportError, RequestError
-from tdfusion_edge.export import graph as export_graph
+from tdfusion_edge.export import fusion as export_fusion
 from tdfusion_edge.export.assemble import export
+from tdfusion_edge.export.graph import smooth_pair
 from tdfusion_edge.export.networks import load_network
 from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.models.edge import Edge
@@ -36,13 +37,13 @@ def test_the_bundle_gives_what_the_network_gives_at_any_size(
 ) -> None:
     path, network = exported
     _, raw = bundle.read(path).graph("fusion")
-    infrared, visible = export_graph.smooth_pair(*size, seed=9)
+    infrared, visible = smooth_pair(*size, seed=9)
     session = onnxruntime.InferenceSession(raw, providers=["CPUExecutionProvider"])
     (fused,) = session.run(["fused"], {"infrared": infrared, "visible": visible})
     with torch.inference_mode():
         expected = network(torch.from_numpy(infrared), torch.from_numpy(visible)).fused.numpy()
     assert fused.shape == (1, 1, *size)
-    np.testing.assert_allclose(fused, expected, atol=export_graph.FP32_TOLERANCE)
+    np.testing.assert_allclose(fused, expected, atol=export_fusion.TOLERANCE)
 
 
 def test_the_manifest_says_what_the_graph_takes_and_gives(exported: tuple[Path, torch.nn.Module]) -> None:
@@ -64,10 +65,9 @@ def test_the_manifest_says_what_the_graph_takes_and_gives(exported: tuple[Path, 
         "pytorch",
         "3 random pairs and a black one",
     )
-    assert 0 < plain.max_error <= export_graph.FP32_TOLERANCE
+    assert 0 < plain.max_error <= export_fusion.TOLERANCE
     assert (low.precision, low.against, low.pictures) == ("fp16", "fp32", "8 simulated pairs")
-    assert low.psnr_db is not None
-    assert low.psnr_db >= 60
+    assert low.figures["psnr_db"] >= 60
     assert graph.files == {"fp32": "fusion.onnx", "fp16": "fusion.fp16.onnx"}
     assert manifest.metrics == {"qabf": 0.5}
     card = bundle.read(exported[0]).files["MODEL_CARD.md"].decode()
@@ -99,8 +99,8 @@ def test_edge_has_only_operations_that_tensorrt_has(exported: tuple[Path, torch.
 def test_the_paper_network_exports_with_the_same_names(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = TDFusion().eval()
-    raw = export_graph.fusion_onnx(network)
-    assert export_graph.parity(network, raw).max_error <= export_graph.FP32_TOLERANCE
+    raw = export_fusion.fusion_onnx(network)
+    assert export_fusion.fusion_parity(network, raw).max_error <= export_fusion.TOLERANCE
     operations = {node.op_type for node in onnx.load_from_string(raw).graph.node}
     assert "LayerNormalization" in operations
     assert "ReduceL2" not in operations, "the norm over H * W overflows in FP16"
@@ -117,14 +117,14 @@ class Divides(Edge):
 def test_a_graph_that_divides_by_black_is_refused() -> None:
     network = Divides().eval()
     with pytest.raises(ExportError, match=r"differs from PyTorch.*got nan"):
-        export_graph.parity(network, export_graph.fusion_onnx(network))
+        export_fusion.fusion_parity(network, export_fusion.fusion_onnx(network))
 
 
 def test_a_graph_of_other_weights_is_refused() -> None:
     torch.manual_seed(0)
-    raw = export_graph.fusion_onnx(Edge())
+    raw = export_fusion.fusion_onnx(Edge())
     with pytest.raises(ExportError, match="differs from PyTorch"):
-        export_graph.parity(Edge().eval(), raw)
+        export_fusion.fusion_parity(Edge().eval(), raw)
 
 
 def test_weights_that_are_no_numbers_are_refused() -> None:
@@ -132,7 +132,7 @@ def test_weights_that_are_no_numbers_are_refused() -> None:
     with torch.no_grad():
         network.head.bias.fill_(float("nan"))
     with pytest.raises(ExportError, match="got nan"):
-        export_graph.parity(network, export_graph.fusion_onnx(network))
+        export_fusion.fusion_parity(network, export_fusion.fusion_onnx(network))
 
 
 def test_misspelt_network_options_are_a_wrong_request(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_misspelt_network_options_are_a_wrong_request(tmp_path: Path) -> None:
 
 
 def test_no_bundle_is_written_beyond_the_tolerance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export_graph, "FP32_TOLERANCE", -1.0)
+    monkeypatch.setattr(export_fusion, "TOLERANCE", -1.0)
     with pytest.raises(ExportError):
         export([save_fusion(tmp_path / "edge.safetensors", Edge())], tmp_path / "bundle", size=None)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["edge.safetensors"]

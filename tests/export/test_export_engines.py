@@ -11,6 +11,7 @@ import torch
 from checkpoints import save_fusion
 
 from tdfusion_edge.cli import main
+from tdfusion_edge.install import install_command
 from tdfusion_edge.train.models.edge import Edge
 
 
@@ -28,7 +29,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--engine", "tensorrt", "--target", "sm_89"], 2, "--target sm_89 is for TensorRT-RTX"),
         (["--engine", "torch-tensorrt", "--target", "sm_89"], 2, "--target sm_89 is for TensorRT-RTX"),
         (["--engine", "tensorrt-rtx", "--size", "64"], 2, "--size: expected WxH"),
-        (["--engine", "torch-tensorrt"], 1, 'pip install "tdfusion-edge[torch-tensorrt]"'),
+        (["--engine", "torch-tensorrt"], 1, install_command("torch-tensorrt")),
         (["--engine", "tensorrt"], 1, "TensorRT is not installed"),
     ],
 )
@@ -63,7 +64,7 @@ def test_the_engines_come_after_the_bundle(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"wrote {place}"
     assert lines[-4].startswith("fusion in fp32, 1x1x48x64, sm_120: built in ")
-    assert lines[-3].startswith("pipeline in fp32, 48x64 48x64x3 2, sm_120: built in ")
+    assert lines[-3].startswith("onepass in fp32, 48x64 48x64x3 2, sm_120: built in ")
     assert lines[-1].startswith(
         f"next: tdfusion-edge run --bundle {place} --camera ir0,vis0 --backend tensorrt-rtx"
     )

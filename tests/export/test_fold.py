@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from tdfusion_edge.errors import ExportError
 from tdfusion_edge.export.fold import conv_norm_pairs, folded
-from tdfusion_edge.export.islands import leaves
+from tdfusion_edge.export.keep_float import leaves
 from tdfusion_edge.train.models.segformer import SegFormer
 from tdfusion_edge.train.models.yolo import YOLO
 

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from tdfusion_edge import bundle, checkpoint
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import ExportError
-from tdfusion_edge.export import lower
+from tdfusion_edge.export import precisions
 from tdfusion_edge.export.assemble import export
+from tdfusion_edge.export.fusion import STAY_FLOAT, fusion_feeds, fusion_onnx
 from tdfusion_edge.export.gate import passed
-from tdfusion_edge.export.graph import fusion_onnx
 from tdfusion_edge.export.pairs import Pairs
 from tdfusion_edge.pairs import Boxes, LabelledPair
 from tdfusion_edge.train.models.base import FusionOutput
@@ -108,8 +108,8 @@ def test_swapped_inputs_are_refused(mean_bundle: bundle.Bundle) -> None:
 def test_a_detector_that_scores_less_is_refused(finder_bundle: bundle.Bundle) -> None:
     """It loses what is not shown for its score, so that only the labels tell."""
     pairs = Pairs(views(), (), "2 pairs")
-    manifest, files = planted(finder_bundle, {})
-    manifest["heads"]["detector"]["score_threshold"] = 0.9
+    head = msgspec.structs.replace(finder_bundle.manifest.heads["detector"], score_threshold=0.9)
+    manifest, files = planted(finder_bundle, {}, heads={"detector": msgspec.to_builtins(head)})
     (row,) = passed(manifest, files, labelled(pairs))
     assert (row.figures.get("boxes_kept"), row.figures["map50_change"]) == (None, 0.0)
     model = onnx.load_from_string(files["detector.onnx"])
@@ -132,7 +132,7 @@ class Normed(Edge):
 
 
 class Low(nn.Module):
-    """A network wholly in half precision, without the islands that the export puts in."""
+    """A network wholly in half precision, without what the export keeps in float32."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -146,12 +146,12 @@ class Low(nn.Module):
 def test_a_norm_in_float16_never_leaves_the_export(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     network = Normed(width=4, depth=1).eval()
-    real = lower.Real(lower.fusion_feeds(views()), ())
-    good = lower.in_precisions(network, fusion_onnx, real, ("fp32", "fp16"), lower.FUSION_FLOAT)
+    real = precisions.Real(fusion_feeds(views()), ())
+    good = precisions.in_precisions(network, fusion_onnx, real, ("fp32", "fp16"), STAY_FLOAT)
     assert set(good) == {"fp32", "fp16"}
-    monkeypatch.setattr(lower, "half", lambda network: Low(copy.deepcopy(network)))
+    monkeypatch.setattr(precisions, "half", lambda network: Low(copy.deepcopy(network)))
     with pytest.raises(ExportError, match=r"Reduce\w+ .*in FP16"):
-        lower.in_precisions(network, fusion_onnx, real, ("fp32", "fp16"), lower.FUSION_FLOAT)
+        precisions.in_precisions(network, fusion_onnx, real, ("fp32", "fp16"), STAY_FLOAT)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def test_the_manifest_says_what_labels_and_calibration_said(
     (street / "cal.txt").write_text("2\n3\n")
     command = ["export", str(trained), "-o", str(tmp_path / "out"), "--network", TINY, "--data", str(street)]
     command += ["--precision", "fp16,int8", "--calibration", "cal.txt", "--score-threshold", "0.99"]
-    command.append("--no-pipeline")
+    command.append("--no-onepass")
     assert main([*command, "--labels", "yolo:boxes", "--classes", "lamp,car"]) == 0
     low, lowest = bundle.read(tmp_path / "out").manifest.parity[-2:]
     assert (low.precision, lowest.precision) == ("fp16", "int8")
@@ -218,7 +218,7 @@ def test_a_precision_beyond_its_limits_leaves_no_bundle(
     trained: Path, street: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bias of the last layer is another one in float16."""
-    real = lower.half
+    real = precisions.half
 
     def wrong(network: nn.Module) -> nn.Module:
         made = real(network)
@@ -226,7 +226,7 @@ def test_a_precision_beyond_its_limits_leaves_no_bundle(
             list(made.parameters())[-1].fill_(5)
         return made
 
-    monkeypatch.setattr(lower, "half", wrong)
+    monkeypatch.setattr(precisions, "half", wrong)
     with pytest.raises(ExportError, match="fp16 is too far from float32"):
         export([trained], tmp_path / "out", data=street, size=None)
     assert not (tmp_path / "out").exists()

@@ -17,21 +17,14 @@ from torch import nn
 from tdfusion_edge import bundle, checkpoint
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import ExportError, RequestError
-from tdfusion_edge.export import graph as export_graph
+from tdfusion_edge.export import fusion as export_fusion
 from tdfusion_edge.export.assemble import export
-from tdfusion_edge.export.detector import BOX_TOLERANCE, SCORE_TOLERANCE, detector_onnx, detector_parity
 from tdfusion_edge.export.fold import folded
-from tdfusion_edge.export.graph import (
-    FP32_TOLERANCE,
-    LEGACY,
-    fusion_onnx,
-    opset_of,
-    parity,
-    smooth_pair,
-    to_onnx,
-)
-from tdfusion_edge.export.pipeline import Pipeline, PipelineOutput
-from tdfusion_edge.export.segmentation import segmentation_onnx, segmentation_parity
+from tdfusion_edge.export.fusion import TOLERANCE, fusion_onnx, fusion_parity
+from tdfusion_edge.export.graph import LEGACY, opset_of, smooth_pair, to_onnx
+from tdfusion_edge.export.heads import boxes, mask
+from tdfusion_edge.export.heads.graph import head_onnx
+from tdfusion_edge.export.onepass import OnePass, OnePassOutput
 from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.segformer import SegFormer
@@ -50,20 +43,20 @@ def session(raw: bytes) -> onnxruntime.InferenceSession:
 @pytest.mark.parametrize("kind", [Edge, TDFusion])
 def test_fusion_at_free_and_at_fixed_size(kind: type[nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
     """At free size over several, of which the graph was traced at the first."""
-    monkeypatch.setattr(export_graph, "PARITY_SIZES", ((64, 96), (33, 47), (128, 80)))
+    monkeypatch.setattr(export_fusion, "PARITY_SIZES", ((64, 96), (33, 47), (128, 80)))
     torch.manual_seed(0)
     network = kind().eval()
     raw = fusion_onnx(network, LEGACY)
     assert opset_of(raw) == LEGACY
     assert [axis.dim_param for axis in _shape(raw)[2:]] == ["height", "width"]
-    assert parity(network, raw).max_error <= FP32_TOLERANCE
+    assert fusion_parity(network, raw).max_error <= TOLERANCE
     arrays = smooth_pair(40, 56, 3)
     example = tuple(torch.from_numpy(array) for array in arrays)
     fixed = to_onnx(network, example, NAMES, FusionOutput._fields, opset=LEGACY).SerializeToString()
     assert [axis.dim_value for axis in _shape(fixed)] == [1, 1, 40, 56]
     (fused,) = session(fixed).run(["fused"], dict(zip(NAMES, arrays, strict=True)))
     with torch.inference_mode():
-        np.testing.assert_allclose(fused, network(*example).fused.numpy(), atol=FP32_TOLERANCE)
+        np.testing.assert_allclose(fused, network(*example).fused.numpy(), atol=TOLERANCE)
 
 
 def _shape(raw: bytes) -> list[onnx.TensorShapeProto.Dimension]:
@@ -82,25 +75,24 @@ def seen(network: nn.Module) -> nn.Module:
 def test_yolo(size: str) -> None:
     torch.manual_seed(0)
     network = seen(YOLO(2, size))
-    raw = detector_onnx(network, VIEW, LEGACY)
+    raw = head_onnx(network, VIEW, LEGACY)
     assert opset_of(raw) == LEGACY
-    row = detector_parity(network, raw, VIEW)
-    assert row.max_error <= SCORE_TOLERANCE
-    assert row.box_error_px is not None
-    assert row.box_error_px <= BOX_TOLERANCE
+    row = boxes.compare(network, raw, VIEW)
+    assert row.max_error <= boxes.SCORE_TOLERANCE
+    assert row.figures["box_error_px"] <= boxes.BOX_TOLERANCE
 
 
 def test_segformer() -> None:
     torch.manual_seed(0)
     network = SegFormer(classes=2).eval()
-    raw = segmentation_onnx(network, VIEW, LEGACY)
+    raw = head_onnx(network, VIEW, LEGACY)
     assert opset_of(raw) == LEGACY
-    assert segmentation_parity(network, raw, VIEW).max_error <= 1e-4
+    assert mask.compare(network, raw, VIEW).max_error <= 1e-4
 
 
-def test_the_folded_pipeline() -> None:
+def test_the_one_pass_network() -> None:
     torch.manual_seed(0)
-    network = Pipeline(Edge(width=4, depth=1), seen(TinyDetector(2)), VIEW, (192, 128)).eval()
+    network = OnePass(Edge(width=4, depth=1), seen(TinyDetector(2)), VIEW, (192, 128)).eval()
     random = np.random.default_rng(0)
     arrays = {
         "infrared": random.integers(0, 256, (128, 192), np.uint8),
@@ -108,15 +100,15 @@ def test_the_folded_pipeline() -> None:
         "limits": np.array([0.1, 0.9], np.float32),
     }
     example = tuple(torch.from_numpy(array) for array in arrays.values())
-    raw = to_onnx(network, example, tuple(arrays), PipelineOutput._fields, opset=LEGACY).SerializeToString()
+    raw = to_onnx(network, example, tuple(arrays), OnePassOutput._fields, opset=LEGACY).SerializeToString()
     assert opset_of(raw) == LEGACY
-    given = session(raw).run(list(PipelineOutput._fields), arrays)
+    given = session(raw).run(list(OnePassOutput._fields), arrays)
     with torch.inference_mode():
         expected = [tensor.numpy() for tensor in network(*example)]
     # A fused value on the edge between two levels may fall on either.
     assert np.abs(given[0].astype(int) - expected[0]).max() <= 1
     for one, other in zip(given[1:], expected[1:], strict=True):
-        np.testing.assert_allclose(one, other, atol=FP32_TOLERANCE)
+        np.testing.assert_allclose(one, other, atol=TOLERANCE)
 
 
 def test_a_bundle_for_tensorrt_8_has_float32_alone(
@@ -131,7 +123,7 @@ def test_a_bundle_for_tensorrt_8_has_float32_alone(
     command = ["export", str(path), "-o", str(tmp_path / "bundle"), "--opset", "17"]
     assert main([*command, "--network", "tiny_task:TinyDetector"]) == 0
     opened = bundle.read(tmp_path / "bundle")
-    assert set(opened.files) == {"fusion.onnx", "detector.onnx", "pipeline.onnx", "MODEL_CARD.md"}
+    assert set(opened.files) == {"fusion.onnx", "detector.onnx", "onepass.onnx", "MODEL_CARD.md"}
     assert opened.manifest.graphs["onepass"].sizes == (
         bundle.Sides(smallest=480, largest=480), bundle.Sides(smallest=640, largest=640),
     )  # fmt: skip
@@ -161,8 +153,8 @@ class Double(TinyDetector):
 
 def test_a_graph_in_float64_is_refused() -> None:
     with pytest.raises(ExportError, match=r"(?s)the graph computes in float64.*--opset"):
-        detector_onnx(Double(2).eval(), VIEW, 17)
-    assert detector_onnx(Double(2).eval(), VIEW, 18)
+        head_onnx(Double(2).eval(), VIEW, 17)
+    assert head_onnx(Double(2).eval(), VIEW, 18)
 
 
 @pytest.mark.parametrize("opset", [16, 21])

@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tdfusion_edge.errors import ExportError
+from tdfusion_edge.export.fp16 import LARGEST, ROUNDING
 from tdfusion_edge.export.lint import lint
-from tdfusion_edge.export.precision import LARGEST, ROUNDING
 from tdfusion_edge.export.ranges import MARGIN, Feeds, hard_inputs, measure, require_in_range
 from tdfusion_edge.images import list_images, read_image
 

@@ -13,22 +13,22 @@ import pytest
 import torch
 from checkpoints import MADE_UP, save
 from onnx import TensorProto, numpy_helper
+from tdfusion_edge.runtime.heads.masks import open_segmenter
 from tiny_task import TinyDetector, TinyMask
 
 from tdfusion_edge import bundle, checkpoint
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import ExportError, RequestError
-from tdfusion_edge.export import segmentation
 from tdfusion_edge.export.assemble import export
-from tdfusion_edge.export.command import told
+from tdfusion_edge.export.command import in_words
 from tdfusion_edge.export.fold import folded
+from tdfusion_edge.export.fp16 import half
+from tdfusion_edge.export.heads import mask
+from tdfusion_edge.export.heads.graph import head_onnx
 from tdfusion_edge.export.lint import lint, typed
 from tdfusion_edge.export.networks import choose
-from tdfusion_edge.export.precision import half
 from tdfusion_edge.export.ranges import hard_inputs, require_in_range
-from tdfusion_edge.export.segmentation import segmentation_onnx, segmentation_parity
 from tdfusion_edge.runtime.engines import Choice
-from tdfusion_edge.runtime.heads.masks import open_segmenter
 from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.segformer import SegFormer
 
@@ -140,14 +140,17 @@ def test_the_gate_measures_pixels(written: Path) -> None:
         next(row for row in bundle.read(written).manifest.parity if (row.graph, row.precision) == wanted)
         for wanted in (("segmentation", "fp32"), ("fusion", "fp16"))
     )
-    assert (plain.against, plain.pictures, plain.pixels_equal) == ("pytorch", "3 random pictures", 1.0)
-    assert 0 <= plain.max_error <= segmentation.SCORE_TOLERANCE
-    assert low.pixels_equal is not None
-    assert low.mask_iou is not None
-    assert 0.99 <= low.pixels_equal <= 1
-    assert 0.97 <= low.mask_iou <= 1
-    assert f"{low.pixels_equal:.2%} of the mask's pixels equal, mIoU {low.mask_iou:.3f}" in told(low)
-    assert "pixels" not in told(msgspec.structs.replace(low, pixels_equal=None))
+    assert (plain.against, plain.pictures, plain.figures) == (
+        "pytorch",
+        "3 random pictures",
+        {"pixels_equal": 1.0},
+    )
+    assert 0 <= plain.max_error <= mask.SCORE_TOLERANCE
+    equal, overlap = (low.figures[name] for name in ("pixels_equal", "mask_iou"))
+    assert 0.99 <= equal <= 1
+    assert 0.97 <= overlap <= 1
+    assert f"{equal:.2%} of the mask's pixels equal, mIoU {overlap:.3f}" in in_words(low)
+    assert "pixels" not in in_words(msgspec.structs.replace(low, figures={}))
 
 
 def test_the_card_tells_of_the_masks(written: Path) -> None:
@@ -157,7 +160,7 @@ def test_the_card_tells_of_the_masks(written: Path) -> None:
         "64x48 pixels, and gives each of them a class: ground, person, car.",
         "| made up | 1 | fusion, detector, segmentation | public domain |",
         "| field | 7 | segmentation | research |",
-        "## Segmentation metrics on that network's validation pairs\n\n| miou |\n|---|\n| 0.625 |",
+        "## Metrics of the segmentation network on its validation pairs\n\n| miou |\n|---|\n| 0.625 |",
         "Of the segmentation network:\n\n| table | options |\n|---|---|\n| optimiser | steps 9 |",
         "- Only by night.",
     ):
@@ -190,10 +193,11 @@ def test_the_last_masks_win_and_say_whose_pictures_they_saw(fusion: Path, tmp_pa
     first = masks_only(tmp_path / "first.safetensors", bands())
     last = masks_only(tmp_path / "last.safetensors", bands(), recipe="again", fusion_sha256="other")
     chosen = choose([fusion, first, last], [TINY, FINDS])
-    assert chosen.detector is not None
-    assert chosen.segmentation is not None
-    assert chosen.segmentation.header.recipe == "again"
-    assert (chosen.segmentation.matched, chosen.detector.matched) == (False, None)
+    assert chosen.heads["segmentation"].header.recipe == "again"
+    assert [(name, task.matched) for name, task in chosen.heads.items()] == [
+        ("detector", None),
+        ("segmentation", False),
+    ]
     assert chosen.notes == (
         f"the segmentation network of {last} was trained on the pictures of another fusion network: expected "
         f"{chosen.fusion.sha256[:12]}, got other; it may find less in this one's",
@@ -208,41 +212,45 @@ class Coarse(TinyMask):
 
 
 def test_scores_that_are_not_of_every_pixel_are_refused() -> None:
-    with pytest.raises(ExportError, match=r"expected \(1, 3, 48, 64\).*got \(1, 3, 24, 32\)"):
-        segmentation_onnx(Coarse(3), VIEW)
+    with pytest.raises(ExportError, match=r"expected mask uint8 \(1, 48, 64\).*got mask uint8 \(1, 24, 32\)"):
+        head_onnx(Coarse(3), VIEW)
+    with pytest.raises(
+        ExportError, match=r"scores of every pixel: expected \(1, 3, 48, 64\).*got \(1, 4, 48, 64\)"
+    ):
+        mask.compare(TinyMask(4), head_onnx(TinyMask(4), VIEW), VIEW)
     many = checkpoint.TaskView(classes=tuple(map(str, range(256))), height=8, width=8)
     with pytest.raises(ExportError, match="255 classes at most"):
-        segmentation_onnx(TinyMask(256), many)
+        mask.compare(TinyMask(256), head_onnx(TinyMask(256), many), many)
 
 
 def test_a_graph_of_other_weights_or_without_numbers_is_refused() -> None:
     made = bands()
-    raw = segmentation_onnx(made, VIEW)
-    assert segmentation_parity(made, raw, VIEW).pixels_equal == 1
+    raw = head_onnx(made, VIEW)
+    assert mask.compare(made, raw, VIEW).figures == {"pixels_equal": 1.0}
     with torch.no_grad():
         made.head.bias[0] += 1e-3
     with pytest.raises(ExportError, match=r"differs from PyTorch.*got [12]\.\d+e-0[34]"):
-        segmentation_parity(made, raw, VIEW)
+        mask.compare(made, raw, VIEW)
     with torch.no_grad():
         made.head.bias[0] = float("nan")
     with pytest.raises(ExportError, match="not finite"):
-        segmentation_parity(made, raw, VIEW)
+        mask.compare(made, raw, VIEW)
 
 
 def test_a_mask_that_is_not_the_best_class_is_refused() -> None:
     made = bands()
-    model = onnx.load_from_string(segmentation_onnx(made, VIEW))
+    model = onnx.load_from_string(head_onnx(made, VIEW))
     (best,) = [node for node in model.graph.node if node.op_type == "ArgMax"]
     best.op_type = "ArgMin"
     with pytest.raises(ExportError, match="expected one ArgMax, got 0"):
-        segmentation_parity(made, model.SerializeToString(), VIEW)
+        mask.compare(made, model.SerializeToString(), VIEW)
     best.op_type = "ArgMax"
     last = next(node for node in model.graph.node if "mask" in node.output)
     (kind,) = [attribute for attribute in last.attribute if attribute.name == "to"]
     kind.i = TensorProto.BOOL
     model.graph.output[0].type.tensor_type.elem_type = TensorProto.BOOL
     with pytest.raises(ExportError, match="mask is not the class with the largest score"):
-        segmentation_parity(made, model.SerializeToString(), VIEW)
+        mask.compare(made, model.SerializeToString(), VIEW)
 
 
 @pytest.fixture(scope="module")
@@ -255,11 +263,10 @@ def test_segformer_in_float32_and_half(segformer: SegFormer) -> None:
     """The real network, with random weights: its graph, and that FP16 holds what it computes."""
     view = checkpoint.TaskView(classes=CLASSES, height=64, width=64)
     plain = folded(segformer, (torch.zeros(1, 1, view.height, view.width),))
-    row = segmentation_parity(segformer, segmentation_onnx(plain, view), view)
-    assert row.max_error <= segmentation.SCORE_TOLERANCE
-    assert row.pixels_equal is not None
-    assert row.pixels_equal > 0.999
-    low = onnx.load_from_string(segmentation_onnx(half(plain), view))
+    row = mask.compare(segformer, head_onnx(plain, view), view)
+    assert row.max_error <= mask.SCORE_TOLERANCE
+    assert row.figures["pixels_equal"] > 0.999
+    low = onnx.load_from_string(head_onnx(half(plain), view))
     assert lint(low) == []
     whole, types = typed(low)
     kinds = {op: {types[n.input[0]] for n in whole.graph.node if n.op_type == op} for op in OPS}

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tdfusion_edge.train.models.task import BoxPrediction, MaskPrediction
+from tdfusion_edge.train.models.task import BoxNetwork, BoxPrediction, MaskNetwork, MaskPrediction
 
 STRIDE = 8
 
 
-class TinyDetector(nn.Module):
+class TinyDetector(BoxNetwork):
     """One box a cell of 8 pixels; convolution and batch norm, as real detectors have them."""
 
-    labels: Literal["boxes"] = "boxes"
     stride = STRIDE
 
     def __init__(self, classes: int, width: int = 4) -> None:
@@ -56,11 +55,8 @@ class Swapped(TinyDetector):
         return BoxPrediction(boxes.transpose(1, 2), scores)
 
 
-class TinyMask(nn.Module):
+class TinyMask(MaskNetwork):
     """A task network that is no detector."""
-
-    labels: Literal["mask"] = "mask"
-    stride = 1
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -83,4 +79,4 @@ class TinyMask(nn.Module):
 class TinyNeither(TinyMask):
     """A task network of a kind that nothing here knows."""
 
-    labels: Any = "depth"
+    labels = "depth"

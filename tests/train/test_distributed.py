@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import CLASSES, MASKS, learned, recipe, sources
+from tiny import CLASSES, MASKS, learned, recipe, sources, trained
 from torch import Tensor, distributed, multiprocessing, nn
 
 from tdfusion_edge import checkpoint
@@ -21,6 +21,8 @@ from tdfusion_edge.train import loop
 from tdfusion_edge.train.data.feed import Share
 from tdfusion_edge.train.data.types import Batch, TaskView
 from tdfusion_edge.train.recipe import Augmentation, Optimiser, Recipe, Task
+from tdfusion_edge.train.setup import setup
+from tdfusion_edge.train.strategies.steps import average_buffers
 
 WORLD = 2
 HERE = Path(__file__).resolve().parent
@@ -55,7 +57,7 @@ RECIPES: Mapping[str, Recipe] = {
 def found(name: str, data: Path, share: Share) -> dict[str, Tensor]:
     """The hyper-gradient at the start in float64, and the weights after four steps in float32."""
     kept = {f"gradient.{key}": part for key, part in gradient(name, data, share).items()}
-    training = loop.setup(RECIPES[name], data, data / "nothing", share=share)
+    training = setup(RECIPES[name], data, data / "nothing", share=share)
     strategy: Any = training.strategy
     for number in range(PLAIN.steps):
         losses = strategy.step(number, training.feed)
@@ -69,7 +71,7 @@ def gradient(name: str, data: Path, share: Share) -> dict[str, Tensor]:
     """The hyper-gradient of the first meta-step, float64; nothing for a strategy without one."""
     if name not in METHODS:
         return {}
-    training = loop.setup(RECIPES[name], data, data / "nothing", share=share)
+    training = setup(RECIPES[name], data, data / "nothing", share=share)
     strategy: Any = training.strategy
     for network in strategy.networks.values():
         network.double()
@@ -98,7 +100,7 @@ def one_of_two(rank: int, folder: str) -> None:
     for seed, network in enumerate((nn.BatchNorm2d(3), nn.BatchNorm2d(3))):
         with torch.no_grad():
             network(torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(10 * rank + seed)))
-        loop.average_buffers({"task": network})
+        average_buffers({"task": network})
         kept |= {f"{seed}.{key}": part for key, part in network.state_dict().items()}
     save_file(kept, Path(folder) / f"buffers-{rank}.safetensors")
     distributed.destroy_process_group()
@@ -199,7 +201,7 @@ def test_torchrun_trains_like_one_process(made: Path, tmp_path: Path) -> None:
     assert first.stdout.count("best checkpoint") == 1
     from tdfusion_edge.train.recipe_file import load_recipe
 
-    loop.train(load_recipe(str(tmp_path / "t.toml")), made, tmp_path / "one")
+    trained(load_recipe(str(tmp_path / "t.toml")), made, tmp_path / "one")
     header, two = checkpoint.read(run / "last.safetensors")
     _, one = checkpoint.read(tmp_path / "one" / "last.safetensors")
     assert header.step == 4

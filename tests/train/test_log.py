@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import learned, recipe
+from tiny import learned, recipe, trained
 
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.train import loop
+from tdfusion_edge.install import install_command
 from tdfusion_edge.train.log import EVERY, Log
 
 
@@ -85,7 +86,7 @@ def test_a_process_that_does_not_lead_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_meta_and_fusion_steps_have_columns_of_their_own(made: Path, tmp_path: Path) -> None:
-    loop.train(learned(), made, tmp_path / "run")
+    trained(learned(), made, tmp_path / "run")
     rows = table(tmp_path / "run" / "losses.csv")
     assert [row["step"] for row in rows] == ["4", "8"]
     assert set(rows[0]) >= {"step", "meta inner", "meta outer", "meta norm", "loss", "task loss"}
@@ -100,7 +101,7 @@ def test_tensorboard_has_the_same_numbers_once(made: Path, tmp_path: Path) -> No
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     run = tmp_path / "run"
     settings = recipe(validate_every=1)
-    loop.train(settings, made, run, steps=2, tensorboard=True)
+    trained(settings, made, run, steps=2, tensorboard=True)
     with Log(run, begun=1, tensorboard=True) as log:  # as a training that went on from step 1
         log.figures(3, {"ssim": 0.75})
     events = accumulator.EventAccumulator(str(run / "tensorboard")).Reload()
@@ -114,6 +115,6 @@ def test_tensorboard_that_is_not_there_is_named_before_anything_is_done(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(RequestError, match=r"pip install .tdfusion-edge\[tensorboard\]"):
-        loop.train(recipe(), made, tmp_path / "run", tensorboard=True)
+    with pytest.raises(RequestError, match=re.escape(install_command("tensorboard"))):
+        trained(recipe(), made, tmp_path / "run", tensorboard=True)
     assert not (tmp_path / "run").exists()

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 from msgspec import structs
-from tiny import BOXES, CLASSES, MASKS, sources
+from tiny import BOXES, CLASSES, MASKS, sources, trained
 
 from tdfusion_edge import checkpoint
 from tdfusion_edge.cli import main
 from tdfusion_edge.config import parse
 from tdfusion_edge.errors import ConfigError, InputMissing
-from tdfusion_edge.train import loop
 from tdfusion_edge.train.models.tables import build, build_loss
 from tdfusion_edge.train.recipe import Recipe
 from tdfusion_edge.train.recipe_file import find_recipe, load_recipe, merged
@@ -65,12 +64,12 @@ def fusion(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = structs.replace(
         small(load_recipe("edge_fixed"), Path()), network_options={"width": 4, "depth": 1}
     )
-    return loop.train(recipe, made, tmp_path_factory.mktemp("fusion"), steps=1)
+    return trained(recipe, made, tmp_path_factory.mktemp("fusion"), steps=1)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_recipe_trains(name: str, fusion: Path, made: Path, tmp_path: Path) -> None:
-    best = loop.train(small(load_recipe(name), fusion), made, tmp_path / "run")
+    best = trained(small(load_recipe(name), fusion), made, tmp_path / "run")
     header, weights = checkpoint.read(best)
     assert header.recipe == name
     assert {key.split(".")[0] for key in weights} == set(header.networks)

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
-from tiny import CLASSES, MASKS, learned, recipe, sources
+from tiny import CLASSES, MASKS, learned, recipe, sources, trained
 
 from tdfusion_edge import checkpoint
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import InputMissing, RequestError
-from tdfusion_edge.train import loop, state
+from tdfusion_edge.train import state
 from tdfusion_edge.train.data.feed import Feed
 from tdfusion_edge.train.recipe import Augmentation, Optimiser, Recipe, Task
+from tdfusion_edge.train.setup import setup
 
 AUGMENTED = Augmentation(crop=32, gain=0.1, zoom=1.3, mosaic=0.4)
 NORMED = "tiny:NormTask"
@@ -95,14 +96,14 @@ def test_stopped_and_resumed_is_as_if_it_had_not_been(
 ) -> None:
     whole, parts = wholes / name, tmp_path / "parts"
     if not whole.exists():
-        loop.train(RECIPES[name], made, whole)
+        trained(RECIPES[name], made, whole)
     with monkeypatch.context() as patch:
         stop_at(patch, stop)
         with pytest.raises(Stopped):
-            loop.train(RECIPES[name], made, parts)
+            trained(RECIPES[name], made, parts)
     assert state.read_position(parts / "state.safetensors").step == 4
     torch.manual_seed(99)  # another process has other random numbers
-    loop.train(RECIPES[name], made, parts, resume=True)
+    trained(RECIPES[name], made, parts, resume=True)
     expected, found = content(whole), content(parts)
     for file in ("last.safetensors", "best.safetensors", "state.safetensors"):
         assert expected[file].keys() == found[file].keys()
@@ -116,9 +117,9 @@ def test_stopped_and_resumed_is_as_if_it_had_not_been(
 
 
 def test_a_finished_training_can_be_resumed_and_stays_as_it_is(made: Path, tmp_path: Path) -> None:
-    loop.train(RECIPES["fixed"], made, tmp_path / "run")
+    trained(RECIPES["fixed"], made, tmp_path / "run")
     before = content(tmp_path / "run")
-    loop.train(RECIPES["fixed"], made, tmp_path / "run", resume=True)
+    trained(RECIPES["fixed"], made, tmp_path / "run", resume=True)
     after = content(tmp_path / "run")
     assert after["log"] == before["log"]
     assert (tmp_path / "run" / "best.safetensors").is_file()
@@ -131,21 +132,21 @@ def test_a_run_that_was_stopped_before_its_first_state_cannot_be_resumed_but_beg
     with monkeypatch.context() as patch:
         stop_at(patch, 2)
         with pytest.raises(Stopped):
-            loop.train(RECIPES["fixed"], made, run)
+            trained(RECIPES["fixed"], made, run)
     with pytest.raises(InputMissing, match="holds no training that could be resumed"):
-        loop.train(RECIPES["fixed"], made, run, resume=True)
-    assert loop.train(RECIPES["fixed"], made, run).is_file()
+        trained(RECIPES["fixed"], made, run, resume=True)
+    assert trained(RECIPES["fixed"], made, run).is_file()
 
 
 def test_nothing_is_made_where_there_is_nothing_to_resume(made: Path, tmp_path: Path) -> None:
     with pytest.raises(InputMissing, match=r"holds no training(?s:.*)Start it without --resume"):
-        loop.train(RECIPES["fixed"], made, tmp_path / "run", resume=True)
+        trained(RECIPES["fixed"], made, tmp_path / "run", resume=True)
     assert not (tmp_path / "run").exists()
 
 
 def test_another_training_is_not_gone_on_with(made: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    loop.train(RECIPES["fixed"], made, run, steps=1)
+    trained(RECIPES["fixed"], made, run, steps=1)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     changed = recipe(
         augmentation=AUGMENTED,
@@ -154,16 +155,16 @@ def test_another_training_is_not_gone_on_with(made: Path, tmp_path: Path) -> Non
         seed=3,
     )
     with pytest.raises(RequestError, match=r"seed \(was 0, is 3\), optimiser.batch \(was 2, is 4\)"):
-        loop.train(changed, made, run, steps=1, resume=True)
+        trained(changed, made, run, steps=1, resume=True)
     with pytest.raises(RequestError, match=r"steps \(was 1, is 8\)"):
-        loop.train(RECIPES["fixed"], made, run, resume=True)
+        trained(RECIPES["fixed"], made, run, resume=True)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "state.safetensors").write_bytes((run / "last.safetensors").read_bytes())
     with pytest.raises(RequestError, match="no state of a training"):
-        loop.train(RECIPES["fixed"], made, tmp_path / "other", resume=True)
+        trained(RECIPES["fixed"], made, tmp_path / "other", resume=True)
     (tmp_path / "other" / "state.safetensors").write_bytes(b"cut")
     with pytest.raises(RequestError, match="no state of a training"):
-        loop.train(RECIPES["fixed"], made, tmp_path / "other", resume=True)
+        trained(RECIPES["fixed"], made, tmp_path / "other", resume=True)
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
@@ -195,7 +196,7 @@ def test_an_interrupt_says_what_is_left_and_the_command_goes_on(
 
 
 def test_a_state_of_other_networks_is_refused(made: Path, tmp_path: Path) -> None:
-    loop.train(recipe(data=sources(MASKS)), made, tmp_path / "run", steps=1)
-    strategy = loop.setup(recipe(network_options={"width": 4, "depth": 1}), made, tmp_path / "x").strategy
+    trained(recipe(data=sources(MASKS)), made, tmp_path / "run", steps=1)
+    strategy = setup(recipe(network_options={"width": 4, "depth": 1}), made, tmp_path / "x").strategy
     with pytest.raises(RequestError, match="does not fit"):
         state.restore(tmp_path / "run" / "state.safetensors", strategy.networks, strategy.optimisers)

@@ -9,17 +9,16 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from tiny import CLASSES, TinyTask, learned, recipe
+from tiny import CLASSES, TinyTask, learned, recipe, trained
 from torch import Tensor, nn
 
 from tdfusion_edge.color import U8
-from tdfusion_edge.pairs import Boxes
-from tdfusion_edge.pairs import LabelledPair as Sample
-from tdfusion_edge.train import loop, sheets
+from tdfusion_edge.pairs import Boxes, LabelledPair
+from tdfusion_edge.train import sheets
 from tdfusion_edge.train.data.sheet import colour_of
 from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.models.loss_network import LossWeights
-from tdfusion_edge.train.models.task import BoxPrediction
+from tdfusion_edge.train.models.task import BoxNetwork, BoxPrediction
 from tdfusion_edge.train.recipe import Task
 
 SIDE = 160
@@ -38,10 +37,8 @@ class Level(nn.Module):
         return FusionOutput(level) if self.kind is FusionOutput else LossWeights(level, 1 - level)
 
 
-class OneCar(nn.Module):
+class OneCar(BoxNetwork):
     """Finds one car, always at the same place, and a person that it is not sure of."""
-
-    labels = "boxes"
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,14 +47,17 @@ class OneCar(nn.Module):
     def forward(self, luma: Tensor) -> Tensor:
         return luma
 
+    def loss(self, output: Tensor, targets: Any) -> dict[str, Tensor]:
+        raise NotImplementedError
+
     def decode(self, output: Tensor) -> BoxPrediction:
         boxes = torch.tensor([[[40.0, 60, 100, 120], [5, 5, 20, 20]]])
         return BoxPrediction(boxes, torch.tensor([[[0.0, 0.9], [0.1, 0.0]]]))
 
 
-def sample(name: str = "a", **labels: Any) -> Sample:
+def sample(name: str = "a", **labels: Any) -> LabelledPair:
     infrared, visible = np.full((SIDE, SIDE), 10, np.uint8), np.full((SIDE, SIDE), 20, np.uint8)
-    return Sample(name, infrared, visible, **labels)
+    return LabelledPair(name, infrared, visible, **labels)
 
 
 def column(sheet: U8, index: int, row: int = 0) -> U8:
@@ -108,7 +108,7 @@ def test_masks_are_coloured_beside_their_labels() -> None:
 
 
 def test_pairs_of_other_sizes_and_more_than_there_is_room_for() -> None:
-    flat = Sample("b", *(np.zeros((45, 333), np.uint8) for _ in range(2)))
+    flat = LabelledPair("b", *(np.zeros((45, 333), np.uint8) for _ in range(2)))
     many = [flat] * 4 + [sample()] + [flat] * 5
     sheet = sheets.draw_sheet({"fusion": Level(0.0, FusionOutput)}, many, None)
     assert sheet.shape == (sheets.BAND + 4 * round(45 * 320 / 333), 3 * sheets.WIDTH, 3)
@@ -118,8 +118,8 @@ def test_pairs_of_other_sizes_and_more_than_there_is_room_for() -> None:
 
 
 def test_every_validation_leaves_a_sheet(made: Path, tmp_path: Path) -> None:
-    loop.train(learned(), made, tmp_path / "learned")
-    loop.train(recipe(validate_every=2), made, tmp_path / "fixed", steps=3)
+    trained(learned(), made, tmp_path / "learned")
+    trained(recipe(validate_every=2), made, tmp_path / "fixed", steps=3)
     names = sorted(file.name for file in (tmp_path / "learned" / "sheets").iterdir())
     assert names == ["step_000004.png", "step_000008.png"]
     sheet = cv2.imread(str(tmp_path / "learned" / "sheets" / names[0]))

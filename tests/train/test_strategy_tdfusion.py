@@ -10,15 +10,15 @@ import pytest
 import step_by_hand as by_hand
 import torch
 from msgspec import structs
-from tiny import TinyFusion, TinyTask, learned
+from tiny import TinyFusion, TinyTask, learned, trained
 from torch import Tensor
 
 from tdfusion_edge.errors import ConfigError
-from tdfusion_edge.train import loop
 from tdfusion_edge.train.data.types import Batch, BoxTargets, TaskView
 from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.recipe import Augmentation, Loss, Optimiser, Recipe
 from tdfusion_edge.train.recipe_file import load_recipe
+from tdfusion_edge.train.setup import setup
 from tdfusion_edge.train.strategies.tdfusion import OUTER_EPS, TDFusionStrategy, switched
 
 SIDE = 16
@@ -208,7 +208,7 @@ def test_switching_doubles_the_batch_with_its_labels() -> None:
 
 
 def test_a_round_is_meta_steps_and_one_pass(made: Path, tmp_path: Path) -> None:
-    training = loop.setup(learned({"meta_steps": 3, "fusion_steps": None}), made, tmp_path)
+    training = setup(learned({"meta_steps": 3, "fusion_steps": None}), made, tmp_path)
     kinds = [
         "meta" if "meta outer" in training.strategy.step(n, training.feed) else "fusion" for n in range(9)
     ]
@@ -294,7 +294,7 @@ def test_what_it_cannot_do_is_refused() -> None:
 
 
 def test_the_whole_training_lowers_what_it_is_for(made: Path, tmp_path: Path) -> None:
-    loop.train(
+    trained(
         learned(
             {"meta_steps": 5, "fusion_steps": 5},
             augmentation=Augmentation(crop=32),

@@ -9,15 +9,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from tiny import CLASSES, MASKS, PAIRS, learned, recipe, sources
+from tiny import CLASSES, MASKS, PAIRS, learned, recipe, sources, trained
 from torch import nn
 
 from tdfusion_edge import checkpoint
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
-from tdfusion_edge.train import loop
 from tdfusion_edge.train.command import exported_from
 from tdfusion_edge.train.data.types import Batch
 from tdfusion_edge.train.recipe import Augmentation, Optimiser, Recipe, Task
+from tdfusion_edge.train.setup import setup
 
 
 def task_recipe(options: dict[str, Any], *, start: str | None = None, **changes: Any) -> Recipe:
@@ -35,14 +35,14 @@ def task_recipe(options: dict[str, Any], *, start: str | None = None, **changes:
 
 def shown(options: dict[str, Any], made: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], Any]:
     """Infrared and visible of the first pair, and what T is shown in its place."""
-    training = loop.setup(task_recipe(options), made, made / "nothing")
-    plain = loop.setup(learned(), made, made / "nothing")
+    training = setup(task_recipe(options), made, made / "nothing")
+    plain = setup(learned(), made, made / "nothing")
     original = plain.validation[0]
     return original.infrared, original.visible, training.validation[0]
 
 
 def test_each_picture(made: Path, tmp_path: Path) -> None:
-    fusion = loop.train(recipe(), made, tmp_path / "fusion", steps=2)
+    fusion = trained(recipe(), made, tmp_path / "fusion", steps=2)
     for number in range(PAIRS):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((64, 80), 100 + number, np.uint8))
     for options, expected in (
@@ -56,7 +56,7 @@ def test_each_picture(made: Path, tmp_path: Path) -> None:
         assert seen.infrared is seen.visible
         assert seen.mask is not None
     infrared, visible, seen = shown({"picture": "fused", "checkpoint": str(fusion)}, made)
-    network = loop.setup(recipe(), made, tmp_path / "nothing").strategy.networks["fusion"]
+    network = setup(recipe(), made, tmp_path / "nothing").strategy.networks["fusion"]
     weights = checkpoint.of_role(checkpoint.read(fusion)[1], "fusion")
     network.load_state_dict({name: torch.from_numpy(part) for name, part in weights.items()})
     pair = (torch.from_numpy(one)[None, None].float() / 255 for one in (infrared, visible))
@@ -66,32 +66,32 @@ def test_each_picture(made: Path, tmp_path: Path) -> None:
 
 
 def test_it_knows_which_fusion_network_it_was_trained_on(made: Path, tmp_path: Path) -> None:
-    fusion = loop.train(recipe(), made, tmp_path / "fusion", steps=1)
+    fusion = trained(recipe(), made, tmp_path / "fusion", steps=1)
     digest = checkpoint.weights_sha256(checkpoint.of_role(checkpoint.read(fusion)[1], "fusion"))
     for options, expected in (
         ({"picture": "fused", "checkpoint": str(fusion)}, digest),
         ({"picture": "mean"}, None),
     ):
-        strategy: Any = loop.setup(task_recipe(options), made, tmp_path / "nothing").strategy
+        strategy: Any = setup(task_recipe(options), made, tmp_path / "nothing").strategy
         assert strategy.trained_on == expected
 
 
 def test_what_is_exported_next_has_a_fusion_network(made: Path, tmp_path: Path) -> None:
     fusion_recipe = recipe()
-    fusion = loop.train(fusion_recipe, made, tmp_path / "fusion", steps=1)
+    fusion = trained(fusion_recipe, made, tmp_path / "fusion", steps=1)
     seeing = task_recipe({"picture": "fused", "checkpoint": str(fusion)})
     blind = task_recipe({"picture": "mean"})
-    task = loop.train(seeing, made, tmp_path / "task", steps=1)
+    task = trained(seeing, made, tmp_path / "task", steps=1)
     assert exported_from(fusion, fusion_recipe) == str(fusion)
     assert exported_from(task, seeing) == f"{fusion} {task}"
     assert exported_from(task, blind) == f"FUSION_CHECKPOINT {task}"
 
 
 def test_a_blend_is_drawn_for_every_picture_anew(made: Path) -> None:
-    training = loop.setup(task_recipe({"picture": "blend"}), made, made / "nothing")
+    training = setup(task_recipe({"picture": "blend"}), made, made / "nothing")
     seen: list[torch.Tensor] = []
     training.strategy.networks["task"].register_forward_pre_hook(lambda module, args: seen.append(args[0]))
-    batch: Batch = loop.setup(task_recipe({"picture": "blend"}), made, made / "x").feed.take()[0]
+    batch: Batch = setup(task_recipe({"picture": "blend"}), made, made / "x").feed.take()[0]
     assert batch.task is not None
     torch.manual_seed(5)
     training.strategy.step(0, training.feed)
@@ -112,7 +112,7 @@ def test_t_learns_and_the_checkpoint_holds_t_alone(made: Path, tmp_path: Path) -
         optimiser=Optimiser(steps=80, batch=4, learning_rate=0.05, schedule="constant"),
         validate_every=40,
     )
-    best = loop.train(settings, made, tmp_path / "run")
+    best = trained(settings, made, tmp_path / "run")
     header, weights = checkpoint.read(best)
     assert header.metrics["miou"] > 0.8
     assert set(header.networks) == {"task"}
@@ -123,7 +123,7 @@ def test_t_learns_and_the_checkpoint_holds_t_alone(made: Path, tmp_path: Path) -
 
 def test_the_mean_of_the_weights_is_what_is_kept(made: Path) -> None:
     """Against the recursion of the docstring, kept beside it."""
-    training = loop.setup(task_recipe({"picture": "mean", "average": 0.5}), made, made / "nothing")
+    training = setup(task_recipe({"picture": "mean", "average": 0.5}), made, made / "nothing")
     strategy: Any = training.strategy
     live: nn.Module = strategy.networks["live"]
     expected = {name: part.clone() for name, part in live.state_dict().items()}
@@ -138,22 +138,22 @@ def test_the_mean_of_the_weights_is_what_is_kept(made: Path) -> None:
 
 
 def test_it_starts_where_another_training_ended(made: Path, tmp_path: Path) -> None:
-    before = loop.train(task_recipe({"picture": "mean"}), made, tmp_path / "one")
+    before = trained(task_recipe({"picture": "mean"}), made, tmp_path / "one")
     settings = task_recipe({"picture": "mean"}, start=str(before))
-    task = loop.setup(settings, made, tmp_path / "two").strategy.networks["task"]
+    task = setup(settings, made, tmp_path / "two").strategy.networks["task"]
     for name, part in checkpoint.of_role(checkpoint.read(before)[1], "task").items():
         assert np.array_equal(task.state_dict()[name].numpy(), part)
     other = Task(network="tiny:NormTask", classes=CLASSES, height=32, width=40, start=str(before))
     with pytest.raises(RequestError, match="does not fit the task network"):
-        loop.setup(task_recipe({"picture": "mean"}, task=other), made, tmp_path / "two")
+        setup(task_recipe({"picture": "mean"}, task=other), made, tmp_path / "two")
     with pytest.raises(InputMissing, match="no checkpoint"):
-        loop.setup(task_recipe({"picture": "mean"}, start="nowhere"), made, tmp_path / "two")
+        setup(task_recipe({"picture": "mean"}, start="nowhere"), made, tmp_path / "two")
 
 
 def test_weight_decay_shrinks_matrices_alone(made: Path) -> None:
     found = {}
     for decay in (0.0, 0.5):
-        training = loop.setup(task_recipe({"picture": "mean", "weight_decay": decay}), made, made / "x")
+        training = setup(task_recipe({"picture": "mean", "weight_decay": decay}), made, made / "x")
         task = training.strategy.networks["task"]
         before = {name: part.detach().clone() for name, part in task.named_parameters()}
         training.strategy.step(0, training.feed)
@@ -177,7 +177,7 @@ def test_what_it_cannot_show_is_refused(
     options: dict[str, Any], error: type[Exception], message: str, made: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(error, match=message):
-        loop.train(task_recipe(options), made, tmp_path / "run")
+        trained(task_recipe(options), made, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -185,15 +185,13 @@ def test_a_picture_that_the_folder_lacks_is_named(made: Path, tmp_path: Path) ->
     (tmp_path / "fused").mkdir()
     cv2.imwrite(str(tmp_path / "fused" / "0.png"), np.zeros((64, 80), np.uint8))
     with pytest.raises(InputMissing, match="has no picture '1'"):
-        loop.train(
-            task_recipe({"picture": "folder", "folder": str(tmp_path / "fused")}), made, tmp_path / "run"
-        )
+        trained(task_recipe({"picture": "folder", "folder": str(tmp_path / "fused")}), made, tmp_path / "run")
 
 
 def test_a_checkpoint_without_a_fusion_network_is_refused(made: Path, tmp_path: Path) -> None:
-    task = loop.train(task_recipe({"picture": "mean"}), made, tmp_path / "task")
+    task = trained(task_recipe({"picture": "mean"}), made, tmp_path / "task")
     with pytest.raises(RequestError, match="holds no fusion network"):
-        loop.train(task_recipe({"picture": "fused", "checkpoint": str(task)}), made, tmp_path / "run")
-    own = loop.train(learned(), made, tmp_path / "own")
+        trained(task_recipe({"picture": "fused", "checkpoint": str(task)}), made, tmp_path / "run")
+    own = trained(learned(), made, tmp_path / "own")
     with pytest.raises(RequestError, match="names the network 'tiny:TinyFusion'"):
-        loop.train(task_recipe({"picture": "fused", "checkpoint": str(own)}), made, tmp_path / "run")
+        trained(task_recipe({"picture": "fused", "checkpoint": str(own)}), made, tmp_path / "run")

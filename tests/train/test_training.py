@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny import BOXES, CLASSES, MASKS, PAIRS, learned, recipe, sources, write_pairs
+from tiny import BOXES, CLASSES, MASKS, PAIRS, learned, recipe, sources, trained, write_pairs
 
 from tdfusion_edge import checkpoint
 from tdfusion_edge.cli import main
@@ -29,7 +29,7 @@ def rows(run: Path, kind: str) -> list[dict[str, Any]]:
 
 
 def test_training_learns_and_writes_checkpoints_that_say_what_they_are(made: Path, tmp_path: Path) -> None:
-    best = loop.train(recipe(), made, tmp_path / "run")
+    best = trained(recipe(), made, tmp_path / "run")
     losses, figures = rows(tmp_path / "run", "losses"), rows(tmp_path / "run", "validation")
     assert [row["step"] for row in figures] == [20, 40, 60]
     assert losses[-1]["loss"] < 0.8 * losses[0]["loss"]
@@ -52,9 +52,7 @@ def test_training_learns_and_writes_checkpoints_that_say_what_they_are(made: Pat
 
 
 def test_the_same_seed_gives_the_same_weights(made: Path, tmp_path: Path) -> None:
-    runs = [
-        loop.train(recipe(seed=seed), made, tmp_path / str(i), steps=3) for i, seed in enumerate((1, 1, 2))
-    ]
+    runs = [trained(recipe(seed=seed), made, tmp_path / str(i), steps=3) for i, seed in enumerate((1, 1, 2))]
     first, second, other = (checkpoint.read(path)[1]["fusion.head.weight"] for path in runs)
     assert np.array_equal(first, second)
     assert not np.array_equal(first, other)
@@ -76,21 +74,21 @@ def test_data_that_does_not_fit_the_recipe_is_refused_before_anything_is_written
     )
     for wrong, message in cases:
         with pytest.raises(RequestError, match=message):
-            loop.train(wrong, made, tmp_path / "other")
+            trained(wrong, made, tmp_path / "other")
         assert not (tmp_path / "other").exists()
 
 
 def test_a_pair_smaller_than_the_crop_is_refused(made: Path, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"smaller than the crop: expected 128x128 or more, got 80x64"):
-        loop.train(recipe(augmentation=Augmentation(crop=128)), made, tmp_path / "run")
+        trained(recipe(augmentation=Augmentation(crop=128)), made, tmp_path / "run")
 
 
 def test_nothing_is_touched_where_a_training_is(made: Path, tmp_path: Path) -> None:
     output = tmp_path / "run"
-    loop.train(recipe(), made, output, steps=1)
+    trained(recipe(), made, output, steps=1)
     before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
     with pytest.raises(RequestError, match="holds a training already"):
-        loop.train(recipe(), made, output, steps=1)
+        trained(recipe(), made, output, steps=1)
     assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
 
 
@@ -100,7 +98,7 @@ def test_validation_pairs_without_an_object_cannot_choose(made: Path, tmp_path: 
         (tmp_path / "made" / "boxes" / f"{number}.txt").write_text("")
     task = Task(network="yolo", network_options={"size": "p"}, classes=CLASSES[1:], height=32, width=32)
     with pytest.raises(RequestError, match="no validation pair shows an object"):
-        loop.train(
+        trained(
             recipe(strategy="tdfusion", task=task, data=sources(BOXES)), tmp_path, tmp_path / "run", steps=1
         )
 
@@ -160,7 +158,7 @@ def test_each_option_of_the_loss_reaches_the_training(made: Path, tmp_path: Path
     )
     heads = []
     for number, loss in enumerate(variants):
-        best = loop.train(recipe(loss=loss), made, tmp_path / str(number), steps=3)
+        best = trained(recipe(loss=loss), made, tmp_path / str(number), steps=3)
         header, weights = checkpoint.read(best)
         assert header.settings["loss"]["intensity"] == loss.intensity
         heads.append(weights["fusion.head.weight"])
@@ -180,6 +178,6 @@ def test_the_best_checkpoint_is_chosen_by_what_the_recipe_says(
 
     monkeypatch.setattr(loop, "validate", figures)
     for choose_by, step in (("fusion", 2), ("task", 4)):
-        best = loop.train(learned(choose_by=choose_by, validate_every=2), made, tmp_path / choose_by, steps=6)
+        best = trained(learned(choose_by=choose_by, validate_every=2), made, tmp_path / choose_by, steps=6)
         assert checkpoint.read(best)[0].step == step
         assert checkpoint.read(best.parent / "last.safetensors")[0].step == 6

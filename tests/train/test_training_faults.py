@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import BOXES, CLASSES, MASKS, learned, recipe, sources, write_pairs
+from tiny import BOXES, CLASSES, MASKS, learned, recipe, sources, trained, write_pairs
 
 from tdfusion_edge import checkpoint, files
 from tdfusion_edge.errors import SourceError, TrainingError
-from tdfusion_edge.pairs import LabelledPair as Sample
+from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.pairs.lazy import LazyPairs
 from tdfusion_edge.pairs.reader import load_pairs
-from tdfusion_edge.train import loop, setup, state
+from tdfusion_edge.train import loop, state
 from tdfusion_edge.train.recipe import Augmentation, DataSource, Optimiser, Task
+from tdfusion_edge.train.setup import setup
 from tdfusion_edge.train.strategies.fixed import Fixed
 
 
@@ -56,7 +57,7 @@ def test_a_loss_that_is_no_number_ends_the_training_and_keeps_the_checkpoint(
     run = tmp_path / "run"
     broken_after(monkeypatch, run / "last.safetensors")
     with pytest.raises(TrainingError, match=r"at step 3(?s:.*)can be resumed"):
-        loop.train(recipe(validate_every=2), made, run, steps=6)
+        trained(recipe(validate_every=2), made, run, steps=6)
     assert_whole(run, 2)
 
 
@@ -76,7 +77,7 @@ def test_too_little_memory_says_what_to_lower(
     run = tmp_path / "run"
     broken_after(monkeypatch, run / "last.safetensors", error)
     with pytest.raises(TrainingError, match=r"out of memory on cpu(?s:.*)batch(?s:.*)hyper_gradient"):
-        loop.train(recipe(validate_every=2), made, run, steps=6)
+        trained(recipe(validate_every=2), made, run, steps=6)
     assert_whole(run, 2)
 
 
@@ -85,7 +86,7 @@ def test_the_allocator_of_the_cpu_is_recognised(
 ) -> None:
     monkeypatch.setattr(Fixed, "step", lambda self, number, feed: torch.empty(1 << 50))
     with pytest.raises(TrainingError, match="out of memory"):
-        loop.train(recipe(), made, tmp_path / "run", steps=1)
+        trained(recipe(), made, tmp_path / "run", steps=1)
 
 
 def test_another_fault_is_not_taken_for_it(
@@ -93,7 +94,7 @@ def test_another_fault_is_not_taken_for_it(
 ) -> None:
     monkeypatch.setattr(Fixed, "step", lambda self, number, feed: torch.ones(2) @ torch.ones(3))
     with pytest.raises(RuntimeError, match="size"):
-        loop.train(recipe(), made, tmp_path / "run", steps=1)
+        trained(recipe(), made, tmp_path / "run", steps=1)
 
 
 @pytest.mark.parametrize("victim", ["last.safetensors", "best.safetensors", "state.safetensors", ".png"])
@@ -115,11 +116,11 @@ def test_a_full_disk_leaves_the_files_that_were_there(
         patch.setattr(files.os, "fsync", full)
         patch.setattr(loop, "selection_score", lambda figures, choose_by: written[0])
         with pytest.raises(OSError, match="No space"):
-            loop.train(settings, made, run, steps=4)
+            trained(settings, made, run, steps=4)
     assert checkpoint.read(run / "last.safetensors")[0].step in (2, 4)
     assert checkpoint.read(run / "best.safetensors")[0].step in (2, 4)
     assert not list(run.rglob(".*"))
-    loop.train(settings, made, run, steps=4, resume=True)
+    trained(settings, made, run, steps=4, resume=True)
     assert_whole(run, 4)
 
 
@@ -136,7 +137,7 @@ def test_weights_that_are_no_numbers_are_never_written(
 
     monkeypatch.setattr(Fixed, "step", poisoning)
     with pytest.raises(TrainingError, match="of the fusion network became NaN or infinite by step 1"):
-        loop.train(recipe(), made, tmp_path / "run", steps=1)
+        trained(recipe(), made, tmp_path / "run", steps=1)
     assert not list((tmp_path / "run").glob("*.safetensors"))
 
 
@@ -152,7 +153,7 @@ def test_a_training_with_pairs_without_objects_goes_on(tmp_path: Path) -> None:
         data=sources(BOXES),
         optimiser=Optimiser(steps=4, batch=2, learning_rate=1e-3),
     )
-    loop.train(settings, tmp_path, tmp_path / "run")
+    trained(settings, tmp_path, tmp_path / "run")
     assert rows(tmp_path / "run", "validation")[0]["map"] >= 0
 
 
@@ -163,7 +164,7 @@ def lazy(monkeypatch: pytest.MonkeyPatch) -> None:
         pairs = load_pairs(root, source, task, memory=0)
         return LazyPairs(len(pairs), pairs.__getitem__, cached=1)
 
-    monkeypatch.setattr(setup, "load_pairs", load)
+    monkeypatch.setattr("tdfusion_edge.train.setup.load_pairs", load)
 
 
 @pytest.mark.parametrize("strategy", ["fixed", "task"])
@@ -180,7 +181,7 @@ def test_a_damaged_picture_is_left_out_counted_and_remembered(
         options |= {"task": task, "data": sources(MASKS), "strategy_options": {"picture": "mean"}}
     settings = recipe(strategy=strategy, **options)
     caplog.set_level(logging.INFO)
-    loop.train(settings, tmp_path, tmp_path / "run", steps=6)
+    trained(settings, tmp_path, tmp_path / "run", steps=6)
     assert caplog.text.count("left out: ") == 1
     assert "3.png" in caplog.text
     assert "1 pairs could not be read and are left out" in caplog.text
@@ -196,12 +197,12 @@ def test_a_resumed_training_with_a_damaged_picture_is_the_same(
     lazy(monkeypatch)
     settings = recipe(augmentation=Augmentation(crop=32), validate_every=2)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    loop.train(settings, tmp_path, whole, steps=6)
+    trained(settings, tmp_path, whole, steps=6)
     with monkeypatch.context() as patch:
         broken_after(patch, parts / "last.safetensors")
         with pytest.raises(TrainingError):
-            loop.train(settings, tmp_path, parts, steps=6)
-    loop.train(settings, tmp_path, parts, steps=6, resume=True)
+            trained(settings, tmp_path, parts, steps=6)
+    trained(settings, tmp_path, parts, steps=6, resume=True)
     assert (parts / "last.safetensors").read_bytes() == (whole / "last.safetensors").read_bytes()
 
 
@@ -211,7 +212,7 @@ def test_too_many_damaged_pictures_end_the_training(tmp_path: Path, monkeypatch:
         (tmp_path / "made" / "ir" / f"{number}.png").write_bytes(b"")
     lazy(monkeypatch)
     with pytest.raises(SourceError, match=r"\.png"):
-        loop.train(recipe(validate_every=2), tmp_path, tmp_path / "run", steps=30)
+        trained(recipe(validate_every=2), tmp_path, tmp_path / "run", steps=30)
 
 
 def test_a_damaged_validation_picture_is_refused_before_the_training(
@@ -221,7 +222,7 @@ def test_a_damaged_validation_picture_is_refused_before_the_training(
     (tmp_path / "made" / "ir" / "7.png").write_bytes(b"")
     lazy(monkeypatch)
     with pytest.raises(SourceError, match=r"7\.png"):
-        loop.train(recipe(), tmp_path, tmp_path / "run")
+        trained(recipe(), tmp_path, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -235,12 +236,12 @@ def test_a_large_set_is_not_read_at_the_start(
         if source.part == "validation":
             return pairs
 
-        def read(index: int) -> Sample:
+        def read(index: int) -> LabelledPair:
             asked.append(index)
             return pairs[index]
 
         return LazyPairs(len(pairs), read)
 
-    monkeypatch.setattr(setup, "load_pairs", load)
-    loop.setup(learned(), made, tmp_path / "run")
+    monkeypatch.setattr("tdfusion_edge.train.setup.load_pairs", load)
+    setup(learned(), made, tmp_path / "run")
     assert len(asked) <= 1

@@ -7,23 +7,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import CLASSES, MASKS, learned, recipe, sources
+from tiny import CLASSES, MASKS, learned, recipe, sources, trained
 
 from tdfusion_edge import checkpoint
 from tdfusion_edge.errors import ConfigError
-from tdfusion_edge.train import loop
+from tdfusion_edge.train.loop import fit
 from tdfusion_edge.train.recipe import Recipe, Task
+from tdfusion_edge.train.setup import setup
 
 OWN = '''
 import torch
 from torch import nn
 
-from tdfusion_edge.train.models.base import FusionOutput
+from tdfusion_edge.train.models.base import FusionNetwork, FusionOutput
 from tdfusion_edge.train.models.loss_network import LossWeights
-from tdfusion_edge.train.models.task import MaskPrediction
+from tdfusion_edge.train.models.task import MaskNetwork, MaskPrediction
+from tdfusion_edge.train.strategies.base import Strategy
 
 
-class MyFusion(nn.Module):
+class MyFusion(FusionNetwork):
     def __init__(self, width=3):
         super().__init__()
         self.layer = nn.Conv2d(2, width, 1)
@@ -44,8 +46,7 @@ class MyLoss(nn.Module):
         return LossWeights(weight, 1 - weight)
 
 
-class MyTask(nn.Module):
-    labels = "mask"
+class MyTask(MaskNetwork):
     stride = 4
 
     def __init__(self, classes):
@@ -62,14 +63,44 @@ class MyTask(nn.Module):
         return MaskPrediction(output)
 
 
-class NoLoss(nn.Module):
-    labels, stride = "mask", 1
-
+class NoLoss(MaskNetwork):
     def __init__(self, classes):
         super().__init__()
 
+    def forward(self, luma):
+        return luma
 
-class OnlyFusion:
+    def decode(self, output):
+        return MaskPrediction(output)
+
+
+class DuckTask(nn.Module):
+    """All the methods, and no base class."""
+
+    labels, stride = "mask", 1
+    forward, loss, decode = MyTask.forward, MyTask.loss, MyTask.decode
+
+
+class DuckStrategy:
+    def __init__(self, recipe):
+        pass
+
+
+class NoStep(Strategy):
+    pass
+
+
+class OddTask(Strategy):
+    """Its task network is any module."""
+
+    def __init__(self, recipe):
+        self.networks, self.named, self.optimisers = {"task": nn.Conv2d(1, 1, 1)}, {}, {}
+
+    def step(self, number, feed):
+        return {}
+
+
+class OnlyFusion(Strategy):
     """A strategy of one's own."""
 
     def __init__(self, recipe):
@@ -89,9 +120,6 @@ class OnlyFusion:
         loss.backward()
         self.optimiser.step()
         return {"own": loss.item()}
-
-    def set_rate(self, factor):
-        self.optimiser.param_groups[0]["lr"] = 0.1 * factor
 
 
 def not_a_class():
@@ -115,8 +143,8 @@ def own(network: str = "own_networks:MyFusion", task: str = "own_networks:MyTask
 
 
 def test_own_f_g_and_t_train_together(made: Path, tmp_path: Path) -> None:
-    start = loop.setup(own(), made, tmp_path / "run").strategy.networks
-    best = loop.train(own(), made, tmp_path / "run")
+    start = setup(own(), made, tmp_path / "run").strategy.networks
+    best = trained(own(), made, tmp_path / "run")
     header, weights = checkpoint.read(best)
     assert {role: one.name for role, one in header.networks.items()} == {
         "fusion": "own_networks:MyFusion",
@@ -132,12 +160,12 @@ def test_own_f_g_and_t_train_together(made: Path, tmp_path: Path) -> None:
 
 def test_an_own_strategy_trains_and_is_resumed(made: Path, tmp_path: Path) -> None:
     settings = recipe(strategy="own_networks:OnlyFusion", validate_every=60)
-    whole = loop.train(settings, made, tmp_path / "whole", steps=120)
+    whole = trained(settings, made, tmp_path / "whole", steps=120)
     rows = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
     losses = [row["losses"]["own"] for row in rows if "losses" in row]
     assert losses[-1] < 0.8 * losses[0]
-    training = loop.setup(settings, made, whole.parent, steps=120, resume=True)
-    loop.fit(training, resume=True)
+    training = setup(settings, made, whole.parent, steps=120, resume=True)
+    fit(training)
     momentum = training.strategy.optimisers["fusion"].state_dict()["state"][0]["momentum_buffer"]
     assert momentum.abs().max() > 0
 
@@ -148,18 +176,44 @@ def test_an_own_strategy_trains_and_is_resumed(made: Path, tmp_path: Path) -> No
         ("own_networks:Nothing", "own_networks:MyTask", "cannot be imported"),
         ("no_such_module:F", "own_networks:MyTask", "PYTHONPATH"),
         ("own_networks:not_a_class", "own_networks:MyTask", "is no fusion network"),
-        ("own_networks:MyFusion", "own_networks:NoLoss", "no loss"),
-        ("own_networks:MyLoss", "own_networks:MyTask", "does not take these options"),
+        ("own_networks:MyTask", "own_networks:MyTask", "expected a subclass of .*models.base.FusionNetwork"),
+        ("own_networks:MyFusion", "own_networks:NoLoss", "no whole task network.*got no loss"),
+        ("own_networks:MyFusion", "own_networks:DuckTask", "subclass of .*task.BoxNetwork or MaskNetwork"),
+        ("tdfusion", "own_networks:MyTask", "does not take these options"),
     ],
 )
 def test_what_cannot_be_one_is_refused(
     network: str, task: str, message: str, made: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        loop.train(own(network, task), made, tmp_path / "run")
+        trained(own(network, task), made, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [
+        ("own_networks:DuckStrategy", "no strategy: expected a subclass of .*strategies.base.Strategy"),
+        ("own_networks:NoStep", "no whole strategy.*got no step"),
+        ("own_networks:OddTask", "task network of a strategy.*BoxNetwork or MaskNetwork, got torch.*Conv2d"),
+        ("fixd", "unknown strategy 'fixd'.*'fixed'"),
+    ],
+)
+def test_what_is_no_strategy_is_refused(strategy: str, message: str, made: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"(?s){message}"):
+        setup(recipe(strategy=strategy), made, tmp_path / "run")
+
+
+def test_an_own_strategy_steps_at_the_schedules_rate(made: Path, tmp_path: Path) -> None:
+    strategy = setup(recipe(strategy="own_networks:OnlyFusion"), made, tmp_path / "run").strategy
+    rates = []
+    for factor in (0.5, 0.25, 1.0):
+        strategy.set_rate(factor)
+        rates.append(strategy.optimisers["fusion"].param_groups[0]["lr"])
+    assert rates == pytest.approx([0.05, 0.025, 0.1])
+    assert (strategy.batches, strategy.based_on, strategy.trained_on) == (1, None, None)
 
 
 def test_the_stride_of_an_own_task_network_is_kept_to(made: Path, tmp_path: Path) -> None:
     task = Task(network="own_networks:MyTask", classes=CLASSES, height=30, width=40)
     with pytest.raises(ConfigError, match="multiples of 4, got 40x30"):
-        loop.train(learned(task=task, data=sources(MASKS)), made, tmp_path / "run")
+        trained(learned(task=task, data=sources(MASKS)), made, tmp_path / "run")

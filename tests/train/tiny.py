@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,17 +13,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tdfusion_edge.pairs import Labels
-from tdfusion_edge.train.models.base import FusionOutput
+from tdfusion_edge.train.loop import fit
+from tdfusion_edge.train.models.base import FusionNetwork, FusionOutput
 from tdfusion_edge.train.models.loss_network import LossWeights
-from tdfusion_edge.train.models.task import MaskPrediction
+from tdfusion_edge.train.models.task import MaskNetwork, MaskPrediction
 from tdfusion_edge.train.recipe import Augmentation, DataSource, Optimiser, Recipe, Task
+from tdfusion_edge.train.setup import setup
 
 HEIGHT, WIDTH = 64, 80
 PAIRS = 8
 CLASSES = ("ground", "disc")
 
 
-class TinyFusion(nn.Module):
+class TinyFusion(FusionNetwork):
     """One weight map; smooth everywhere, so that numbers can be differentiated by hand."""
 
     minimum_size = 4
@@ -52,11 +54,8 @@ class TinyLoss(nn.Module):
         return LossWeights(weight, 1 - weight)
 
 
-class TinyTask(nn.Module):
+class TinyTask(MaskNetwork):
     """T for masks; its loss is a plain mean over pixels, so that shares of a batch average to the whole."""
-
-    labels: Literal["mask"] = "mask"
-    stride = 1
 
     def __init__(self, classes: int, width: int = 4) -> None:
         super().__init__()
@@ -162,3 +161,8 @@ def learned(
         **changes,
     }
     return recipe(**settings)
+
+
+def trained(recipe: Recipe, data: Path, output: Path, **options: Any) -> Path:
+    """The best checkpoint of a training from its recipe to its end."""
+    return fit(setup(recipe, data, output, **options))

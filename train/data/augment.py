@@ -14,8 +14,7 @@ import numpy.typing as npt
 
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.pairs import Boxes
-from tdfusion_edge.pairs import LabelledPair as Sample
+from tdfusion_edge.pairs import Boxes, LabelledPair
 from tdfusion_edge.resize import halved
 from tdfusion_edge.train.recipe import Augmentation, Task
 
@@ -43,7 +42,7 @@ class View(NamedTuple):
     mask: U8 | None
 
 
-def crop(sample: Sample, augmentation: Augmentation, random: np.random.Generator) -> tuple[F32, F32]:
+def crop(sample: LabelledPair, augmentation: Augmentation, random: np.random.Generator) -> tuple[F32, F32]:
     """The same random square of both sensors, (c, c) float32 in [0, 1]; all of them for a side of 0.
 
     Raises:
@@ -65,7 +64,7 @@ def crop(sample: Sample, augmentation: Augmentation, random: np.random.Generator
     return crops[0], crops[1]
 
 
-def require_crop(sample: Sample, side: int) -> None:
+def require_crop(sample: LabelledPair, side: int) -> None:
     """Refuse a pair from which no square of ``side`` pixels can be cut.
 
     Raises:
@@ -82,7 +81,7 @@ def require_crop(sample: Sample, side: int) -> None:
 
 
 def view(
-    pick: Callable[[], Sample], task: Task, augmentation: Augmentation, random: np.random.Generator
+    pick: Callable[[], LabelledPair], task: Task, augmentation: Augmentation, random: np.random.Generator
 ) -> View:
     """One view for the task network: a whole pair, zoomed and shifted, or a mosaic of four.
 
@@ -98,11 +97,6 @@ def view(
     return _whole(pick(), size, augmentation, random)
 
 
-def plain_view(sample: Sample, task: Task) -> View:
-    """The whole pair resized to the task's size, without any chance in it."""
-    return _whole(sample, (task.height, task.width), Augmentation(flip=False), np.random.default_rng(0))
-
-
 def gain(image: U8, amount: float, random: np.random.Generator) -> F32:
     """uint8 to float32 in [0, 1], with random contrast and brightness if ``amount`` > 0."""
     unit = image.astype(np.float32) / np.float32(255)
@@ -113,7 +107,7 @@ def gain(image: U8, amount: float, random: np.random.Generator) -> F32:
 
 
 def _whole(
-    sample: Sample, size: tuple[int, int], augmentation: Augmentation, random: np.random.Generator
+    sample: LabelledPair, size: tuple[int, int], augmentation: Augmentation, random: np.random.Generator
 ) -> View:
     """One pair through one affine map."""
     height, width = size
@@ -135,7 +129,10 @@ def _whole(
 
 
 def _mosaic(
-    pick: Callable[[], Sample], size: tuple[int, int], augmentation: Augmentation, random: np.random.Generator
+    pick: Callable[[], LabelledPair],
+    size: tuple[int, int],
+    augmentation: Augmentation,
+    random: np.random.Generator,
 ) -> View:
     """Four pairs around a random centre, each cut by its quarter of the view."""
     height, width = size
@@ -166,7 +163,7 @@ def _mosaic(
 
 
 def _matrix(
-    sample: Sample, size: tuple[int, int], zoom: float, shift_x: float, shift_y: float, mirrored: bool
+    sample: LabelledPair, size: tuple[int, int], zoom: float, shift_x: float, shift_y: float, mirrored: bool
 ) -> npt.NDArray[np.float64]:
     """2x3 map from corners of the picture (0..W, 0..H) to corners of the view."""
     (height, width), (source_height, source_width) = size, sample.infrared.shape

@@ -1,36 +1,38 @@
 """Batches without hidden state: which they are follows from the seed and two counters.
 
-So a training that is resumed goes on with the batches that it would have had, and several processes
-cut the same batch into shares without speaking to each other.
+So a training that is resumed goes on with the batches that it would have had, several processes cut the same
+batch into shares without speaking to each other, and a batch can be made before it is asked for.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from tdfusion_edge.color import U8
 from tdfusion_edge.errors import ConfigError, RequestError, SourceError
-from tdfusion_edge.pairs import Boxes
-from tdfusion_edge.pairs import LabelledPair as Sample
+from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.pairs.lazy import joined
-from tdfusion_edge.train.data.augment import View, crop, require_crop, view
-from tdfusion_edge.train.data.types import Batch, BoxTargets, TaskView
+from tdfusion_edge.train.data.augment import crop, require_crop, view
+from tdfusion_edge.train.data.readable import Readable
+from tdfusion_edge.train.data.tensors import collate
+from tdfusion_edge.train.data.types import Batch
 from tdfusion_edge.train.recipe import Augmentation, Task
 
 logger = logging.getLogger(__name__)
 
+Indices: TypeAlias = npt.NDArray[np.int64]
+
 HELD_OUT = 1 << 31
 """Tells the chance of the pairs held out from that of the others, whose third number counts pairs."""
-MOST_DAMAGED = 0.1
-"""Share of the pairs that may turn out unreadable during a training before it ends."""
 
 
 class Share(NamedTuple):
@@ -38,6 +40,25 @@ class Share(NamedTuple):
 
     rank: int = 0
     world: int = 1
+
+
+class Place(NamedTuple):
+    """Where in the passes batches are drawn, from which everything about them follows."""
+
+    epoch: int
+    """Passes over the pairs that have begun before this one."""
+    drawn: int
+    """Batches drawn of this pass."""
+    batches: int
+    """How many are drawn together, from there."""
+
+
+class Ahead(NamedTuple):
+    """Batches that are made before they are asked for."""
+
+    place: Place
+    pairs: Readable
+    batches: Future[tuple[Batch, ...]]
 
 
 class Feed:
@@ -52,6 +73,7 @@ class Feed:
         task: What the task network sees; None leaves ``Batch.task`` out.
         share: This process's part of each batch.
         held_out: Pairs for the second of two batches alone (meta-test); none: it has pairs like the first.
+        device: Where the batches are given.
 
     Raises:
         RequestError: there is no pair, one is smaller than the crop, or the batch cannot be shared out.
@@ -59,14 +81,15 @@ class Feed:
 
     def __init__(
         self,
-        samples: Sequence[Sample],
+        samples: Sequence[LabelledPair],
         augmentation: Augmentation,
         batch: int,
         seed: int,
         *,
         task: Task | None = None,
         share: Share = Share(),  # noqa: B008 (immutable)
-        held_out: Sequence[Sample] = (),
+        held_out: Sequence[LabelledPair] = (),
+        device: str | torch.device = "cpu",
     ) -> None:
         if not samples:
             raise RequestError("there is no pair to train on")
@@ -79,7 +102,9 @@ class Feed:
                 "the batch cannot be shared out", expected=f"a multiple of {share.world}", got=str(batch)
             )
         self._samples, self._augmentation, self._batch, self._seed = samples, augmentation, batch, seed
-        self._task, self._share = task, share
+        self._task, self._share, self.device = task, share, torch.device(device)
+        self._thread: ThreadPoolExecutor | None = None
+        self._ahead: Ahead | None = None
         self.damaged: set[int] = set()
         """Indices of the pairs that could not be read."""
         self.epoch = 0
@@ -92,6 +117,26 @@ class Feed:
         """Batches of a pass; the pairs that do not fill one are left to another pass's shuffle."""
         return max(1, self._count // self._batch)
 
+    @contextmanager
+    def prefetching(self, enabled: bool | None = None) -> Iterator[None]:
+        """Make the next batches in a thread while the last ones are used; it ends with the ``with``.
+
+        The batches stay the same to the last bit. What is made ahead is what was taken last, once more: where
+        something else is asked for, that is made at once.
+
+        Args:
+            enabled: None: where the batches go to a GPU. A CPU that trains has no core left for it.
+        """
+        if not (self.device.type == "cuda" if enabled is None else enabled):
+            yield
+            return
+        with ThreadPoolExecutor(1, thread_name_prefix="feed") as self._thread:
+            try:
+                yield
+            finally:
+                self._made_ahead(None)
+                self._thread = None
+
     def take(self, count: int = 1) -> tuple[Batch, ...]:
         """The next ``count`` batches, all of one pass, so that no pair is in two of them.
 
@@ -103,29 +148,22 @@ class Feed:
             SourceError: more than a tenth of the pairs cannot be read.
         """
         self.require(count)
-        held_out = count > 1 and self._holds_out
-        own = 1 if held_out else count
-        if self.drawn + own > self.batches_per_epoch:
+        place = self._next(count)
+        ahead = self._made_ahead(place)
+        pairs = self._readable() if ahead is None else ahead.pairs
+        try:
+            batches = self._make(place, pairs) if ahead is None else ahead.batches.result()
+        finally:
+            self._note(pairs.damaged)
+        self.epoch, self.drawn = place.epoch, place.drawn + self._own(count)
+        if self._thread is not None:
+            self._begin(self._thread, count)
+        return tuple(batch.map(self._moved) for batch in batches)
+
+    def begin_epoch(self) -> None:
+        """Leave what is left of the current pass and begin another."""
+        if self.drawn:
             self.epoch, self.drawn = self.epoch + 1, 0
-        order = np.random.default_rng((self._seed, self.epoch)).permutation(self._count)
-        batches = [
-            self._make(self._pool(order, offset, own), (self._seed, self.epoch), self.drawn + offset)
-            for offset in range(own)
-        ]
-        if held_out:
-            batches.append(self._make(self._held_out_pool(), (self._seed, self.epoch, HELD_OUT), self.drawn))
-        self.drawn += own
-        return tuple(batches)
-
-    @property
-    def _holds_out(self) -> bool:
-        return len(self._samples) > self._count
-
-    def identity(self) -> str:
-        """Digest of the pairs' names, empty where they are read at use."""
-        if not isinstance(self._samples, list):
-            return ""
-        return hashlib.sha256("\n".join(sample.name for sample in self._samples).encode()).hexdigest()
 
     def require(self, count: int) -> None:
         """Refuse a set from which :meth:`take` could not give ``count`` batches at once.
@@ -143,112 +181,124 @@ class Feed:
                 hint="Set [optimiser] batch to a smaller number.",
             )
 
-    def begin_epoch(self) -> None:
-        """Leave what is left of the current pass and begin another."""
-        if self.drawn:
-            self.epoch, self.drawn = self.epoch + 1, 0
+    def identity(self) -> str:
+        """Digest of the pairs' names, empty where they are read at use."""
+        if not isinstance(self._samples, list):
+            return ""
+        return hashlib.sha256("\n".join(sample.name for sample in self._samples).encode()).hexdigest()
 
-    def _make(self, pool: list[int], entropy: tuple[int, ...], number: int) -> Batch:
+    @property
+    def _holds_out(self) -> bool:
+        return len(self._samples) > self._count
+
+    def _own(self, count: int) -> int:
+        """How many of ``count`` batches are of pairs that are not held out."""
+        return 1 if count > 1 and self._holds_out else count
+
+    def _next(self, count: int) -> Place:
+        """Where the next ``count`` batches are drawn: in this pass, or in another where it has too few."""
+        if self.drawn + self._own(count) > self.batches_per_epoch:
+            return Place(self.epoch + 1, 0, count)
+        return Place(self.epoch, self.drawn, count)
+
+    def _begin(self, thread: ThreadPoolExecutor, count: int) -> None:
+        """Begin with the batches behind the ones that were taken last."""
+        place, pairs = self._next(count), self._readable()
+        self._ahead = Ahead(place, pairs, thread.submit(self._make, place, pairs))
+
+    def _made_ahead(self, place: Place | None) -> Ahead | None:
+        """What was made ahead if it is of this place; of another one it is given up."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None or ahead.place == place:
+            return ahead
+        ahead.batches.cancel()
+        return None
+
+    def _readable(self) -> Readable:
+        return Readable(self._samples, self._augmentation.crop, self.damaged)
+
+    def _note(self, damaged: Mapping[int, SourceError]) -> None:
+        """Count pairs that were found damaged, and say so."""
+        for error in damaged.values():
+            logger.warning("left out: %s", error)
+        self.damaged |= damaged.keys()
+
+    def _make(self, place: Place, pairs: Readable) -> tuple[Batch, ...]:
+        """The batches of a place, on the CPU. Reads nothing that changes, so that any thread may call it."""
+        epoch, drawn, count = place
+        own = self._own(count)
+        order = np.random.default_rng((self._seed, epoch)).permutation(self._count)
+        batches = [
+            self._batch_of(pairs, self._pool(order, drawn, offset, own), (self._seed, epoch), drawn + offset)
+            for offset in range(own)
+        ]
+        if own < count:
+            chance = self._seed, epoch, HELD_OUT
+            batches.append(self._batch_of(pairs, self._held_out_pool(epoch, drawn), chance, drawn))
+        if self.device.type != "cuda":
+            return tuple(batches)
+        with torch.cuda.device(self.device):  # a new thread's is the first GPU, whichever this process has
+            return tuple(batch.map(Tensor.pin_memory) for batch in batches)
+
+    def _moved(self, part: Tensor) -> Tensor:
+        """A tensor on the feed's device; to a GPU it may still be on its way, and kernels wait for it."""
+        return part.to(self.device, non_blocking=True)
+
+    def _batch_of(self, pairs: Readable, pool: list[int], entropy: tuple[int, ...], number: int) -> Batch:
         """Batch ``number`` of a pass, from the pairs of ``pool``, by chance that follows from ``entropy``."""
         start = number * self._batch
         crops, views = [], []
         for place in range(self._batch)[self._share.rank :: self._share.world]:
             random = np.random.default_rng((*entropy, 1 + start + place))
-            first = self._readable(pool, place)
+            first = pairs.at(pool, place)
             crops.append(crop(first, self._augmentation, random))
             if self._task is not None:
                 picked = [first]
 
-                def pick(picked: list[Sample] = picked, random: np.random.Generator = random) -> Sample:
+                def pick(
+                    picked: list[LabelledPair] = picked, random: np.random.Generator = random
+                ) -> LabelledPair:
                     if picked:
                         return picked.pop()
-                    return self._readable(pool, int(random.integers(len(pool))))
+                    return pairs.at(pool, int(random.integers(len(pool))))
 
                 views.append(view(pick, self._task, self._augmentation, random))
-        sizes = {one.shape for one, _ in crops}
-        if len(sizes) > 1:
-            raise RequestError(
-                "pairs of different sizes make no batch",
-                expected="pairs of one size, or a crop",
-                got=" and ".join(f"{width}x{height}" for height, width in sorted(sizes)),
-                hint="Set [augmentation] crop.",
-            )
+        _refuse_mixed({one.shape for one, _ in crops}, "make no batch")
         infrared, visible = (torch.from_numpy(np.stack(parts)[:, None]) for parts in zip(*crops, strict=True))
         return Batch(infrared, visible, collate(views) if views else None)
 
-    def _pool(self, order: npt.NDArray[np.int64], offset: int, count: int) -> list[int]:
+    def _pool(self, order: Indices, drawn: int, offset: int, count: int) -> list[int]:
         """Indices that one of ``count`` batches may use, first its own.
 
         The others stand in for damaged ones and go into mosaics. The pools of batches that are taken
         together have no pair in common.
         """
         total, batch = len(order), self._batch
-        begin, end = self.drawn * batch, (self.drawn + count) * batch
+        begin, end = drawn * batch, (drawn + count) * batch
         own = range(begin + offset * batch, begin + (offset + 1) * batch)
         others = (slot for slot in range(end, begin + total) if slot % count == offset)
         return [int(order[slot % total]) for slot in (*own, *others)]
 
-    def _held_out_pool(self) -> list[int]:
+    def _held_out_pool(self, epoch: int, drawn: int) -> list[int]:
         """Indices of the pairs held out in the pass's order, from where the current batch begins."""
         count = len(self._samples) - self._count
-        order = np.random.default_rng((self._seed, self.epoch, HELD_OUT)).permutation(count)
-        return [self._count + int(index) for index in np.roll(order, -self.drawn * self._batch)]
-
-    def _readable(self, pool: Sequence[int], place: int) -> Sample:
-        """The pair at a place of the pool, or the next one that can be read."""
-        for step in range(len(pool)):
-            index = pool[(place + step) % len(pool)]
-            if index in self.damaged:
-                continue
-            try:
-                sample = self._samples[index]
-                if min(sample.infrared.shape) < self._augmentation.crop:
-                    raise SourceError(f"pair '{sample.name}' is smaller than the crop")
-                return sample
-            except SourceError as error:
-                self.damaged.add(index)
-                if len(self.damaged) > max(1, MOST_DAMAGED * len(self._samples)):
-                    raise
-                logger.warning("left out: %s", error)
-        raise SourceError("no pair of the training can be read")
+        order = np.random.default_rng((self._seed, epoch, HELD_OUT)).permutation(count)
+        return [self._count + int(index) for index in np.roll(order, -drawn * self._batch)]
 
 
-def _refuse_sizes(samples: list[Sample], crop_side: int) -> None:
+def _refuse_sizes(samples: list[LabelledPair], crop_side: int) -> None:
     for sample in samples:
         require_crop(sample, crop_side)
-    sizes = {sample.infrared.shape for sample in samples}
-    if not crop_side and len(sizes) > 1:
+    if not crop_side:
+        _refuse_mixed({sample.infrared.shape for sample in samples}, "make no batch of whole pictures")
+
+
+def _refuse_mixed(sizes: set[tuple[int, ...]], what: str) -> None:
+    """Refuse pictures (H, W) of more than one size."""
+    if len(sizes) > 1:
         raise RequestError(
-            "pairs of different sizes make no batch of whole pictures",
+            f"pairs of different sizes {what}",
             expected="pairs of one size, or a crop",
             got=" and ".join(f"{width}x{height}" for height, width in sorted(sizes)),
             hint="Set [augmentation] crop.",
         )
-
-
-def collate(views: Sequence[View]) -> TaskView:
-    """Views to tensors; boxes if they have boxes, masks otherwise."""
-    infrared, visible = (
-        torch.from_numpy(np.stack([getattr(one, side) for one in views])[:, None])
-        for side in ("infrared", "visible")
-    )
-    if all(one.mask is not None for one in views):
-        masks = np.stack([one.mask for one in views if one.mask is not None])
-        return TaskView(infrared, visible, torch.from_numpy(masks.astype(np.int64)))
-    return TaskView(infrared, visible, box_targets(views))
-
-
-def box_targets(views: Sequence[View]) -> BoxTargets:
-    """The boxes of several views, flat."""
-    boxes = [Boxes.none() if one.boxes is None else one.boxes for one in views]
-    image = np.repeat(np.arange(len(boxes)), [len(one.classes) for one in boxes])
-    return BoxTargets(
-        torch.from_numpy(image.astype(np.int64)),
-        torch.from_numpy(np.concatenate([one.classes for one in boxes])),
-        torch.from_numpy(np.concatenate([one.corners for one in boxes])),
-    )
-
-
-def to_tensor(image: U8) -> Tensor:
-    """(H, W) uint8 to (1, 1, H, W) float32 in [0, 1]."""
-    return torch.from_numpy(image).float().div(255)[None, None]

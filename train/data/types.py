@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
-import torch
 from torch import Tensor
+
+Change: TypeAlias = Callable[[Tensor], Tensor]
 
 
 class BoxTargets(NamedTuple):
@@ -18,9 +20,9 @@ class BoxTargets(NamedTuple):
     corners: Tensor
     """(N, 4) float32, x1 y1 x2 y2 in pixels of the task view."""
 
-    def to(self, device: torch.device) -> BoxTargets:
-        """The same on another device."""
-        return BoxTargets(*(part.to(device) for part in self))
+    def map(self, change: Change) -> BoxTargets:
+        """The same objects with every tensor changed, as in a move to another device."""
+        return BoxTargets(*(change(part) for part in self))
 
 
 class TaskView(NamedTuple):
@@ -44,9 +46,11 @@ class Batch(NamedTuple):
     task: TaskView | None = None
     """None where the recipe has no task."""
 
-    def to(self, device: torch.device) -> Batch:
-        """The same on another device."""
+    def map(self, change: Change) -> Batch:
+        """The same pairs with every tensor changed, as in a move to another device."""
         view = self.task
         if view is not None:
-            view = TaskView(view.infrared.to(device), view.visible.to(device), view.targets.to(device))
-        return Batch(self.infrared.to(device), self.visible.to(device), view)
+            targets = view.targets
+            targets = targets.map(change) if isinstance(targets, BoxTargets) else change(targets)
+            view = TaskView(change(view.infrared), change(view.visible), targets)
+        return Batch(change(self.infrared), change(self.visible), view)

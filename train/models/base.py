@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from tdfusion_edge.errors import RequestError
 
@@ -14,6 +15,17 @@ class FusionOutput(NamedTuple):
 
     fused: Tensor
     """(B, 1, H, W) luma in [0, 1]."""
+
+
+class FusionNetwork(nn.Module, ABC):
+    """The base class of every F."""
+
+    minimum_size: int = 32
+    """Smallest height and width that it takes, pixels."""
+
+    @abstractmethod
+    def forward(self, infrared: Tensor, visible: Tensor) -> FusionOutput:
+        """Two lumas, (B, 1, H, W) float in [0, 1], to the fused one."""
 
 
 def check_inputs(infrared: Tensor, visible: Tensor, minimum: int) -> None:

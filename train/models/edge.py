@@ -24,21 +24,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.train.models.base import FusionOutput, check_inputs
+from tdfusion_edge.train.models.base import FusionNetwork, FusionOutput, check_inputs
 
 STRIDE = 2
 MOST_WIDTH, MOST_DEPTH = 256, 16
 
 
-class Edge(nn.Module):
+class Edge(FusionNetwork):
     """Real-time fusion network.
 
     Args:
         width: Channels of the features; 16 fills one vector register of AVX-512, or four of NEON.
         depth: 3x3 convolutions between stem and head.
     """
-
-    minimum_size = 32
 
     def __init__(self, width: int = 16, depth: int = 2) -> None:
         if not (1 <= width <= MOST_WIDTH and 1 <= depth <= MOST_DEPTH):

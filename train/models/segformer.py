@@ -14,14 +14,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tdfusion_edge.errors import ConfigError
-from tdfusion_edge.train.models.task import MaskPrediction
+from tdfusion_edge.install import install_command
+from tdfusion_edge.train.models.task import MaskNetwork, MaskPrediction
 
 IGNORE = 255
 """Class of the pixels that do not count."""
@@ -55,7 +56,7 @@ class SegFormerOutput(NamedTuple):
     """(B, C, H / 4, W / 4) float32."""
 
 
-class SegFormer(nn.Module):
+class SegFormer(MaskNetwork):
     """T for masks.
 
     Args:
@@ -70,7 +71,6 @@ class SegFormer(nn.Module):
             installed, or the folder holds no weights that fit.
     """
 
-    labels: Literal["boxes", "mask"] = "mask"
     stride = 32
 
     def __init__(self, classes: int, size: str = "b0", pretrained: str | None = None) -> None:
@@ -117,7 +117,7 @@ def _transformers() -> Any:
     except ImportError as error:
         raise ConfigError(
             f"SegFormer needs Hugging Face's transformers, which cannot be imported: {error}",
-            hint='Install it: pip install "tdfusion-edge[segformer]"',
+            hint=f"Install it: {install_command('segformer')}",
         ) from error
 
 

@@ -1,6 +1,7 @@
 """Networks by name, as data: ``name -> "module:Class"``, imported at use.
 
-A user's own class is named the same way ("mypackage.nets:MyFusion") and needs no registration.
+A user's own class is named the same way ("mypackage.nets:MyFusion") and needs no registration. It is below
+its role's base class.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 from torch import nn
 
 from tdfusion_edge.errors import ConfigError
+from tdfusion_edge.train.models.base import FusionNetwork
+from tdfusion_edge.train.models.task import TASK_BASES, TaskNetwork
 
 FUSION_NETWORKS: Mapping[str, str] = MappingProxyType(
     {
@@ -66,40 +69,72 @@ def resolve(name: str, table: Mapping[str, str], kind: str) -> Any:
         ) from error
 
 
-def build(name: str, options: Mapping[str, Any]) -> nn.Module:
+def subclass(name: str, table: Mapping[str, str], kind: str, base: type, wanted: str = "") -> Any:
+    """The class that ``name`` stands for, which is a whole subclass of ``base``.
+
+    Args:
+        name: A key of ``table`` or "module:Class".
+        table: Known names.
+        kind: What is looked up, for the message.
+        base: The class that it must be below.
+        wanted: What the message asks for; by default ``base``.
+
+    Raises:
+        ConfigError: an unknown name, what cannot be imported, no such class, or one that lacks methods.
+    """
+    wanted = wanted or f"{base.__module__}.{base.__name__}"
+    found = resolve(name, table, kind)
+    # Before it is called: "module:attribute" may name any function.
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ConfigError(f"'{name}' is no {kind}", expected=f"a subclass of {wanted}")
+    # Looked for here: Python's own error would come when it is called, and seem to be about the options.
+    if lacking := ", ".join(sorted(getattr(found, "__abstractmethods__", ()))):
+        raise ConfigError(
+            f"'{name}' is no whole {kind}", expected=f"every method of {wanted}", got=f"no {lacking}"
+        )
+    return found
+
+
+def build(name: str, options: Mapping[str, Any]) -> FusionNetwork:
     """A fusion network with fresh weights.
+
+    Raises:
+        ConfigError: it is unknown, is no :class:`FusionNetwork`, or does not take these options.
+    """
+    network: FusionNetwork = _built(name, FUSION_NETWORKS, "fusion network", FusionNetwork, options)
+    return network
+
+
+def build_loss(name: str, options: Mapping[str, Any]) -> nn.Module:
+    """A loss network G with fresh weights.
 
     Raises:
         ConfigError: it is unknown, is no ``nn.Module``, or does not take these options.
     """
-    return _build(name, FUSION_NETWORKS, "fusion network", options)
-
-
-def build_loss(name: str, options: Mapping[str, Any]) -> nn.Module:
-    """A loss network G with fresh weights; raises like :func:`build`."""
-    return _build(name, LOSS_NETWORKS, "loss network", options)
-
-
-def build_task(name: str, options: Mapping[str, Any], classes: int) -> nn.Module:
-    """A task network T with fresh weights for so many classes.
-
-    Raises:
-        ConfigError: as :func:`build`, or it lacks a member of the protocol (``models/task.py``).
-    """
-    network = _build(name, TASK_NETWORKS, "task network", {"classes": classes, **options})
-    lacking = [member for member in ("labels", "stride", "loss", "decode") if not hasattr(network, member)]
-    if lacking:
-        raise ConfigError(
-            f"'{name}' is no task network", expected="labels, stride, loss, decode", got=f"no {lacking[0]}"
-        )
+    network: nn.Module = _built(name, LOSS_NETWORKS, "loss network", nn.Module, options, "torch.nn.Module")
     return network
 
 
-def _build(name: str, table: Mapping[str, str], kind: str, options: Mapping[str, Any]) -> nn.Module:
-    network = resolve(name, table, kind)
-    # Before it is called: "module:attribute" may name any function.
-    if not (isinstance(network, type) and issubclass(network, nn.Module)):
-        raise ConfigError(f"'{name}' is no {kind}", expected="a class of torch.nn.Module")
+def build_task(name: str, options: Mapping[str, Any], classes: int) -> TaskNetwork:
+    """A task network T with fresh weights for so many classes.
+
+    Raises:
+        ConfigError: it is unknown, is no :class:`TaskNetwork`, or does not take these options.
+    """
+    options = {"classes": classes, **options}
+    network: TaskNetwork = _built(name, TASK_NETWORKS, "task network", TaskNetwork, options, TASK_BASES)
+    return network
+
+
+def _built(
+    name: str,
+    table: Mapping[str, str],
+    kind: str,
+    base: type,
+    options: Mapping[str, Any],
+    wanted: str = "",
+) -> Any:
+    network = subclass(name, table, kind, base, wanted)
     try:
         return network(**options)
     except (TypeError, ValueError) as error:

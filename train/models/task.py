@@ -1,16 +1,20 @@
 """What every task network T takes and gives.
 
-A task network sees the fused luma alone. Its class is called with ``classes=N`` and the recipe's
-options, and has three methods beside ``nn.Module``'s: ``forward`` gives what the loss is made of,
-``loss`` compares that with labels, ``decode`` turns it into predictions and is exported to ONNX.
+A task network sees the fused luma alone. It subclasses :class:`BoxNetwork` or :class:`MaskNetwork` by what it
+gives; a kind of its own subclasses :class:`TaskNetwork`. Its class is called with ``classes=N`` and the
+recipe's options.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+
+from tdfusion_edge.errors import ConfigError
 
 
 class BoxPrediction(NamedTuple):
@@ -29,19 +33,118 @@ class MaskPrediction(NamedTuple):
     """(B, C, H, W) float32 at the size of the input."""
 
 
-class TaskNetwork(Protocol):
-    """The small protocol that a user's own T meets; it is an ``nn.Module`` as well."""
+class MaskOutput(NamedTuple):
+    """The class of every pixel; the field name becomes the ONNX output name."""
 
-    labels: Literal["boxes", "mask"]
-    """Which labels ``loss`` wants: :class:`~tdfusion_edge.train.data.types.BoxTargets`, or a mask."""
-    stride: int
+    mask: Tensor
+    """(B, H, W) uint8."""
+
+
+class Output(NamedTuple):
+    """One output of a task network's exported graph."""
+
+    dtype: str
+    """``float32`` or ``uint8``, as NumPy calls it."""
+    axes: tuple[str, ...]
+    """What each axis counts: ``batch``, ``classes``, ``height``, ``width``, a number, or a name."""
+    content: str
+    """What the numbers mean, for the manifest."""
+
+
+class TaskNetwork(nn.Module, ABC):
+    """The base class of every T."""
+
+    labels: ClassVar[str] = ""
+    """What it gives and is trained with, which is its kind: ``boxes``, ``mask``, or a kind of its own."""
+    stride: int = 1
     """Height and width of the input must be multiples of this."""
+    outputs: ClassVar[Mapping[str, Output]] = {}
+    """What :meth:`graph_output` gives, by the names and in the order of its fields."""
 
+    @abstractmethod
     def forward(self, luma: Tensor) -> Any:
-        """(B, 1, H, W) float in [0, 1] to whatever ``loss`` and ``decode`` take."""
+        """(B, 1, H, W) float in [0, 1] to whatever :meth:`loss` and :meth:`decode` take."""
 
+    @abstractmethod
     def loss(self, output: Any, targets: Any) -> Mapping[str, Tensor]:
-        """Scalars by name; ``loss`` is what is minimised. Must not read parameters or buffers that train."""
+        """Scalars by name; ``loss`` is what is minimised. Must not read parameters or buffers that train.
 
-    def decode(self, output: Any) -> BoxPrediction | MaskPrediction:
-        """Predictions, by operations that ONNX has."""
+        Args:
+            output: What :meth:`forward` gave.
+            targets: :class:`~tdfusion_edge.train.data.types.BoxTargets` where the pairs have boxes, else a
+                mask, (B, H, W) int64 with 255 for a pixel that does not count.
+        """
+
+    @abstractmethod
+    def decode(self, output: Any) -> Any:
+        """Predictions from what :meth:`forward` gave, by operations that ONNX has."""
+
+    @abstractmethod
+    def graph_output(self, luma: Tensor) -> tuple[Tensor, ...]:
+        """(B, 1, H, W) float in [0, 1] to the outputs of the exported graph, a named tuple."""
+
+
+class BoxNetwork(TaskNetwork):
+    """A T that gives boxes."""
+
+    labels = "boxes"
+    outputs: ClassVar[Mapping[str, Output]] = {
+        "boxes": Output(
+            "float32", ("batch", "anchors", "4"), "x1 y1 x2 y2 in pixels of the input, not suppressed"
+        ),
+        "scores": Output(
+            "float32",
+            ("batch", "anchors", "classes"),
+            "0 to 1, a column a class in the order of the head's classes",
+        ),
+    }
+
+    @abstractmethod
+    def decode(self, output: Any) -> BoxPrediction:
+        """Boxes and scores from what :meth:`forward` gave, by operations that ONNX has."""
+
+    def graph_output(self, luma: Tensor) -> BoxPrediction:
+        """(B, 1, H, W) float in [0, 1] to boxes and scores."""
+        return self.decode(self(luma))
+
+
+class MaskNetwork(TaskNetwork):
+    """A T that gives the class of every pixel."""
+
+    labels = "mask"
+    outputs: ClassVar[Mapping[str, Output]] = {
+        "mask": Output(
+            "uint8",
+            ("batch", "height", "width"),
+            "class of each pixel of the input, by its place in the head's classes",
+        )
+    }
+
+    @abstractmethod
+    def decode(self, output: Any) -> MaskPrediction:
+        """Class scores of every pixel from what :meth:`forward` gave, by operations that ONNX has."""
+
+    def graph_output(self, luma: Tensor) -> MaskOutput:
+        """(B, 1, H, W) float in [0, 1] to the class with the largest score at every pixel."""
+        # By way of float: TensorRT makes uint8 of floating-point numbers alone.
+        return MaskOutput(self.decode(self(luma)).logits.argmax(1).float().to(torch.uint8))
+
+
+TASK_BASES = f"{__name__}.{BoxNetwork.__name__} or {MaskNetwork.__name__}"
+"""What a message tells somebody to subclass."""
+
+
+def task_of(networks: Mapping[str, nn.Module]) -> TaskNetwork | None:
+    """The task network among networks by role; None where there is none.
+
+    Raises:
+        ConfigError: what stands there is no subclass of :class:`TaskNetwork`.
+    """
+    task = networks.get("task")
+    if task is None or isinstance(task, TaskNetwork):
+        return task
+    raise ConfigError(
+        "the task network of a strategy",
+        expected=f"a subclass of {TASK_BASES}",
+        got=f"{type(task).__module__}.{type(task).__qualname__}",
+    )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tdfusion_edge.train.models.base import FusionOutput, check_inputs
+from tdfusion_edge.train.models.base import FusionNetwork, FusionOutput, check_inputs
 from tdfusion_edge.train.models.restormer import (
     HEADS,
     TransformerBlock,
@@ -72,7 +72,7 @@ class CrossAttentionMerge(nn.Module):
         return merged
 
 
-class TDFusion(nn.Module):
+class TDFusion(FusionNetwork):
     """F of the paper."""
 
     minimum_size = 1

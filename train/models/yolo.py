@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal, NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from tdfusion_edge.errors import ConfigError, RequestError
 from tdfusion_edge.train.data.types import BoxTargets
-from tdfusion_edge.train.models.task import BoxPrediction
+from tdfusion_edge.train.models.task import BoxNetwork, BoxPrediction
 from tdfusion_edge.train.models.yolo_loss import assign, box_losses
 
 STRIDES = (8, 16, 32)
@@ -120,7 +120,7 @@ class RawBoxes(NamedTuple):
     """(A,) pixels."""
 
 
-class YOLO(nn.Module):
+class YOLO(BoxNetwork):
     """Detector on fused luma.
 
     Args:
@@ -133,8 +133,8 @@ class YOLO(nn.Module):
         ConfigError: there is no such size, or the weights are not one above 0 for each class.
     """
 
-    labels: Literal["boxes"] = "boxes"
     stride = 32
+    class_weights: Tensor
 
     def __init__(self, classes: int, size: str = "n", class_weights: Sequence[float] | None = None) -> None:
         if size not in SIZES:
@@ -216,7 +216,7 @@ class YOLO(nn.Module):
         predicted = corners(output)
         with torch.no_grad():
             matched = assign(predicted, output.classes.float().sigmoid(), output.centres, targets)
-        return box_losses(output, predicted, matched, cast(Tensor, self.class_weights))
+        return box_losses(output, predicted, matched, self.class_weights)
 
 
 def corners(output: RawBoxes) -> Tensor:

@@ -20,13 +20,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Protocol
 
-from torch import nn
-from torch.optim import Optimizer
-
-from tdfusion_edge.checkpoint import Network
-from tdfusion_edge.train.data.feed import Feed
+from tdfusion_edge.train.models.tables import subclass
+from tdfusion_edge.train.recipe import Recipe
+from tdfusion_edge.train.strategies.base import Strategy
 
 STRATEGIES: Mapping[str, str] = MappingProxyType(
     {
@@ -35,26 +32,15 @@ STRATEGIES: Mapping[str, str] = MappingProxyType(
         "tdfusion": "tdfusion_edge.train.strategies.tdfusion:TDFusionStrategy",
     }
 )
-"""Name to "module:Class"; the class is called with the recipe.
-
-A strategy may have more than the protocol asks for: ``prepare(samples)``, if its networks see other pictures
-than the pairs; ``batches``, the disjoint batches that a step takes at most; ``based_on``, a checkpoint whose
-terms bind its weights; ``trained_on``, the digest of the fusion network whose pictures its task network saw.
-"""
+"""Name to "module:Class"; the class is called with the recipe."""
 
 
-class Strategy(Protocol):
-    """One way of training."""
+def build_strategy(recipe: Recipe) -> Strategy:
+    """The recipe's strategy, with networks that are fresh or start from what the recipe names.
 
-    networks: Mapping[str, nn.Module]
-    """All networks with state by role: ``fusion`` is the one that is deployed, ``loss`` G, ``task`` T."""
-    named: Mapping[str, Network]
-    """How those of them that a checkpoint keeps are built again, by role."""
-    optimisers: Mapping[str, Optimizer]
-    """All optimisers by the role of what they step."""
-
-    def step(self, number: int, feed: Feed) -> Mapping[str, float]:
-        """Take step ``number``, counted from 0, on batches of ``feed``; returns what to log, by name."""
-
-    def set_rate(self, factor: float) -> None:
-        """Scale every learning rate to ``factor`` times the recipe's."""
+    Raises:
+        ConfigError: it is unknown, is no :class:`~tdfusion_edge.train.strategies.base.Strategy`, or does not
+            take the recipe.
+    """
+    strategy: Strategy = subclass(recipe.strategy, STRATEGIES, "strategy", Strategy)(recipe)
+    return strategy

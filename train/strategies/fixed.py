@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import nn
-
 from tdfusion_edge.checkpoint import Network
 from tdfusion_edge.config import Table, convert
 from tdfusion_edge.train.data.feed import Feed
 from tdfusion_edge.train.losses import fusion_loss
 from tdfusion_edge.train.models.tables import build
 from tdfusion_edge.train.recipe import Recipe
+from tdfusion_edge.train.strategies.base import Strategy
 from tdfusion_edge.train.strategies.steps import Stepper
 
 
@@ -23,13 +22,13 @@ class Options(Table, frozen=True, kw_only=True):
     """``[strategy_options]``: there are none, ``[loss]`` has all that this strategy can be told."""
 
 
-class Fixed:
+class Fixed(Strategy):
     """Adam on L_int + alpha * L_grad."""
 
     def __init__(self, recipe: Recipe) -> None:
         convert(recipe.strategy_options, Options, name="[strategy_options] of the strategy 'fixed'")
         self.fusion = build(recipe.network, recipe.network_options)
-        self.networks: Mapping[str, nn.Module] = {"fusion": self.fusion}
+        self.networks = {"fusion": self.fusion}
         self.named = {"fusion": Network(name=recipe.network, options=recipe.network_options)}
         self._loss = recipe.loss
         self._stepper = Stepper(self.fusion, recipe.optimiser.learning_rate, amp=recipe.optimiser.amp)
@@ -46,7 +45,3 @@ class Fixed:
         )
         self._stepper.step(losses["loss"])
         return {name: value.item() for name, value in losses.items()}
-
-    def set_rate(self, factor: float) -> None:
-        """Scale the learning rate to ``factor`` times the recipe's."""
-        self._stepper.set_rate(factor)

@@ -16,7 +16,7 @@ class Stepper:
 
     Args:
         network: What is trained.
-        rate: Learning rate at factor 1.
+        rate: Learning rate.
         amp: ``bfloat16`` lets :meth:`autocast` compute in it where PyTorch holds that safe. (Its range is
             that of float32, so that no gradient has to be scaled.)
         decay: Decoupled weight decay of weights with more than one axis.
@@ -32,7 +32,7 @@ class Stepper:
         decay: float = 0.0,
         eps: float = 1e-8,
     ) -> None:
-        self.network, self.rate, self._amp = network, rate, amp
+        self.network, self._amp = network, amp
         learning = trainable(network).values()
         matrices = [p for p in learning if p.ndim > 1]
         others = [p for p in learning if p.ndim <= 1]
@@ -54,11 +54,6 @@ class Stepper:
             parameter.grad = averaged[name]
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-
-    def set_rate(self, factor: float) -> None:
-        """Scale the learning rate."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate * factor
 
     @property
     def current_rate(self) -> float:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal
 
 import torch
-from torch import nn
 
 from tdfusion_edge import checkpoint
 from tdfusion_edge.checkpoint import Network
@@ -21,11 +20,12 @@ from tdfusion_edge.color import U8
 from tdfusion_edge.config import Table, convert
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
 from tdfusion_edge.images import by_stem, read_luma8
-from tdfusion_edge.pairs import LabelledPair as Sample
+from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.pairs.lazy import LazyPairs
 from tdfusion_edge.train.data.feed import Feed
 from tdfusion_edge.train.fusing import Fuser, load_fusion, start_task
 from tdfusion_edge.train.recipe import Fraction, Recipe
+from tdfusion_edge.train.strategies.base import Strategy
 from tdfusion_edge.train.strategies.steps import Stepper
 from tdfusion_edge.train.validation import mean_picture
 
@@ -46,13 +46,8 @@ class Options(Table, frozen=True, kw_only=True):
     """Decoupled weight decay."""
 
 
-class TaskOnly:
-    """T on fixed pictures.
-
-    Attributes:
-        trained_on: sha256 of the weights of the fusion network whose pictures T sees, once
-            :meth:`prepare` was called; None where it sees others.
-    """
+class TaskOnly(Strategy):
+    """T on fixed pictures; ``trained_on`` is known once :meth:`prepare` was called."""
 
     def __init__(self, recipe: Recipe) -> None:
         if recipe.task is None:
@@ -62,24 +57,22 @@ class TaskOnly:
             if self.options.picture == wanted and getattr(self.options, given) is None:
                 raise ConfigError(f"[strategy_options] picture = '{wanted}' needs '{given}'")
         task = recipe.task
-        live = start_task(task)
-        self._live = live
+        self._live = live = start_task(task)
         kept = copy.deepcopy(live).requires_grad_(False) if self.options.average else live
         self.networks = {"task": kept, **({"live": live} if self.options.average else {})}
         self.named = {"task": Network(name=task.network, options=task.network_options)}
         rate = task.learning_rate or recipe.optimiser.learning_rate
-        self.trained_on: str | None = None
         self.based_on = self.options.checkpoint if self.options.picture == "fused" else None
         self._stepper = Stepper(live, rate, amp=recipe.optimiser.amp, decay=self.options.weight_decay)
         self.optimisers = {"task": self._stepper.optimiser}
 
-    def prepare(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+    def prepare(self, samples: Sequence[LabelledPair]) -> Sequence[LabelledPair]:
         """The same labels with the one picture that T sees in the place of both sensors."""
         if self.options.picture == "blend":
             return samples
         picture = self._picture()
 
-        def seen(index: int) -> Sample:
+        def seen(index: int) -> LabelledPair:
             one = samples[index]
             shown = picture(one)
             if shown.shape != one.visible.shape:
@@ -88,7 +81,7 @@ class TaskOnly:
                     expected="{1}x{0}".format(*one.visible.shape),
                     got="{1}x{0}".format(*shown.shape),
                 )
-            return Sample(one.name, shown, shown, one.boxes, one.mask)
+            return LabelledPair(one.name, shown, shown, one.boxes, one.mask)
 
         if isinstance(samples, list):
             return [seen(index) for index in range(len(samples))]
@@ -103,20 +96,16 @@ class TaskOnly:
             share = torch.rand(len(shown), 1, 1, 1).to(shown.device)
             shown = torch.lerp(shown, batch.task.infrared, share)
         with self._stepper.autocast(shown):
-            losses = cast("Any", self._live).loss(self._live(shown), batch.task.targets)
+            losses = self._live.loss(self._live(shown), batch.task.targets)
         self._stepper.step(losses["loss"])
         if self.options.average:
             self._follow(number)
         return {name: value.item() for name, value in losses.items()}
 
-    def set_rate(self, factor: float) -> None:
-        """Scale the learning rate to ``factor`` times the recipe's."""
-        self._stepper.set_rate(factor)
-
     def _follow(self, number: int) -> None:
         """Move the kept weights towards the live ones; faster in the beginning, when those are far off."""
         decay = min(self.options.average, (1 + number) / (10 + number))
-        kept: nn.Module = self.networks["task"]
+        kept = self.networks["task"]
         with torch.no_grad():
             for mean, new in zip(kept.state_dict().values(), self._live.state_dict().values(), strict=True):
                 if mean.is_floating_point():
@@ -129,7 +118,7 @@ class TaskOnly:
         if options.picture == "folder":
             pictures = by_stem(Path(str(options.folder)))
 
-            def from_folder(sample: Sample) -> U8:
+            def from_folder(sample: LabelledPair) -> U8:
                 if sample.name not in pictures:
                     raise InputMissing(f"{options.folder} has no picture '{sample.name}'")
                 return read_luma8(pictures[sample.name])

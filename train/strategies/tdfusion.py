@@ -17,11 +17,11 @@ weights kept on disk meanwhile, and the batch statistics of two pictures in the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import torch
 from msgspec import Meta
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
 from tdfusion_edge.checkpoint import Network
@@ -35,6 +35,7 @@ from tdfusion_edge.train.meta import HyperGradient, Inner, Method, Parameters, h
 from tdfusion_edge.train.models.tables import build, build_loss
 from tdfusion_edge.train.modes import in_mode
 from tdfusion_edge.train.recipe import Count, Positive, Recipe
+from tdfusion_edge.train.strategies.base import Strategy
 from tdfusion_edge.train.strategies.steps import Stepper, average
 from tdfusion_edge.train.strategies.virtual import virtual_task
 
@@ -74,11 +75,10 @@ class Options(Table, frozen=True, kw_only=True):
     """Every pair also with its sensors swapped (the code; it makes F and G symmetric, at twice the cost)."""
 
 
-class TDFusionStrategy:
+class TDFusionStrategy(Strategy):
     """F, G and T, trained together."""
 
     batches = 2
-    """Disjoint batches that a step may take at once."""
 
     def __init__(self, recipe: Recipe) -> None:
         if recipe.task is None:
@@ -90,7 +90,7 @@ class TDFusionStrategy:
         self.loss_network = build_loss(self.options.loss_network, self.options.loss_network_options)
         task = recipe.task
         self.task = start_task(task)
-        self.networks: Mapping[str, nn.Module] = {
+        self.networks = {
             "fusion": self.fusion,
             "loss": self.loss_network,
             "task": self.task,
@@ -126,11 +126,6 @@ class TDFusionStrategy:
         # Of the fusion steps alone: multiples of all steps may never fall into a fusion phase.
         return self.fusion_step(*feed.take(1), task=number % options.task_every == 0)
 
-    def set_rate(self, factor: float) -> None:
-        """Scale all learning rates to ``factor`` times the recipe's."""
-        for stepper in (self._f, self._g, self._t):
-            stepper.set_rate(factor)
-
     def meta_step(self, train: Batch, test: Batch) -> Mapping[str, float]:
         """Move G by the hyper-gradient; F and T stay as they are, to the last bit."""
         found = self.hyper_gradient(train, test)
@@ -156,7 +151,7 @@ class TDFusionStrategy:
         def outer(virtual: Parameters) -> Tensor:
             fused = functional_call(self.fusion, virtual, (view.infrared, view.visible)).fused
             output = functional_call(self.task, task, (fused,))
-            return cast("Any", self.task).loss(output, view.targets)["loss"]  # type: ignore[no-any-return]
+            return self.task.loss(output, view.targets)["loss"]
 
         with (
             in_mode([self.fusion, self.loss_network], training=False),
@@ -206,7 +201,7 @@ class TDFusionStrategy:
         with torch.no_grad():
             seen = self.fusion(view.infrared, view.visible).fused
         with self._t.autocast(seen):
-            losses = cast("Any", self.task).loss(self.task(seen), view.targets)
+            losses = self.task.loss(self.task(seen), view.targets)
         self._t.step(losses["loss"])
         return {f"task {name}": value.item() for name, value in losses.items()}
 

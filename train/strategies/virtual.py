@@ -6,17 +6,18 @@ keeps its weights on disk meanwhile and leaves the moments changed; here nothing
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
 from tdfusion_edge.train.meta import Average, Parameters, gradients, trainable
+from tdfusion_edge.train.models.task import TaskNetwork
 
 
 def virtual_task(
-    task: nn.Module,
+    task: TaskNetwork,
     optimiser: torch.optim.Optimizer,
     luma: Tensor,
     targets: Any,
@@ -42,7 +43,7 @@ def virtual_task(
     # The running statistics would be updated in place: in a copy that is thrown away.
     spare = {name: part.clone() for name, part in buffers.items()}
     output = functional_call(task, {**at, **spare}, (luma,))
-    gradient = average(gradients(cast("Any", task).loss(output, targets)["loss"], at))
+    gradient = average(gradients(task.loss(output, targets)["loss"], at))
     owners = trainable(task)
     move = _adam if step == "adam" else _plain
     stepped = {

@@ -13,6 +13,7 @@ import pytest
 
 from tdfusion_edge import bundle
 from tdfusion_edge.cli import main
+from tdfusion_edge.install import install_command
 from tdfusion_edge.runtime.commands import checkup
 from tdfusion_edge.runtime.commands.checkup import Check
 from tdfusion_edge.runtime.commands.doctor import can_run, table
@@ -160,31 +161,41 @@ def driver(root: Path, version: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flavour", "machine", "jetson", "fix"),
+    ("flavour", "machine", "jetson", "begin", "extra"),
     [
-        ("tensorrt", "x86_64", False, 'pip install tensorrt "tdfusion-edge[tensorrt]"'),
-        ("tensorrt", "aarch64", True, "sudo apt install python3-libnvinfer && pip install"),
-        ("tensorrt_rtx", "x86_64", False, 'pip install "tdfusion-edge[tensorrt-rtx]"'),
-        ("tensorrt_rtx", "aarch64", True, None),
+        ("tensorrt", "x86_64", False, "pip install tensorrt -e ", "[tensorrt]"),
+        ("tensorrt", "aarch64", True, "sudo apt install python3-libnvinfer && pip install -e ", "[tensorrt]"),
+        ("tensorrt_rtx", "x86_64", False, "pip install -e ", "[tensorrt-rtx]"),
+        ("tensorrt_rtx", "aarch64", True, None, None),
     ],
 )
 def test_what_is_missing_of_tensorrt_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flavour: str, machine: str, jetson: bool, fix: str | None
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flavour: str,
+    machine: str,
+    jetson: bool,
+    begin: str | None,
+    extra: str | None,
 ) -> None:
     forget(monkeypatch, flavour)
     if jetson:
         place(tmp_path, "etc/nv_tegra_release", RELEASE)
     check = checkup.tensorrt(flavour, tmp_path, machine)
     assert (check.status, check.needed) == ("missing", False)
-    assert check.fix == fix if fix is None else (check.fix or "").startswith(fix)
-    assert ("desktop GPUs" in check.found) == (fix is None)
+    if begin is None or extra is None:
+        assert check.fix is None
+    else:
+        assert (check.fix or "").startswith(begin)
+        assert extra in (check.fix or "")
+    assert ("desktop GPUs" in check.found) == (begin is None)
 
 
 def test_a_library_that_cannot_be_loaded_is_brought_again(libraries: Path) -> None:
     (libraries / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.10: cannot open')")
     check = checkup.tensorrt("tensorrt", libraries, "x86_64")
     assert (check.status, check.found) == ("broken", "libnvinfer.so.10: cannot open")
-    assert check.fix == 'pip install --force-reinstall tensorrt "tdfusion-edge[tensorrt]"'
+    assert check.fix == install_command("tensorrt", options="--force-reinstall", beside="tensorrt")
 
 
 def test_tensorrt_without_gpu_memory_is_no_use(libraries: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +204,7 @@ def test_tensorrt_without_gpu_memory_is_no_use(libraries: Path, monkeypatch: pyt
     monkeypatch.setattr(checkup, "CUDA", ("absent", "absent.too"))
     check = checkup.tensorrt("tensorrt", libraries, "x86_64")
     assert (check.status, check.found) == ("broken", "9.8, but no CUDA library for Python")
-    assert check.fix == 'pip install tensorrt "tdfusion-edge[tensorrt]"'
+    assert check.fix == install_command("tensorrt", beside="tensorrt")
 
 
 @pytest.mark.parametrize(
@@ -225,7 +236,7 @@ def test_torch_tensorrt_is_asked_without_an_import(monkeypatch: pytest.MonkeyPat
     name = "torch_tensorrt (export)"
     assert checkup.torch_tensorrt() == Check(name, "ok", "2.13.0")
     have.clear()
-    fix = 'pip install "tdfusion-edge[torch-tensorrt]"'
+    fix = install_command("torch-tensorrt")
     assert checkup.torch_tensorrt() == Check(name, "missing", "not installed", fix)
 
 

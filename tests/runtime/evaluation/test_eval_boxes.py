@@ -15,9 +15,10 @@ from onnx import TensorProto, helper
 
 from tdfusion_edge import bundle
 from tdfusion_edge.cli import main
+from tdfusion_edge.install import install_command
 from tdfusion_edge.pairs import LabelledPair, PairSource, open_pairs
-from tdfusion_edge.runtime.engines import open_engine
-from tdfusion_edge.runtime.evaluation.rows import Found, by_network, measure
+from tdfusion_edge.runtime.evaluation.rows import by_fuser, measure
+from tdfusion_edge.runtime.fuser import Fuser
 
 HEIGHT, WIDTH = 32, 40
 """What the detector takes: half of the pictures' size."""
@@ -213,8 +214,7 @@ def test_a_box_too_small_for_training_counts_neither_here(
 
 
 def test_the_detector_sees_what_comes_before_the_stretch(street: Path, detector_bundle: Path) -> None:
-    _, engine = open_engine(bundle.read(detector_bundle).graph("fusion")[1])
-    row = by_network(engine, "image")
+    row = by_fuser(Fuser(detector_bundle, detect=False), "image")
     infrared, visible = np.full((64, 80), 40, np.uint8), np.zeros((64, 80), np.uint8)
     visible[:32] = 60
     fused = row(LabelledPair("1D", infrared, visible))
@@ -223,7 +223,7 @@ def test_the_detector_sees_what_comes_before_the_stretch(street: Path, detector_
     assert np.allclose(fused.luma[[0, 63]].T, [50 / 255, 20 / 255])
     seen = []
     pairs = open_pairs(street, PairSource(names=("3N", "1D")))
-    measure(pairs, {"": row}, lambda luma: seen.append(luma) or Found())  # type: ignore[func-returns-value]
+    measure(pairs, {"": row}, lambda luma: seen.append(luma) or {})  # type: ignore[func-returns-value]
     assert len(seen) == 2
     assert all(luma.dtype == np.float32 for luma in seen)
 
@@ -274,4 +274,4 @@ def test_what_scores_boxes_is_asked_for_before_anything_is_fused(
     (street / "ir" / "1D.png").write_bytes(b"what would fail once it is read")
     arguments = ["--data", str(street), "--labels", "yolo:boxes"]
     assert main(["eval", str(detector_bundle), *arguments]) == 2
-    assert 'pip install "tdfusion-edge[metrics]"' in capsys.readouterr().err
+    assert install_command("metrics") in capsys.readouterr().err

@@ -14,7 +14,6 @@ import pytest
 from bands import HEIGHT, NAMES, WIDTH, bands_graph, described
 from sink_results import result
 
-from tdfusion_edge import bundle
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import BundleError, EngineError
 from tdfusion_edge.masks import Mask

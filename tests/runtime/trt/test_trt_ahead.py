@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import trt_bundles as bundles
 import trt_graphs as graphs
+from tdfusion_edge.runtime.chains import fuser
 from trt_build_here import BuildHere
 from trt_fake import VERSIONS, make
 from trt_host import ORIN, HostDevice
@@ -21,7 +22,6 @@ from tdfusion_edge import bundle
 from tdfusion_edge.bundle import Bundle
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import EngineError, RequestError, TdfusionError
-from tdfusion_edge.runtime.chains import fuser
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.engines.tensorrt import runner
 from tdfusion_edge.runtime.engines.tensorrt.ahead import Made, Place, build_ahead, open_place

@@ -88,8 +88,8 @@ def outside(inputs: tuple[str, ...], outputs: tuple[str, ...], shape: Any = grap
 @pytest.fixture(scope="module")
 def opened(chosen: Chosen) -> Bundle:
     """The bundle of the networks, as far as it matters here."""
-    assert chosen.detector is not None
-    seen = (1, 1, chosen.detector.view.height, chosen.detector.view.width)
+    view = chosen.heads["detector"].view
+    seen = (1, 1, view.height, view.width)
     pair = ("infrared", "visible")
     files = {
         "fusion.onnx": outside(pair, ("fused",)),
@@ -157,8 +157,7 @@ def test_the_runner_takes_what_came_through_pytorch(
             inputs, precision, atol = {"infrared": pair[0], "visible": pair[1]}, "fp16", 2e-3
             want: Any = chosen.fusion.network(*map(torch.from_numpy, pair))
         else:
-            assert chosen.detector is not None
-            network: Any = chosen.detector.network
+            network: Any = chosen.heads["detector"].network
             inputs, precision, atol = {"luma": luma}, "fp32", 1e-4
             want = network.decode(network(torch.from_numpy(luma)))
     onnx = opened.graph(name, precision)[1]  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The pipeline as an ONNX graph for a range of picture sizes, checked against the network it came from."""
+"""The one-pass network as an ONNX graph for a range of picture sizes, compared with the network."""
 
 from __future__ import annotations
 
@@ -11,25 +11,19 @@ import onnx
 import onnxruntime
 import torch
 
-from tdfusion_edge.bundle import ONE_PASS, Graph, Parity, Precision, Sides, TensorInfo
+from tdfusion_edge.bundle import ONE_PASS, Graph, Parity, Precision, Sides
 from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.errors import ExportError, RequestError
-from tdfusion_edge.export.detector import SCORE_TOLERANCE
 from tdfusion_edge.export.fold import folded
-from tdfusion_edge.export.graph import (
-    LEGACY,
-    OPSET,
-    PARITY_SIZES,
-    minimum_size,
-    opset_of,
-    smooth_pair,
-    to_onnx,
-)
+from tdfusion_edge.export.fp16 import half
+from tdfusion_edge.export.fusion import example, minimum_size
+from tdfusion_edge.export.graph import LEGACY, OPSET, described, opset_of, smooth_pair, to_onnx
+from tdfusion_edge.export.heads.boxes import SCORE_TOLERANCE
+from tdfusion_edge.export.heads.graph import example_folded
 from tdfusion_edge.export.lint import require_clean
-from tdfusion_edge.export.lower import files_of
 from tdfusion_edge.export.networks import Chosen
-from tdfusion_edge.export.pipeline import LEAST, FusedOutput, Pipeline, PipelineOutput, size_range
-from tdfusion_edge.export.precision import half
+from tdfusion_edge.export.onepass import LEAST, FusedOutput, OnePass, OnePassOutput, size_range
+from tdfusion_edge.export.part import Part, files_of
 
 INPUTS = ("infrared", "visible", "limits")
 LEVELS = 1
@@ -67,19 +61,19 @@ def sizes_of(size: tuple[int, int], view: TaskView | None, least: int = LEAST) -
     rows, columns = (Sides(smallest=low, largest=high, multiple_of=unit) for low, high, unit in ranges)
     if not (rows.takes(size[1]) and columns.takes(size[0])):
         raise RequestError(
-            "the pipeline does not take this size",
+            "the one-pass graph does not take this size",
             expected=f"multiples of {columns.multiple_of} and {rows.multiple_of} pixels, "
             f"{columns.smallest}x{rows.smallest} or more",
             got="{}x{}".format(*size),
-            hint="Name another size of the cameras (--size), or leave that graph out (--no-pipeline).",
+            hint="Name another size of the cameras (--size), or leave that graph out (--no-onepass).",
         )
     return rows, columns
 
 
-def pipeline_onnx(
-    network: Pipeline, size: tuple[int, int], sizes: tuple[Sides, Sides], opset: int = OPSET
+def onepass_onnx(
+    network: OnePass, size: tuple[int, int], sizes: tuple[Sides, Sides], opset: int = OPSET
 ) -> bytes:
-    """The pipeline as a checked and simplified graph.
+    """The one-pass network as a checked and simplified graph.
 
     Args:
         network: Made for ``size``.
@@ -113,9 +107,9 @@ def pipeline_onnx(
 AXES = ("height", "width")
 
 
-def outputs_of(network: Pipeline) -> tuple[str, ...]:
+def outputs_of(network: OnePass) -> tuple[str, ...]:
     """Names of what it gives."""
-    return FusedOutput._fields if network.detector is None else PipelineOutput._fields
+    return FusedOutput._fields if network.detector is None else OnePassOutput._fields
 
 
 def _dimension(name: str, sides: Sides) -> Any:
@@ -125,8 +119,8 @@ def _dimension(name: str, sides: Sides) -> Any:
     return unit * torch.export.Dim(f"{name}_units", min=-(-sides.smallest // unit), max=sides.largest // unit)
 
 
-def pipeline_parity(network: Pipeline, graph: bytes, size: tuple[int, int]) -> Parity:
-    """How far ONNX Runtime is from PyTorch in what the pipeline shows and finds.
+def onepass_parity(network: OnePass, graph: bytes, size: tuple[int, int]) -> Parity:
+    """How far ONNX Runtime is from PyTorch in what the one-pass graph gives.
 
     Args:
         network: Made for ``size``.
@@ -162,7 +156,7 @@ def pipeline_parity(network: Pipeline, graph: bytes, size: tuple[int, int]) -> P
     far = {name: value for name, value in worst.items() if not value <= tolerances[name]}
     if far or unequal > UNEQUAL:
         raise ExportError(
-            "the pipeline's ONNX graph differs from PyTorch",
+            "the one-pass graph differs from PyTorch",
             expected=", ".join(f"{name} by at most {tolerances[name]:g}" for name in names)
             + f", {UNEQUAL:.1%} of the picture at all",
             got=", ".join(f"{name} {value:.2e}" for name, value in worst.items()) + f", {unequal:.1%}",
@@ -179,27 +173,15 @@ def pipeline_parity(network: Pipeline, graph: bytes, size: tuple[int, int]) -> P
     )
 
 
-def describe_pipeline(
-    network: Pipeline, graph: bytes, sizes: tuple[Sides, Sides], files: Mapping[Precision, str]
+def describe_onepass(
+    network: OnePass, graph: bytes, sizes: tuple[Sides, Sides], files: Mapping[Precision, str]
 ) -> Graph:
-    """What the manifest says about the pipeline graph, whose files are given by precision."""
+    """What the manifest says about the one-pass graph, whose files are given by precision."""
     model = onnx.load_from_string(graph)
-
-    def told(values: Any) -> tuple[TensorInfo, ...]:
-        return tuple(
-            TensorInfo(
-                name=value.name,
-                dtype=str(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)),
-                shape=tuple(axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim),
-                content=CONTENT[value.name],
-            )
-            for value in values
-        )
-
     return Graph(
         files=dict(files),
-        inputs=told(model.graph.input),
-        outputs=told(model.graph.output),
+        inputs=described(model.graph.input, CONTENT),
+        outputs=described(model.graph.output, CONTENT),
         minimum_size=min(one.smallest for one in sizes),
         sizes=sizes,
         opset=opset_of(graph),
@@ -220,44 +202,52 @@ def black(size: tuple[int, int]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.
 
 
 def served_sizes(chosen: Chosen, size: tuple[int, int], opset: int = OPSET) -> tuple[Sides, Sides]:
-    """Heights and widths that the pipeline of these networks will serve along with ``size``.
+    """Heights and widths that the one-pass graph of these networks will serve along with ``size``.
 
     Raises:
         RequestError: ``size`` itself is none of them.
     """
-    view = None if chosen.detector is None else chosen.detector.view
-    sizes = sizes_of(size, view, minimum_size(chosen.fusion.network))
+    detector = chosen.of_kind("boxes")
+    sizes = sizes_of(size, None if detector is None else detector.view, minimum_size(chosen.fusion.network))
     if opset <= LEGACY:  # its exporter keeps the sizes of the example
         return Sides(smallest=size[1], largest=size[1]), Sides(smallest=size[0], largest=size[0])
     return sizes
 
 
-def add_pipeline(
+def onepass_part(
     chosen: Chosen,
-    manifest: dict[str, Any],
-    files: dict[str, bytes],
     precisions: Collection[Precision],
     size: tuple[int, int],
     sizes: tuple[Sides, Sides],
     opset: int = OPSET,
-) -> None:
-    """Put fusion and detector as one graph beside the others, in a manifest and its files.
+) -> Part:
+    """Fusion network and detector as one graph, compared with PyTorch.
 
     The networks in it are those of the other graphs, and were searched for what FP16 does not hold there.
     There is none in INT8, whose quantised networks exist as graphs alone.
+
+    Args:
+        chosen: The networks; :attr:`~tdfusion_edge.export.networks.Chosen.fit_one_pass`.
+        precisions: To be written; float32 is always among them.
+        size: Width and height of the cameras' pictures.
+        sizes: As :func:`served_sizes` gives them for it.
+        opset: Of the graphs.
+
+    Raises:
+        ExportError: a graph cannot be made, is not the networks, or its FP16 holds what it must not.
     """
-    example = tuple(torch.zeros(1, 1, *PARITY_SIZES[0]) for _ in range(2))
-    fusion, detector, view = folded(chosen.fusion.network, example), None, None
-    if chosen.detector is not None:
-        _, network, view, _ = chosen.detector
-        detector = folded(network, (torch.zeros(1, 1, view.height, view.width),))
-    plain = Pipeline(fusion, detector, view, size).eval()
-    graphs: dict[Precision, bytes] = {"fp32": pipeline_onnx(plain, size, sizes, opset)}
+    task = chosen.of_kind("boxes")
+    fusion = folded(chosen.fusion.network, example())
+    detector, view = (None, None) if task is None else (example_folded(task), task.view)
+    plain = OnePass(fusion, detector, view, size).eval()
+    graphs: dict[Precision, bytes] = {"fp32": onepass_onnx(plain, size, sizes, opset)}
     if "fp16" in precisions:
         networks = half(fusion), None if detector is None else half(detector)
-        graphs["fp16"] = pipeline_onnx(Pipeline(*networks, view, size).eval(), size, sizes, opset)
+        graphs["fp16"] = onepass_onnx(OnePass(*networks, view, size).eval(), size, sizes, opset)
         require_clean(onnx.load_from_string(graphs["fp16"]))
-    names, more = files_of(ONE_PASS, graphs)
-    files |= more
-    manifest["graphs"][ONE_PASS] = describe_pipeline(plain, graphs["fp32"], sizes, names)
-    manifest["parity"] += (pipeline_parity(plain, graphs["fp32"], size),)
+    names, files = files_of(ONE_PASS, graphs)
+    return Part(
+        graphs={ONE_PASS: describe_onepass(plain, graphs["fp32"], sizes, names)},
+        files=files,
+        parity=(onepass_parity(plain, graphs["fp32"], size),),
+    )

@@ -64,7 +64,7 @@ MULTIPLY = frozenset(
 """Names of those that take FP16 as soon as one of their tensors is FP16."""
 
 
-class Islands(TorchFunctionMode):
+class KeepFloat(TorchFunctionMode):
     """While it is entered, the rules above hold."""
 
     def __torch_function__(

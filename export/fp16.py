@@ -1,8 +1,8 @@
-"""Half precision for strongly typed engines: a copy of a network in FP16 with float32 islands.
+"""Half precision for strongly typed engines: a copy of a network in FP16, and in float32 where it must be.
 
 TensorRT from 10 on runs a graph in the types that stand in it, so what must not be FP16 is decided
 here and not by the engine's builder. Weights of layers that multiply become FP16; what normalises,
-sums, exponentiates or places boxes stays float32 (:mod:`~tdfusion_edge.export.islands` for any
+sums, exponentiates or places boxes stays float32 (:mod:`~tdfusion_edge.export.keep_float` for any
 network, and in the code of ours). Inputs are not cast before a layer needs FP16 and outputs are
 float32: a blend of the input pictures themselves, as in ``edge``, keeps their precision.
 
@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from tdfusion_edge.errors import ExportError
-from tdfusion_edge.export.islands import Islands, cast
+from tdfusion_edge.export.keep_float import KeepFloat, cast
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -55,25 +55,28 @@ def half(network: Network) -> Network:
         ExportError: a weight does not fit into FP16: it overflows, or so many are so small that
             what is left of them is not the layer.
     """
-    twin = copy.deepcopy(network).eval()
-    for prefix, module in twin.named_modules():
+    low = copy.deepcopy(network).eval()
+    for prefix, module in low.named_modules():
         if isinstance(module, NORMS) or getattr(module, "full_precision", False):
             continue
         for name, parameter in module.named_parameters(prefix, recurse=False):
             if parameter.dtype == torch.float32:
                 parameter.data = _halved(name, parameter.detach())
-    kind = type(twin)
-    twin.__class__ = type(f"Half{kind.__name__}", (kind,), {"forward": _forward(kind)})
-    return twin
+    kind = type(low)
+    low.__class__ = type(f"Half{kind.__name__}", (kind,), {"forward": _forward(kind)})
+    return low
 
 
 def _forward(kind: type[nn.Module]) -> Any:
-    """``kind.forward`` among the islands; ``wraps`` keeps the signature, by which the exporter names axes."""
+    """``kind.forward`` with float32 kept where it must be.
+
+    ``wraps`` keeps the signature, by which the exporter names axes.
+    """
     inner = kind.forward
 
     @functools.wraps(inner)
     def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        with Islands():
+        with KeepFloat():
             return cast(inner(self, *args, **kwargs), torch.float16, torch.float32)
 
     return forward

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,18 +11,16 @@ import onnx
 from torch import nn
 
 from tdfusion_edge.bundle import Precision
+from tdfusion_edge.export.fp16 import half
 from tdfusion_edge.export.int8 import convolutions, quantised
 from tdfusion_edge.export.lint import require_clean
-from tdfusion_edge.export.precision import half
 from tdfusion_edge.export.ranges import Feeds, hard_inputs, require_in_range
-from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.resize import resized
-from tdfusion_edge.runtime.picture.units import unit_inputs
 
 IN_RANGE = 4
 """Real pairs of the range test; the hard pictures go further than more of them would."""
 
-ToOnnx = Callable[[nn.Module], bytes]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class StayFloat(NamedTuple):
@@ -40,15 +38,6 @@ class StayFloat(NamedTuple):
         most = len(convolutions) // 2
         first, last = min(self.first, most), min(self.last, most - min(self.first, most))
         return [*convolutions[:first], *convolutions[len(convolutions) - last :]]
-
-
-FUSION_FLOAT = StayFloat(first=1, last=1)
-"""Measured on ``edge``, 12 pairs of MSRS, calibrated on 8 others: 56.5 dB instead of 52.8 dB where all are
-INT8 (first alone 53.5, last alone 55.1), for 8 % of the multiplications."""
-DETECTOR_FLOAT = StayFloat(first=4)
-"""Measured on ``yolo`` p, 116 boxes in 60 pairs of MSRS, mean over three calibrations on 16 others: 96.6 % of
-them kept and 4.3 % added, instead of 93.1 % and 6.6 % where all are INT8 (the six last in float32: 94.0 % and
-5.5 %), for 6 % of the multiplications. Eight would keep 97.7 % and add 3.2 %, for 12 %."""
 
 
 class Real(NamedTuple):
@@ -72,8 +61,8 @@ class Fused(NamedTuple):
 
 
 def in_precisions(
-    network: nn.Module,
-    to_onnx: ToOnnx,
+    network: Network,
+    to_onnx: Callable[[Network], bytes],
     real: Real,
     precisions: Collection[Precision],
     stay_float: StayFloat,
@@ -107,20 +96,6 @@ def in_precisions(
     return graphs
 
 
-def fusion_feeds(pairs: Sequence[LabelledPair]) -> list[Feeds]:
-    """What a fusion graph takes, (1, 1, H, W) float32, for each pair."""
-    return [unit_inputs(pair.infrared, pair.visible) for pair in pairs]
-
-
 def task_feeds(fused: Sequence[np.ndarray], width: int, height: int) -> list[Feeds]:
     """What a task network's graph takes for each fused luma, float32 (H, W)."""
     return [{"luma": resized(luma, width, height)[None, None]} for luma in fused]
-
-
-def files_of(name: str, graphs: Mapping[Precision, bytes]) -> tuple[dict[Precision, str], dict[str, bytes]]:
-    """File name by precision, and content by file name."""
-    names: dict[Precision, str] = {
-        precision: f"{name}.onnx" if precision == "fp32" else f"{name}.{precision}.onnx"
-        for precision in graphs
-    }
-    return names, {names[precision]: raw for precision, raw in graphs.items()}

@@ -1,4 +1,4 @@
-"""The float32 twin of a half-precision graph, and nodes in it that measure the others.
+"""A half-precision graph copied into float32, and nodes in the copy that measure the others.
 
 See :mod:`~tdfusion_edge.export.ranges`, which runs it.
 """
@@ -31,7 +31,7 @@ ADDS = MappingProxyType(
 
 
 class Probes(NamedTuple):
-    """What to ask a twin for."""
+    """What to ask such a copy for."""
 
     sizes: Mapping[str, tuple[str, str, str]]
     """FP16 tensor to the outputs that give its max |x|, its sum of squares and its number of elements."""
@@ -44,7 +44,7 @@ class Probes(NamedTuple):
         return [name for names in self.sizes.values() for name in names] + list(self.sums.values())
 
 
-def float32_twin(graph: Typed) -> onnx.ModelProto:
+def float32_copy(graph: Typed) -> onnx.ModelProto:
     """A copy in which every FP16 and BF16 tensor, weight and cast is float32; names stay.
 
     Raises:
@@ -65,39 +65,39 @@ def float32_twin(graph: Typed) -> onnx.ModelProto:
                     got=f"FP16 in '{names[0]}'",
                     hint="Write x.float() around it in the network's forward.",
                 )
-    twin = onnx.ModelProto()
-    twin.CopyFrom(graph.model)
-    del twin.graph.value_info[:]
-    for value in (*twin.graph.input, *twin.graph.output):
+    full = onnx.ModelProto()
+    full.CopyFrom(graph.model)
+    del full.graph.value_info[:]
+    for value in (*full.graph.input, *full.graph.output):
         if value.type.tensor_type.elem_type in LOW:
             value.type.tensor_type.elem_type = TensorProto.FLOAT
-    for tensor in twin.graph.initializer:
+    for tensor in full.graph.initializer:
         _raise_tensor(tensor)
-    for node in twin.graph.node:
+    for node in full.graph.node:
         for attribute in node.attribute:
             if attribute.name in ("to", "dtype") and attribute.i in LOW:
                 attribute.i = TensorProto.FLOAT
             elif attribute.type == onnx.AttributeProto.TENSOR:
                 _raise_tensor(attribute.t)
-    return twin
+    return full
 
 
-def inside(twin: onnx.ModelProto, graph: Typed) -> Probes:
-    """Add to ``twin`` the nodes that measure, and make their results its only outputs."""
+def inside(full: onnx.ModelProto, graph: Typed) -> Probes:
+    """Add to ``full`` the nodes that measure, and make their results its only outputs."""
     low = {name for name, kind in graph.types.items() if kind == TensorProto.FLOAT16}
     sizes: dict[str, tuple[str, str, str]] = {}
     sums: dict[str, str] = {}
-    nodes = list(twin.graph.node)
-    del twin.graph.output[:]
-    for tensor in (name for name in _tensors(twin.graph) if name in low):
-        sizes[tensor] = _add_sizes(twin.graph, tensor)
+    nodes = list(full.graph.node)
+    del full.graph.output[:]
+    for tensor in (name for name in _tensors(full.graph) if name in low):
+        sizes[tensor] = _add_sizes(full.graph, tensor)
     for node in nodes:
-        if node.input and node.input[0] in low and (output := _add_sum(twin.graph, node, graph)):
+        if node.input and node.input[0] in low and (output := _add_sum(full.graph, node, graph)):
             sums[label(node)] = output
     for names in (*sizes.values(), *((name,) for name in sums.values())):
         for name in names:
             kind = TensorProto.INT64 if name.endswith("/count") else TensorProto.FLOAT
-            twin.graph.output.append(helper.make_tensor_value_info(name, kind, None))
+            full.graph.output.append(helper.make_tensor_value_info(name, kind, None))
     return Probes(sizes, sums)
 
 
@@ -131,21 +131,21 @@ def _add_sizes(graph: onnx.GraphProto, tensor: str) -> tuple[str, str, str]:
     return largest, squares, count
 
 
-def _add_sum(twin: onnx.GraphProto, node: onnx.NodeProto, graph: Typed) -> str | None:
+def _add_sum(full: onnx.GraphProto, node: onnx.NodeProto, graph: Typed) -> str | None:
     """Nodes that give the sums inside ``node``; None where it adds nothing.
 
     Normalisations add squares over axes that depend on their kind. Where these are not known, more are
-    taken, so that a sum is never told too small.
+    taken, so that a sum is never given too small.
     """
     options = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     op, first, name = node.op_type, node.input[0], f"{PREFIX}{label(node)}/sum"
 
     def add(kind: str, inputs: Sequence[str], output: str = name, **options: Any) -> str:
-        twin.node.append(helper.make_node(kind, inputs, [output], **options))
+        full.node.append(helper.make_node(kind, inputs, [output], **options))
         return output
 
     def constant(values: npt.ArrayLike, kind: type, what: str) -> str:
-        twin.initializer.append(numpy_helper.from_array(np.asarray(values, kind), f"{name}/{what}"))
+        full.initializer.append(numpy_helper.from_array(np.asarray(values, kind), f"{name}/{what}"))
         return f"{name}/{what}"
 
     def over(start: int) -> list[str]:

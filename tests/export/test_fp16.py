@@ -1,4 +1,4 @@
-"""Half precision with float32 islands: in our networks, in others', and in the graphs that come out."""
+"""Half precision with what stays in float32: in our networks, in others', and in the graphs that come out."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from looks import by_engine
 from onnx import TensorProto
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -20,15 +21,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tdfusion_edge.errors import ExportError
 from tdfusion_edge.export.fold import folded
+from tdfusion_edge.export.fp16 import half
 from tdfusion_edge.export.graph import smooth_pair, to_onnx
-from tdfusion_edge.export.islands import leaves
+from tdfusion_edge.export.keep_float import leaves
 from tdfusion_edge.export.lint import lint, typed
-from tdfusion_edge.export.precision import half
 from tdfusion_edge.export.ranges import hard_inputs, require_in_range
 from tdfusion_edge.pairs import LabelledPair
-from tdfusion_edge.runtime.chains import fuser
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.evaluation.parity import Chain, measure
+from tdfusion_edge.runtime.evaluation.parity import measure
 from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.restormer import TransformerBlock
 from tdfusion_edge.train.models.segformer import SegFormer
@@ -74,7 +74,7 @@ def picture(seed: int = 0, side: int = 64) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("make", "inputs", "islands"),
+    ("make", "inputs", "kept"),
     [
         (Edge, 2, set()),
         (TDFusion, 2, {"mean", "softmax", "layer_norm"}),
@@ -83,28 +83,28 @@ def picture(seed: int = 0, side: int = 64) -> Tensor:
     ],
     ids=["edge", "tdfusion", "yolo", "segformer"],
 )
-def test_layers_are_fp16_and_islands_float32(
-    make: Callable[[], nn.Module], inputs: int, islands: set[str]
+def test_layers_are_fp16_and_what_is_kept_float32(
+    make: Callable[[], nn.Module], inputs: int, kept: set[str]
 ) -> None:
     recorder, outputs = recorded(half(make().eval()), *[(1, 1, 64, 64)] * inputs)
     assert recorder.having(HAZARDS, torch.float16) == set()
     assert recorder.having(LAYERS, torch.float16)
     assert recorder.having(CONVOLUTIONS, torch.float32) == set()
     full = {name.removeprefix("native_") for name in recorder.having(HAZARDS, torch.float32)}
-    assert islands <= full
+    assert kept <= full
     assert {output.dtype for output in outputs} == {torch.float32}
 
 
 def test_the_copy_leaves_the_network_as_it_was_and_is_one_of_its_kind() -> None:
     network = TDFusion().train()
     before = copy.deepcopy(network.state_dict())
-    twin = half(network)
+    halved = half(network)
     assert network.training
-    assert not twin.training
+    assert not halved.training
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
-    assert isinstance(twin, TDFusion)
-    assert inspect.signature(twin.forward) == inspect.signature(network.forward)
-    kinds = {name: parameter.dtype for name, parameter in twin.named_parameters()}
+    assert isinstance(halved, TDFusion)
+    assert inspect.signature(halved.forward) == inspect.signature(network.forward)
+    kinds = {name: parameter.dtype for name, parameter in halved.named_parameters()}
     full = {name for name, kind in kinds.items() if kind == torch.float32}
     assert full
     assert all("norm" in name or "temperature" in name for name in full)
@@ -113,8 +113,8 @@ def test_the_copy_leaves_the_network_as_it_was_and_is_one_of_its_kind() -> None:
 
 def test_a_half_detector_places_its_boxes_in_float32() -> None:
     """An anchor at 636 pixels has no half pixel in FP16, and a score of 0.7 no fourth digit."""
-    twin = half(folded(YOLO(3, "p"), (picture(),)))
-    recorder, outputs = recorded(lambda luma: twin.decode(twin(luma)), (1, 1, 32, 640))
+    halved = half(folded(YOLO(3, "p"), (picture(),)))
+    recorder, outputs = recorded(lambda luma: halved.decode(halved(luma)), (1, 1, 32, 640))
     assert {output.dtype for output in outputs} == {torch.float32}
     for op in ("softmax", "sum", "sub"):
         assert recorder.having((op,), torch.float32), op
@@ -125,7 +125,7 @@ def test_a_half_detector_places_its_boxes_in_float32() -> None:
     full = RawBoxes(torch.randn(1, 2, 4, 8), torch.randn(1, 2, 3), centres, strides)
     low = full._replace(distances=full.distances.half(), classes=full.classes.half())
     again = low._replace(distances=low.distances.float(), classes=low.classes.float())
-    for given, want in zip(twin.decode(low), twin.decode(again), strict=True):
+    for given, want in zip(halved.decode(low), halved.decode(again), strict=True):
         assert given.dtype == torch.float32
         assert torch.equal(given, want)
 
@@ -172,7 +172,7 @@ def kinds_of(model: onnx.ModelProto) -> dict[str, set[int]]:
     return found
 
 
-def test_a_network_that_is_not_ours_gets_its_islands_in_the_graph(
+def test_a_network_that_is_not_ours_keeps_float32_where_it_must(
     zoo: tuple[nn.Module, onnx.ModelProto],
 ) -> None:
     network, model = zoo
@@ -191,7 +191,7 @@ def test_a_network_that_is_not_ours_gets_its_islands_in_the_graph(
     require_in_range(model, hard_inputs({"luma": (1, 1, 64, 64)}) | {"real": {"luma": luma.numpy()}})
 
 
-def test_the_same_network_without_islands_is_what_the_lint_is_for(
+def test_the_same_network_all_in_fp16_is_what_the_lint_is_for(
     zoo: tuple[nn.Module, onnx.ModelProto],
 ) -> None:
     class Low(nn.Module):
@@ -219,7 +219,7 @@ def test_no_cast_in_edges_graph_is_superfluous() -> None:
     assert kinds_of(low)["Sigmoid"] == {TensorProto.FLOAT16}
     full = to_onnx(network, example, names, ("fused",))
     pair = LabelledPair("smooth", *((255 * array[0, 0]).astype(np.uint8) for array in smooth_pair(48, 64, 1)))
-    chains = (Chain(fuser(OnnxRuntimeEngine(one.SerializeToString())), None) for one in (full, low))
+    chains = (by_engine(OnnxRuntimeEngine(one.SerializeToString())) for one in (full, low))
     assert 60 < measure([pair], *chains).psnr_db < 120
 
 
@@ -239,10 +239,10 @@ class Named(nn.Module):
 
 def test_a_module_can_keep_its_parameters_and_a_weight_that_does_not_fit_is_refused() -> None:
     network = Named().eval()
-    twin = half(network)
-    assert (twin.scale.dtype, twin.layer.weight.dtype) == (torch.float32, torch.float16)
+    low = half(network)
+    assert (low.scale.dtype, low.layer.weight.dtype) == (torch.float32, torch.float16)
     with torch.inference_mode():
-        assert twin(torch.ones(1, 1, 1, 1)).any()  # 1e-9 is 0 in FP16
+        assert low(torch.ones(1, 1, 1, 1)).any()  # 1e-9 is 0 in FP16
     with torch.no_grad():
         network.layer.weight.fill_(7e4)
     with pytest.raises(ExportError, match=r"weight layer.weight does not fit into FP16: .*65504, got 70000"):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.color import luma, merge, split
 from tdfusion_edge.errors import ExportError
-from tdfusion_edge.export.pipeline import Pipeline, PipelineOutput, halvings, percentiles, size_range
+from tdfusion_edge.export.onepass import OnePass, OnePassOutput, halvings, percentiles, size_range
 from tdfusion_edge.resize import resized
 from tdfusion_edge.runtime.picture import range as thermal
 from tdfusion_edge.runtime.picture import stretch
@@ -56,13 +56,11 @@ def pair(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray
     )
 
 
-def run(
-    infrared: np.ndarray, visible: np.ndarray, limits: tuple[float, float] = (0.0, 1.0)
-) -> PipelineOutput:
-    network = Pipeline(Mean(), Echo(), VIEW, visible.shape[1::-1]).eval()
+def run(infrared: np.ndarray, visible: np.ndarray, limits: tuple[float, float] = (0.0, 1.0)) -> OnePassOutput:
+    network = OnePass(Mean(), Echo(), VIEW, visible.shape[1::-1]).eval()
     with torch.inference_mode():
         output = network(torch.from_numpy(infrared), torch.from_numpy(visible), torch.tensor(limits))
-    assert isinstance(output, PipelineOutput)
+    assert isinstance(output, OnePassOutput)
     return output
 
 

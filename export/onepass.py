@@ -31,8 +31,8 @@ LEAST = 32
 """Smallest side of a graph, pixels."""
 
 
-class PipelineOutput(NamedTuple):
-    """Output of a pipeline with a detector; the field names become the ONNX output names."""
+class OnePassOutput(NamedTuple):
+    """Output with a detector; the field names become the ONNX output names."""
 
     fused: Tensor
     """(H, W, 3) uint8 BGR: the stretched fused luma in the visible picture's colours."""
@@ -51,8 +51,8 @@ class FusedOutput(NamedTuple):
     measured: Tensor
 
 
-class Pipeline(nn.Module):
-    """Everything between two aligned 8-bit pictures and what is shown of them.
+class OnePass(nn.Module):
+    """Everything between two aligned 8-bit pictures and the fused one.
 
     Args:
         fusion: Takes and gives float32 (1, 1, H, W) in [0, 1].
@@ -75,8 +75,8 @@ class Pipeline(nn.Module):
         self.extremes = 1 + rank(rows * columns)
         self.register_buffer("luma_bgr", torch.tensor(LUMA_BGR), persistent=False)
 
-    def forward(self, infrared: Tensor, visible: Tensor, limits: Tensor) -> PipelineOutput | FusedOutput:
-        """Fuse, detect and show one pair.
+    def forward(self, infrared: Tensor, visible: Tensor, limits: Tensor) -> OnePassOutput | FusedOutput:
+        """Fuse one pair, and detect.
 
         Args:
             infrared: (H, W) uint8, hot is bright, aligned with visible.
@@ -98,7 +98,7 @@ class Pipeline(nn.Module):
         rows, columns = visible.shape[0] / self.seen[0], visible.shape[1] / self.seen[1]
         boxes = found.boxes.float()
         boxes = torch.stack((boxes[..., 0::2] * columns, boxes[..., 1::2] * rows), dim=-1).flatten(-2)
-        return PipelineOutput(picture, measured, boxes, found.scores.float())
+        return OnePassOutput(picture, measured, boxes, found.scores.float())
 
     def resized(self, fused: Tensor) -> Tensor:
         """The fused luma at the detector's size, as ``tdfusion_edge.resize`` makes it."""

@@ -14,6 +14,10 @@ import onnx
 import pytest
 import torch
 from checkpoints import save
+from tdfusion_edge.runtime.chains import open_pass
+from tdfusion_edge.runtime.folded import Folded, open_folded
+from tdfusion_edge.runtime.picture.fusion import Fusion
+from tdfusion_edge.runtime.show import Shown, show
 from tiny_task import TinyDetector
 
 from tdfusion_edge import bundle, cli
@@ -21,23 +25,19 @@ from tdfusion_edge.bundle import Bundle
 from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.color import luma
 from tdfusion_edge.errors import BundleError, ConfigError, ExportError, RequestError
-from tdfusion_edge.export import pipeline_graph
+from tdfusion_edge.export import onepass_graph
 from tdfusion_edge.export.assemble import export
 from tdfusion_edge.export.gate import passed
+from tdfusion_edge.export.onepass import OnePass
 from tdfusion_edge.export.pairs import Pairs
-from tdfusion_edge.export.pipeline import Pipeline
 from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.runtime import rig
-from tdfusion_edge.runtime.chains import open_pass
 from tdfusion_edge.runtime.engines import Choice, open_graph
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.evaluation.parity import match
-from tdfusion_edge.runtime.folded import Folded, open_folded
 from tdfusion_edge.runtime.heads.boxes import open_detector
-from tdfusion_edge.runtime.picture.fusion import Fusion
 from tdfusion_edge.runtime.picture.stretch import Stretch, StretchName
-from tdfusion_edge.runtime.show import Shown, show
 from tdfusion_edge.runtime.simulation.scene import Scene
 from tdfusion_edge.train.models.edge import Edge
 
@@ -208,8 +208,7 @@ def test_the_gate_has_measured_it(opened: Bundle) -> None:
     rows = {(row.graph, row.precision, row.against): row for row in opened.manifest.parity}
     low = rows["onepass", "fp16", "fp32"]
     assert low.pictures == "8 simulated pairs"
-    assert low.boxes_kept is not None
-    assert low.boxes_kept > 0.97
+    assert low.figures["boxes_kept"] > 0.97
     assert low.max_error <= 2 / 255
     assert rows["onepass", "fp32", "pytorch"].max_error <= 1 / 255
 
@@ -256,7 +255,7 @@ def test_a_pipeline_that_shows_something_else_leaves_no_bundle(opened: Bundle) -
         if len(tensor.dims) == 4:
             zeros = np.zeros_like(onnx.numpy_helper.to_array(tensor))
             tensor.CopyFrom(onnx.numpy_helper.from_array(zeros, tensor.name))
-    files = {**opened.files, "pipeline.fp16.onnx": model.SerializeToString()}
+    files = {**opened.files, "onepass.fp16.onnx": model.SerializeToString()}
     fields = {key: value for key, value in manifest.items() if key not in ("format", "sha256")}
     for size in (SIZE, (96, 80)):
         pairs = tuple(
@@ -352,9 +351,9 @@ def test_a_pipeline_with_swapped_outputs_is_refused(opened: Bundle) -> None:
 
 def test_a_graph_of_other_weights_is_refused(opened: Bundle) -> None:
     torch.manual_seed(4)
-    other = Pipeline(Edge(4, 1), TinyDetector(2), VIEW, SIZE).eval()
-    with pytest.raises(ExportError, match="the pipeline's ONNX graph differs from PyTorch"):
-        pipeline_graph.pipeline_parity(other, opened.graph("onepass")[1], SIZE)
+    other = OnePass(Edge(4, 1), TinyDetector(2), VIEW, SIZE).eval()
+    with pytest.raises(ExportError, match="the one-pass graph differs from PyTorch"):
+        onepass_graph.onepass_parity(other, opened.graph("onepass")[1], SIZE)
 
 
 @pytest.mark.parametrize(("size", "view"), [((161, 120), VIEW), ((8, 120), VIEW), ((8, 120), None)])
@@ -362,20 +361,20 @@ def test_a_size_that_it_cannot_take_is_refused(size: tuple[int, int], view: Task
     with pytest.raises(
         RequestError, match=r"does not take this size: expected multiples of \d and \d pixels"
     ):
-        pipeline_graph.sizes_of(size, view)
+        onepass_graph.sizes_of(size, view)
 
 
 @pytest.mark.parametrize("size", [(64, 48), (640, 480)])
 def test_without_a_detector_half_and_double_sizes_fit(size: tuple[int, int]) -> None:
-    sizes = pipeline_graph.sizes_of(size, None)
-    raw = pipeline_graph.pipeline_onnx(Pipeline(Edge(4, 1), None, None, size).eval(), size, sizes)
+    sizes = onepass_graph.sizes_of(size, None)
+    raw = onepass_graph.onepass_onnx(OnePass(Edge(4, 1), None, None, size).eval(), size, sizes)
     with closing(OnnxRuntimeEngine(raw, threads=1)) as engine:
         for rows, columns in (
             (sizes[0].smallest, sizes[1].smallest),
             (size[1], size[0]),
             (sizes[0].largest, sizes[1].largest),
         ):
-            infrared, visible = pipeline_graph.coloured((columns, rows), 0)
+            infrared, visible = onepass_graph.coloured((columns, rows), 0)
             limits = np.array([0.0, 1.0], np.float32)
             output = engine.run({"infrared": infrared, "visible": visible, "limits": limits})
             assert output["fused"].shape == (rows, columns, 3)

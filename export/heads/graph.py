@@ -1,0 +1,162 @@
+"""A head's network as one ONNX graph of the size it was trained at, whatever its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from tdfusion_edge.bundle import Graph, HeadInfo, Parity, Precision, TensorInfo
+from tdfusion_edge.checkpoint import TaskView
+from tdfusion_edge.errors import ExportError
+from tdfusion_edge.export.fold import folded
+from tdfusion_edge.export.graph import OPSET, described, opset_of, to_onnx
+from tdfusion_edge.export.heads.kind import PICTURES
+from tdfusion_edge.export.model_card import task_metrics
+from tdfusion_edge.export.networks import Task
+from tdfusion_edge.export.part import Part, files_of
+from tdfusion_edge.export.precisions import Fused, in_precisions
+from tdfusion_edge.train.models.task import Output, TaskNetwork
+
+
+class Looking(nn.Module):
+    """A task network as its graph has it: the fused luma in, the declared outputs out."""
+
+    def __init__(self, network: TaskNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, luma: Tensor) -> tuple[Tensor, ...]:
+        """(1, 1, h, w) float32 in [0, 1] to what the network's ``outputs`` names."""
+        return self.network.graph_output(luma)
+
+
+def head_part(
+    task: Task, precisions: Collection[Precision], fused: Fused, threshold: float, opset: int = OPSET
+) -> Part:
+    """A head in every precision, compared with its network.
+
+    Args:
+        task: The network.
+        precisions: To be written; float32 is always among them.
+        fused: What it sees of real pairs, before resizing; needed for what is below float32.
+        threshold: Above which its scores count, where its kind has such.
+        opset: Of the graphs.
+
+    Raises:
+        ExportError: a graph cannot be made, or is not the network.
+    """
+    header, network, view, _ = task
+    kind, name = task.kind, task.kind.head
+    plain = example_folded(task)
+    graphs = in_precisions(
+        plain,
+        lambda one: head_onnx(one, view, opset),
+        fused.at(view.width, view.height),
+        precisions,
+        kind.stay_float,
+    )
+    names, files = files_of(name, graphs)
+    info = HeadInfo(
+        kind=network.labels,
+        network=header.networks["task"].name,
+        classes=view.classes,
+        score_threshold=threshold if kind.scored else None,
+    )
+    return Part(
+        graphs={name: describe_head(network, graphs["fp32"], names)},
+        files=files,
+        parity=(head_parity(task, graphs["fp32"]),),
+        heads={name: info},
+        metrics=task_metrics(header),
+        training_data=header.training_data,
+    )
+
+
+def example_folded(task: Task) -> TaskNetwork:
+    """The network with its batch norm folded, of the size that it is exported at."""
+    return folded(task.network, (torch.zeros(1, 1, task.view.height, task.view.width),))
+
+
+def head_onnx(network: TaskNetwork, view: TaskView, opset: int = OPSET) -> bytes:
+    """The network with its decoding as a checked and simplified ONNX graph of the view's size.
+
+    The size is fixed: anchors become constants, and every size would need its own weights to be as good.
+
+    Raises:
+        ExportError: what comes out is no graph, or gives something else than the network says it does.
+    """
+    example = (torch.zeros(1, 1, view.height, view.width),)
+    model = to_onnx(Looking(network), example, ("luma",), tuple(network.outputs), opset=opset)
+    given = {tensor.name: tensor for tensor in described(model.graph.output)}
+    if not _fits(network.outputs, given, view):
+        raise ExportError(
+            "the graph of a task network gives something else than the network says",
+            expected=_listed((name, one.dtype, _shape(one, view)) for name, one in network.outputs.items()),
+            got=_listed((name, one.dtype, one.shape) for name, one in given.items()),
+        )
+    raw: bytes = model.SerializeToString()
+    return raw
+
+
+def head_parity(task: Task, graph: bytes) -> Parity:
+    """A row about the float32 graph beside its network, measured as its kind compares.
+
+    Raises:
+        ExportError: the two differ by more than rounding explains.
+    """
+    gap = task.kind.compare(task.network.eval(), graph, task.view)
+    return Parity(
+        graph=task.kind.head,
+        precision="fp32",
+        against="pytorch",
+        pictures=f"{PICTURES} random pictures",
+        max_error=gap.max_error,
+        figures=gap.figures,
+    )
+
+
+def describe_head(network: TaskNetwork, graph: bytes, files: dict[Precision, str]) -> Graph:
+    """What the manifest says about a head's graph, whose files are given by precision."""
+    model = onnx.load_from_string(graph)
+    (luma,) = described(
+        model.graph.input,
+        {"luma": "fused luma in [0, 1] as the fusion graph gives it, the whole picture resized"},
+    )
+    content = {name: output.content for name, output in network.outputs.items()}
+    return Graph(
+        files=files,
+        inputs=(luma,),
+        outputs=described(model.graph.output, content),
+        minimum_size=min(int(side) for side in luma.shape[-2:]),
+        opset=opset_of(graph),
+    )
+
+
+def _fits(outputs: Mapping[str, Output], given: Mapping[str, TensorInfo], view: TaskView) -> bool:
+    """Whether names, types and shapes are those that the network says; an axis of one name has one length."""
+    if list(given) != list(outputs):
+        return False
+    lengths: dict[str, int | str] = dict(_lengths(view))
+    for name, output in outputs.items():
+        shape = given[name].shape
+        if given[name].dtype != output.dtype or len(shape) != len(output.axes):
+            return False
+        for axis, length in zip(output.axes, shape, strict=True):
+            if length != (int(axis) if axis.isdigit() else lengths.setdefault(axis, length)):
+                return False
+    return True
+
+
+def _lengths(view: TaskView) -> dict[str, int]:
+    return {"batch": 1, "classes": len(view.classes), "height": view.height, "width": view.width}
+
+
+def _shape(output: Output, view: TaskView) -> tuple[int | str, ...]:
+    return tuple(int(axis) if axis.isdigit() else _lengths(view).get(axis, axis) for axis in output.axes)
+
+
+def _listed(tensors: Iterable[tuple[str, str, tuple[int | str, ...]]]) -> str:
+    return ", ".join(f"{name} {dtype} ({', '.join(map(str, shape))})" for name, dtype, shape in tensors)

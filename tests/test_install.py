@@ -1,0 +1,76 @@
+"""The hint that installs an extra names what can be installed: the package is on no index."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tdfusion_edge.install import install_command, requirement
+
+ROOT = Path(__file__).resolve().parent.parent
+GIT = {"vcs": "git", "commit_id": "0" * 40}
+
+
+def asked(package: Path, record: object, here: Path) -> list[str]:
+    told = None if record is None else json.dumps(record)
+    return shlex.split(requirement("train", package=package, record=told, here=here), comments=True)
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """The package's folder among the libraries of an environment."""
+    folder = tmp_path / "site-packages" / "tdfusion_edge"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_a_checkout_that_runs_is_named_itself(tmp_path: Path) -> None:
+    checkout = tmp_path / "a checkout"
+    checkout.mkdir()
+    (checkout / "pyproject.toml").touch()
+    other = {"url": "file:///elsewhere", "dir_info": {"editable": True}}
+    assert asked(checkout / "tdfusion_edge", other, tmp_path) == ["-e", f"{checkout}[train]"]
+    assert asked(checkout / "tdfusion_edge", None, checkout) == ["-e", ".[train]"]
+
+
+def test_what_was_installed_from_a_folder_is_installed_from_there(installed: Path, tmp_path: Path) -> None:
+    source = tmp_path / "my source"
+    record = {"url": source.as_uri(), "dir_info": {}}
+    assert asked(installed, record, tmp_path) == [".[train]"]  # the folder is gone
+    source.mkdir()
+    assert asked(installed, record, tmp_path) == [f"{source}[train]"]
+    assert asked(installed, record, source) == [".[train]"]
+
+
+def test_what_came_from_elsewhere_is_named_by_its_address(installed: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "tdfusion_edge-0.1.0-py3-none-any.whl"
+    archive.touch()
+    for record, address in (
+        (
+            {"url": "https://example.org/tdfusion-edge.git", "vcs_info": GIT},
+            "git+https://example.org/tdfusion-edge.git",
+        ),
+        ({"url": "https://example.org/tdfusion.whl", "archive_info": {}}, "https://example.org/tdfusion.whl"),
+        ({"url": archive.as_uri(), "archive_info": {}}, archive.as_uri()),
+    ):
+        assert asked(installed, record, tmp_path) == [f"tdfusion-edge[train] @ {address}"]
+
+
+def test_an_address_is_shown_without_its_password(installed: Path, tmp_path: Path) -> None:
+    record = {"url": "https://me:hunter2@example.org/x.git", "vcs_info": GIT}
+    assert "hunter2" not in " ".join(asked(installed, record, tmp_path))
+
+
+def test_where_nothing_is_known_a_checkout_is_asked_for(installed: Path, tmp_path: Path) -> None:
+    text = requirement("train", package=installed, record=None, here=tmp_path)
+    assert text == '".[train]"  # in a checkout of tdfusion-edge'
+
+
+def test_the_whole_command_from_this_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert install_command("train,export") == 'pip install -e ".[train,export]"'
+    command = install_command("tensorrt", options="--force-reinstall", beside="tensorrt")
+    assert command == 'pip install --force-reinstall tensorrt -e ".[tensorrt]"'
