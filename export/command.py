@@ -27,7 +27,7 @@ from tdfusion_edge.export.engines import add_engine_arguments, prepared
 from tdfusion_edge.export.graph import LEGACY, OPSET, OPSETS
 from tdfusion_edge.export.heads import KINDS
 from tdfusion_edge.pairs.source import labels_of
-from tdfusion_edge.runtime.commands.ahead import sizes_of
+from tdfusion_edge.runtime.commands.engines import sizes_of
 from tdfusion_edge.runtime.evaluation.pairs import add_pair_arguments
 
 FUSION_FIGURES = {"psnr_db": "PSNR {:.1f} dB"}

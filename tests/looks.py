@@ -1,31 +1,39 @@
-"""What stands in for a Fuser where a test foretells what the networks make of a pair."""
+"""What can be compared in place of a Fuser: plain functions behind its two members."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from tdfusion_edge.color import U8, luma
 from tdfusion_edge.frames import Image
-from tdfusion_edge.runtime.engines.base import Engine
-from tdfusion_edge.runtime.executors.base import Looked
+from tdfusion_edge.runtime.engines import Engine
+from tdfusion_edge.runtime.executors.base import F32, Looked
 from tdfusion_edge.runtime.picture.units import unit_inputs
 
 
-class Looks(NamedTuple):
-    """A fusion, and heads by their kind, each a function of the fused luma."""
+class Functions:
+    """A fusion of two lumas, and heads that look at what comes out.
 
-    fuse: Callable[[U8, U8], np.ndarray]
-    heads: Mapping[str, Callable[[np.ndarray], Any]] = {}
+    Args:
+        fuse: Infrared and visible luma, uint8 (H, W), to fused luma, float32 (H, W).
+        heads: What each kind of head finds in a fused luma.
+    """
+
+    def __init__(self, fuse: Callable[[U8, U8], F32], **heads: Callable[[F32], Any]) -> None:
+        self.fuse = fuse
+        self.heads: Mapping[str, Callable[[F32], Any]] = heads
 
     def look(self, infrared: U8, visible: Image) -> Looked:
-        """What they make of an aligned pair."""
         fused = self.fuse(infrared, luma(visible))
         return Looked(fused, {kind: find(fused) for kind, find in self.heads.items()})
 
 
-def by_engine(engine: Engine) -> Looks:
-    """A fusion graph alone."""
-    return Looks(lambda infrared, visible: engine.run(unit_inputs(infrared, visible))["fused"][0, 0])
+def fusing(engine: Engine) -> Callable[[U8, U8], F32]:
+    """A fusion graph as such a function."""
+
+    def fuse(infrared: U8, visible: U8) -> F32:
+        fused: F32 = engine.run(unit_inputs(infrared, visible))["fused"][0, 0]
+        return fused
+
+    return fuse

@@ -77,7 +77,7 @@ class TaskScorer:
         self._matrix = np.zeros((len(task.classes), len(task.classes)), np.int64)
 
     def add(self, picture: U8, sample: LabelledPair) -> None:
-        """Look at one picture."""
+        """Let T look at one picture, and compare what it finds with the pair's labels."""
         if self._boxes:
             self._found.append(detect(self._network, picture, self._task))
             self._truths.append(Truth(*(sample.boxes or Boxes.none())))
@@ -122,10 +122,10 @@ def segment(network: TaskNetwork, picture: U8, task: Task) -> U8:
 
 
 def _run(network: TaskNetwork, picture: U8, task: Task, kind: type[Prediction]) -> Prediction:
-    shown = resized(picture, task.width, task.height)
+    seen = resized(picture, task.width, task.height)
     device = next(network.parameters()).device
     with torch.inference_mode():
-        output = network.decode(network(to_tensor(shown).to(device)))
+        output = network.decode(network(to_tensor(seen).to(device)))
     if not isinstance(output, kind):
         raise ConfigError(
             "what the task network's decode() gives", expected=kind.__name__, got=type(output).__name__

@@ -19,8 +19,7 @@ from tdfusion_edge.export.assemble import export
 from tdfusion_edge.export.heads import boxes as boxes_head
 from tdfusion_edge.export.heads.graph import head_onnx
 from tdfusion_edge.export.networks import choose
-from tdfusion_edge.runtime.engines import Choice
-from tdfusion_edge.runtime.heads.boxes import open_detector
+from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.train.models.edge import Edge
 
 TINY = "tiny_task:TinyDetector"
@@ -81,12 +80,11 @@ def test_the_detector_of_the_last_checkpoint_is_in_the_bundle(
     exported: tuple[bundle.Bundle, torch.nn.Module],
 ) -> None:
     opened, made = exported
-    detector = open_detector(opened, Choice(threads=1), threshold=0.0)
-    assert detector is not None
     luma = np.random.default_rng(0).random((48, 64), np.float32)
     with torch.inference_mode():
         boxes, scores = made.decode(made(torch.from_numpy(luma)[None, None]))  # type: ignore[operator]
-    found = detector.detect(luma)
+    with Fuser(opened, threads=1, score_threshold=0.0) as fuser:
+        found = fuser.find(luma)["boxes"]
     assert set(found.class_ids.tolist()) <= {0, 1, 2}
     best = np.unravel_index(int(scores.argmax()), scores.shape)
     assert found.scores[0] == pytest.approx(float(scores.max()), abs=1e-5)

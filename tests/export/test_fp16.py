@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from looks import by_engine
+from looks import Functions, fusing
 from onnx import TensorProto
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -219,8 +219,8 @@ def test_no_cast_in_edges_graph_is_superfluous() -> None:
     assert kinds_of(low)["Sigmoid"] == {TensorProto.FLOAT16}
     full = to_onnx(network, example, names, ("fused",))
     pair = LabelledPair("smooth", *((255 * array[0, 0]).astype(np.uint8) for array in smooth_pair(48, 64, 1)))
-    chains = (by_engine(OnnxRuntimeEngine(one.SerializeToString())) for one in (full, low))
-    assert 60 < measure([pair], *chains).psnr_db < 120
+    both = (Functions(fusing(OnnxRuntimeEngine(one.SerializeToString()))) for one in (full, low))
+    assert 60 < measure([pair], *both).psnr_db < 120
 
 
 class Named(nn.Module):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from looks import Looks
+from looks import Functions
 from onnx import TensorProto, helper, numpy_helper
 
 from tdfusion_edge.errors import ExportError, RequestError
@@ -92,15 +92,15 @@ def test_the_graph_that_was_given_is_not_changed() -> None:
 def compared(model: onnx.ModelProto, made: onnx.ModelProto, shown: list[Feeds]) -> Gap:
     """The first output of both, as the parity of a fusion network measures it."""
 
-    def chain(graph: onnx.ModelProto) -> Looks:
+    def looks(graph: onnx.ModelProto) -> Functions:
         engine = OnnxRuntimeEngine(graph.SerializeToString(), threads=1)
-        return Looks(
+        return Functions(
             lambda _, visible: engine.run({"luma": visible[None, None] / np.float32(255)})["fused"][0, 0]
         )
 
     lumas = [np.rint(255 * feeds["luma"][0, 0]).astype(np.uint8) for feeds in shown]
     pairs = [LabelledPair(str(number), luma, luma) for number, luma in enumerate(lumas)]
-    return measure(pairs, chain(model), chain(made))
+    return measure(pairs, looks(model), looks(made))
 
 
 def test_int8_is_near_and_passes_its_gate(int8: onnx.ModelProto) -> None:

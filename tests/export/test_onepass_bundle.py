@@ -14,14 +14,10 @@ import onnx
 import pytest
 import torch
 from checkpoints import save
-from tdfusion_edge.runtime.chains import open_pass
-from tdfusion_edge.runtime.folded import Folded, open_folded
-from tdfusion_edge.runtime.picture.fusion import Fusion
-from tdfusion_edge.runtime.show import Shown, show
 from tiny_task import TinyDetector
 
 from tdfusion_edge import bundle, cli
-from tdfusion_edge.bundle import Bundle
+from tdfusion_edge.bundle import Bundle, Precision
 from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.color import luma
 from tdfusion_edge.errors import BundleError, ConfigError, ExportError, RequestError
@@ -32,12 +28,13 @@ from tdfusion_edge.export.onepass import OnePass
 from tdfusion_edge.export.pairs import Pairs
 from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.pairs import LabelledPair
-from tdfusion_edge.runtime import rig
+from tdfusion_edge.result import Result
 from tdfusion_edge.runtime.engines import Choice, open_graph
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.evaluation.parity import match
-from tdfusion_edge.runtime.heads.boxes import open_detector
-from tdfusion_edge.runtime.picture.stretch import Stretch, StretchName
+from tdfusion_edge.runtime.executors.onepass import OnePass as Executor
+from tdfusion_edge.runtime.executors.staged import Staged
+from tdfusion_edge.runtime.fuser import Fuser
+from tdfusion_edge.runtime.heads.boxes.compare import match
 from tdfusion_edge.runtime.simulation.scene import Scene
 from tdfusion_edge.train.models.edge import Edge
 
@@ -78,36 +75,28 @@ def pairs_of(
     return pairs
 
 
-class Way:
-    """The way through the networks, as ``run`` makes it."""
-
-    def __init__(self, opened: Bundle, stretch: StretchName, folded: Folded | None = None) -> None:
-        self.engine = open_graph(opened, "fusion", Choice(threads=1)).engine
-        self.detector = open_detector(opened, Choice(threads=1))
-        self.folded = folded
-        self.fusion = Fusion(opened, self.engine, rig.Camera(uri="x"), None, Stretch(stretch))
-
-    def shown(self, pair: Pair) -> Shown:
-        aligned = self.fusion.align(pair)
-        assert aligned is not None
-        return show(aligned, self.fusion, self.detector, folded=self.folded)
-
-    def close(self) -> None:
-        self.engine.close()
-        assert self.detector is not None
-        self.detector.close()
+def result(fuser: Fuser, pair: Pair) -> Result:
+    made = fuser.fuse(pair)
+    assert made is not None
+    return made
 
 
 @pytest.fixture
-def staged(opened: Bundle) -> Iterator[Way]:
-    with closing(Way(opened, "none")) as way:
-        yield way
+def staged(opened: Bundle) -> Iterator[Fuser]:
+    with Fuser(opened, threads=1, graphs="staged", stretch="none") as fuser:
+        yield fuser
 
 
 @pytest.fixture(params=["fp32", "fp16"])
-def folded(opened: Bundle, request: pytest.FixtureRequest) -> Iterator[Folded]:
-    with closing(open_folded(opened, Choice(precision=request.param, threads=1), demanded=True)) as graph:
-        yield graph
+def precision(request: pytest.FixtureRequest) -> Precision:
+    asked: Precision = request.param
+    return asked
+
+
+@pytest.fixture
+def onepass(opened: Bundle, precision: Precision) -> Iterator[Fuser]:
+    with Fuser(opened, threads=1, precision=precision, graphs="onepass", stretch="none") as fuser:
+        yield fuser
 
 
 def apart(one: Image, other: Image) -> tuple[int, float]:
@@ -117,67 +106,76 @@ def apart(one: Image, other: Image) -> tuple[int, float]:
 
 
 @pytest.mark.parametrize("size", [SIZE, (130, 98), (256, 192)])
-def test_one_pass_shows_and_finds_the_same(
-    opened: Bundle, staged: Way, folded: Folded, size: tuple[int, int]
-) -> None:
-    with closing(Way(opened, "none", folded)) as way:
-        for pair in pairs_of(size):
-            want, got = staged.shown(pair), way.shown(pair)
-            # Chroma is rounded to 8 bits on its way through OpenCV, and FP16 moves a luma by a level.
-            largest, mean = apart(got.picture, want.picture)
-            assert largest <= 4
-            assert mean < 0.6
-            # Weights that were never trained put many scores about the threshold.
-            same = match(want.found, got.found, 0.5)
-            assert same.boxes > 5
-            assert same.kept + 2 >= same.boxes
-            assert same.added <= 2
-            assert same.score_error < 0.01
-            assert got.found.names == want.found.names
+def test_one_pass_shows_and_finds_the_same(staged: Fuser, onepass: Fuser, size: tuple[int, int]) -> None:
+    for pair in pairs_of(size):
+        want, got = result(staged, pair), result(onepass, pair)
+        # Chroma is rounded to 8 bits on its way through OpenCV, and FP16 moves a luma by a level.
+        largest, mean = apart(got.picture, want.picture)
+        assert largest <= 4
+        assert mean < 0.6
+        # Weights that were never trained put many scores about the threshold.
+        same = match(want.detections, got.detections, 0.5)
+        assert same.boxes > 5
+        assert same.kept + 2 >= same.boxes
+        assert same.added <= 2
+        assert same.score_error < 0.01
+        assert got.detections.names == want.detections.names
+        assert want.fused is not None
+        assert got.fused is None, "it stays on its device"
 
 
-def test_a_grey_picture_stays_grey(opened: Bundle, folded: Folded) -> None:
-    with closing(Way(opened, "none", folded)) as way:
-        (pair,) = pairs_of(SIZE, 1, grey=True)
-        assert way.shown(pair).picture.shape == SIZE[::-1]
+def test_a_grey_picture_stays_grey(onepass: Fuser) -> None:
+    (pair,) = pairs_of(SIZE, 1, grey=True)
+    assert result(onepass, pair).picture.shape == SIZE[::-1]
 
 
-def test_the_limits_follow_a_picture_behind(opened: Bundle, folded: Folded) -> None:
-    with closing(Way(opened, "temporal")) as staged, closing(Way(opened, "temporal", folded)) as way:
+def test_the_limits_follow_a_picture_behind(opened: Bundle, precision: Precision) -> None:
+    ways = ("staged", "onepass")
+    with ExitStack() as stack:
+        staged, onepass = (
+            stack.enter_context(Fuser(opened, threads=1, precision=one, graphs=way, stretch="temporal"))
+            for one, way in zip(("fp32", precision), ways, strict=True)
+        )
         before = []
         for pair in pairs_of(SIZE, 4, step_ns=400_000_000):
-            before.append(way.fusion.stretch.limits)
-            want, got = staged.shown(pair), way.shown(pair)
+            before.append(onepass._stretch.limits)
+            want, got = result(staged, pair), result(onepass, pair)
             # Both have seen the same pictures, and so want the same limits next.
-            assert way.fusion.stretch.limits == pytest.approx(staged.fusion.stretch.limits, abs=2e-3)
+            assert onepass._stretch.limits == pytest.approx(staged._stretch.limits, abs=2e-3)
             if len(before) == 1:
                 assert apart(got.picture, want.picture)[1] < 0.7  # the first one is shown with its own
         assert before[1] != before[2] != before[3]
 
 
-def test_one_sensor_alone_goes_network_by_network(opened: Bundle, staged: Way, folded: Folded) -> None:
+def test_one_sensor_alone_goes_network_by_network(staged: Fuser, opened: Bundle) -> None:
     (pair,) = pairs_of(SIZE, 1)
     alone = Pair(None, pair.visible)
-    with closing(Way(opened, "none", folded)) as way:
-        assert np.array_equal(way.shown(alone).picture, staged.shown(alone).picture)
+    with Fuser(opened, threads=1, graphs="onepass", stretch="none") as onepass:
+        assert np.array_equal(result(onepass, alone).picture, result(staged, alone).picture)
 
 
-def test_what_does_not_fit_goes_the_other_way_unless_demanded(opened: Bundle, staged: Way) -> None:
+def test_what_does_not_fit_goes_the_other_way_unless_demanded(opened: Bundle, staged: Fuser) -> None:
+    """The executor as a back end that gains by it chooses it, and as it is demanded."""
     (pair,) = pairs_of((120, 90), 1)
-    with closing(open_folded(opened, Choice(threads=1))) as graph, closing(Way(opened, "none", graph)) as way:
-        assert np.array_equal(way.shown(pair).picture, staged.shown(pair).picture)
-    with (
-        closing(open_folded(opened, Choice(threads=1), demanded=True)) as graph,
-        closing(Way(opened, "none", graph)) as way,
-        pytest.raises(RequestError, match=r"pictures of 130 to 256 in steps of 2 by 98 to 192.*got .*120x90"),
-    ):
-        way.shown(pair)
+    graph, engine = opened.manifest.graphs["onepass"], open_graph(opened, "onepass", Choice(threads=1)).engine
+    assert isinstance(staged._executor, Staged)
+    with closing(engine), Fuser(opened, threads=1, stretch="none") as chosen:
+        for demanded in (False, True):
+            chosen._executor = Executor(
+                graph, engine, VIEW.classes, threshold=0.5, staged=chosen._staged, demanded=demanded
+            )
+            if not demanded:
+                assert np.array_equal(result(chosen, pair).picture, result(staged, pair).picture)
+                continue
+            with pytest.raises(
+                RequestError, match=r"pictures of 130 to 256 in steps of 2 by 98 to 192.*got .*120x90"
+            ):
+                chosen.fuse(pair)
 
 
-def test_the_stretch_of_single_pictures_is_not_folded(opened: Bundle, folded: Folded) -> None:
-    (pair,) = pairs_of(SIZE, 1)
-    with closing(Way(opened, "image", folded)) as way, pytest.raises(RequestError, match="--stretch image"):
-        way.shown(pair)
+def test_the_stretch_of_single_pictures_is_not_in_the_graph(opened: Bundle) -> None:
+    with pytest.raises(RequestError, match="--stretch image"):
+        Fuser(opened, graphs="onepass", stretch="image")
 
 
 def test_run_goes_through_it_on_demand(
@@ -187,13 +185,13 @@ def test_run_goes_through_it_on_demand(
     command = ["run", "--bundle", str(path), "--camera", cameras, "--seconds", "1", "--json"]
     output = tmp_path / "out.jsonl"
     rows = {}
-    for graphs in ("staged", "folded"):
+    for graphs in ("staged", "onepass"):
         assert cli.main([*command, "--graphs", graphs, "-o", str(output)]) == 0
         said = capsys.readouterr()
         report = json.loads(said.out)
-        assert ("in one graph" in said.err) == (graphs == "folded")
+        assert ("in one pass" in said.err) == (graphs == "onepass")
         assert (
-            report["latency_ms"]["compose"] == {} if graphs == "folded" else report["latency_ms"]["compose"]
+            report["latency_ms"]["compose"] == {} if graphs == "onepass" else report["latency_ms"]["compose"]
         )
         rows[graphs] = [json.loads(line) for line in output.read_text().splitlines()]
     counts = [[len(row.get("detections", ())) for row in rows[graphs]] for graphs in rows]
@@ -222,7 +220,7 @@ def test_verify_measures_both_ways(path: Path, street: Path, capsys: pytest.Capt
     assert told["onepass"]["gap"]["boxes"] == pytest.approx(told["gap"]["boxes"], abs=2)
     assert 0 < told["onepass"]["gap"]["mean_error"] < 1e-3
     assert cli.main(command) == 0
-    assert "all in one graph:\nfused luma in 8 bits: PSNR" in capsys.readouterr().out
+    assert "all in one pass:\nfused luma in 8 bits: PSNR" in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -236,18 +234,7 @@ def street(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_pass_finds_things_in_its_own_picture_alone(opened: Bundle) -> None:
-    with ExitStack() as stack:
-        _, chain = open_pass(opened, Choice(threads=1), stack)
-        assert chain.detect is not None
-        infrared = np.zeros(SIZE[::-1], np.uint8)
-        first, second = chain.fuse(infrared, infrared), chain.fuse(infrared, infrared)
-        chain.detect(second)
-        with pytest.raises(ValueError, match="of another picture"):
-            chain.detect(first)
-
-
-def test_a_pipeline_that_shows_something_else_leaves_no_bundle(opened: Bundle) -> None:
+def test_a_one_pass_graph_that_shows_something_else_leaves_no_bundle(opened: Bundle) -> None:
     """Whatever the pairs' size; where none is served, simulated ones are."""
     manifest = msgspec.to_builtins(opened.manifest)
     model = onnx.load_from_string(opened.graph("onepass", "fp16")[1])
@@ -262,9 +249,9 @@ def test_a_pipeline_that_shows_something_else_leaves_no_bundle(opened: Bundle) -
             LabelledPair("x", pair.infrared.image, pair.visible.image)  # type: ignore[union-attr]
             for pair in pairs_of(size, 1, grey=True)
         )
-        with pytest.raises(ExportError, match="the pipeline: fp16 is too far from float32"):
-            passed(fields, files, Pairs(pairs, (), "one pair"), None, SIZE)
-        rows = passed(fields, opened.files, Pairs(pairs, (), "one pair"), None, SIZE)
+        with pytest.raises(ExportError, match="the one-pass graph: fp16 is too far from float32"):
+            passed(fields, files, Pairs(pairs, (), "one pair"), SIZE)
+        rows = passed(fields, opened.files, Pairs(pairs, (), "one pair"), SIZE)
         told = {row.graph: row.pictures for row in rows}
         assert told == {"fusion": "one pair", "onepass": "one pair" if size == SIZE else "8 simulated pairs"}
 
@@ -276,24 +263,25 @@ def test_verify_says_why_it_was_not_measured(
         (tmp_path / side).mkdir()
         cv2.imwrite(str(tmp_path / side / "0.png"), pair_of_noise()[0])
     assert cli.main(["verify", str(path), "--data", str(tmp_path)]) == 0
-    assert "all in one graph: not measured, it takes 130 to 256 in steps of 2 by" in capsys.readouterr().out
+    assert "all in one pass: not measured, it takes 130 to 256 in steps of 2 by" in capsys.readouterr().out
 
 
 def pair_of_noise() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (1, 60, 80), dtype=np.uint8)
 
 
-def test_pictures_of_their_own_stretch_cannot_be_folded(
+def test_pictures_of_their_own_stretch_cannot_go_in_one_pass(
     path: Path, street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["fuse", str(street / "ir"), str(street / "vi"), "-o", str(tmp_path / "out")]
-    assert cli.main([*command, "--bundle", str(path), "--graphs", "folded"]) == 2
+    assert cli.main([*command, "--bundle", str(path), "--graphs", "onepass"]) == 2
     assert (
-        "--graphs folded: expected --stretch temporal or none, got --stretch image" in capsys.readouterr().err
+        "--graphs onepass: expected --stretch temporal or none, got --stretch image"
+        in capsys.readouterr().err
     )
     assert not (tmp_path / "out").exists()
-    assert cli.main([*command, "--bundle", str(path), "--graphs", "folded", "--stretch", "none"]) == 0
-    assert "in one graph for 130 to 256 in steps of 2 by 98 to 192" in capsys.readouterr().err
+    assert cli.main([*command, "--bundle", str(path), "--graphs", "onepass", "--stretch", "none"]) == 0
+    assert "in one pass for 130 to 256 in steps of 2 by 98 to 192" in capsys.readouterr().err
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
@@ -307,21 +295,21 @@ def test_sizes_that_are_none_are_refused(opened: Bundle, change: dict[str, int])
         bundle.assembled(fields, opened.files)
 
 
-def test_a_pipeline_of_other_shapes_is_refused(opened: Bundle) -> None:
+def test_a_graph_of_other_shapes_is_refused(opened: Bundle, staged: Fuser) -> None:
     graph = opened.manifest.graphs["onepass"]
     fused, measured, *rest = graph.outputs
     wrong = msgspec.structs.replace(
         graph, outputs=(fused, msgspec.structs.replace(measured, shape=("n",)), *rest)
     )
     engine = open_graph(opened, "onepass", Choice(threads=1)).engine
-    with closing(engine), pytest.raises(BundleError, match="other inputs or outputs than a pipeline"):
-        Folded(wrong, engine, VIEW.classes, threshold=0.5)
+    with closing(engine), pytest.raises(BundleError, match="other inputs or outputs than such a graph"):
+        Executor(wrong, engine, VIEW.classes, threshold=0.5, staged=staged._staged)
 
 
 def test_a_bundle_without_it_says_so(mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["run", "--bundle", str(mean_bundle_path), "--camera", "ir0,vis0", "--graphs", "folded"]
+    arguments = ["run", "--bundle", str(mean_bundle_path), "--camera", "ir0,vis0", "--graphs", "onepass"]
     assert cli.main(arguments) == 2
-    assert "expected a bundle with a pipeline graph in fp32" in capsys.readouterr().err
+    assert "expected a bundle with a one-pass graph in fp32" in capsys.readouterr().err
 
 
 def test_the_manifest_says_what_it_takes(opened: Bundle) -> None:
@@ -339,14 +327,14 @@ def test_the_manifest_says_what_it_takes(opened: Bundle) -> None:
     assert onnx.TensorProto.FLOAT16 in {tensor.data_type for tensor in half.graph.initializer}
 
 
-def test_a_pipeline_with_swapped_outputs_is_refused(opened: Bundle) -> None:
+def test_another_graph_in_its_place_is_refused(opened: Bundle, staged: Fuser) -> None:
     graph = opened.manifest.graphs["onepass"]
     engine = open_graph(opened, "detector", Choice(threads=1)).engine
     with (
         closing(engine),
-        pytest.raises(BundleError, match="the pipeline graph is not what the manifest says"),
+        pytest.raises(BundleError, match="the onepass graph is not what the manifest says"),
     ):
-        Folded(graph, engine, VIEW.classes, threshold=0.5)
+        Executor(graph, engine, VIEW.classes, threshold=0.5, staged=staged._staged)
 
 
 def test_a_graph_of_other_weights_is_refused(opened: Bundle) -> None:

@@ -13,7 +13,6 @@ import pytest
 import torch
 from checkpoints import MADE_UP, save
 from onnx import TensorProto, numpy_helper
-from tdfusion_edge.runtime.heads.masks import open_segmenter
 from tiny_task import TinyDetector, TinyMask
 
 from tdfusion_edge import bundle, checkpoint
@@ -28,7 +27,7 @@ from tdfusion_edge.export.heads.graph import head_onnx
 from tdfusion_edge.export.lint import lint, typed
 from tdfusion_edge.export.networks import choose
 from tdfusion_edge.export.ranges import hard_inputs, require_in_range
-from tdfusion_edge.runtime.engines import Choice
+from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.segformer import SegFormer
 
@@ -116,16 +115,14 @@ def test_boxes_and_masks_are_in_one_bundle(written: Path) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_every_pixel_gets_its_class(written: Path, precision: bundle.Precision) -> None:
-    segmenter = open_segmenter(bundle.read(written), Choice(precision=precision, threads=1))
-    assert segmenter is not None
     levels = np.array([20, 128, 235], np.uint8)
     picture = levels[np.arange(96) // 32][:, None].repeat(128, axis=1)
     expected = np.arange(48) // 16
-    for luma in (picture, picture / np.float32(255)):
-        mask = segmenter.classes_of(luma)
-        assert mask.dtype == np.uint8
-        np.testing.assert_array_equal(mask, np.broadcast_to(expected[:, None], (48, 64)))
-    segmenter.close()
+    with Fuser(written, precision=precision, threads=1) as fuser:
+        for luma in (picture, picture / np.float32(255)):
+            mask = fuser.find(luma)["mask"].classes
+            assert mask.dtype == np.uint8
+            np.testing.assert_array_equal(mask, np.broadcast_to(expected[:, None], (48, 64)))
 
 
 def test_uint8_is_made_of_floating_point_numbers(written: Path) -> None:

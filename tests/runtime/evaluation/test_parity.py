@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from looks import Looks
+from looks import Functions
 
 from tdfusion_edge.color import U8
 from tdfusion_edge.detections import Detections
@@ -31,11 +31,11 @@ def mean(infrared: U8, visible: U8) -> np.ndarray:
     return (infrared.astype(np.float32) + visible) / np.float32(510)
 
 
-def looks(change: float = 0.0, **found: Detections | Mask) -> Looks:
+def looks(change: float = 0.0, **found: Detections | Mask) -> Functions:
     """The mean, moved by ``change``; finds the same in every picture, by kind."""
-    return Looks(
+    return Functions(
         lambda infrared, visible: mean(infrared, visible) + np.float32(change),
-        {kind: lambda luma, one=one: one for kind, one in found.items()},  # type: ignore[misc]
+        **{kind: lambda luma, one=one: one for kind, one in found.items()},  # type: ignore[misc]
     )
 
 
@@ -70,13 +70,13 @@ def test_a_known_error_has_the_known_psnr() -> None:
 
 
 def test_swapped_inputs_are_seen() -> None:
-    lean = Looks(lambda infrared, visible: (0.8 * infrared + 0.2 * visible).astype(np.float32) / 255)
-    swapped = Looks(lambda infrared, visible: lean.fuse(visible, infrared))
+    lean = Functions(lambda infrared, visible: (0.8 * infrared + 0.2 * visible).astype(np.float32) / 255)
+    swapped = Functions(lambda infrared, visible: lean.fuse(visible, infrared))
     assert all(measure(views(), lean, swapped).offences(precision) for precision in LIMITS)
 
 
 def test_no_number_passes_no_limit() -> None:
-    broken = Looks(lambda infrared, visible: np.full(infrared.shape, np.nan, np.float32))
+    broken = Functions(lambda infrared, visible: np.full(infrared.shape, np.nan, np.float32))
     for order in (views(), views()[::-1]):
         said = measure(order, looks(), broken).offences("int8")
         assert any("largest error of the fused luma" in row for row in said)
@@ -182,10 +182,10 @@ WALKER = (0, 0.2, 10.0, 10.0, 30.0, 40.0)
 """Of a score below the threshold: the boxes that are shown do not tell of it."""
 
 
-def one_after_another(*each: Detections) -> Looks:
+def one_after_another(*each: Detections) -> Functions:
     """Finds something else on every picture."""
     left = iter(each)
-    return Looks(mean, {"boxes": lambda luma: next(left)})
+    return Functions(mean, boxes=lambda luma: next(left))
 
 
 def test_a_change_of_the_average_precision_is_measured_against_labels() -> None:
@@ -261,6 +261,6 @@ def test_the_reference_works_once_for_all_others() -> None:
         calls.append(1)
         return mean(infrared, visible)
 
-    gaps = measure_each(views(), Looks(counted), {"a": looks(0.01), "b": looks(0.1)})
+    gaps = measure_each(views(), Functions(counted), {"a": looks(0.01), "b": looks(0.1)})
     assert len(calls) == 3
     assert {key: gap.psnr_db for key, gap in gaps.items()} == pytest.approx({"a": 40, "b": 20}, abs=1e-3)

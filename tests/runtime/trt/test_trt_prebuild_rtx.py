@@ -12,7 +12,6 @@ from trt_host import HostDevice
 
 from tdfusion_edge import bundle
 from tdfusion_edge.cli import main
-from tdfusion_edge.runtime.engines.tensorrt.builder import Built
 from tdfusion_edge.runtime.engines.tensorrt.device import Gpu
 from tdfusion_edge.runtime.engines.tensorrt.runner import TensorRtRtxEngine
 
@@ -31,7 +30,7 @@ class Runtime:
         raise Loaded(plan)
 
 
-def never(*_: Any, **__: Any) -> Built:
+def never(*_: Any, **__: Any) -> Any:
     raise AssertionError("it builds what was built")
 
 
@@ -51,10 +50,10 @@ def test_a_device_finds_what_was_built_for_it(engines: Path, capsys: pytest.Capt
     assert "sm_86: built in" in told
 
     trt = importlib.import_module("tensorrt_rtx")
-    ada = Gpu("NVIDIA GeForce RTX 4090", "sm_89", integrated=False, driver="13.2")
-    onnx = bundle.read(bundle.place("edge_fixed")).graph("fusion")[1]
+    ada = Gpu("NVIDIA GeForce RTX 4090", "sm_89")
+    graph, onnx = bundle.read(bundle.place("edge_fixed")).graph("fusion")
     device = HostDevice(ada)
-    engine = TensorRtRtxEngine(onnx, cache=engines, trt=trt, device=device, build=never)
+    engine = TensorRtRtxEngine(onnx, graph=graph, engine_cache=engines, trt=trt, device=device, build=never)
     engine._runtime = Runtime()
     with pytest.raises(Loaded) as loaded:
         engine.run(dict.fromkeys(("infrared", "visible"), np.zeros((1, 1, *SIZE), np.float32)))

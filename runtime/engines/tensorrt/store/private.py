@@ -96,7 +96,7 @@ def locked(
     Args:
         path: The lock's file; it is there only while somebody holds or awaits the lock.
         limit_s: Seconds to wait; 0 tries once.
-        on_wait: Told every so often of the seconds waited.
+        on_wait: Called every so often with the seconds waited.
         clock: Monotonic seconds.
         sleep: Waits.
 

@@ -1,4 +1,4 @@
-"""What is built ahead of time has to be what the runner looks for, to the last digit of the key."""
+"""What is built before there is a picture must be what the runner looks for, to the last digit of the key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import trt_bundles as bundles
 import trt_graphs as graphs
-from tdfusion_edge.runtime.chains import fuser
 from trt_build_here import BuildHere
 from trt_fake import VERSIONS, make
 from trt_host import ORIN, HostDevice
@@ -22,14 +21,14 @@ from tdfusion_edge import bundle
 from tdfusion_edge.bundle import Bundle
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import EngineError, RequestError, TdfusionError
+from tdfusion_edge.runtime.engines import Progress
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.engines.tensorrt import runner
-from tdfusion_edge.runtime.engines.tensorrt.ahead import Made, Place, build_ahead, open_place
-from tdfusion_edge.runtime.engines.tensorrt.builder import Progress
 from tdfusion_edge.runtime.engines.tensorrt.device import Gpu
+from tdfusion_edge.runtime.engines.tensorrt.prebuild import Made, Place, open_place, prebuild
 from tdfusion_edge.runtime.engines.tensorrt.runner import TensorRtEngine, TensorRtRtxEngine
 
-ADA = Gpu("Fake RTX 4090", "sm_89", integrated=False, driver="13.2")
+ADA = Gpu("Fake RTX 4090", "sm_89")
 SIZES = ((7, 5), (12, 8))
 
 
@@ -46,30 +45,35 @@ def placed(version: str = "10.13") -> Place:
 
 def built(folder: Path, opened: Bundle, place: Place, **more: Any) -> list[Made]:
     more = {"sizes": SIZES, "build": BuildHere(place.trt), **more}
-    return list(build_ahead(opened, place, cache=folder, **more))
+    return list(prebuild(opened, place, engine_cache=folder, **more))
+
+
+def pair(size: tuple[int, int]) -> dict[str, Any]:
+    """Lumas of a width and a height."""
+    values = {"infrared": 0.25, "visible": 0.75}
+    return {name: np.full((1, 1, *size[::-1]), value, np.float32) for name, value in values.items()}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_runner_takes_what_was_built_ahead(engines: Path, version: str) -> None:
+def test_the_runner_takes_what_was_built_before(engines: Path, version: str) -> None:
     opened, place = bundles.fusing(), placed(version)
     assert [made.fresh for made in built(engines, opened, place)] == [True, True]
     kind, gpu = (TensorRtRtxEngine, ADA) if version == "rtx" else (TensorRtEngine, ORIN)
     never = BuildHere(place.trt)
-    onnx = opened.graph("fusion")[1]
-    engine = kind(onnx, cache=engines, trt=place.trt, device=HostDevice(gpu), build=never)
+    graph, onnx = opened.graph("fusion")
+    engine = kind(onnx, graph=graph, engine_cache=engines, trt=place.trt, device=HostDevice(gpu), build=never)
     reference = OnnxRuntimeEngine(onnx)
-    for width, height in SIZES:
-        pair = [np.full((height, width), value, np.uint8) for value in (51, 153)]
-        assert np.array_equal(fuser(engine)(*pair), fuser(reference)(*pair))
+    for size in SIZES:
+        assert np.array_equal(engine.run(pair(size))["fused"], reference.run(pair(size))["fused"])
     assert never.asked == []
-    fuser(engine)(*(np.zeros((6, 6), np.uint8) for _ in range(2)))  # and would have built what is not there
+    engine.run(pair((6, 6)))  # and would have built what is not there
     assert len(never.asked) == 1
 
 
 def test_every_graph_is_built_in_its_precision_and_size_once(engines: Path) -> None:
     place = placed()
     made = built(engines, bundles.with_detector(), place)
-    assert [(one.graph, one.precision, one.shapes["infrared"]) for one in made] == [
+    assert [(one.wanted.graph, one.wanted.precision, one.wanted.shapes["infrared"]) for one in made] == [
         ("fusion", "fp16", (1, 1, 5, 7)),
         ("fusion", "fp16", (1, 1, 8, 12)),
         ("detector", "fp32", (1, 1, 8, 12)),
@@ -104,7 +108,7 @@ def test_time_and_progress_are_told(engines: Path) -> None:
 def test_a_build_that_fails_leaves_what_was_built_before(engines: Path) -> None:
     place = placed()
     build = BuildHere(place.trt)
-    going = build_ahead(bundles.fusing(), place, sizes=SIZES, cache=engines, build=build)
+    going = prebuild(bundles.fusing(), place, sizes=SIZES, engine_cache=engines, build=build)
     assert next(going).fresh
     build.fails = EngineError("crashed")
     with pytest.raises(EngineError, match="crashed"):
@@ -112,7 +116,7 @@ def test_a_build_that_fails_leaves_what_was_built_before(engines: Path) -> None:
     assert [one.fresh for one in built(engines, bundles.fusing(), place)] == [False, True]
 
 
-def test_without_a_pipeline_in_a_precision_the_networks_are_built(engines: Path) -> None:
+def test_without_a_one_pass_graph_in_a_precision_the_networks_are_built(engines: Path) -> None:
     fusion = bundles.described({"fp32": "fusion.onnx", "fp16": "fusion.fp16.onnx"}, ("infrared",), ("fused",))
     pipeline = bundles.described({"fp32": "pipeline.onnx"}, ("infrared",), ("fused",))
     files = {
@@ -123,7 +127,7 @@ def test_without_a_pipeline_in_a_precision_the_networks_are_built(engines: Path)
     opened = bundle.assembled(bundles.fields({"fusion": fusion, "onepass": pipeline}), files)
     for precision, names in (("fp16", ["fusion"] * 2), ("fp32", ["fusion"] * 2 + ["onepass"] * 2)):
         made = built(engines, opened, placed(), precision=precision)
-        assert [one.graph for one in made] == names
+        assert [one.wanted.graph for one in made] == names
 
 
 @pytest.mark.parametrize(
@@ -215,7 +219,7 @@ def test_the_list_of_engines_needs_neither_library_nor_gpu(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert sum("TensorRT 10.13.0  Fake Orin (sm_87)  1x1x5x7  fp16  " in line for line in lines) == 1
-    assert sum("  fixed size  fp32  0.0 MB, used 0.0 days ago" in line for line in lines) == 1
+    assert sum("  1x1x8x12  fp32  0.0 MB, used 0.0 days ago" in line for line in lines) == 1
     assert lines[-1].endswith(f"in {engines}")
     assert lines[-1].startswith("3 engines, ")
 

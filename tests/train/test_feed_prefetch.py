@@ -1,4 +1,4 @@
-"""Batches that are made in a thread ahead are the ones that would have been made without it."""
+"""Batches that are prefetched in a thread are the ones that would have been made without it."""
 
 from __future__ import annotations
 
@@ -50,21 +50,21 @@ def test_the_batches_the_counters_and_the_damage_are_the_same(
     calls: list[str], held_out: bool, resumed: bool
 ) -> None:
     pairs, held = broken(4, 9), textured(3) if held_out else []
-    plain, ahead = feed_of(pairs, held), feed_of(pairs, held)
+    plain, prefetched = feed_of(pairs, held), feed_of(pairs, held)
     if resumed:
-        for feed in (plain, ahead):
+        for feed in (plain, prefetched):
             feed.epoch, feed.drawn = 2, 3
             feed.damaged |= {4}
-    with ahead.prefetching(True):
+    with prefetched.prefetching(True):
         for call in calls:
             if call == "epoch":
                 plain.begin_epoch()
-                ahead.begin_epoch()
+                prefetched.begin_epoch()
             else:
-                taken = [feed.take(1 + (call == "two")) for feed in (plain, ahead)]
+                taken = [feed.take(1 + (call == "two")) for feed in (plain, prefetched)]
                 assert all(same(*both) for both in zip(*taken, strict=True))
-            assert (plain.epoch, plain.drawn) == (ahead.epoch, ahead.drawn)
-            assert plain.damaged == ahead.damaged  # none that is of a batch which was not taken
+            assert (plain.epoch, plain.drawn) == (prefetched.epoch, prefetched.drawn)
+            assert plain.damaged == prefetched.damaged  # none that is of a batch which was not taken
     assert not threads()
 
 
@@ -97,7 +97,7 @@ def test_a_cpu_has_no_thread_unless_it_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("error", [SourceError("3.png is cut short"), ZeroDivisionError("in a reader")])
-def test_an_error_ahead_is_raised_where_its_batch_is_taken(error: Exception) -> None:
+def test_an_error_of_the_thread_is_raised_where_its_batch_is_taken(error: Exception) -> None:
     healthy = threading.Event()
     healthy.set()
 
@@ -155,21 +155,21 @@ def test_batches_are_given_on_the_feeds_device() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_batches_on_a_gpu_are_those_on_a_cpu() -> None:
-    plain, ahead = feed_of(textured(7)), feed_of(textured(7), device="cuda")
-    with ahead.prefetching():
+    plain, prefetched = feed_of(textured(7)), feed_of(textured(7), device="cuda")
+    with prefetched.prefetching():
         for count in (1, 1, 2, 2, 1):
-            moved = [batch.map(torch.Tensor.cpu) for batch in ahead.take(count)]
+            moved = [batch.map(torch.Tensor.cpu) for batch in prefetched.take(count)]
             assert all(same(*both) for both in zip(plain.take(count), moved, strict=True))
 
 
-def test_a_training_with_a_thread_ahead_is_the_same(
+def test_a_training_with_a_thread_is_the_same(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = learned(data=sources(MASKS))
     plain = trained(recipe, made, tmp_path / "plain")
     prefetching: Callable[..., object] = Feed.prefetching
     monkeypatch.setattr(Feed, "prefetching", lambda self: prefetching(self, True))
-    ahead = trained(recipe, made, tmp_path / "ahead")
+    prefetched = trained(recipe, made, tmp_path / "prefetched")
     for name in ("last.safetensors", "state.safetensors"):
-        assert (plain.parent / name).read_bytes() == (ahead.parent / name).read_bytes()
+        assert (plain.parent / name).read_bytes() == (prefetched.parent / name).read_bytes()
     assert not threads()

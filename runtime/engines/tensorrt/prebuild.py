@@ -5,21 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from tdfusion_edge.bundle import ONE_PASS, Bundle, Graph, Precision
 from tdfusion_edge.errors import EngineError, RequestError
-from tdfusion_edge.runtime.engines import Choice, precision_of
+from tdfusion_edge.runtime.engines import Choice, OnProgress, precision_of
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.bindings import Flavour
-from tdfusion_edge.runtime.engines.tensorrt.builder import LIMIT_S, Built, OnProgress, build_in
-from tdfusion_edge.runtime.engines.tensorrt.cache import EngineCache
+from tdfusion_edge.runtime.engines.tensorrt.builder import build_in
 from tdfusion_edge.runtime.engines.tensorrt.device import Device, Gpu, open_device
-from tdfusion_edge.runtime.engines.tensorrt.graph import read_graph
-from tdfusion_edge.runtime.engines.tensorrt.obtain import obtain_engine
-from tdfusion_edge.runtime.engines.tensorrt.request import for_this_gpu_alone, request_for
+from tdfusion_edge.runtime.engines.tensorrt.store import EngineStore
+from tdfusion_edge.runtime.engines.tensorrt.store.request import request_for
 
 Size: TypeAlias = tuple[int, int]
 """Width and height, pixels."""
@@ -28,8 +26,7 @@ Shapes: TypeAlias = dict[str, tuple[int, ...]]
 DEFAULT_SIZE: Size = (640, 480)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """What builds, and for which GPUs."""
 
     flavour: Flavour
@@ -38,13 +35,18 @@ class Place:
     """The GPU of this machine, or targets such as ``sm_89``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
-    """One engine that is in the cache now."""
+class Wanted(NamedTuple):
+    """An engine that a graph needs for one size."""
 
     graph: str
     precision: Precision
     shapes: Shapes
+
+
+class Made(NamedTuple):
+    """One engine that is in the store now."""
+
+    wanted: Wanted
     gpu: str
     """Its name, or the target."""
     fresh: bool
@@ -73,8 +75,7 @@ def open_place(
         RequestError: targets for TensorRT.
         EngineError: the library or the GPU is missing, or a target is none that it builds for.
     """
-    if targets and flavour == "tensorrt":
-        raise for_this_gpu_alone(targets[0])
+    refuse_targets(flavour, targets)
     trt = bindings.load(flavour) if trt is None else trt
     for target in targets:
         bindings.capability(trt, target)
@@ -94,72 +95,82 @@ def open_place(
         ) from error
 
 
-def build_ahead(
+def refuse_targets(flavour: Flavour, targets: Sequence[str]) -> None:
+    """Refuse targets where they cannot be named.
+
+    Raises:
+        RequestError: targets for TensorRT.
+    """
+    if targets and flavour == "tensorrt":
+        raise RequestError(
+            f"--target {targets[0]} is for TensorRT-RTX",
+            expected="none, for TensorRT builds for the GPU of the machine that it runs on",
+            got=targets[0],
+            hint="On the device that is to run it: tdfusion-edge engines BUNDLE --backend tensorrt",
+        )
+
+
+def prebuild(
     opened: Bundle,
     place: Place,
     *,
     precision: Precision | None = None,
     sizes: Sequence[Size] = (DEFAULT_SIZE,),
-    cache: Path | None = None,
-    limit_s: float = LIMIT_S,
+    engine_cache: Path | None = None,
     on_progress: Callable[[str], OnProgress] | None = None,
-    build: Callable[..., Built] = build_in,
+    build: Callable[..., tuple[bytes, bytes | None]] = build_in,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Made]:
-    """Have the engines of all graphs of a bundle in the cache, each told when it is there.
+    """Have the engines of all graphs of a bundle in the store; each is given when it is there.
 
     Args:
         opened: The bundle.
         place: What builds, and for which GPUs.
         precision: Which of the bundle's graphs; None takes those that ``run`` takes.
         sizes: Of the pictures; a graph of fixed size is built once.
-        cache: Folder of the engines; None takes the user's own cache folder.
-        limit_s: Seconds that one build may take.
-        on_progress: Makes what is told of a build, from a name for it.
+        engine_cache: Folder of the engines; None takes the user's own cache folder.
+        on_progress: Makes what is called during a build, from the graph's name.
         build: Builds; takes what :func:`~.builder.build_in` takes.
         clock: Monotonic seconds.
 
     Raises:
-        BundleError: a graph is not there in this precision.
+        BundleError: a graph is not there in this precision, or not what the manifest says.
         RequestError: a size that a graph does not take; nothing is built then.
         EngineError: a build failed; what was built before stays.
     """
-    choice = Choice(place.flavour, precision)
-    wanted = [
-        (name, one, shapes)
-        for name, graph in opened.manifest.graphs.items()
-        # Without a pipeline in this precision `run` takes the networks one by one.
-        if (one := precision_of(opened, name, choice)) in graph.files or name != ONE_PASS
-        for shapes in shapes_of(name, graph, sizes)
-    ]
-    graphs = {(name, one): opened.graph(name, one)[1] for name, one, _ in wanted}
-    engines = EngineCache(cache)
-    for name, one, shapes in wanted:
-        onnx = graphs[name, one]
+    every = list(wanted_of(opened, Choice(place.flavour, precision), sizes))
+    graphs = {(one.graph, one.precision): opened.graph(one.graph, one.precision) for one in every}
+    store = EngineStore(engine_cache)
+    for one in every:
+        graph, onnx = graphs[one.graph, one.precision]
         for gpu in place.gpus:
-            asked = request_for(
-                place.trt, place.flavour, onnx, read_graph(onnx).inputs, shapes, gpu, precision=one
-            )
+            request = request_for(place.trt, place.flavour, onnx, one.shapes, gpu, precision=one.precision)
+            report = None if on_progress is None else on_progress(one.graph)
             begin = clock()
-            plan, fresh = obtain_engine(
-                engines,
-                onnx,
-                asked.options,
-                asked.flavour,
-                asked.version,
-                asked.gpu,
-                limit_s=limit_s,
-                on_progress=None if on_progress is None else on_progress(name),
-                build=build,
-            )
-            told = gpu if isinstance(gpu, str) else gpu.name
-            yield Made(name, one, shapes, told, fresh, clock() - begin, len(plan))
+            make = partial(build, request, onnx, graph, on_progress=report)
+            plan, fresh = store.find_or_build(request, make, report)
+            name = gpu if isinstance(gpu, str) else gpu.name
+            yield Made(one, name, fresh, clock() - begin, len(plan))
+
+
+def wanted_of(opened: Bundle, choice: Choice, sizes: Sequence[Size]) -> Iterator[Wanted]:
+    """The engines that ``run`` looks for.
+
+    Raises:
+        RequestError: a size that a graph does not take.
+    """
+    for name, graph in opened.manifest.graphs.items():
+        precision = precision_of(opened, name, choice)
+        # Without a one-pass graph in this precision `run` takes the networks one by one.
+        if name != ONE_PASS or precision in graph.files:
+            for shapes in shapes_of(name, graph, sizes):
+                yield Wanted(name, precision, shapes)
 
 
 def shapes_of(name: str, graph: Graph, sizes: Sequence[Size]) -> list[Shapes]:
     """The shapes of a graph's inputs for each size, the same ones once.
 
-    A pipeline serves some sizes; for the others ``run`` takes the networks one by one, and it has no shapes.
+    A one-pass graph serves some sizes; for the others it has no shapes, and ``run`` takes the networks.
 
     Raises:
         RequestError: a size is smaller than the graph takes, or has not all of its axes.
