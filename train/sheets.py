@@ -16,9 +16,9 @@ from torch import nn
 
 from tdfusion_edge.color import U8
 from tdfusion_edge.files import write_aside
+from tdfusion_edge.pairs import Boxes, LabelledPair
 from tdfusion_edge.train.data.sheet import colour_of
 from tdfusion_edge.train.data.tensors import to_tensor
-from tdfusion_edge.train.data.types import Boxes, Sample
 from tdfusion_edge.train.fusing import fuse
 from tdfusion_edge.train.models.task import TaskNetwork, task_of
 from tdfusion_edge.train.modes import in_mode
@@ -38,7 +38,7 @@ Colour: TypeAlias = tuple[int, int, int]
 WHITE: Colour = (255, 255, 255)
 
 
-def draw_sheet(networks: Mapping[str, nn.Module], samples: Sequence[Sample], task: Task | None) -> U8:
+def draw_sheet(networks: Mapping[str, nn.Module], samples: Sequence[LabelledPair], task: Task | None) -> U8:
     """Up to :data:`ROWS` pairs as the networks see them now; their modes are put back.
 
     Args:
@@ -72,7 +72,7 @@ def spread(count: int) -> list[int]:
     return sorted({round(index) for index in np.linspace(0, count - 1, ROWS)})
 
 
-def _tiles(networks: Mapping[str, nn.Module], sample: Sample, task: Task | None) -> dict[str, U8]:
+def _tiles(networks: Mapping[str, nn.Module], sample: LabelledPair, task: Task | None) -> dict[str, U8]:
     """The pictures of one row by title, all of one size."""
     fusion, loss, found_by = networks.get("fusion"), networks.get("loss"), task_of(networks)
     picture = fuse(fusion, sample) if fusion is not None else mean_picture(sample)
@@ -95,7 +95,7 @@ def _tiles(networks: Mapping[str, nn.Module], sample: Sample, task: Task | None)
     return tiles
 
 
-def _weights(loss: nn.Module, sample: Sample) -> U8:
+def _weights(loss: nn.Module, sample: LabelledPair) -> U8:
     """w_ir at every pixel, 255 for 1."""
     device = next(loss.parameters()).device
     with torch.inference_mode():

@@ -14,9 +14,9 @@ from test_feed import PLAIN, TASK, WILD, same, sample, textured
 from tiny import MASKS, learned, sources, trained
 
 from tdfusion_edge.errors import SourceError
+from tdfusion_edge.pairs import LabelledPair
+from tdfusion_edge.pairs.lazy import LazyPairs
 from tdfusion_edge.train.data.feed import Feed
-from tdfusion_edge.train.data.lazy import LazyPairs
-from tdfusion_edge.train.data.types import Sample
 
 LONG = 60.0
 """Seconds after which something that should have happened has not."""
@@ -26,7 +26,9 @@ def threads() -> list[str]:
     return [one.name for one in threading.enumerate() if one.name.startswith("feed")]
 
 
-def feed_of(pairs: Sequence[Sample], held_out: Sequence[Sample] = (), device: str = "cpu") -> Feed:
+def feed_of(
+    pairs: Sequence[LabelledPair], held_out: Sequence[LabelledPair] = (), device: str = "cpu"
+) -> Feed:
     return Feed(pairs, WILD, batch=2, seed=3, task=TASK, held_out=held_out, device=device)
 
 
@@ -34,7 +36,7 @@ def broken(*damaged: int) -> LazyPairs:
     """Twenty pairs, some of which cannot be read."""
     pairs = textured(20)
 
-    def read(index: int) -> Sample:
+    def read(index: int) -> LabelledPair:
         if index in damaged:
             raise SourceError(f"{index}.png is cut short")
         return pairs[index]
@@ -70,7 +72,7 @@ def test_the_next_batch_is_made_while_the_last_one_is_used() -> None:
     readers: list[str] = []
     second = threading.Event()
 
-    def read(index: int) -> Sample:
+    def read(index: int) -> LabelledPair:
         readers.append(threading.current_thread().name)
         if len(readers) == 2:
             second.set()
@@ -99,7 +101,7 @@ def test_an_error_of_the_thread_is_raised_where_its_batch_is_taken(error: Except
     healthy = threading.Event()
     healthy.set()
 
-    def read(index: int) -> Sample:
+    def read(index: int) -> LabelledPair:
         if healthy.is_set():
             return sample(index)
         raise error
@@ -123,7 +125,7 @@ def test_who_stops_early_waits_for_no_batch_but_the_one_in_the_making() -> None:
     begun, go_on = threading.Event(), threading.Event()
     main = threading.current_thread()
 
-    def read(index: int) -> Sample:
+    def read(index: int) -> LabelledPair:
         if threading.current_thread() is not main:
             begun.set()
             assert go_on.wait(LONG)

@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 
 from tdfusion_edge.errors import ConfigError, RequestError, SourceError
+from tdfusion_edge.pairs import LabelledPair
+from tdfusion_edge.pairs.lazy import joined
 from tdfusion_edge.train.data.augment import crop, require_crop, view
-from tdfusion_edge.train.data.lazy import joined
 from tdfusion_edge.train.data.readable import Readable
 from tdfusion_edge.train.data.tensors import collate
-from tdfusion_edge.train.data.types import Batch, Sample
+from tdfusion_edge.train.data.types import Batch
 from tdfusion_edge.train.recipe import Augmentation, Task
 
 logger = logging.getLogger(__name__)
@@ -80,14 +81,14 @@ class Feed:
 
     def __init__(
         self,
-        samples: Sequence[Sample],
+        samples: Sequence[LabelledPair],
         augmentation: Augmentation,
         batch: int,
         seed: int,
         *,
         task: Task | None = None,
         share: Share = Share(),  # noqa: B008 (immutable)
-        held_out: Sequence[Sample] = (),
+        held_out: Sequence[LabelledPair] = (),
         device: str | torch.device = "cpu",
     ) -> None:
         if not samples:
@@ -256,7 +257,9 @@ class Feed:
             if self._task is not None:
                 picked = [first]
 
-                def pick(picked: list[Sample] = picked, random: np.random.Generator = random) -> Sample:
+                def pick(
+                    picked: list[LabelledPair] = picked, random: np.random.Generator = random
+                ) -> LabelledPair:
                     if picked:
                         return picked.pop()
                     return pairs.at(pool, int(random.integers(len(pool))))
@@ -285,7 +288,7 @@ class Feed:
         return [self._count + int(index) for index in np.roll(order, -drawn * self._batch)]
 
 
-def _refuse_sizes(samples: list[Sample], crop_side: int) -> None:
+def _refuse_sizes(samples: list[LabelledPair], crop_side: int) -> None:
     for sample in samples:
         require_crop(sample, crop_side)
     if not crop_side:

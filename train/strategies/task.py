@@ -20,9 +20,9 @@ from tdfusion_edge.color import U8
 from tdfusion_edge.config import Table, convert
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
 from tdfusion_edge.images import by_stem, read_luma8
+from tdfusion_edge.pairs import LabelledPair
+from tdfusion_edge.pairs.lazy import LazyPairs
 from tdfusion_edge.train.data.feed import Feed
-from tdfusion_edge.train.data.lazy import LazyPairs
-from tdfusion_edge.train.data.types import Sample
 from tdfusion_edge.train.fusing import Fuser, load_fusion, start_task
 from tdfusion_edge.train.recipe import Fraction, Recipe
 from tdfusion_edge.train.strategies.base import Strategy
@@ -66,13 +66,13 @@ class TaskOnly(Strategy):
         self._stepper = Stepper(live, rate, amp=recipe.optimiser.amp, decay=self.options.weight_decay)
         self.optimisers = {"task": self._stepper.optimiser}
 
-    def prepare(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+    def prepare(self, samples: Sequence[LabelledPair]) -> Sequence[LabelledPair]:
         """The same labels with the one picture that T sees in the place of both sensors."""
         if self.options.picture == "blend":
             return samples
         picture = self._picture()
 
-        def seen(index: int) -> Sample:
+        def seen(index: int) -> LabelledPair:
             one = samples[index]
             picked = picture(one)
             if picked.shape != one.visible.shape:
@@ -81,7 +81,7 @@ class TaskOnly(Strategy):
                     expected="{1}x{0}".format(*one.visible.shape),
                     got="{1}x{0}".format(*picked.shape),
                 )
-            return Sample(one.name, picked, picked, one.boxes, one.mask)
+            return LabelledPair(one.name, picked, picked, one.boxes, one.mask)
 
         if isinstance(samples, list):
             return [seen(index) for index in range(len(samples))]
@@ -118,7 +118,7 @@ class TaskOnly(Strategy):
         if options.picture == "folder":
             pictures = by_stem(Path(str(options.folder)))
 
-            def from_folder(sample: Sample) -> U8:
+            def from_folder(sample: LabelledPair) -> U8:
                 if sample.name not in pictures:
                     raise InputMissing(f"{options.folder} has no picture '{sample.name}'")
                 return read_luma8(pictures[sample.name])

@@ -1,4 +1,7 @@
-"""Masks: PNG files whose values are the classes of the pixels."""
+"""Masks: PNG files whose values are the classes of the pixels.
+
+OpenCV decodes; it is imported at use, so that importing this module stays cheap.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
-import cv2
 import numpy as np
 
 from tdfusion_edge.color import U8
@@ -31,6 +33,8 @@ def read_mask(path: Path, colours: Sequence[str] = ()) -> U8:
             colour where ``colours`` are given.
         SourceError: it is cut short or cannot be decoded.
     """
+    import cv2
+
     data = _read(path)
     # Length, "IHDR", width, height, then bits and kind of pixel.
     bits, kind = data[24], data[25]

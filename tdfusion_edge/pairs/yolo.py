@@ -1,8 +1,7 @@
-"""Label files in formats that other programs write, and the classes that a command line names for them."""
+"""Labelled boxes in YOLO's text format."""
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,32 +13,6 @@ from tdfusion_edge.errors import InputMissing, RequestError
 YOLO_LINE = "'CLASS CX CY WIDTH HEIGHT', a whole number and four shares of the picture"
 ROUNDING = 1e-3
 """How far a share may pass 0 or 1: what tools write is rounded, and clipped here."""
-
-SMALLEST = 1.0
-"""A box that has less than so many pixels a side within the picture counts nowhere."""
-
-
-def parse_classes(text: str, option: str = "--classes") -> tuple[str, ...]:
-    """The names in "A,B,C", without the white space around them.
-
-    Args:
-        text: What the command line says.
-        option: Where it says so, for the message.
-
-    Raises:
-        RequestError: a name is empty, or there twice (without regard to case): either would give
-            another class's number to a name.
-    """
-    names = tuple(name.strip() for name in text.split(","))
-    counts = Counter(name.casefold() for name in names)
-    wrong = next((name for name in names if not name or counts[name.casefold()] > 1), None)
-    if wrong is not None:
-        raise RequestError(
-            f"{option} {text}",
-            expected="A,B,C, each once and none empty",
-            got=f"'{wrong}' {counts[wrong.casefold()]} times" if wrong else "an empty one",
-        )
-    return names
 
 
 def read_yolo(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:

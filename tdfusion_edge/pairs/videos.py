@@ -1,26 +1,43 @@
-"""Pairs of videos, read frame by frame into memory as luma."""
+"""Pairs of videos, read frame by frame into memory.
+
+PyAV decodes; it is imported at use, so that importing this module stays cheap.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import av
+import numpy as np
 
 from tdfusion_edge.color import U8, luma
 from tdfusion_edge.errors import RequestError, SourceError
 from tdfusion_edge.integrity import video_bytes_missing
+from tdfusion_edge.pairs.types import LabelledPair, paired
 from tdfusion_edge.redact import redact
-from tdfusion_edge.train.data.types import Sample
+
+if TYPE_CHECKING:
+    import av
 
 
-def read_videos(name: str, infrared: Path, visible: Path, every: int) -> list[Sample]:
+def read_videos(
+    name: str, infrared: Path, visible: Path, every: int, *, colour: bool = False
+) -> list[LabelledPair]:
     """Every n-th frame of two videos, paired by number.
+
+    Args:
+        name: Of the pair; a frame is called ``name#number``.
+        infrared: Its luma alone is kept.
+        visible: Its luma is kept.
+        every: Frames to take one of.
+        colour: Whether the visible frames' colours are kept beside that.
 
     Raises:
         RequestError: they differ in length, or one has grey of more than 8 bits.
         SourceError: one is cut short or cannot be decoded.
     """
-    (left, left_count), (right, right_count) = (_read_video(path, every) for path in (infrared, visible))
+    left, left_count = _read_video(infrared, every)
+    right, right_count = _read_video(visible, every, colour=colour)
     if left_count != right_count:
         # Frames are paired by number, so one lost frame shifts every pair behind it.
         raise RequestError(
@@ -28,11 +45,14 @@ def read_videos(name: str, infrared: Path, visible: Path, every: int) -> list[Sa
             expected="equal numbers of frames",
             got=f"{left_count} in {infrared} and {right_count} in {visible}",
         )
-    return [Sample(f"{name}#{i * every}", *frames) for i, frames in enumerate(zip(left, right, strict=True))]
+    frames = enumerate(zip(left, right, strict=True))
+    return [paired(f"{name}#{i * every}", *two, colour=colour) for i, two in frames]
 
 
-def _read_video(path: Path, every: int) -> tuple[list[U8], int]:
-    """Luma of every n-th frame, and the number of all frames."""
+def _read_video(path: Path, every: int, *, colour: bool = False) -> tuple[list[U8], int]:
+    """Every n-th frame, as luma unless its colours are asked for, and the number of all frames."""
+    import av
+
     kept: list[U8] = []
     count = 0
     try:
@@ -47,7 +67,8 @@ def _read_video(path: Path, every: int) -> tuple[list[U8], int]:
             for frame in container.decode(video=0):
                 _refuse_deep_grey(path, frame)
                 if count % every == 0:
-                    kept.append(luma(frame.to_ndarray(format="bgr24")))
+                    picture: U8 = frame.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
+                    kept.append(picture if colour else luma(picture))
                 count += 1
     except (av.FFmpegError, OSError) as error:
         raise SourceError(f"{path} cannot be decoded: {redact(str(error))}") from error

@@ -16,13 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError, SourceError
-from tdfusion_edge.train.data.masks import read_mask, require_classes
-from tdfusion_edge.train.data.pairs import load_pairs
-from tdfusion_edge.train.data.types import Sample
-from tdfusion_edge.train.recipe import DataSource, Labels, Task
+from tdfusion_edge.pairs import LabelledPair, Labels, PairSource, load_pairs
+from tdfusion_edge.pairs.mask_files import read_mask, require_classes
 
 HEIGHT, WIDTH = 40, 100  # far from square, so that swapped sides show
-TASK = Task(network="any", classes=("car", "Person"), height=32, width=32)
+TASK = ("car", "Person")
 
 
 @pytest.fixture
@@ -36,12 +34,12 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def load(root: Path, kind: str, *classes: str, path: str = "labels", **more: int) -> list[Sample]:
+def load(root: Path, kind: str, *classes: str, path: str = "labels", **more: int) -> list[LabelledPair]:
     labels = Labels(format=kind, path=path, classes=classes, **more)  # type: ignore[arg-type]
-    return list(load_pairs(root, DataSource(folder=".", labels=labels, terms=""), TASK))
+    return list(load_pairs(root, PairSource(folder=".", labels=labels), TASK))
 
 
-def boxes(sample: Sample) -> list[tuple[int, list[float]]]:
+def boxes(sample: LabelledPair) -> list[tuple[int, list[float]]]:
     assert sample.boxes is not None
     assert sample.boxes.corners.dtype == np.float32
     assert sample.boxes.classes.dtype == np.int64
@@ -102,7 +100,7 @@ def test_boxes_are_in_pixels_of_a_picture_that_is_not_square(root: Path, kind: s
 
 def test_without_a_task_labels_stay_unread(root: Path) -> None:
     labels = Labels(format="yolo", path="nowhere", classes=("car",))
-    first, _ = load_pairs(root, DataSource(folder=".", labels=labels, terms=""))
+    first, _ = load_pairs(root, PairSource(folder=".", labels=labels))
     assert first.boxes is None
     assert first.mask is None
 
@@ -340,9 +338,9 @@ def test_black_and_white_are_two_classes_unless_white_does_not_count() -> None:
 
 
 def test_real_boxes_and_masks_load(data: Path) -> None:
-    task = Task(network="any", classes=("person", "car"), height=32, width=32)
+    task = ("person", "car")
     labels = Labels(format="yolo", path="labels/fusion", classes=("person", "bicycle", "car"))
-    source = DataSource(folder="msrs", names="split_val.txt", labels=labels, terms="")
+    source = PairSource(folder="msrs", names="split_val.txt", labels=labels)
     samples = load_pairs(data, source, task)
     assert len(samples) == 60
     classes = np.concatenate([sample.boxes.classes for sample in samples if sample.boxes is not None])
@@ -351,9 +349,9 @@ def test_real_boxes_and_masks_load(data: Path) -> None:
 
 
 def test_real_masks_load(data: Path) -> None:
-    task = Task(network="any", classes=("soil", "plant"), height=32, width=32)
+    task = ("soil", "plant")
     labels = Labels(format="mask", path="masks", classes=("plant", "soil"), ignore=254)
-    samples = load_pairs(data, DataSource(folder="cwfid", every=20, labels=labels, terms=""), task)
+    samples = load_pairs(data, PairSource(folder="cwfid", every=20, labels=labels), task)
     for sample in samples:
         assert sample.mask is not None
         # Plants are the smaller part, and brighter than soil in the near infrared.
@@ -374,7 +372,7 @@ def test_colours_stand_for_classes(tmp_path: Path) -> None:
 
 
 def test_stems_may_stand_in_the_recipe_itself(data: Path) -> None:
-    source = DataSource(folder="msrs", names=("00209D", "00004N"), terms="research use")
+    source = PairSource(folder="msrs", names=("00209D", "00004N"))
     assert [sample.name for sample in load_pairs(data, source)] == ["00209D", "00004N"]
 
 

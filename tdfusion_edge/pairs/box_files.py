@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tdfusion_edge.errors import InputMissing, RequestError
-from tdfusion_edge.label_files import read_yolo
+from tdfusion_edge.pairs.yolo import read_yolo
 
 
 class Drawn(NamedTuple):

@@ -1,8 +1,7 @@
-"""Labels of a data source in the classes of a task, whatever format they are in."""
+"""Labels of a data source in the classes of a head, whatever format they are in."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,18 +9,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tdfusion_edge import label_files
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
-from tdfusion_edge.train.data.box_files import Drawn, drawn_coco, drawn_voc, drawn_yolo
-from tdfusion_edge.train.data.masks import read_mask, require_classes
-from tdfusion_edge.train.data.types import Boxes
-from tdfusion_edge.train.recipe import Labels
+from tdfusion_edge.pairs.box_files import Drawn, drawn_coco, drawn_voc, drawn_yolo
+from tdfusion_edge.pairs.mask_files import read_mask, require_classes
+from tdfusion_edge.pairs.source import Labels
+from tdfusion_edge.pairs.types import Boxes
 
-logger = logging.getLogger(__name__)
-
-SMALLEST = label_files.SMALLEST
-"""A box that has less than so many pixels a side within the picture is left out."""
+SMALLEST = 1.0
+"""A box that has less than so many pixels a side within the picture counts nowhere."""
 SUFFIXES = {"yolo": ".txt", "voc": ".xml", "mask": ".png"}
 MASK_ENDINGS = ("", "_mask", "_label", "_labels", "_annotation")
 """What the stem of a mask may have behind that of its picture."""
@@ -58,8 +54,12 @@ class LabelFiles(NamedTuple):
             return drawn_yolo(self.files[name], self.classes)
         return drawn_voc(self.files[name]) if self.labels.format == "voc" else self.coco[name]
 
-    def mask(self, name: str, height: int, width: int) -> U8:
+    def mask(self, name: str, size: tuple[int, int] | None = None) -> U8:
         """The mask of one picture in the labels' own classes, 255 where a pixel does not count.
+
+        Args:
+            name: Of the picture.
+            size: Height and width of the picture, which the mask must have; None takes any.
 
         Raises:
             InputMissing: its file has gone.
@@ -67,10 +67,10 @@ class LabelFiles(NamedTuple):
             SourceError: it is cut short or cannot be decoded.
         """
         values = read_mask(self.files[name], self.labels.colours)
-        if values.shape != (height, width):
+        if size not in (None, values.shape):
             raise RequestError(
                 f"{self.files[name]} does not fit its picture",
-                expected=f"{width}x{height}",
+                expected=f"{size[1]}x{size[0]}" if size else None,
                 got=f"{values.shape[1]}x{values.shape[0]}",
             )
         return require_classes(self.files[name], values, self.classes, self.labels.ignore)
@@ -127,43 +127,79 @@ def require_all(found: LabelFiles) -> None:
         )
 
 
-class TaskLabels:
-    """Labels of some pictures in the classes of a task; all boxes are read and checked at once.
+class HeadLabels:
+    """Labels of some pictures in the classes of a head; all boxes are read and checked at once.
 
-    A class of the labels that the task does not know is left out (boxes) or becomes 255 (masks), and
-    named in the log. Names are compared without regard to case.
+    A class of the labels that the head does not know is left out (boxes) or becomes 255 (masks). Names are
+    compared without regard to case.
 
     Args:
         found: Where the labels are.
         names: Pictures that will be asked for.
-        classes: The task's.
+        classes: The head's.
+        whose: What the head is called in messages.
 
     Raises:
         InputMissing: a picture has no label.
-        RequestError: a label file is malformed, or the labels and the task have no class in common.
+        RequestError: a label file is malformed, or the labels and the head have no class in common.
     """
 
-    def __init__(self, found: LabelFiles, names: Iterable[str], classes: Sequence[str]) -> None:
+    def __init__(
+        self, found: LabelFiles, names: Iterable[str], classes: Sequence[str], whose: str = "the task"
+    ) -> None:
         require_all(found)
-        self._found = found
+        self.classes = tuple(classes)
+        self._found, self._names, self._whose = found, list(names), whose
         self._index = {name.casefold(): index for index, name in enumerate(classes)}
-        self._drawn = {} if found.is_mask else {name: found.drawn(name) for name in names}
-        used = set(found.classes).union(*(drawn.names for drawn in self._drawn.values()))
-        unknown = sorted(name for name in used if name.casefold() not in self._index)
-        if used and len(unknown) == len(used):
+        self._drawn = {} if found.is_mask else {name: found.drawn(name) for name in self._names}
+        drawn = sorted(set().union(*(one.names for one in self._drawn.values())))
+        used = dict.fromkeys((*found.classes, *drawn))
+        self._unknown = [name for name in used if name.casefold() not in self._index]
+        if used and len(self._unknown) == len(used):
             raise RequestError(
-                f"the labels in {found.path} have no class of the task",
+                f"the labels in {found.path} have no class of {whose}",
                 expected=", ".join(classes),
-                got=", ".join(unknown),
+                got=", ".join(self._unknown),
             )
-        if unknown:
-            verb = "ignored" if found.is_mask else "left out"
-            both = ", ".join(unknown), ", ".join(classes)
-            logger.warning("labels in %s: %s %s, which the task (%s) does not know", found.path, verb, *both)
+        of_labels = {name.casefold() for name in used}
+        self._unlabelled = [name for name in classes if name.casefold() not in of_labels]
         self._table = np.full(256, 255, np.uint8)
         if found.is_mask:
             known = [self._index.get(name.casefold(), 255) for name in found.classes]
             self._table[: len(known)] = known
+
+    def note(self, *, scored: bool = False) -> str | None:
+        """Which classes of the labels the head does not know; None where it knows all.
+
+        Args:
+            scored: Name those of the head as well that have no class of labels.
+        """
+        notes = []
+        if self._unknown:
+            verb = "ignored" if self._found.is_mask else "left out"
+            head = f"{self._whose} ({', '.join(self.classes)})"
+            notes.append(f"{verb} {', '.join(self._unknown)}, which {head} does not know")
+        if scored and self._unlabelled:
+            notes.append(f"not scored {', '.join(self._unlabelled)}, for which there is no class of labels")
+        return f"labels in {self._found.path}: {'; '.join(notes)}" if notes else None
+
+    def require_some(self) -> None:
+        """Refuse labels that say nothing about any of the head's classes: scores would mean nothing.
+
+        Raises:
+            RequestError: no picture has a box of these classes, or no pixel that counts; or as :meth:`of`.
+        """
+        if self._found.is_mask:
+            some = any((self._table[self._found.mask(name)] != 255).any() for name in self._names)
+        else:
+            some = any(one.casefold() in self._index for drawn in self._drawn.values() for one in drawn.names)
+        if not some:
+            raise RequestError(
+                f"{self._found.path}: no {'pixel' if self._found.is_mask else 'object'} "
+                f"of {self._whose} in {len(self._names)} pairs",
+                expected=f"labels of {', '.join(self.classes)}",
+                got="none",
+            )
 
     def of(self, name: str, height: int, width: int) -> tuple[Boxes | None, U8 | None]:
         """Boxes or mask of one picture of this size, in pixels.
@@ -174,7 +210,7 @@ class TaskLabels:
             SourceError: the mask cannot be decoded.
         """
         if self._found.is_mask:
-            return None, self._table[self._found.mask(name, height, width)]
+            return None, self._table[self._found.mask(name, (height, width))]
         return to_boxes(self._drawn[name], name, height, width, self._index), None
 
 

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from tdfusion_edge.config import Table
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.train.recipe import DataSource, Labels
+from tdfusion_edge.pairs.source import Labels, PairSource
 
 
 class Layout(Table, frozen=True, kw_only=True):
@@ -122,7 +122,7 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
 """Read-only; the names are those of ``layout`` in a recipe."""
 
 
-def locate(folder: Path, source: DataSource) -> Place:
+def locate(folder: Path, source: PairSource) -> Place:
     """The folders of a data source in ``folder``; they need not exist.
 
     The source's own ``labels`` stand before those of the layout; ``{part}`` may stand in both.
@@ -140,7 +140,7 @@ def locate(folder: Path, source: DataSource) -> Place:
     return Place(first(layout.infrared), first(layout.visible), labels)
 
 
-def require_division(source: DataSource) -> None:
+def require_division(source: PairSource) -> None:
     """Refuse to train on all of a set whose parts only a list can tell apart.
 
     Raises:

@@ -13,10 +13,8 @@ import numpy as np
 import pytest
 
 from tdfusion_edge.errors import InputMissing, RequestError, SourceError
-from tdfusion_edge.train.data.lazy import LazyPairs, joined
-from tdfusion_edge.train.data.pairs import load_pairs
-from tdfusion_edge.train.data.types import Sample
-from tdfusion_edge.train.recipe import DataSource, Labels, Task
+from tdfusion_edge.pairs import LabelledPair, Labels, PairSource, load_pairs
+from tdfusion_edge.pairs.lazy import LazyPairs, joined
 
 
 @pytest.fixture
@@ -27,8 +25,8 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def source(every: int = 1, names: str | None = None) -> DataSource:
-    return DataSource(folder=".", every=every, names=names, terms="made up")
+def source(every: int = 1, names: str | None = None) -> PairSource:
+    return PairSource(folder=".", every=every, names=names)
 
 
 def write_picture(path: Path, level: int) -> None:
@@ -47,7 +45,7 @@ def write_video(path: Path, levels: Sequence[int], pix_fmt: str = "gray") -> Non
         container.mux(stream.encode(None))
 
 
-def levels(pairs: Sequence[Sample]) -> list[tuple[str, int, int]]:
+def levels(pairs: Sequence[LabelledPair]) -> list[tuple[str, int, int]]:
     return [(pair.name, int(pair.infrared[0, 0]), int(pair.visible[0, 0])) for pair in pairs]
 
 
@@ -161,7 +159,10 @@ def test_folders_and_lists_that_hold_nothing_are_named(root: Path) -> None:
 def test_sensors_of_unequal_size_are_refused(root: Path) -> None:
     write_picture(root / "ir" / "a.png", 1)
     cv2.imwrite(str(root / "vi" / "a.png"), np.zeros((48, 60), np.uint8))
-    with pytest.raises(RequestError, match=r"pair 'a' is not aligned: expected \(48, 60\), got \(48, 64\)"):
+    with pytest.raises(
+        RequestError,
+        match=r"pair 'a': the infrared picture has another size .*expected 60x48, got 64x48",
+    ):
         load_pairs(root, source())
 
 
@@ -197,7 +198,7 @@ def test_a_lazy_pair_that_cannot_be_used_is_a_source_error_at_use(root: Path) ->
     lazy = load_pairs(root, source(), memory=0)
     with pytest.raises(SourceError, match=r"1\.png is no image"):
         lazy[1]
-    with pytest.raises(SourceError, match=r"'2' is not aligned: expected \(48, 60\), got \(48, 64\)"):
+    with pytest.raises(SourceError, match=r"'2': the infrared picture has another size .*expected 60x48"):
         lazy[2]
     assert [lazy[index].name for index in (0, 3)] == ["0", "3"]
     with pytest.raises(SourceError, match=r"1\.png is no image"):
@@ -207,9 +208,9 @@ def test_a_lazy_pair_that_cannot_be_used_is_a_source_error_at_use(root: Path) ->
 def test_a_lazy_set_keeps_the_pairs_asked_for_last() -> None:
     read: list[int] = []
 
-    def one(index: int) -> Sample:
+    def one(index: int) -> LabelledPair:
         read.append(index)
-        return Sample(str(index), np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8))
+        return LabelledPair(str(index), np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8))
 
     lazy = LazyPairs(5, one, cached=2)
     for index in (0, 1, 0, 2, 0, 1):
@@ -238,8 +239,8 @@ def test_sources_are_joined_without_reading_the_lazy_ones(root: Path) -> None:
 def test_frames_of_videos_cannot_be_labelled(root: Path) -> None:
     for part in ("ir", "vi"):
         write_video(root / part / "a.mkv", [1, 2])
-    labelled = DataSource(folder=".", labels=Labels(format="voc", path="boxes"), terms="")
+    labelled = PairSource(folder=".", labels=Labels(format="voc", path="boxes"))
     assert len(load_pairs(root, labelled)) == 2
-    task = Task(network="any", classes=("car",), height=32, width=32)
+    task = ("car",)
     with pytest.raises(RequestError, match="'a' is a video, whose frames cannot be labelled"):
         load_pairs(root, labelled, task)

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from tdfusion_edge.errors import InputMissing, RequestError
-from tdfusion_edge.train.data.layouts import LAYOUTS
-from tdfusion_edge.train.data.pairs import load_pairs
-from tdfusion_edge.train.recipe import DataSource, Labels, Task
+from tdfusion_edge.pairs import Labels, PairSource, load_pairs
+from tdfusion_edge.pairs.layouts import LAYOUTS
 
 # Layout, then for train and validation: folder of the infrared, of the visible and of the labels.
 FOLDERS = {
@@ -28,7 +27,7 @@ FOLDERS = {
         "validation": ("infrared/test", "visible/test", "Annotations"),
     },
 }
-TASK = Task(network="any", classes=("person", "car"), height=32, width=32)
+TASK = ("person", "car")
 
 
 def write_pair(root: Path, folders: tuple[str, str, str], name: str, level: int, mask: bool) -> None:
@@ -46,8 +45,8 @@ def write_pair(root: Path, folders: tuple[str, str, str], name: str, level: int,
         )
 
 
-def source(layout: str, part: str = "train", **more: object) -> DataSource:
-    return DataSource(folder="set", layout=layout, part=part, terms="", **more)  # type: ignore[arg-type]
+def source(layout: str, part: str = "train", **more: object) -> PairSource:
+    return PairSource(folder="set", layout=layout, part=part, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("layout", FOLDERS)
@@ -74,7 +73,7 @@ def test_each_part_of_a_published_set_is_read_from_its_own_folders(tmp_path: Pat
 def test_a_set_without_parts_needs_a_list(tmp_path: Path) -> None:
     for name in ("00000", "00001", "00002"):
         write_pair(tmp_path / "set", ("Ir", "Vis", "Annotation"), name, 5, mask=False)
-    task = Task(network="any", classes=("person",), height=32, width=32)
+    task = ("person",)
     with pytest.raises(RequestError, match=r'm3fd is not divided.*expected names = "FILE"'):
         load_pairs(tmp_path, source("m3fd"), task)
     (tmp_path / "set" / "some.txt").write_text("00002\n00000\n")

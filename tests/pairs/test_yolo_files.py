@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdfusion_edge.errors import InputMissing, RequestError
-from tdfusion_edge.label_files import parse_classes, read_yolo
+from tdfusion_edge.pairs.source import parse_classes
+from tdfusion_edge.pairs.yolo import read_yolo
 
 
 def test_centre_and_sides_become_corners(tmp_path: Path) -> None:
