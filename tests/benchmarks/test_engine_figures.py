@@ -26,7 +26,7 @@ from benchmarks.schema import Figure, Metadata, ResultFile, Results, read
 from benchmarks.script import RESULTS
 from tdfusion_edge import bundle
 from tdfusion_edge.errors import InputMissing
-from tdfusion_edge.runtime.evaluation.parity_pairs import simulated
+from tdfusion_edge.runtime.evaluation.pairs import simulated
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,7 +44,14 @@ def options(tmp_path: Path) -> argparse.Namespace:
         (tmp_path / "boxes" / f"{number}.txt").write_text("0 0.1875 0.41667 0.25 0.5\n")
     (tmp_path / "list").write_text("0\n1\n2\n")
     return argparse.Namespace(
-        data=tmp_path, names="list", labels="yolo:boxes", classes="bright,dim", first=None, size=(64, 64)
+        data=tmp_path,
+        names="list",
+        labels="yolo:boxes",
+        classes="bright,dim",
+        colours=None,
+        ignore=255,
+        first=None,
+        size=(64, 64),
     )
 
 
@@ -95,11 +102,12 @@ def test_each_network_of_a_bundle_has_its_own_error(
 
 def test_the_one_pass_graph_has_errors_of_its_own() -> None:
     shipped = bundle.read(bundle.default_path())
-    gaps = of_bundle(shipped, Material(tuple(simulated(1)), None, "one pair"))
+    gaps = of_bundle(shipped, Material(tuple(simulated(1)), "one pair"))
     assert set(gaps) == {"fusion", "detector", "onepass"}
     # In 8 bits an error is a whole level or none.
     assert gaps["fusion"].max_error < 1e-3 < gaps["onepass"].max_error < 2 / 255
-    assert gaps["onepass"].heads["boxes"].boxes == gaps["detector"].heads["boxes"].boxes > 0
+    found = [gaps[way].figures()["boxes"] for way in ("onepass", "detector")]
+    assert found[0] == found[1] > 0
 
 
 def test_what_a_bundle_lacks_is_not_measured(

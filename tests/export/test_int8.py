@@ -15,7 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from tdfusion_edge.errors import ExportError, RequestError
 from tdfusion_edge.export.int8 import quantised
 from tdfusion_edge.export.ranges import Feeds
-from tdfusion_edge.runtime.evaluation.parity import Gap, Views, measure
+from tdfusion_edge.pairs import LabelledPair
+from tdfusion_edge.runtime.evaluation.parity import Gap, measure
 
 F32 = TensorProto.FLOAT
 SHAPE = (1, 1, 48, 48)
@@ -94,7 +95,7 @@ def compared(model: onnx.ModelProto, made: onnx.ModelProto, shown: list[Feeds]) 
         return {"luma": visible[None, None] / np.float32(255)}
 
     lumas = [np.rint(255 * feeds["luma"][0, 0]).astype(np.uint8) for feeds in shown]
-    pairs = [Views(str(number), luma, luma) for number, luma in enumerate(lumas)]
+    pairs = [LabelledPair(str(number), luma, luma) for number, luma in enumerate(lumas)]
     return measure(pairs, Alone(model, feeds), Alone(made, feeds))
 
 

@@ -26,10 +26,10 @@ from tdfusion_edge.export.gate import passed
 from tdfusion_edge.export.onepass import OnePass
 from tdfusion_edge.export.pairs import Pairs
 from tdfusion_edge.frames import Frame, Image, Pair
+from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.runtime import executors, rig
 from tdfusion_edge.runtime.engines import Choice, open_graph
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.evaluation.parity import Views
 from tdfusion_edge.runtime.executors.base import untimed
 from tdfusion_edge.runtime.executors.onepass import OnePass as Executor
 from tdfusion_edge.runtime.executors.staged import Staged
@@ -225,12 +225,12 @@ def test_a_graph_that_gives_something_else_leaves_no_bundle(opened: Bundle) -> N
     fields = {key: value for key, value in manifest.items() if key not in ("format", "sha256")}
     for size in (SIZE, (96, 80)):
         pairs = tuple(
-            Views("x", pair.infrared.image, pair.visible.image)  # type: ignore[union-attr]
+            LabelledPair("x", pair.infrared.image, pair.visible.image)  # type: ignore[union-attr]
             for pair in pairs_of(size, 1, grey=True)
         )
         with pytest.raises(ExportError, match="the one-pass graph: fp16 is too far from float32"):
-            passed(fields, files, Pairs(pairs, (), "one pair"), None, SIZE)
-        rows = passed(fields, opened.files, Pairs(pairs, (), "one pair"), None, SIZE)
+            passed(fields, files, Pairs(pairs, (), "one pair"), SIZE)
+        rows = passed(fields, opened.files, Pairs(pairs, (), "one pair"), SIZE)
         said = {row.graph: row.pictures for row in rows}
         there = "one pair" if size == SIZE else "8 simulated pairs"
         assert said == {"fusion": "one pair", "onepass": there}
