@@ -43,6 +43,8 @@ NAMES = {
     "onepass": ((*PAIR, "limits"), OnePassOutput._fields),
 }
 
+SLOW = tuple(name for name in NAMES if name not in ("edge", "onepass"))
+
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None,
     reason="TensorRT-RTX is not installed (pip install tensorrt-rtx-cu13)",
@@ -91,8 +93,7 @@ def engines(request: pytest.FixtureRequest) -> Iterator[dict[tuple[str, bundle.P
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=() if name in ("edge", "onepass") else pytest.mark.slow) for name in NAMES],
+    "name", ["edge", "onepass", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 )
 def test_an_engine_is_fused_and_sums_in_float32(
     engines: dict[tuple[str, bundle.Precision], Future[Built]], name: str, precision: bundle.Precision
