@@ -27,7 +27,7 @@ from tdfusion_edge.export.onepass import OnePass
 from tdfusion_edge.export.pairs import Pairs
 from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.pairs import LabelledPair
-from tdfusion_edge.runtime import executors, rig
+from tdfusion_edge.runtime import engines, rig
 from tdfusion_edge.runtime.engines import Choice, open_graph
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.executors.base import untimed
@@ -144,7 +144,8 @@ def test_what_does_not_fit_goes_the_other_way_unless_demanded(
     (pair,) = pairs_of((120, 90), 1)
     want = staged.fuse(pair)
     assert want is not None
-    monkeypatch.setattr(executors, "GAINS", ("onnxruntime",))
+    gains = engines.BACKENDS["onnxruntime"]._replace(one_pass=True)
+    monkeypatch.setattr(engines, "BACKENDS", {**engines.BACKENDS, "onnxruntime": gains})
     with Fuser(opened, threads=1, precision="fp32", graphs="auto", stretch="none") as fuse:
         assert "in one pass" in str(fuse)
         got = fuse.fuse(pair)

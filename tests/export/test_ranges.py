@@ -100,7 +100,7 @@ def test_the_norm_over_all_pixels_of_the_released_code_is_caught_twice() -> None
         require_in_range(model, large)
     assert float(error.value.got or "nan") == pytest.approx(307_200, rel=0.01)
     # Every tensor would fit: only the sum inside does not.
-    values = [row for row in measure(model, large).rows if row.kind == "value"]
+    values = [row for row in measure(model, large) if row.kind == "value"]
     assert max(row.got for row in values) < 600
 
 
@@ -124,7 +124,7 @@ def test_the_products_of_the_released_attention_are_caught(how: str) -> None:
     expected = 2**-24 / 12**0.5 * 307_200 / (3**0.5 if how == "Mul" else 1)
     assert float(error.value.got or "nan") == pytest.approx(expected, rel=0.2)
     # At 64x64 the products are 1/4,096, which FP16 holds.
-    assert all(row.got < ROUNDING for row in measure(model, noise()).rows if row.kind == kind)
+    assert all(row.got < ROUNDING for row in measure(model, noise()) if row.kind == kind)
 
 
 def test_the_same_norm_as_a_mean_in_float32_passes_both() -> None:
@@ -137,7 +137,7 @@ def test_the_same_norm_as_a_mean_in_float32_passes_both() -> None:
     model = graph(*nodes, weights=[SPATIAL])
     large = full_size()
     assert lint(model) == []
-    assert {row.node for row in require_in_range(model, large).rows} == {"enter", "y"}
+    assert {row.node for row in require_in_range(model, large)} == {"enter", "y"}
 
 
 SUMS = [
