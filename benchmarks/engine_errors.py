@@ -21,22 +21,21 @@ from tdfusion_edge.bundle import FUSION, ONE_PASS, Bundle, Precision
 from tdfusion_edge.color import U8, luma
 from tdfusion_edge.errors import InputMissing
 from tdfusion_edge.frames import Image
-from tdfusion_edge.label_files import parse_classes
+from tdfusion_edge.pairs import LabelledPair, PairSource
+from tdfusion_edge.pairs.reader import pair_names
+from tdfusion_edge.pairs.source import add_label_arguments, labels_of
 from tdfusion_edge.resize import resized
 from tdfusion_edge.runtime.engines import Engine
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.evaluation.boxes import Labels, read_labels
+from tdfusion_edge.runtime.evaluation.pairs import heads_of, measured_pairs
 from tdfusion_edge.runtime.evaluation.parity import (
     REFERENCE,
     Gap,
     Looks,
-    Views,
     least_score,
     measure,
     measure_each,
 )
-from tdfusion_edge.runtime.evaluation.parity_pairs import views_of
-from tdfusion_edge.runtime.evaluation.rows import pair_names
 from tdfusion_edge.runtime.executors.base import Looked
 from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.picture.units import UNIT, unit_inputs
@@ -48,9 +47,8 @@ FRESH = 8
 class Material(NamedTuple):
     """What the errors are measured on."""
 
-    pairs: Sequence[Views]
-    labels: Labels | None
-    """None where the bundle has no detector."""
+    pairs: Sequence[LabelledPair]
+    """With boxes where the bundle has a detector."""
     told: str
 
 
@@ -63,8 +61,8 @@ def add_error_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder with ir/, vi/ and labels (default: msrs in $TDFUSION_DATA or ../shared/data)",
     )  # fmt: skip
     parser.add_argument("--names", default="split_val.txt", metavar="FILE", help="list of stems in DIR")
-    parser.add_argument("--labels", default="yolo:labels/fusion", metavar="yolo:FOLDER", help="in DIR")
-    parser.add_argument("--classes", default="person,bicycle,car", help="of the labels, by their numbers")
+    add_label_arguments(parser, default="those of the bundle's head")
+    parser.set_defaults(labels="yolo:labels/fusion", classes="person,bicycle,car")
     parser.add_argument("--first", type=parse_count, metavar="N", help="only the first N of the pairs")
     parser.add_argument("--without-errors", action="store_true", help="measure no error: no data is needed")
 
@@ -79,12 +77,10 @@ def material(args: argparse.Namespace, opened: Bundle) -> Material:
         raise InputMissing(
             f"there is no folder {args.data}", hint="Name it: --data DIR, or --without-errors."
         )
-    names = pair_names(args.data, args.names)[: args.first]
-    labels = None
-    if known := opened.manifest.classes("boxes"):
-        classes = parse_classes(args.classes)
-        labels = read_labels(args.data, args.labels, names, classes, known)
-    return Material(tuple(views_of(args.data, names)), labels, f"{len(names)} pairs of {args.data.name}")
+    names = pair_names(args.data, PairSource(names=args.names))[: args.first]
+    labels = labels_of(args) if opened.manifest.head("boxes") is not None else None
+    pairs = measured_pairs(args.data, names, labels, heads_of(opened.manifest))
+    return Material(tuple(pairs), f"{len(names)} pairs of {args.data.name}")
 
 
 class Mixed:
@@ -110,7 +106,7 @@ def of_bundle(opened: Bundle, given: Material) -> dict[str, Gap]:
     graphs, threshold = opened.manifest.graphs, opened.manifest.score_threshold
     if "fp16" not in graphs[FUSION].files:
         return {}
-    least = least_score(opened.manifest, scored=given.labels is not None)
+    least = least_score(opened.manifest, scored=any(pair.boxes is not None for pair in given.pairs))
     with ExitStack() as stack:
 
         def fuser(precision: Precision, way: str = "staged", *, detect: bool = True) -> Fuser:
@@ -129,12 +125,12 @@ def of_bundle(opened: Bundle, given: Material) -> dict[str, Gap]:
         others: dict[str, Looks] = {"fusion": fuser("fp16", detect=False)}
         if full.heads:
             others["detector"] = Mixed(full, low)
-        gaps = measure_each(given.pairs, full, others, given.labels, threshold)
+        gaps = measure_each(given.pairs, full, others, threshold)
         whole = graphs.get(ONE_PASS)
         served = whole is not None and all(whole.serves(*pair.visible.shape) for pair in given.pairs)
         if whole is not None and served and "fp16" in whole.files:
             both = fuser("fp32", "onepass"), fuser("fp16", "onepass")
-            gaps[ONE_PASS] = measure(given.pairs, *both, given.labels, threshold)
+            gaps[ONE_PASS] = measure(given.pairs, *both, threshold)
         return gaps
 
 
@@ -216,6 +212,6 @@ UNITS: Mapping[str, str] = {
 }
 
 
-def _sized(pairs: Sequence[Views], size: tuple[int, int]) -> Iterator[Views]:
+def _sized(pairs: Sequence[LabelledPair], size: tuple[int, int]) -> Iterator[LabelledPair]:
     for pair in pairs[:FRESH]:
-        yield Views(pair.name, resized(pair.infrared, *size), resized(pair.visible, *size))
+        yield LabelledPair(pair.name, resized(pair.infrared, *size), resized(pair.visible, *size))

@@ -24,6 +24,7 @@ from typing import NamedTuple, cast
 
 import onnx
 import torch
+from msgspec import structs
 from onnx import numpy_helper
 from torch import Tensor, nn
 
@@ -49,8 +50,8 @@ from tdfusion_edge.export.fp16 import half
 from tdfusion_edge.export.graph import to_onnx
 from tdfusion_edge.export.onepass import OnePass, OnePassOutput
 from tdfusion_edge.runtime.engines.tensorrt import bindings
-from tdfusion_edge.runtime.engines.tensorrt.builder import build_engine
-from tdfusion_edge.runtime.engines.tensorrt.options import BuildOptions
+from tdfusion_edge.runtime.engines.tensorrt.builder import build_in
+from tdfusion_edge.runtime.engines.tensorrt.store.request import request_for
 from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.segformer import SegFormer
@@ -178,10 +179,12 @@ def build(name: str, precision: Precision, size: tuple[int, int], targets: Seque
     torch.manual_seed(SEED)
     case = NETWORKS[name](precision, size)
     graph = to_onnx(case.network, case.example, case.inputs, case.outputs).SerializeToString()
-    options = BuildOptions(precision=precision, targets=tuple(targets))
+    trt = bindings.load("tensorrt-rtx")
+    request = request_for(trt, "tensorrt-rtx", graph, {}, targets[0], precision=precision)
+    request = structs.replace(request, targets=tuple(targets))
     with tempfile.TemporaryDirectory(prefix="tdfusion-edge-") as folder:
-        log = Path(folder) / "build.log"
-        build_engine(graph, options, "tensorrt-rtx", log_to=log)
+        log = Path(folder) / "kernels.log"
+        build_in(request, graph, None, Path(folder), log_to=log)
         return Built(graph, build_log.read(log.read_text(encoding="utf-8", errors="replace")))
 
 

@@ -32,10 +32,10 @@ from tdfusion_edge.config import convert
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import InputMissing, RequestError, SinkError
 from tdfusion_edge.files import write_aside
-from tdfusion_edge.runtime.evaluation import parity_pairs
-from tdfusion_edge.train.data.pairs import load_pairs
+from tdfusion_edge.pairs import LabelledPair
+from tdfusion_edge.pairs.reader import load_pairs
+from tdfusion_edge.runtime.evaluation import pairs
 from tdfusion_edge.train.data.tensors import to_tensor
-from tdfusion_edge.train.data.types import Sample
 from tdfusion_edge.train.fusing import load_fusion, load_weights
 from tdfusion_edge.train.models.tables import LOSS_NETWORKS, build_loss
 from tdfusion_edge.train.recipe import Recipe
@@ -62,7 +62,7 @@ class Learned(NamedTuple):
     path: Path
     header: Header
     network: nn.Module
-    samples: Sequence[Sample]
+    samples: Sequence[LabelledPair]
     classes: tuple[str, ...]
 
 
@@ -136,21 +136,21 @@ def open_learned(path: Path, data: Path, first: int | None) -> Learned:
         sample
         for source in recipe.data
         if source.part == "validation"
-        for sample in load_pairs(data, source, recipe.task)
+        for sample in load_pairs(data, source, recipe.task.classes)
     ][:first]
     if not any(sample.boxes is not None for sample in samples):
         raise RequestError(f"the validation pairs of {path} have no boxes", expected="a recipe with boxes")
     return Learned(path, header, network, samples, recipe.task.classes)
 
 
-def weights_of(network: nn.Module, sample: Sample) -> F32:
+def weights_of(network: nn.Module, sample: LabelledPair) -> F32:
     """w_ir at every pixel, (H, W) in [0, 1]."""
     with torch.inference_mode():
         found = network(to_tensor(sample.infrared), to_tensor(sample.visible)).infrared
         return cast(F32, found[0, 0].float().numpy())
 
 
-def regions(sample: Sample, classes: Sequence[str]) -> dict[str, npt.NDArray[np.bool_]]:
+def regions(sample: LabelledPair, classes: Sequence[str]) -> dict[str, npt.NDArray[np.bool_]]:
     """Pixels in the boxes of every class, and in no box; a pixel may lie in boxes of two classes."""
     found = {name: np.zeros(sample.visible.shape, bool) for name in classes}
     if sample.boxes is not None:
@@ -218,27 +218,26 @@ def over_seeds(rows: Mapping[int, Sequence[RegionWeight]], steps: int) -> Iterat
         yield trained(f"{time}, {region}", tuple(rows), steps, values)
 
 
-def telling(learned: Learned) -> list[Sample]:
+def telling(learned: Learned) -> list[LabelledPair]:
     """The pairs of night and of day that show most of the first class."""
     label = learned.classes[0]
 
-    def shown(sample: Sample) -> int:
+    def shown(sample: LabelledPair) -> int:
         return int(regions(sample, learned.classes)[label].sum())
 
-    chosen: list[Sample] = []
+    chosen: list[LabelledPair] = []
     for letter in reversed(TIMES):
         of_time = [sample for sample in learned.samples if sample.name.endswith(letter)]
         chosen += sorted(of_time, key=shown, reverse=True)[:DRAWN]
     return chosen or list(learned.samples[: 2 * DRAWN])
 
 
-def simulated() -> list[Sample]:
+def simulated() -> list[LabelledPair]:
     """As many pairs of the simulated street, without labels."""
-    pairs = parity_pairs.simulated(2 * DRAWN)
-    return [Sample(pair.name, pair.infrared, pair.visible) for pair in pairs]
+    return list(pairs.simulated(2 * DRAWN))
 
 
-def write_picture(path: Path, learned: Learned, samples: Sequence[Sample]) -> None:
+def write_picture(path: Path, learned: Learned, samples: Sequence[LabelledPair]) -> None:
     """Draw these pairs.
 
     Raises:

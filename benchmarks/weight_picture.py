@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tdfusion_edge.color import U8
-from tdfusion_edge.train.data.types import Sample
+from tdfusion_edge.pairs import LabelledPair
 
-Column: TypeAlias = tuple[Sample, U8, npt.NDArray[np.float32]]
+Column: TypeAlias = tuple[LabelledPair, U8, npt.NDArray[np.float32]]
 """A pair, its fused luma and its w_ir, both (H, W)."""
 
 WIDTH = 400
@@ -61,7 +61,7 @@ def heat(weights: npt.NDArray[np.float32], reach: float) -> U8:
     return cast(U8, np.dstack(channels).round().astype(np.uint8))
 
 
-def _tile(picture: U8, sample: Sample, label_id: int) -> U8:
+def _tile(picture: U8, sample: LabelledPair, label_id: int) -> U8:
     coloured = picture if picture.ndim == 3 else cv2.merge([picture] * 3)
     scale = WIDTH / coloured.shape[1]
     size = (WIDTH, max(1, round(coloured.shape[0] * scale)))

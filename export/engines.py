@@ -9,10 +9,14 @@ from types import MappingProxyType
 from tdfusion_edge import bundle
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.runtime.commands.ahead import add_ahead_arguments, build_and_tell, sizes_of, told
-from tdfusion_edge.runtime.engines.tensorrt.ahead import Size, open_place
+from tdfusion_edge.runtime.commands.engines import (
+    add_build_arguments,
+    build_and_report,
+    line_of_made,
+    sizes_of,
+)
 from tdfusion_edge.runtime.engines.tensorrt.bindings import Flavour
-from tdfusion_edge.runtime.engines.tensorrt.request import for_this_gpu_alone
+from tdfusion_edge.runtime.engines.tensorrt.prebuild import Size, open_place, refuse_targets
 
 THROUGH_ONNX: Mapping[str, Flavour] = MappingProxyType(
     {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt-rtx"}
@@ -26,7 +30,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         "--engine", choices=(*THROUGH_ONNX, THROUGH_TORCH),
         help="build its engines as well, as `engines` does; torch-tensorrt builds them from the networks",
     )  # fmt: skip
-    add_ahead_arguments(parser)
+    add_build_arguments(parser)
 
 
 def prepared(args: argparse.Namespace) -> Callable[[], None] | None:
@@ -49,7 +53,7 @@ def prepared(args: argparse.Namespace) -> Callable[[], None] | None:
 
     def build() -> None:
         opened = bundle.read(args.output)
-        build_and_tell(opened, place, sizes, args.engine_cache, bundle_path=args.output)
+        build_and_report(opened, place, sizes, args.engine_cache, bundle_path=args.output)
 
     return build
 
@@ -58,14 +62,13 @@ def _through_torch(args: argparse.Namespace, sizes: tuple[Size, ...]) -> Callabl
     from tdfusion_edge.export.networks import choose
     from tdfusion_edge.export.torch_tensorrt import NETWORKS, build_through_torch, open_torch_tensorrt
 
-    if args.target:
-        raise for_this_gpu_alone(args.target[0])
+    refuse_targets("tensorrt", args.target)
     library = open_torch_tensorrt()
 
     def build() -> None:
         opened, chosen = bundle.read(args.output), choose(args.checkpoints, args.network)
         for made in build_through_torch(library, chosen, opened, sizes, args.engine_cache):
-            say(f"{told(made)} ({library.title})")
+            say(f"{line_of_made(made)} ({library.title})")
         for name in sorted(set(opened.manifest.graphs) - set(NETWORKS)):
             say(f"left out: the {name} graph, which is more than one network")
         here = "" if args.engine_cache is None else f" --engine-cache {args.engine_cache}"

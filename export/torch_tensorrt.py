@@ -2,7 +2,7 @@
 
 It translates the PyTorch program itself, not the ONNX graph that was exported from it, so an operation that
 TensorRT's parser stumbles over may still pass here. What comes out is a plain engine: it lies in the same
-cache, under the digest of the ONNX graph whose place it takes and with the route among its facts, and
+store, under the digest of the ONNX graph whose place it takes and with the route in its request, and
 ``--backend torch-tensorrt`` runs it without PyTorch. That route is never taken silently, for the two engines
 of a graph are different programs: ``verify --backend torch-tensorrt`` measures this one.
 
@@ -20,15 +20,14 @@ import inspect
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.export.passes import move_to_device_pass
 
-from tdfusion_edge.bundle import Bundle, Precision
+from tdfusion_edge.bundle import Bundle, Graph, Precision
 from tdfusion_edge.errors import EngineError
 from tdfusion_edge.export.fold import folded
 from tdfusion_edge.export.fp16 import half
@@ -36,17 +35,15 @@ from tdfusion_edge.export.fusion import example
 from tdfusion_edge.export.heads.graph import Looking, example_folded
 from tdfusion_edge.export.networks import Chosen
 from tdfusion_edge.install import install_command
-from tdfusion_edge.runtime.engines import Choice, precision_of
+from tdfusion_edge.runtime.engines import Choice
+from tdfusion_edge.runtime.engines.agreement import require_agreement
 from tdfusion_edge.runtime.engines.tensorrt import bindings
-from tdfusion_edge.runtime.engines.tensorrt.ahead import Made, Place, Size, open_place, shapes_of
-from tdfusion_edge.runtime.engines.tensorrt.builder import LIMIT_S, Built
-from tdfusion_edge.runtime.engines.tensorrt.cache import EngineCache
-from tdfusion_edge.runtime.engines.tensorrt.device import Device, open_device
-from tdfusion_edge.runtime.engines.tensorrt.from_torch import Renamed
-from tdfusion_edge.runtime.engines.tensorrt.graph import read_graph
+from tdfusion_edge.runtime.engines.tensorrt.device import Device, Gpu, open_device
 from tdfusion_edge.runtime.engines.tensorrt.log import Log
-from tdfusion_edge.runtime.engines.tensorrt.request import Request, request_for
-from tdfusion_edge.runtime.engines.tensorrt.runner import check_outside
+from tdfusion_edge.runtime.engines.tensorrt.prebuild import Made, Size, open_place, wanted_of
+from tdfusion_edge.runtime.engines.tensorrt.runner import names_in_engine, outside_of
+from tdfusion_edge.runtime.engines.tensorrt.store import EngineStore
+from tdfusion_edge.runtime.engines.tensorrt.store.request import Request, request_for
 
 EXTRA = "torch-tensorrt"
 NETWORKS: tuple[str, ...] = ("fusion", "detector")
@@ -55,13 +52,13 @@ WEAK = "enabled_precisions"
 """An option of the versions that choose types themselves."""
 
 
-@dataclass(frozen=True, slots=True)
-class TorchTensorRt:
+class TorchTensorRt(NamedTuple):
     """The library, and what it builds with."""
 
     title: str
     convert: Callable[..., bytes]
-    place: Place
+    trt: Any
+    gpu: Gpu
     device: torch.device
 
 
@@ -103,7 +100,10 @@ def open_torch_tensorrt(
             got=f"one without {', '.join(lacking)}" if lacking else f"one with {WEAK}",
             hint=install_command(EXTRA),
         )
-    return TorchTensorRt(title, convert, open_place("tensorrt", trt=trt, device=gpu), where)
+    place = open_place("tensorrt", trt=trt, device=gpu)
+    (here,) = place.gpus
+    assert isinstance(here, Gpu)
+    return TorchTensorRt(title, convert, place.trt, here, where)
 
 
 def build_through_torch(
@@ -111,52 +111,45 @@ def build_through_torch(
     chosen: Chosen,
     opened: Bundle,
     sizes: Sequence[Size],
-    cache: Path | None = None,
-    *,
-    limit_s: float = LIMIT_S,
-    clock: Callable[[], float] = time.monotonic,
+    engine_cache: Path | None = None,
 ) -> Iterator[Made]:
-    """Have an engine of every network in the cache, in the precision that ``run`` takes.
+    """Have an engine of every network in the store, in the precision that ``run`` takes.
+
+    The build runs in this process, where nothing can end it.
 
     Args:
         library: What builds.
         chosen: The networks.
         opened: The bundle that was exported from them.
         sizes: Of the pictures; a graph of fixed size is built once.
-        cache: Folder of the engines; None takes the user's own cache folder.
-        limit_s: Seconds to wait for another process that builds the same. The build itself runs in this
-            process, where nothing can end it.
-        clock: Monotonic seconds.
+        engine_cache: Folder of the engines; None takes the user's own cache folder.
 
     Raises:
         RequestError: a size that a graph does not take; nothing is built then.
-        EngineError: a network cannot be translated, or the engine is not what the graph is; what was
-            built before stays.
+        BundleError: the engine is not what the manifest says of its graph.
+        EngineError: a network cannot be translated; what was built before stays.
     """
-    choice, place = Choice("torch-tensorrt"), library.place
-    (gpu,) = place.gpus
-    engines = EngineCache(cache)
-    names = [name for name in opened.manifest.graphs if name in NETWORKS]
-    wanted = [
-        (name, precision_of(opened, name, choice), shapes)
-        for name in names
-        for shapes in shapes_of(name, opened.manifest.graphs[name], sizes)
-    ]
-    for name, precision, shapes in wanted:
-        onnx = opened.graph(name, precision)[1]
-        inputs = read_graph(onnx).inputs
-        asked = request_for(
-            place.trt, "tensorrt", onnx, inputs, shapes, gpu, precision=precision, route="torch-tensorrt"
+    store = EngineStore(engine_cache)
+    every = list(wanted_of(opened, Choice("torch-tensorrt"), sizes))
+    for one in every:
+        if one.graph not in NETWORKS:
+            continue
+        graph, onnx = opened.graph(one.graph, one.precision)
+        request = request_for(
+            library.trt,
+            "tensorrt",
+            onnx,
+            one.shapes,
+            library.gpu,
+            precision=one.precision,
+            route="torch-tensorrt",
         )
-        example = tuple(torch.zeros(shapes[tensor.name]) for tensor in inputs)
         # The network is made only where an engine is missing.
-        network = functools.partial(network_of, chosen, name, precision)
-        make = functools.partial(_build, library, network, example, asked, clock)
-        begin = clock()
-        driver = "" if isinstance(gpu, str) else gpu.driver
-        plan, fresh = engines.obtain(asked.facts(), make, limit_s=limit_s, driver=driver)
-        told = gpu if isinstance(gpu, str) else gpu.name
-        yield Made(name, precision, shapes, told, fresh, clock() - begin, len(plan))
+        network = functools.partial(network_of, chosen, one.graph, one.precision)
+        make = functools.partial(_build, library, network, request, graph)
+        begin = time.monotonic()
+        plan, fresh = store.find_or_build(request, make)
+        yield Made(one, library.gpu.name, fresh, time.monotonic() - begin, len(plan))
 
 
 def network_of(chosen: Chosen, name: str, precision: Precision) -> nn.Module:
@@ -188,70 +181,66 @@ class _Fusing(nn.Module):
 def _build(
     library: TorchTensorRt,
     network: Callable[[], nn.Module],
-    example: tuple[Tensor, ...],
-    asked: Request,
-    clock: Callable[[], float],
+    request: Request,
+    graph: Graph,
     folder: Path,
-    timing: bytes | None,
-) -> Built:
-    times = folder / "timing"
-    if timing is not None:
-        times.write_bytes(timing)
-    begin = clock()
+    times: bytes | None,
+) -> tuple[bytes, bytes | None]:
+    measured = folder / "times"
+    if times is not None:
+        measured.write_bytes(times)
+    seen = tuple(torch.zeros(request.shapes[tensor.name]) for tensor in graph.inputs)
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # deprecations inside the exporter and the library
             # On the CPU, as for ONNX: a constant that a network makes need not be where the network is.
-            program = move_to_device_pass(torch.export.export(network(), example), library.device)
-            inputs = [tensor.to(library.device) for tensor in example]
-            options = _options(times, asked.options.workspace, library.device, tf32=asked.options.tf32)
-            plan = library.convert(program, arg_inputs=inputs, **options)
+            program = move_to_device_pass(torch.export.export(network(), seen), library.device)
+            inputs = [tensor.to(library.device) for tensor in seen]
+            options = _options(measured, request.workspace, library.device)
+            plan = bytes(library.convert(program, arg_inputs=inputs, **options))
     except Exception as error:  # it raises whatever its converters raise
         raise EngineError(
             f"{library.title} cannot build the engine: {_short(error)}",
             hint="Take the other route: --engine tensorrt",
         ) from error
-    _check(library, bytes(plan), asked, tuple(tuple(tensor.shape) for tensor in example))
-    (folder / "engine.plan").write_bytes(plan)
-    return Built(folder / "engine.plan", times if times.exists() else None, clock() - begin)
+    _check(library, plan, request, graph)
+    return plan, measured.read_bytes() if measured.exists() else None
 
 
-def _options(timing: Path, workspace: int, device: torch.device, *, tf32: bool = False) -> dict[str, Any]:
+def _options(times: Path, workspace: int, device: torch.device) -> dict[str, Any]:
     """What is asked of the conversion. Every name is looked for in its signature first."""
     return {
         "device": device,
-        "disable_tf32": not tf32,
+        "disable_tf32": True,
         "workspace_size": workspace,
         "require_full_compilation": True,
         "truncate_double": False,
         "immutable_weights": True,  # what can be refitted is slower
         "use_fp32_acc": False,  # it inserts casts of its own; the types are decided in precision.py
-        "timing_cache_path": str(timing),
+        "timing_cache_path": str(times),
     }
 
 
-def _check(library: TorchTensorRt, plan: bytes, asked: Request, shapes: tuple[tuple[int, ...], ...]) -> None:
+def _check(library: TorchTensorRt, plan: bytes, request: Request, graph: Graph) -> None:
     """Hold names, types and shapes of the engine against the graph, before it is kept.
 
     Raises:
-        EngineError: the engine cannot be loaded, or the runner could not use it for this graph.
+        BundleError: the runner could not use it for this graph.
+        EngineError: the engine cannot be loaded, or is of another size.
     """
-    graph, log, trt = read_graph(asked.onnx), Log(), library.place.trt
-    logger = log.attach(trt)
-    runtime = bindings.started(library.title, lambda: trt.Runtime(logger), log)
+    log = Log()
+    logger = log.attach(library.trt)
+    runtime = bindings.started(library.title, lambda: library.trt.Runtime(logger), log)
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise EngineError(f"{library.title} built an engine that cannot be loaded: {log.summary()}")
-    renamed = Renamed(engine, graph.outputs)
-    check_outside(library.title, renamed, graph.inputs, graph.outputs)
-    for tensor, shape in zip(graph.inputs, shapes, strict=True):
-        got = tuple(renamed.get_tensor_shape(tensor.name))
-        if got != shape:
-            raise EngineError(
-                f"{library.title} built an engine of another size: '{tensor.name}'",
-                expected=str(shape),
-                got=str(got),
-            )
+    outside = outside_of(engine, graph, names_in_engine(graph, request.route), engine.get_tensor_shape)
+    require_agreement(library.title, graph, outside)
+    got = {tensor.name: tensor.shape for tensor in outside.inputs}
+    if got != request.shapes:
+        raise EngineError(
+            f"{library.title} built an engine of another size", expected=str(request.shapes), got=str(got)
+        )
 
 
 def _short(error: Exception) -> str:

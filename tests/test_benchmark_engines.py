@@ -26,7 +26,7 @@ from benchmarks.schema import Figure, Metadata, ResultFile, Results, read
 from benchmarks.script import RESULTS
 from tdfusion_edge import bundle
 from tdfusion_edge.errors import InputMissing
-from tdfusion_edge.runtime.evaluation.parity_pairs import simulated
+from tdfusion_edge.runtime.evaluation.pairs import simulated
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -44,7 +44,14 @@ def options(tmp_path: Path) -> argparse.Namespace:
         (tmp_path / "boxes" / f"{number}.txt").write_text("0 0.1875 0.41667 0.25 0.5\n")
     (tmp_path / "list").write_text("0\n1\n2\n")
     return argparse.Namespace(
-        data=tmp_path, names="list", labels="yolo:boxes", classes="bright,dim", first=None, size=(64, 64)
+        data=tmp_path,
+        names="list",
+        labels="yolo:boxes",
+        classes="bright,dim",
+        colours=None,
+        ignore=255,
+        first=None,
+        size=(64, 64),
     )
 
 
@@ -95,11 +102,12 @@ def test_each_network_of_a_bundle_has_its_own_error(
 
 def test_the_pipeline_has_that_of_its_own_graph() -> None:
     shipped = bundle.read(bundle.default_path())
-    gaps = of_bundle(shipped, Material(tuple(simulated(1)), None, "one pair"))
-    assert set(gaps) == {"fusion", "detector", "pipeline"}
+    gaps = of_bundle(shipped, Material(tuple(simulated(1)), "one pair"))
+    assert set(gaps) == {"fusion", "detector", "onepass"}
     # In 8 bits an error is a whole level or none.
-    assert gaps["fusion"].max_error < 1e-3 < gaps["pipeline"].max_error < 2 / 255
-    assert gaps["pipeline"].boxes == gaps["detector"].boxes > 0
+    assert gaps["fusion"].max_error < 1e-3 < gaps["onepass"].max_error < 2 / 255
+    found = [gaps[way].figures()["boxes"] for way in ("onepass", "detector")]
+    assert found[0] == found[1] > 0
 
 
 def test_what_a_bundle_lacks_is_not_measured(
@@ -143,7 +151,7 @@ def test_fresh_networks_are_compared_graph_by_graph(
     given = material(options, finding)
     raw = finding.files["fusion.onnx"]
     gap = of_fresh_fusion(raw, scaled(raw, "half", 0.99), given, options.size)
-    assert (gap.pairs, gap.boxes) == (3, 0)
+    assert (gap.pairs, dict(gap.heads)) == (3, {})
     assert 0 < gap.max_error <= 0.01
     task = values(of_fresh_task("seg fp16", logits_graph(0), logits_graph(0.25), given, options.size))
     assert task["seg fp16, largest error"] == pytest.approx(0.25, abs=1e-6)

@@ -196,7 +196,7 @@ def test_quality_needs_pairs_and_their_list(
     assert "there is no list" in capsys.readouterr().err
     (tmp_path / "split_val.txt").write_text("a\nb\n")
     assert script.main(BENCHMARK, [*options, *output]) == 2
-    assert "lacks pairs: expected equal stems in ir/ and vi/, got b" in capsys.readouterr().err
+    assert "lacks the pair 'b': expected ir/b.* and vi/b.*" in capsys.readouterr().err
     assert not list((tmp_path / "out").iterdir())
 
 

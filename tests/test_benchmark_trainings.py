@@ -26,8 +26,8 @@ from benchmarks.task_comparison import BENCHMARK as COMPARISON  # noqa: E402
 from benchmarks.training_runs import Run, run_all  # noqa: E402
 from tdfusion_edge import checkpoint, cli  # noqa: E402
 from tdfusion_edge.errors import RequestError, WorkError  # noqa: E402
+from tdfusion_edge.pairs import Boxes, LabelledPair  # noqa: E402
 from tdfusion_edge.train import state  # noqa: E402
-from tdfusion_edge.train.data.types import Boxes, Sample  # noqa: E402
 from tdfusion_edge.train.models.loss_network import LossWeights  # noqa: E402
 from tdfusion_edge.train.models.tables import resolve  # noqa: E402
 from tdfusion_edge.train.recipe import Recipe  # noqa: E402
@@ -296,8 +296,8 @@ def test_weights_are_means_over_the_pixels_of_a_region() -> None:
     infrared[10:20, 30:40] = 204  # 100 pixels
     infrared[10:15, 30:40] = 255
     boxes = Boxes(np.array([[30, 10, 40, 20]], np.float32), np.array([1]))
-    night = Sample("1N", infrared, infrared, boxes)
-    day = Sample("1D", np.full((40, 60), 102, np.uint8), infrared, Boxes.none())
+    night = LabelledPair("1N", infrared, infrared, boxes)
+    day = LabelledPair("1D", np.full((40, 60), 102, np.uint8), infrared, Boxes.none())
     seen = Learned(Path(), None, Follows(), [night, day], ("person", "car"))  # type: ignore[arg-type]
     rows = {(row.time, row.region): row for row in rows_of(0, sums_of(seen))}
     assert rows.keys() == {

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from tdfusion_edge.bundle import Precision
 from tdfusion_edge.console import note
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.runtime.engines import BACKENDS, Choice
+from tdfusion_edge.runtime import engines
+from tdfusion_edge.runtime.engines import Choice, OnProgress, Progress
+
+OWN = ("threads", "engine_cache")
+"""Options that only some back ends have."""
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what runs the networks."""
+    """Declare what runs the networks: the back ends, and what any of them has as an option of its own."""
     parser.add_argument(
-        "--backend", default="auto", choices=("auto", *BACKENDS),
+        "--backend", default="auto", choices=("auto", *engines.BACKENDS),
         help="what runs the networks (default: ONNX Runtime on the CPU)",
     )  # fmt: skip
     parser.add_argument(
         "--precision", choices=get_args(Precision),
         help="which of the bundle's graphs (default: fp32 on a CPU; fp16 on a GPU, where the bundle has it)",
     )  # fmt: skip
-    parser.add_argument(
-        "--threads", type=int, default=0, metavar="N", help="CPU threads (default: one a core)"
-    )
-    add_cache_argument(parser)
+    if engines.offered("threads"):
+        parser.add_argument(
+            "--threads", type=int, default=0, metavar="N", help="CPU threads (default: one a core)"
+        )
+    if engines.offered("engine_cache"):
+        add_cache_argument(parser)
 
 
 def add_cache_argument(parser: argparse.ArgumentParser) -> None:
@@ -43,12 +48,14 @@ def choice_of(args: argparse.Namespace) -> Choice:
     Raises:
         RequestError: a negative number of threads.
     """
-    if args.threads < 0:
-        raise RequestError("--threads", expected="0 or more", got=str(args.threads))
-    return Choice(args.backend, args.precision, args.threads, args.engine_cache)
+    choice = Choice(args.backend, args.precision)
+    choice = choice._replace(**{name: value for name, value in vars(args).items() if name in OWN})
+    if choice.threads < 0:
+        raise RequestError("--threads", expected="0 or more", got=str(choice.threads))
+    return choice
 
 
-def progress_shower(what: str) -> Callable[[Any], None]:
+def progress_shower(what: str) -> OnProgress:
     """A callback that writes a line to standard error for every phase of an engine's build.
 
     Args:
@@ -56,7 +63,7 @@ def progress_shower(what: str) -> Callable[[Any], None]:
     """
     shown: set[str] = set()
 
-    def show(progress: Any) -> None:
+    def show(progress: Progress) -> None:
         if progress.phase not in shown:
             shown.add(progress.phase)
             note(f"building the {what} engine, {progress.elapsed_s:.0f} s: {progress.phase}")

@@ -1,43 +1,88 @@
-"""Back ends that run a network, by name; imported at use."""
+"""Back ends that run a network, by name; imported at use.
+
+A back end is a file with an :class:`Engine` class, and a row in :data:`BACKENDS` that says what it can do.
+"""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tdfusion_edge.bundle import Bundle, Precision
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.runtime.engines.base import Array, Engine, Tensor
+from tdfusion_edge.runtime.engines.agreement import require_agreement
+from tdfusion_edge.runtime.engines.base import Array, Engine, OnProgress, Progress, Tensor
 
 __all__ = [
     "BACKENDS",
     "Array",
+    "Backend",
     "Choice",
     "Engine",
+    "OnProgress",
     "Opened",
+    "Progress",
     "Tensor",
-    "open_engine",
+    "offered",
     "open_graph",
     "precision_of",
 ]
 
-BACKENDS: Mapping[str, str] = MappingProxyType(
+
+class Backend(NamedTuple):
+    """What one back end can do."""
+
+    engine: str
+    """``module:Class``. The class is called with the ONNX bytes and, by name, with ``graph`` (what the
+    manifest says about them), ``precision``, ``on_progress`` and the :attr:`options`."""
+    device: Literal["cpu", "cuda"]
+    """Where it computes."""
+    precisions: tuple[Precision, ...]
+    """What is taken of a bundle where nothing is asked for: the first that it has."""
+    one_pass: bool | None = False
+    """Whether it gains by the graph that holds all networks, for the ways between them are saved; where it
+    does not, it runs it if that is asked for. None: it has none."""
+    options: tuple[str, ...] = ()
+    """Fields of :class:`Choice` that are its own: ``threads``, ``engine_cache``."""
+
+
+_TENSORRT = "tdfusion_edge.runtime.engines.tensorrt"
+
+BACKENDS: Mapping[str, Backend] = MappingProxyType(
     {
-        "onnxruntime": "tdfusion_edge.runtime.engines.onnxruntime:OnnxRuntimeEngine",
-        "tensorrt": "tdfusion_edge.runtime.engines.tensorrt.runner:TensorRtEngine",
-        "tensorrt-rtx": "tdfusion_edge.runtime.engines.tensorrt.runner:TensorRtRtxEngine",
-        "torch-tensorrt": "tdfusion_edge.runtime.engines.tensorrt.from_torch:TorchTensorRtEngine",
+        "onnxruntime": Backend(
+            "tdfusion_edge.runtime.engines.onnxruntime:OnnxRuntimeEngine",
+            device="cpu",
+            precisions=("fp32",),
+            options=("threads",),
+        ),
+        "tensorrt": Backend(
+            f"{_TENSORRT}.runner:TensorRtEngine",
+            device="cuda",
+            precisions=("fp16", "fp32"),
+            one_pass=True,
+            options=("engine_cache",),
+        ),
+        "tensorrt-rtx": Backend(
+            f"{_TENSORRT}.runner:TensorRtRtxEngine",
+            device="cuda",
+            precisions=("fp16", "fp32"),
+            one_pass=True,
+            options=("engine_cache",),
+        ),
+        "torch-tensorrt": Backend(
+            f"{_TENSORRT}.runner:TorchTensorRtEngine",
+            device="cuda",
+            precisions=("fp16", "fp32"),
+            one_pass=None,
+            options=("engine_cache",),
+        ),
     }
 )
-"""Name to "module:Class"; ``auto`` takes the first. The class is called with the ONNX bytes, ``threads`` and
-``precision``."""
-
-ON_CPU: tuple[Precision, ...] = ("fp32",)
-ON_GPU: tuple[Precision, ...] = ("fp16", "fp32")
-"""What is taken of a bundle where nothing is asked for: the first that it has."""
+"""Name to what it can do; ``auto`` takes the first."""
 
 
 class Choice(NamedTuple):
@@ -48,9 +93,9 @@ class Choice(NamedTuple):
     precision: Precision | None = None
     """None takes the best one for the back end that the bundle has."""
     threads: int = 0
-    """Of the CPU back end; 0 takes one a core."""
+    """For back ends with this option; 0 takes one a core."""
     engine_cache: Path | None = None
-    """Folder of the engines of the GPU back ends; None takes the user's own cache folder."""
+    """Folder of the engines, for back ends that build some; None takes the user's own cache folder."""
 
 
 class Opened(NamedTuple):
@@ -65,28 +110,33 @@ def open_graph(
     opened: Bundle,
     name: str,
     choice: Choice = Choice(),  # noqa: B008 (immutable)
-    on_progress: Callable[[Any], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Opened:
     """Load a graph of a bundle and say what took it.
 
     Args:
         opened: The bundle.
         name: Of the graph.
-        choice: Back end, precision and threads.
-        on_progress: Told of the build of an engine, by the back ends that build one.
+        choice: Back end, precision and the back end's own options.
+        on_progress: Called during the build of an engine, by the back ends that build one.
 
     Raises:
         RequestError: an unknown back end.
-        BundleError: the bundle has no such graph, or not in this precision.
+        BundleError: the bundle has no such graph, not in this precision, or it is not what the manifest says.
         EngineError: the back end cannot load the graph.
     """
     backend, precision = _named(choice.backend), precision_of(opened, name, choice)
-    onnx = opened.graph(name, precision)[1]
-    options: dict[str, Any] = {}
-    if backend != "onnxruntime":
-        options = {"cache": choice.engine_cache}
-        options |= {} if on_progress is None else {"on_progress": on_progress}
-    engine = open_engine(onnx, backend, threads=choice.threads, precision=precision, **options)[1]
+    graph, onnx = opened.graph(name, precision)
+    row = BACKENDS[backend]
+    own: dict[str, Any] = {option: getattr(choice, option) for option in row.options}
+    module, attribute = row.engine.split(":")
+    kind = getattr(importlib.import_module(module), attribute)
+    engine: Engine = kind(onnx, graph=graph, precision=precision, on_progress=on_progress, **own)
+    try:
+        require_agreement(name, graph, engine)
+    except BaseException:
+        engine.close()
+        raise
     return Opened(backend, precision, engine)
 
 
@@ -97,32 +147,14 @@ def precision_of(opened: Bundle, name: str, choice: Choice) -> Precision:
         RequestError: an unknown back end.
     """
     there = opened.manifest.graphs[name].files if name in opened.manifest.graphs else {}
-    wanted = ON_CPU if _named(choice.backend) == "onnxruntime" else ON_GPU
+    wanted = BACKENDS[_named(choice.backend)].precisions
     best: Precision = next((one for one in wanted if one in there), wanted[-1])
     return choice.precision or best
 
 
-def open_engine(
-    onnx: bytes, backend: str = "auto", *, threads: int = 0, precision: Precision = "fp32", **options: Any
-) -> tuple[str, Engine]:
-    """Load a graph and say which back end took it.
-
-    Args:
-        onnx: The graph.
-        backend: A key of :data:`BACKENDS`, or ``auto`` for the first of them.
-        threads: Threads of the CPU back end; 0 takes one a core.
-        precision: What the graph is in.
-        options: Further arguments of the back end.
-
-    Raises:
-        RequestError: an unknown back end.
-        EngineError: it cannot load the graph.
-    """
-    name = _named(backend)
-    module, attribute = BACKENDS[name].split(":")
-    kind = getattr(importlib.import_module(module), attribute)
-    engine: Engine = kind(onnx, threads=threads, precision=precision, **options)
-    return name, engine
+def offered(option: str) -> bool:
+    """Whether any back end has this option of its own."""
+    return any(option in row.options for row in BACKENDS.values())
 
 
 def _named(backend: str) -> str:

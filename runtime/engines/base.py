@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from tdfusion_edge.errors import EngineError
+from tdfusion_edge.bundle import TensorInfo
+from tdfusion_edge.errors import BundleError, EngineError
 
 Array = npt.NDArray[Any]
+DTYPES = ("float32", "float16", "int8", "uint8", "uint16", "int32", "int64", "bool")
+"""NumPy's names of what passes in and out of a network."""
+
+
+class Progress(NamedTuple):
+    """How far the build of an engine is."""
+
+    phase: str
+    elapsed_s: float
+
+
+OnProgress: TypeAlias = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +34,25 @@ class Tensor:
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int | None, ...]
+
+
+def tensors_of(infos: Sequence[TensorInfo]) -> tuple[Tensor, ...]:
+    """The inputs or outputs of a graph as its manifest has them.
+
+    Raises:
+        BundleError: a dtype that no network takes or gives.
+    """
+    for info in infos:
+        if info.dtype not in DTYPES:
+            raise BundleError(f"graph tensor '{info.name}'", expected=", ".join(DTYPES), got=info.dtype)
+    return tuple(
+        Tensor(
+            info.name,
+            np.dtype(info.dtype),
+            tuple(None if isinstance(axis, str) else axis for axis in info.shape),
+        )
+        for info in infos
+    )
 
 
 class Engine(Protocol):

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from tdfusion_edge.bundle import Precision
+from tdfusion_edge.bundle import Graph, Precision
 from tdfusion_edge.errors import EngineError
-from tdfusion_edge.runtime.engines.base import Array, Tensor, check_inputs
+from tdfusion_edge.runtime.engines.base import Array, OnProgress, Tensor, check_inputs
 
 DTYPES: Mapping[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
@@ -30,15 +30,25 @@ class OnnxRuntimeEngine:
 
     Args:
         onnx: The graph, self-contained: weights in other files are not looked for.
-        threads: Threads within an operation; 0 takes one a core.
+        graph: Of no effect: it reads inputs and outputs out of the bytes.
         precision: Of no effect: it runs a graph in the types that stand in it. Much of what is FP16 there it
             computes in float32, so that no overflow shows.
+        on_progress: Of no effect: nothing is built.
+        threads: Threads within an operation; 0 takes one a core.
 
     Raises:
         EngineError: the bytes are no graph that ONNX Runtime can load.
     """
 
-    def __init__(self, onnx: bytes, *, threads: int = 0, precision: Precision = "fp32") -> None:
+    def __init__(
+        self,
+        onnx: bytes,
+        *,
+        graph: Graph | None = None,
+        precision: Precision = "fp32",
+        on_progress: OnProgress | None = None,
+        threads: int = 0,
+    ) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

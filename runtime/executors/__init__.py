@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from tdfusion_edge.bundle import ONE_PASS, Bundle, Manifest, Precision
 from tdfusion_edge.errors import RequestError
+from tdfusion_edge.runtime import engines
 from tdfusion_edge.runtime.engines import Opened
 from tdfusion_edge.runtime.picture.stretch import StretchName
 
-GAINS = ("tensorrt", "tensorrt-rtx")
-NEVER = ("torch-tensorrt",)
 GRAPHS = ("auto", "staged", "onepass")
 """What may be asked for: the one-pass graph where the back end gains by it, never, or else an error."""
 
@@ -38,7 +37,8 @@ def takes_one_pass(opened: Bundle, ran: Opened, graphs: str, *, stretch: Stretch
         if reason is not None:
             raise _refused(manifest, ran.precision, reason)
         return True
-    return graphs == "auto" and ran.backend in GAINS and detect and stretch != "image" and reason is None
+    gains = engines.BACKENDS[ran.backend].one_pass
+    return graphs == "auto" and bool(gains) and detect and stretch != "image" and reason is None
 
 
 def why_not_one_pass(manifest: Manifest, backend: str, precision: Precision) -> str | None:
@@ -48,7 +48,7 @@ def why_not_one_pass(manifest: Manifest, backend: str, precision: Precision) -> 
         return "the bundle has no such graph"
     if precision not in graph.files:
         return f"there is none in {precision}"
-    return f"{backend} builds none" if backend in NEVER else None
+    return f"{backend} builds none" if engines.BACKENDS[backend].one_pass is None else None
 
 
 def _refused(manifest: Manifest, precision: Precision, reason: str) -> RequestError:

@@ -19,7 +19,7 @@ from tdfusion_edge.errors import BundleError, EngineError, RequestError
 from tdfusion_edge.frames import Image
 from tdfusion_edge.result import NOTHING, Findings
 from tdfusion_edge.runtime.engines import Engine
-from tdfusion_edge.runtime.engines.agreement import listed, require_as_told
+from tdfusion_edge.runtime.engines.agreement import listed, require_agreement
 from tdfusion_edge.runtime.executors.base import F32, Executor, Fused, Looked, Timed
 from tdfusion_edge.runtime.picture.alignment import Aligned
 from tdfusion_edge.runtime.picture.stretch import UNIT as UNIT_LIMITS
@@ -63,7 +63,7 @@ class OnePass:
     ) -> None:
         if not 0 <= threshold <= 1:
             raise RequestError("score threshold", expected="0 to 1", got=f"{threshold:g}")
-        require_as_told(ONE_PASS, graph, engine)
+        require_agreement(ONE_PASS, graph, engine)
         outputs = (*SHOWN, *(FOUND if names else ()))
         there = tuple(t.name for t in graph.inputs), tuple(t.name for t in graph.outputs)
         tensors = (*graph.inputs, *graph.outputs)

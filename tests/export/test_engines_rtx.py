@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import importlib.util
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 
 import onnx
 import pytest
+from msgspec.structs import replace
 from onnx import TensorProto, helper
 
 from benchmarks import schema, script
@@ -22,9 +24,10 @@ from tdfusion_edge import bundle
 from tdfusion_edge.export import build_log
 from tdfusion_edge.export.build_log import BuildLog
 from tdfusion_edge.export.onepass import OnePassOutput
-from tdfusion_edge.runtime.engines.tensorrt.builder import build_engine
-from tdfusion_edge.runtime.engines.tensorrt.graph import read_graph
-from tdfusion_edge.runtime.engines.tensorrt.options import BuildOptions, exactly
+from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from tdfusion_edge.runtime.engines.tensorrt import bindings
+from tdfusion_edge.runtime.engines.tensorrt.builder import build_in
+from tdfusion_edge.runtime.engines.tensorrt.store.request import request_for
 from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.models.task import BoxPrediction, MaskPrediction
 
@@ -45,8 +48,17 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def logged(onnx_bytes: bytes, folder: Path, options: BuildOptions) -> BuildLog:
-    build_engine(onnx_bytes, options, "tensorrt-rtx", log_to=folder / "build.log")
+def logged(
+    raw: bytes,
+    folder: Path,
+    *,
+    precision: bundle.Precision = "fp32",
+    shapes: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
+) -> BuildLog:
+    trt = bindings.load("tensorrt-rtx")
+    request = request_for(trt, "tensorrt-rtx", raw, shapes, TARGETS[0], precision=precision)
+    (folder / "build").mkdir()
+    build_in(replace(request, targets=TARGETS), raw, None, folder / "build", log_to=folder / "build.log")
     return build_log.read((folder / "build.log").read_text())
 
 
@@ -55,7 +67,7 @@ def types(log: BuildLog) -> set[str]:
 
 
 def check_outside(log: BuildLog, raw: bytes) -> None:
-    graph = read_graph(raw)
+    graph = OnnxRuntimeEngine(raw)
     for given, wanted in ((log.inputs, graph.inputs), (log.outputs, graph.outputs)):
         assert [(it.name, it.dtype) for it in given] == [(it.name, it.dtype.name) for it in wanted]
 
@@ -94,8 +106,7 @@ def test_an_engine_is_fused_and_sums_in_float32(
 
 def test_the_shipped_graph_with_free_sizes(tmp_path: Path) -> None:
     raw = bundle.read(bundle.default_path()).graph("fusion")[1]
-    shapes = exactly(dict.fromkeys(PAIR, (1, 1, *SIZE[::-1])))
-    log = logged(raw, tmp_path, BuildOptions(targets=TARGETS, profiles=(shapes,)))
+    log = logged(raw, tmp_path, shapes=dict.fromkeys(PAIR, (1, 1, *SIZE[::-1])))
     check_outside(log, raw)
     assert log.inputs[0].shape == (1, 1, *SIZE[::-1])
     assert 0 < len(log.kernels) < len(onnx.load_from_string(raw).graph.node)
@@ -130,7 +141,7 @@ def summing(operation: str) -> bytes:
 )
 def test_a_sum_in_half_precision_is_seen(operation: str, found: str, tmp_path: Path) -> None:
     """The planted fault. ReduceL2 alone is made safe by the library, which casts around it."""
-    log = logged(summing(operation), tmp_path, BuildOptions(precision="fp16", targets=TARGETS))
+    log = logged(summing(operation), tmp_path, precision="fp16")
     assert [it.dtype for it in build_log.reductions(log)] == [found]
     assert len(build_log.not_float32(log)) == (found == "float16")
 

@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import argparse
+import importlib
+import inspect
 import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tdfusion_edge.errors import EngineError, RequestError
-from tdfusion_edge.runtime.engines import BACKENDS, Tensor, open_engine
+from tdfusion_edge import bundle
+from tdfusion_edge.errors import BundleError, EngineError, RequestError
+from tdfusion_edge.runtime import engines
+from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of
+from tdfusion_edge.runtime.engines import BACKENDS, Backend, Choice, Tensor, open_graph, precision_of
 from tdfusion_edge.runtime.engines.onnxruntime import DTYPES, OnnxRuntimeEngine
 
 FLOAT = TensorProto.FLOAT
@@ -195,18 +202,94 @@ def test_closing_while_another_thread_runs_harms_neither() -> None:
 # --- choosing one --------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def opened() -> bundle.Bundle:
+    """A fusion in two precisions, both of them the same graph."""
+    outside = {
+        key: tuple(
+            bundle.TensorInfo(name=name, dtype="float32", shape=tuple(SHAPE), content="") for name in names
+        )
+        for key, names in (("inputs", ("infrared", "visible")), ("outputs", ("fused", "difference")))
+    }
+    files = {"fp32": "fp32.onnx", "fp16": "fp16.onnx"}
+    fusion = bundle.Graph(files=files, minimum_size=1, opset=17, **outside)  # type: ignore[arg-type]
+    fields = {"name": "b", "network": "n", "strategy": "s", "created": "2026-01-01"}
+    raw = mean_and_difference()
+    return bundle.assembled({**fields, "graphs": {"fusion": fusion}}, dict.fromkeys(files.values(), raw))
+
+
 @pytest.mark.parametrize("backend", ["auto", "onnxruntime"])
-def test_a_back_end_is_opened_by_name_and_named(backend: str) -> None:
-    name, engine = open_engine(mean_and_difference(), backend, threads=1)
-    assert name == "onnxruntime"
+def test_a_back_end_is_opened_by_name_and_named(opened: bundle.Bundle, backend: str) -> None:
+    name, precision, engine = open_graph(opened, "fusion", Choice(backend, threads=1))
+    assert (name, precision) == ("onnxruntime", "fp32")
     assert set(engine.run({"infrared": picture(0), "visible": picture(1)})) == {"fused", "difference"}
 
 
-def test_an_unknown_back_end_lists_the_known_ones() -> None:
+def test_an_unknown_back_end_lists_the_known_ones(opened: bundle.Bundle) -> None:
     with pytest.raises(RequestError, match="unknown back end 'openvino': expected auto, onnxruntime"):
-        open_engine(b"", "openvino")
+        open_graph(opened, "fusion", Choice("openvino"))
 
 
 def test_the_table_of_back_ends_does_not_change() -> None:
     with pytest.raises(TypeError):
-        BACKENDS["mine"] = "module:Class"  # type: ignore[index]
+        BACKENDS["mine"] = BACKENDS["onnxruntime"]  # type: ignore[index]
+
+
+def test_each_row_names_a_class_and_options_that_can_be_chosen() -> None:
+    for row in BACKENDS.values():
+        module, name = row.engine.split(":")
+        kind = getattr(importlib.import_module(module), name)
+        takes = set(inspect.signature(kind).parameters)
+        assert {"graph", "precision", "on_progress", *row.options} <= takes
+        assert set(row.options) <= set(Choice._fields)
+
+
+MINE = """
+import numpy as np
+from tdfusion_edge.runtime.engines.base import tensors_of
+
+class MyEngine:
+    def __init__(self, onnx, *, graph, precision, on_progress, threads):
+        self.inputs, self.outputs = tensors_of(graph.inputs), tensors_of(graph.outputs)
+        self.precision, self.threads, self.closed = precision, threads, False
+
+    def run(self, inputs):
+        return {tensor.name: np.full((1, 1, 2, 3), 7, np.float32) for tensor in self.outputs}
+
+    def close(self):
+        self.closed = True
+"""
+
+
+def test_a_back_end_is_a_file_and_a_row(
+    opened: bundle.Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_engine.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    row = Backend("my_engine:MyEngine", "cuda", ("int8", "fp16", "fp32"), one_pass=True, options=("threads",))
+    monkeypatch.setattr(engines, "BACKENDS", {**BACKENDS, "mine": row})
+    parser = argparse.ArgumentParser()
+    add_engine_arguments(parser)
+    choice = choice_of(parser.parse_args(["--backend", "mine", "--threads", "3", "--engine-cache", "x"]))
+    assert precision_of(opened, "fusion", choice) == "fp16"
+    backend, precision, engine = open_graph(opened, "fusion", choice)
+    mine: Any = engine
+    assert (backend, precision, mine.precision, mine.threads) == ("mine", "fp16", "fp16", 3)
+    assert engine.run({})["fused"][0, 0, 0, 0] == 7
+
+
+def test_an_option_that_no_back_end_has_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = BACKENDS["onnxruntime"]
+    monkeypatch.setattr(engines, "BACKENDS", {"only": row})
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    add_engine_arguments(parser)
+    assert choice_of(parser.parse_args(["--threads", "2"])) == Choice(threads=2)
+    assert "--engine-cache" not in parser.format_help()
+
+
+def test_a_graph_is_held_against_its_manifest_whatever_runs_it(opened: bundle.Bundle) -> None:
+    fusion = opened.manifest.graphs["fusion"]
+    wrong = msgspec.structs.replace(fusion, outputs=fusion.outputs[:1])
+    manifest = msgspec.structs.replace(opened.manifest, graphs={"fusion": wrong})
+    with pytest.raises(BundleError, match="the fusion graph is not what the manifest says"):
+        open_graph(bundle.Bundle(manifest, opened.files), "fusion")

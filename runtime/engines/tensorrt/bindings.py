@@ -14,7 +14,6 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from tdfusion_edge.config import Table
 from tdfusion_edge.errors import EngineError
 from tdfusion_edge.runtime.engines.tensorrt.log import Log
 
@@ -37,19 +36,6 @@ DTYPES: Mapping[str, np.dtype[Any]] = MappingProxyType(
 """Members of ``DataType`` that NumPy knows. Older versions lack some, so names are compared."""
 
 DOCTOR = "tdfusion-edge doctor  # says what is installed, and what is missing"
-
-
-class Features(Table, frozen=True, kw_only=True):
-    """What this version can do; kept beside an engine and shown in reports."""
-
-    strongly_typed: bool
-    """The types of the graph are the types of the engine."""
-    progress_monitor: bool
-    timing_cache: bool
-    compute_capabilities: bool
-    """The GPUs that an engine is for are named, and none need be there (TensorRT-RTX)."""
-    runtime_cache: bool
-    """Kernels are compiled when an engine is loaded, and can be kept (TensorRT-RTX)."""
 
 
 def load(flavour: Flavour) -> Any:
@@ -88,17 +74,6 @@ def started(title: str, make: Callable[[], Any], log: Log) -> Any:
         raise EngineError(f"{title} cannot start: {log.summary()}", hint=DOCTOR) from error
 
 
-def features(trt: Any) -> Features:
-    """Everything below, asked at once."""
-    return Features(
-        strongly_typed=strongly_typed(trt),
-        progress_monitor=has_progress_monitor(trt),
-        timing_cache=has_timing_cache(trt),
-        compute_capabilities=takes_capabilities(trt),
-        runtime_cache=has_runtime_cache(trt),
-    )
-
-
 def strongly_typed(trt: Any) -> bool:
     """Whether a network can be created whose types the builder must keep."""
     return hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
@@ -115,29 +90,29 @@ def network_flags(trt: Any) -> int:
 def largest_opset(trt: Any) -> int | None:
     """The newest version of ONNX's operators that the parser reads; None where that is the parser's to say.
 
-    No module tells, so strong typing has to stand for it: the versions without (TensorRT 8) read 17 and
+    No module says, so strong typing has to stand for it: the versions without (TensorRT 8) read 17 and
     older, by their documentation.
     """
     return None if strongly_typed(trt) else 17
 
 
 def has_progress_monitor(trt: Any) -> bool:
-    """Whether a build tells its phases; elsewhere the lines of its log are counted."""
+    """Whether a build says which phase it is in."""
     return hasattr(trt, "IProgressMonitor") and hasattr(trt.IBuilderConfig, "progress_monitor")
 
 
 def takes_capabilities(trt: Any) -> bool:
-    """Whether compute capabilities are named, as TensorRT-RTX wants it."""
+    """Whether the GPUs of an engine are named, and none need be there (TensorRT-RTX)."""
     return hasattr(trt.IBuilderConfig, "set_compute_capability")
 
 
 def has_timing_cache(trt: Any) -> bool:
     """Whether measured kernel times can be kept; TensorRT-RTX has the functions, and they do nothing."""
-    return hasattr(trt.IBuilderConfig, "create_timing_cache") and not takes_capabilities(trt)
+    return not takes_capabilities(trt)
 
 
 def has_runtime_cache(trt: Any) -> bool:
-    """Whether compiled kernels can be kept between contexts."""
+    """Whether kernels are compiled when an engine is loaded, and can be kept (TensorRT-RTX)."""
     return hasattr(trt, "IRuntimeConfig") and hasattr(trt.IRuntimeConfig, "create_runtime_cache")
 
 
@@ -162,12 +137,6 @@ def capability(trt: Any, target: str) -> Any:
     return getattr(trt.ComputeCapability, wanted)
 
 
-def device_memory(engine: Any) -> int:
-    """Bytes of GPU memory that a context of this engine takes for activations and scratch."""
-    newest = getattr(engine, "device_memory_size_v2", None)
-    return int(engine.device_memory_size if newest is None else newest)
-
-
 def create_context(trt: Any, engine: Any) -> Any:
     """An execution context; None where there is not enough memory.
 
@@ -180,6 +149,6 @@ def create_context(trt: Any, engine: Any) -> Any:
     return engine.create_execution_context(config)
 
 
-def dtype(kind: Any) -> np.dtype[Any] | None:
-    """NumPy's dtype for a member of ``DataType``; None where it has none."""
-    return DTYPES.get(kind.name)
+def dtype(kind: Any) -> np.dtype[Any]:
+    """NumPy's dtype for a member of ``DataType``; that of nothing at all where it has none."""
+    return DTYPES.get(kind.name, np.dtype(np.void))

@@ -7,22 +7,27 @@ wherever the library can do that. TensorRT 8 cannot. There a float32 graph is bu
 reduced precision allowed, which is the same; FP16 and INT8 are refused. Types could be asked for layer by
 layer there, but its Cast layers contradict such requests, and where one is not kept nothing says so:
 a sum of squares over a picture then overflows in half precision, and the picture is merely worse.
+
+Files. A weight in another file could be any file that this user can read, so a graph that names one is
+refused. :mod:`child` works in an empty folder besides, where a parser that looked for it would find nothing.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tdfusion_edge.bundle import Graph
 from tdfusion_edge.errors import EngineError
+from tdfusion_edge.runtime.engines.agreement import Outside, listed, require_agreement
+from tdfusion_edge.runtime.engines.base import Tensor
 from tdfusion_edge.runtime.engines.tensorrt import bindings
-from tdfusion_edge.runtime.engines.tensorrt.bindings import Flavour
-from tdfusion_edge.runtime.engines.tensorrt.graph import read_graph
 from tdfusion_edge.runtime.engines.tensorrt.log import Log
-from tdfusion_edge.runtime.engines.tensorrt.options import BuildOptions, check_profiles
+from tdfusion_edge.runtime.engines.tensorrt.store.request import Request
 
-Step = Callable[[str, int, int], None]
-"""Told of progress: phase, steps done, steps in all (0: unknown)."""
+OnPhase = Callable[[str], None]
+"""Called with the name of a phase as it begins, possibly from threads of the library."""
 
 NEUTRAL = frozenset({"INT32", "INT64", "BOOL", "UINT8"})
 """Types of shapes, indices, masks and camera pictures, good in every precision."""
@@ -31,49 +36,54 @@ NEEDED = {"fp32": "FLOAT", "fp16": "HALF", "int8": "INT8"}
 MOVES = frozenset({"CONSTANT", "CAST", "IDENTITY", "SHUFFLE", "SLICE", "CONCATENATION"})
 """Layers that compute nothing: a half-precision tensor that is only stored makes no FP16 network."""
 
+ELSEWHERE = re.compile(rb"(?:\x08|\x88[\x80-\xff]{0,8}[\x00-\x7f])location")
+"""ONNX names the file of a weight under this key. However deep in the graph it is, before a string of
+protobuf stands its length: 8, in one byte or in as many more as somebody likes to spend."""
+
 
 def build(
     trt: Any,
-    flavour: Flavour,
+    request: Request,
     onnx: bytes,
-    options: BuildOptions,
+    graph: Graph | None,
     *,
     log: Log,
-    step: Step,
-    timing: bytes | None = None,
+    on_phase: OnPhase,
+    times: bytes | None = None,
 ) -> tuple[bytes, bytes | None]:
     """Build one engine.
 
     Args:
-        trt: The module.
-        flavour: Which one it is.
-        onnx: A self-contained graph.
-        options: What is asked.
+        trt: The library.
+        request: What is asked.
+        onnx: The graph, self-contained.
+        graph: What the manifest says about it; None where there is no manifest.
         log: Takes the library's messages.
-        step: Told of progress, possibly from threads of the library.
-        timing: An earlier timing cache; None starts an empty one.
+        on_phase: Called as a phase begins.
+        times: Earlier kernel times; None starts without.
 
     Returns:
-        The engine, and the timing cache where the library has one.
+        The engine, and the kernel times where the library keeps some.
 
     Raises:
-        EngineError: the graph cannot be parsed, is of too new an opset or not of the asked precision, or the
-            build failed.
-        RequestError: the profiles do not fit the graph.
+        BundleError: the graph is not what the manifest says.
+        EngineError: the graph cannot be parsed, is of too new an opset, not of the asked precision or not for
+            the asked shapes, or the build failed.
     """
-    title = bindings.named(flavour, trt)
-    graph = read_graph(onnx)
-    check_profiles(options, graph.inputs)
-    refuse_weak_types(trt, title, options)
-    refuse_new_opset(trt, title, graph.opset)
+    title = bindings.named(request.flavour, trt)
+    refuse_other_files(onnx)
+    refuse_weak_types(trt, title, request)
+    if graph is not None:
+        refuse_new_opset(trt, title, graph.opset)
     logger = log.attach(trt)
     builder = bindings.started(title, lambda: trt.Builder(logger), log)
     network = builder.create_network(bindings.network_flags(trt))
     parse(trt, title, network, onnx, logger)
-    check_precision(network, options)
-    config = configure(trt, builder, options)
-    monitor = _watch(trt, config, step, log)
-    cache = attach_timing(trt, config, timing)
+    check_outside(title, network, request, graph)
+    check_precision(network, request)
+    config = configure(trt, builder, network, request)
+    monitor = _watch(trt, config, on_phase)
+    cache = attach_times(trt, config, times)
     plan = builder.build_serialized_network(network, config)
     del monitor  # it has to live as long as the build, whatever the configuration holds
     if plan is None:
@@ -81,18 +91,32 @@ def build(
     return bytes(memoryview(plan)), None if cache is None else bytes(memoryview(cache.serialize()))
 
 
-def refuse_weak_types(trt: Any, title: str, options: BuildOptions) -> None:
+def refuse_other_files(onnx: bytes) -> None:
+    """Refuse a graph that names another file.
+
+    Raises:
+        EngineError: it does; a tensor whose name is just ``location`` is taken for one that does.
+    """
+    if ELSEWHERE.search(onnx):
+        raise EngineError(
+            "a weight of the graph lies in another file",
+            expected="a self-contained graph",
+            hint="Save it in one file: onnx.save(model, path, save_as_external_data=False).",
+        )
+
+
+def refuse_weak_types(trt: Any, title: str, request: Request) -> None:
     """Only float32 is safe where the library may choose types itself.
 
     Raises:
         EngineError: another precision is asked of a library without strong typing.
     """
-    if options.precision != "fp32" and not bindings.strongly_typed(trt):
+    if request.precision != "fp32" and not bindings.strongly_typed(trt):
         raise EngineError(
             f"{title} does not keep the types of a graph, and a sum that it makes overflow in half "
             f"precision shows in no error",
             expected="a version with strongly typed networks",
-            got=f"a request for {options.precision}",
+            got=f"a request for {request.precision}",
             hint="Run the FP32 bundle, or update JetPack.",
         )
 
@@ -125,11 +149,11 @@ def parse(trt: Any, title: str, network: Any, onnx: bytes, logger: Any) -> None:
     parser = trt.OnnxParser(network, logger)
     if parser.parse(onnx):
         return
-    told = [_told(parser.get_error(index)) for index in range(parser.num_errors)]
-    raise EngineError(f"{title} cannot parse the graph: {'; '.join(told) or 'no reason given'}")
+    errors = [_worded(parser.get_error(index)) for index in range(parser.num_errors)]
+    raise EngineError(f"{title} cannot parse the graph: {'; '.join(errors) or 'no reason given'}")
 
 
-def _told(error: Any) -> str:
+def _worded(error: Any) -> str:
     """One error of the parser; older versions name neither operator nor node."""
     operator, name = (
         getattr(error, member)() if hasattr(error, member) else ""
@@ -140,14 +164,48 @@ def _told(error: Any) -> str:
     return f"{where}{f' ({known})' if known else ''}: {error.desc()}"
 
 
-def check_precision(network: Any, options: BuildOptions) -> None:
+def check_outside(title: str, network: Any, request: Request, graph: Graph | None) -> None:
+    """Hold what the network takes and gives against the manifest, and against the shapes asked for.
+
+    Raises:
+        BundleError: the graph is not what the manifest says.
+        EngineError: it does not take the shapes.
+    """
+    outside = Outside(
+        tuple(_tensor(network.get_input(index)) for index in range(network.num_inputs)),
+        tuple(_tensor(network.get_output(index)) for index in range(network.num_outputs)),
+    )
+    if graph is not None:
+        require_agreement(title, graph, outside)
+    names = {tensor.name for tensor in outside.inputs}
+    fit = all(_fits(tensor, request.shapes.get(tensor.name)) for tensor in outside.inputs)
+    if not fit or not request.shapes.keys() <= names:
+        asked = ", ".join(f"{name} {shape}" for name, shape in sorted(request.shapes.items()))
+        raise EngineError("shapes of the engine", expected=listed(outside.inputs), got=asked or "none")
+
+
+def _fits(tensor: Tensor, asked: tuple[int, ...] | None) -> bool:
+    """Whether the input can have this shape; None gives it the only one that it has."""
+    if asked is None:
+        return None not in tensor.shape
+    return len(asked) == len(tensor.shape) and all(
+        want >= 1 and axis in (None, want) for axis, want in zip(tensor.shape, asked, strict=True)
+    )
+
+
+def _tensor(tensor: Any) -> Tensor:
+    shape = tuple(None if axis < 0 else axis for axis in tensor.shape)
+    return Tensor(tensor.name, bindings.dtype(tensor.dtype), shape)
+
+
+def check_precision(network: Any, request: Request) -> None:
     """Hold the types of all layers against the asked precision.
 
     Raises:
         EngineError: a layer has a type that the precision excludes, or none has the one that it is
             named after.
     """
-    asked, computes = options.precision, False
+    asked, computes = request.precision, False
     for layer, kind in _layer_types(network):
         if kind in NEUTRAL:
             continue
@@ -177,79 +235,69 @@ def _layer_types(network: Any) -> Iterator[tuple[Any, str]]:
                 yield layer, tensor.dtype.name
 
 
-def configure(trt: Any, builder: Any, options: BuildOptions) -> Any:
+def configure(trt: Any, builder: Any, network: Any, request: Request) -> Any:
     """The builder's configuration.
 
     Raises:
-        EngineError: the library refuses a profile or a target.
+        EngineError: the library refuses the shapes or a target.
     """
     config = builder.create_builder_config()
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace)
-    if options.detailed:
-        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    if not options.tf32:
-        config.clear_flag(trt.BuilderFlag.TF32)  # on by default, and float32 in name alone
-    _set_targets(trt, config, options)
-    for shapes in options.profiles:
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, request.workspace)
+    # The names and formats of the fused layers stay in the engine, for its inspector and the log.
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    config.clear_flag(trt.BuilderFlag.TF32)  # on by default, and float32 in name alone
+    if bindings.takes_capabilities(trt):
+        _set_targets(trt, config, request.targets)
+    inputs = [network.get_input(index) for index in range(network.num_inputs)]
+    free = [tensor.name for tensor in inputs if min(tensor.shape, default=1) < 0]
+    if free:
         profile = builder.create_optimization_profile()
-        for name, bounds in shapes.items():
-            profile.set_shape(name, bounds.smallest, bounds.best, bounds.largest)
+        for name in free:
+            profile.set_shape(name, *3 * (request.shapes[name],))  # smallest, best and largest
         if config.add_optimization_profile(profile) < 0:
-            raise EngineError(f"optimisation profile refused: {shapes}")
+            raise EngineError(f"optimisation profile refused: {request.shapes}")
     return config
 
 
-def _set_targets(trt: Any, config: Any, options: BuildOptions) -> None:
-    settable = bindings.takes_capabilities(trt)
-    if settable != bool(options.targets):
-        raise EngineError(
-            "targets of the build",
-            # Left alone, TensorRT-RTX builds for a list of its own: an engine of up to a gigabyte.
-            expected="at least one, such as sm_89" if settable else "none: the GPU of this machine",
-            got=", ".join(options.targets) or "none",
-        )
-    if not settable:
-        return
-    config.num_compute_capabilities = len(options.targets)
-    for index, target in enumerate(options.targets):
+def _set_targets(trt: Any, config: Any, targets: tuple[str, ...]) -> None:
+    if not targets:  # left alone, TensorRT-RTX builds for a list of its own: an engine of up to a gigabyte
+        raise EngineError("targets of the build", expected="at least one, such as sm_89", got="none")
+    config.num_compute_capabilities = len(targets)
+    for index, target in enumerate(targets):
         if not config.set_compute_capability(bindings.capability(trt, target), index):
             raise EngineError(f"target {target} refused by TensorRT-RTX")
 
 
-def attach_timing(trt: Any, config: Any, timing: bytes | None) -> Any:
+def attach_times(trt: Any, config: Any, times: bytes | None) -> Any:
     """Give the build measured kernel times; None where the library keeps none."""
     if not bindings.has_timing_cache(trt):
         return None
-    cache = config.create_timing_cache(timing or b"")
-    # An old one may be of another driver or version: measuring again costs time, and nothing else.
-    if cache is None or not config.set_timing_cache(cache, False):
-        cache = config.create_timing_cache(b"")
-        if cache is None or not config.set_timing_cache(cache, False):
-            return None
-    return cache
+    # Old ones may be of another driver or version: measuring again costs time, and nothing else.
+    for raw in (times or b"", b""):
+        cache = config.create_timing_cache(raw)
+        if cache is not None and config.set_timing_cache(cache, False):
+            return cache
+    return None
 
 
-def _watch(trt: Any, config: Any, step: Step, log: Log) -> Any:
-    """Have progress told to ``step``; gives what has to be kept alive."""
+def _watch(trt: Any, config: Any, on_phase: OnPhase) -> Any:
+    """Have the phases of the build reported; gives what has to be kept alive."""
     if not bindings.has_progress_monitor(trt):
-        log.on_line = lambda lines: step("building (log lines)", lines, 0)
+        on_phase("Building engine")
         return None
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)  # the bindings do not take super().__init__()
-            self.steps: dict[str, int] = {}
 
         def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
-            self.steps[phase] = steps
-            step(phase, 0, steps)
+            on_phase(phase)
 
         def step_complete(self, phase: str, done: int) -> bool:
-            step(phase, done + 1, self.steps.get(phase, 0))
             return True  # go on
 
         def phase_finish(self, phase: str) -> None:
-            self.steps.pop(phase, None)
+            pass
 
     monitor = Monitor()
     config.progress_monitor = monitor

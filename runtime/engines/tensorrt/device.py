@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,18 +30,13 @@ class Gpu:
     name: str
     capability: str
     """Such as ``sm_87``."""
-    integrated: bool
-    """It shares its memory with the CPU."""
-    driver: str
-    """CUDA version that the driver supports, such as 12.6."""
 
 
 class Device(Protocol):
     """One GPU and one stream. Copies are queued; :meth:`synchronise` waits and reports their errors."""
 
-    @property
-    def gpu(self) -> Gpu:
-        """Which GPU it is."""
+    gpu: Gpu
+    """Which GPU it is."""
 
     @property
     def stream(self) -> int:
@@ -80,9 +75,13 @@ def open_device() -> Device:
     Raises:
         EngineError: there is neither library, or no GPU.
     """
-    for module, make in (("cuda.bindings.runtime", CudaPython), ("pycuda.driver", PyCuda)):
+    libraries: dict[str, Callable[[Any], Device]] = {
+        "cuda.bindings.runtime": _CudaPython,
+        "pycuda.driver": _PyCuda,
+    }
+    for module, make in libraries.items():
         try:
-            importlib.import_module(module)
+            library = importlib.import_module(module)
         except ModuleNotFoundError as error:
             # "cuda" or "pycuda" is absent; what lacks another module is damaged
             if error.name is None or not f"{module}.".startswith(f"{error.name}."):
@@ -90,77 +89,50 @@ def open_device() -> Device:
         except Exception as error:
             raise EngineError(f"{module} cannot be loaded: {error}", hint=DOCTOR) from error
         else:
-            opened: Device = make()
-            return opened
+            try:
+                return make(library)
+            except Exception as error:  # PyCUDA raises errors of its own already while it is imported
+                raise EngineError(f"no GPU can be used: {error}", hint=DOCTOR) from error
     raise EngineError("no CUDA library for Python", expected="cuda-bindings or pycuda", hint=INSTALL)
 
 
-class CudaPython:
-    """A Device through cuda-python's bindings of the CUDA runtime.
+class _CudaPython:
+    """A Device through cuda-python's bindings of the CUDA runtime."""
 
-    Args:
-        runtime: ``cuda.bindings.runtime``; None imports it.
-
-    Raises:
-        EngineError: there is no GPU, or its driver is too old.
-    """
-
-    def __init__(self, runtime: Any = None) -> None:
-        self._cuda = runtime or importlib.import_module("cuda.bindings.runtime")
+    def __init__(self, cuda: Any) -> None:
+        self._cuda = cuda
         self._stream: Any = None
-        cuda = self._cuda
-        try:
-            (count,) = self._do(cuda.cudaGetDeviceCount())
-            if not count:
-                raise EngineError("cudaErrorNoDevice")
-            self._do(cuda.cudaSetDevice(0))
-            (properties,) = self._do(cuda.cudaGetDeviceProperties(0))
-            (version,) = self._do(cuda.cudaDriverGetVersion())
-            (self._stream,) = self._do(cuda.cudaStreamCreateWithFlags(cuda.cudaStreamNonBlocking))
-        except EngineError as error:
-            raise EngineError(f"no GPU can be used: {error.what}", hint=DOCTOR) from error
-        self._gpu = Gpu(
-            name=_text(properties.name),
-            capability=f"sm_{properties.major}{properties.minor}",
-            integrated=bool(properties.integrated),
-            driver=_version(version),
-        )
-
-    @property
-    def gpu(self) -> Gpu:
-        """Which GPU it is."""
-        return self._gpu
+        (count,) = self._do(cuda.cudaGetDeviceCount())
+        if not count:
+            raise EngineError("cudaErrorNoDevice")
+        self._do(cuda.cudaSetDevice(0))
+        (properties,) = self._do(cuda.cudaGetDeviceProperties(0))
+        self.gpu = Gpu(_text(properties.name), f"sm_{properties.major}{properties.minor}")
+        (self._stream,) = self._do(cuda.cudaStreamCreateWithFlags(cuda.cudaStreamNonBlocking))
 
     @property
     def stream(self) -> int:
-        """Handle of the stream."""
         return int(self._stream)
 
     def allocate(self, size: int) -> int:
-        """Address of GPU memory; raises EngineError where there is not so much."""
         (address,) = self._do(self._cuda.cudaMalloc(size))
         return int(address)
 
     def free(self, address: int) -> None:
-        """Give memory back."""
         self._do(self._cuda.cudaFree(address))
 
     def copy_in(self, address: int, array: Array) -> None:
-        """Queue a copy to the GPU."""
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
         self._do(self._cuda.cudaMemcpyAsync(address, array.ctypes.data, array.nbytes, kind, self._stream))
 
     def copy_out(self, array: Array, address: int) -> None:
-        """Queue a copy from the GPU."""
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self._do(self._cuda.cudaMemcpyAsync(array.ctypes.data, address, array.nbytes, kind, self._stream))
 
     def synchronise(self) -> None:
-        """Wait for everything that is queued; raises EngineError where it failed."""
         self._do(self._cuda.cudaStreamSynchronize(self._stream))
 
     def close(self) -> None:
-        """Release the stream; safe to call twice."""
         stream, self._stream = self._stream, None
         if stream is not None:
             self._do(self._cuda.cudaStreamDestroy(stream))
@@ -169,81 +141,53 @@ class CudaPython:
         """What a function of the runtime gives after its error code."""
         code, *rest = answer
         if int(code) != 0:
-            _, told = self._cuda.cudaGetErrorString(code)
-            raise EngineError(f"CUDA: {_text(told)} ({code.name})")
+            _, said = self._cuda.cudaGetErrorString(code)
+            raise EngineError(f"CUDA: {_text(said)} ({code.name})")
         return tuple(rest)
 
 
-class PyCuda:
-    """A Device through PyCUDA, in the primary context, which TensorRT and PyTorch share.
+class _PyCuda:
+    """A Device through PyCUDA, in the primary context, which TensorRT and PyTorch share."""
 
-    Args:
-        driver: ``pycuda.driver``; None imports it.
-        context: The primary context; None takes that of ``pycuda.autoprimaryctx``.
-
-    Raises:
-        EngineError: there is no GPU.
-    """
-
-    def __init__(self, driver: Any = None, context: Any = None) -> None:
-        self._cuda = driver or importlib.import_module("pycuda.driver")
+    def __init__(self, cuda: Any) -> None:
+        self._cuda = cuda
         self._stream: Any = None
         self._held: dict[int, Any] = {}  # an allocation ends with its object
-        try:
-            # Not autoinit, which makes a second context that the memory of the others is not in.
-            self._context = context or importlib.import_module("pycuda.autoprimaryctx").context
-            with self._current() as cuda:
-                device = cuda.Context.get_device()
-                major, minor = device.compute_capability()
-                self._gpu = Gpu(
-                    name=device.name(),
-                    capability=f"sm_{major}{minor}",
-                    integrated=bool(device.get_attribute(cuda.device_attribute.INTEGRATED)),
-                    driver=_version(cuda.get_driver_version()),
-                )
-                self._stream = cuda.Stream(NON_BLOCKING)
-        except Exception as error:
-            raise EngineError(f"no GPU can be used: {error}", hint=DOCTOR) from error
-
-    @property
-    def gpu(self) -> Gpu:
-        """Which GPU it is."""
-        return self._gpu
+        # Not autoinit, which makes a second context that the memory of the others is not in.
+        self._context = importlib.import_module("pycuda.autoprimaryctx").context
+        with self._current():
+            device = cuda.Context.get_device()
+            major, minor = device.compute_capability()
+            self.gpu = Gpu(device.name(), f"sm_{major}{minor}")
+            self._stream = cuda.Stream(NON_BLOCKING)
 
     @property
     def stream(self) -> int:
-        """Handle of the stream."""
         return int(self._stream.handle)
 
     def allocate(self, size: int) -> int:
-        """Address of GPU memory; raises EngineError where there is not so much."""
         with self._current() as cuda:
             memory = cuda.mem_alloc(size)
         self._held[int(memory)] = memory
         return int(memory)
 
     def free(self, address: int) -> None:
-        """Give memory back."""
         with self._current():
             self._held.pop(address).free()
 
     def copy_in(self, address: int, array: Array) -> None:
-        """Queue a copy to the GPU."""
         with self._current() as cuda:
             cuda.memcpy_htod_async(address, array, self._stream)
 
     def copy_out(self, array: Array, address: int) -> None:
-        """Queue a copy from the GPU."""
         with self._current() as cuda:
             cuda.memcpy_dtoh_async(array, address, self._stream)
 
     def synchronise(self) -> None:
-        """Wait for everything that is queued; raises EngineError where it failed."""
         with self._current():
             self._stream.synchronize()
 
     def close(self) -> None:
-        """Release the stream; safe to call twice."""
         with self._current():
             self._stream = None
 
@@ -261,8 +205,3 @@ class PyCuda:
 
 def _text(raw: bytes | str) -> str:
     return raw.decode(errors="replace").rstrip("\0") if isinstance(raw, bytes) else raw
-
-
-def _version(number: int) -> str:
-    """CUDA's 12060 is 12.6."""
-    return f"{number // 1000}.{number % 1000 // 10}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, TextIO
 
 KEPT = 5
@@ -18,10 +17,6 @@ class Log:
     """
 
     def __init__(self, stream: TextIO | None = None, *, verbose: bool = False) -> None:
-        self.lines = 0
-        """Messages so far."""
-        self.on_line: Callable[[int], None] | None = None
-        """Called with ``lines`` after each message."""
         self._stream = stream
         self._verbose = verbose
         self._errors: list[str] = []
@@ -42,14 +37,11 @@ class Log:
 
     def take(self, severity: str, message: str, *, write: bool = True) -> None:
         """One message; called from any thread of the library."""
-        self.lines += 1
         if severity in ("ERROR", "INTERNAL_ERROR") and len(self._errors) < KEPT:
             self._errors.append(" ".join(message.split()))
         if write and self._stream is not None:
             self._stream.write(f"[{severity}] {message}\n")
             self._stream.flush()  # the process may end at the next instruction
-        if self.on_line is not None:
-            self.on_line(self.lines)
 
     def summary(self) -> str:
         """The first errors since :meth:`clear`, in one line."""

@@ -10,25 +10,23 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from tdfusion_edge.bundle import Precision
+from tdfusion_edge.bundle import Graph, Precision
 from tdfusion_edge.errors import EngineError
-from tdfusion_edge.runtime.engines.base import Array, Tensor, check_inputs
+from tdfusion_edge.runtime.engines.agreement import Outside, require_agreement
+from tdfusion_edge.runtime.engines.base import Array, OnProgress, Tensor, check_inputs, tensors_of
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.bindings import Flavour
-from tdfusion_edge.runtime.engines.tensorrt.builder import LIMIT_S, Built, OnProgress, build_in
-from tdfusion_edge.runtime.engines.tensorrt.cache import EngineCache
-from tdfusion_edge.runtime.engines.tensorrt.device import Device, Gpu, open_device
-from tdfusion_edge.runtime.engines.tensorrt.facts import Route
-from tdfusion_edge.runtime.engines.tensorrt.graph import read_graph
+from tdfusion_edge.runtime.engines.tensorrt.builder import build_in
+from tdfusion_edge.runtime.engines.tensorrt.device import Device, open_device
 from tdfusion_edge.runtime.engines.tensorrt.log import Log
-from tdfusion_edge.runtime.engines.tensorrt.obtain import obtain_engine
-from tdfusion_edge.runtime.engines.tensorrt.options import WORKSPACE
-from tdfusion_edge.runtime.engines.tensorrt.request import Request, request_for
+from tdfusion_edge.runtime.engines.tensorrt.store import EngineStore
+from tdfusion_edge.runtime.engines.tensorrt.store.request import Request, Route, request_for
 
 KEEP = 3
 """Shapes that stay loaded: the pair, and one sensor alone where its size differs."""
@@ -52,20 +50,18 @@ class TensorRtEngine:
     """An Engine that runs on the GPU.
 
     Args:
-        onnx: The graph, self-contained: weights in other files are refused.
-        threads: Of no effect, the GPU does the work; every back end takes it.
-        precision: What the graph is; one that is not is refused when its engine is built.
-        cache: Folder of the engines; None takes the user's own cache folder.
-        workspace: Most bytes of GPU memory for scratch.
-        limit_s: Seconds that a build may take.
-        keep: Shapes that stay loaded, at least 1.
-        on_progress: Told of a build, in the thread that runs the engine.
+        onnx: The graph, self-contained: weights in other files are refused when its engine is built.
+        graph: What the manifest says about it; a graph that is another one is refused then, too.
+        precision: What the graph is; one that is not is refused then, too.
+        on_progress: Called during a build, in the thread that runs the engine.
+        engine_cache: Folder of the engines; None takes the user's own cache folder.
         trt: The library; None imports it.
         device: The GPU; None takes the first one.
         build: Builds engines; takes what :func:`~.builder.build_in` takes.
 
     Raises:
-        EngineError: the library or the GPU is missing, or the bytes are no graph that it can run.
+        BundleError: the manifest gives an input or output a type that no network takes.
+        EngineError: the library or the GPU is missing.
     """
 
     flavour: ClassVar[Flavour] = "tensorrt"
@@ -75,25 +71,20 @@ class TensorRtEngine:
         self,
         onnx: bytes,
         *,
-        threads: int = 0,
+        graph: Graph,
         precision: Precision = "fp32",
-        cache: Path | None = None,
-        workspace: int = WORKSPACE,
-        limit_s: float = LIMIT_S,
-        keep: int = KEEP,
         on_progress: OnProgress | None = None,
+        engine_cache: Path | None = None,
         trt: Any = None,
         device: Device | None = None,
-        build: Callable[..., Built] = build_in,
+        build: Callable[..., tuple[bytes, bytes | None]] = build_in,
     ) -> None:
-        graph = read_graph(onnx)
-        self._inputs, self._outputs = graph.inputs, graph.outputs
-        self._onnx = onnx
+        self._onnx, self._graph, self._precision = onnx, graph, precision
+        self._inputs, self._outputs = tensors_of(graph.inputs), tensors_of(graph.outputs)
+        self._names = names_in_engine(graph, self.route)
         self._trt = bindings.load(self.flavour) if trt is None else trt
         self._title = bindings.named(self.flavour, self._trt)
-        self._precision, self._workspace = precision, workspace
-        self._cache = EngineCache(cache)
-        self._limit_s, self._keep = limit_s, max(1, keep)
+        self._store = EngineStore(engine_cache)
         self._on_progress, self._build = on_progress, build
         self._lock = threading.Lock()  # close() may come from another thread
         self._loaded: OrderedDict[Shapes, Loaded] = OrderedDict()
@@ -116,32 +107,16 @@ class TensorRtEngine:
         """One pass; at the first one with a shape, its engine is built if the cache has none.
 
         Raises:
+            BundleError: the graph is not what the manifest says.
             EngineError: the inputs do not fit, the engine is closed, or its build or run failed.
         """
         given = {name: (array.dtype, array.shape) for name, array in inputs.items()}
         check_inputs(self._inputs, given, least=1)
         with self._lock:
-            device = self._open()
+            if (device := self._device) is None:
+                raise EngineError("the engine is closed")
             loaded = self._for({name: array.shape for name, array in inputs.items()}, device)
             return self._pass(loaded, inputs, device)
-
-    def prepare(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Build or load the engine for these shapes of the inputs, before the first picture is there.
-
-        Raises:
-            EngineError: as :meth:`run`.
-        """
-        dtypes = {tensor.name: tensor.dtype for tensor in self._inputs}
-        asked = {name: (dtypes.get(name, np.dtype(object)), shape) for name, shape in shapes.items()}
-        check_inputs(self._inputs, asked, least=1)
-        with self._lock:
-            self._for(shapes, self._open())
-
-    @property
-    def device_memory(self) -> int:
-        """Bytes of GPU memory that the loaded engines take for activations and scratch."""
-        with self._lock:
-            return sum(bindings.device_memory(loaded.engine) for loaded in self._loaded.values())
 
     def close(self) -> None:
         """Release memory; safe to call twice, waits for a pass in another thread."""
@@ -154,33 +129,40 @@ class TensorRtEngine:
             self._runtime = None
             device.close()
 
-    def _open(self) -> Device:
-        if self._device is None:
-            raise EngineError("the engine is closed")
-        return self._device
-
     def _for(self, shapes: Mapping[str, tuple[int, ...]], device: Device) -> Loaded:
         key = tuple(shapes[tensor.name] for tensor in self._inputs)
         if key not in self._loaded:
-            while len(self._loaded) >= self._keep:
+            while len(self._loaded) >= KEEP:
                 self._drop(device)  # first: small devices share their memory with the build
             self._loaded[key] = self._load(dict(shapes), device)
         self._loaded.move_to_end(key)
         return self._loaded[key]
 
     def _load(self, shapes: dict[str, tuple[int, ...]], device: Device) -> Loaded:
-        engine = self._deserialised(self._request(shapes, device.gpu))
-        check_outside(self._title, engine, self._inputs, self._outputs)
+        request = request_for(
+            self._trt,
+            self.flavour,
+            self._onnx,
+            shapes,
+            device.gpu,
+            precision=self._precision,
+            route=self.route,
+        )
+        engine = self._deserialised(request)
         context = bindings.create_context(self._trt, engine)
         if context is None:
             raise EngineError(f"{self._title} has no memory for {shapes}: {self._log.summary()}")
-        bound = _bind_shapes(self._title, engine, context, shapes)
+        self._set_shapes(context, shapes)
+        outside = outside_of(engine, self._graph, self._names, context.get_tensor_shape)
+        require_agreement(self._title, self._graph, outside)
+        bound: dict[str, tuple[int, ...]] = {}
         addresses: dict[str, int] = {}
         try:
-            for tensor in (*self._inputs, *self._outputs):
+            for tensor in (*outside.inputs, *outside.outputs):
+                bound[tensor.name] = _fixed(tensor)
                 size = int(np.prod(bound[tensor.name])) * tensor.dtype.itemsize
                 addresses[tensor.name] = device.allocate(max(1, size))
-                if not context.set_tensor_address(tensor.name, addresses[tensor.name]):
+                if not context.set_tensor_address(self._names[tensor.name], addresses[tensor.name]):
                     raise EngineError(f"{self._title} refuses memory for '{tensor.name}'")
         except BaseException:
             for address in addresses.values():
@@ -188,22 +170,16 @@ class TensorRtEngine:
             raise
         return Loaded(engine, context, addresses, bound)
 
-    def _request(self, shapes: Mapping[str, tuple[int, ...]], gpu: Gpu) -> Request:
-        return request_for(
-            self._trt,
-            self.flavour,
-            self._onnx,
-            self._inputs,
-            shapes,
-            gpu,
-            precision=self._precision,
-            workspace=self._workspace,
-            route=self.route,
-        )
+    def _set_shapes(self, context: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        for name, shape in shapes.items():
+            if not context.set_input_shape(name, shape):
+                raise EngineError(f"{self._title} refuses shape {shape} for '{name}'")
+        if missing := context.infer_shapes():
+            raise EngineError(f"{self._title} does not know the shapes of {', '.join(missing)}")
 
-    def _deserialised(self, asked: Request) -> Any:
+    def _deserialised(self, request: Request) -> Any:
         while True:
-            plan, fresh = self._plan(asked)
+            plan, fresh = self._plan(request)
             self._log.clear()
             engine = self._runtime.deserialize_cuda_engine(plan)
             if engine is not None:
@@ -211,21 +187,12 @@ class TensorRtEngine:
             if fresh:
                 raise EngineError(f"{self._title} cannot load the engine: {self._log.summary()}")
             # It is what was built, and yet no good: the driver was changed, for example.
-            self._cache.discard(asked.facts(), limit_s=self._limit_s)
+            self._store.remove(request.key())
 
-    def _plan(self, asked: Request) -> tuple[bytes, bool]:
+    def _plan(self, request: Request) -> tuple[bytes, bool]:
         """The engine, and whether it was built now."""
-        return obtain_engine(
-            self._cache,
-            asked.onnx,
-            asked.options,
-            asked.flavour,
-            asked.version,
-            asked.gpu,
-            limit_s=self._limit_s,
-            on_progress=self._on_progress,
-            build=self._build,
-        )
+        make = partial(self._build, request, self._onnx, self._graph, on_progress=self._on_progress)
+        return self._store.find_or_build(request, make, self._on_progress)
 
     def _pass(self, loaded: Loaded, inputs: Mapping[str, Array], device: Device) -> dict[str, Array]:
         # Named, because the copies are queued and the arrays have to live until they are done.
@@ -258,35 +225,68 @@ class TensorRtRtxEngine(TensorRtEngine):
     flavour: ClassVar[Flavour] = "tensorrt-rtx"
 
 
-def check_outside(title: str, engine: Any, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
-    """The outside of an engine must be that of its graph.
+class TorchTensorRtEngine(TensorRtEngine):
+    """The same as TensorRT's, with engines that Torch-TensorRT built on a workstation.
 
-    Raises:
-        EngineError: a name or a dtype differs.
+    ``tdfusion-edge export --engine torch-tensorrt`` puts them into the store. Here they are only found: to
+    build one takes the network in PyTorch, which a runtime does not have.
     """
-    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-    got = {name: bindings.dtype(engine.get_tensor_dtype(name)) for name in names}
-    want = {tensor.name: tensor.dtype for tensor in (*inputs, *outputs)}
-    if got != want:
+
+    route: ClassVar[Route] = "torch-tensorrt"
+
+    def _plan(self, request: Request) -> tuple[bytes, bool]:
+        plan = self._store.find(request)
+        if plan is not None:
+            return plan, True  # to build it anew is not in its power: what cannot be loaded is an error
+        sizes = sorted({f" --size {shape[-1]}x{shape[-2]}" for shape in request.shapes.values()})
         raise EngineError(
-            f"{title} built another engine than the graph asks for",
-            expected=", ".join(f"{name} {dtype}" for name, dtype in sorted(want.items())),
-            got=", ".join(f"{name} {dtype}" for name, dtype in sorted(got.items())),
+            f"{self._store.folder} holds no engine of this graph that Torch-TensorRT built",
+            expected=f"one in {request.precision} for {self._title} and this GPU",
+            hint="Build it on this GPU: tdfusion-edge export CHECKPOINT -o BUNDLE --engine torch-tensorrt"
+            f"{''.join(sizes)}; or take another back end: --backend tensorrt",
         )
 
 
-def _bind_shapes(
-    title: str, engine: Any, context: Any, shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, tuple[int, ...]]:
-    """Set the shapes of the inputs, and read those of all tensors."""
-    for name, shape in shapes.items():
-        if not context.set_input_shape(name, shape):
-            raise EngineError(f"{title} refuses shape {shape} for '{name}'")
-    if missing := context.infer_shapes():
-        raise EngineError(f"{title} does not know the shapes of {', '.join(missing)}")
-    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-    bound = {name: tuple(context.get_tensor_shape(name)) for name in names}
-    for name, shape in bound.items():
-        if min(shape, default=1) < 0:
-            raise EngineError(f"the shape of '{name}' depends on the pictures", expected="one that is fixed")
-    return bound
+def names_in_engine(graph: Graph, route: Route) -> dict[str, str]:
+    """The names that the inputs and outputs of a graph have in its engine.
+
+    Torch-TensorRT keeps those of the inputs, and calls the outputs ``output0``, ``output1`` and so on in the
+    order of the network.
+    """
+    names = {tensor.name: tensor.name for tensor in (*graph.inputs, *graph.outputs)}
+    if route == "torch-tensorrt":
+        names |= {tensor.name: f"output{index}" for index, tensor in enumerate(graph.outputs)}
+    return names
+
+
+def outside_of(
+    engine: Any, graph: Graph, names: Mapping[str, str], shape_of: Callable[[str], Any]
+) -> Outside:
+    """What an engine takes and gives, under the graph's names; a free axis is None.
+
+    Args:
+        engine: What the library loaded.
+        graph: What the manifest says, for what is an output.
+        names: As :func:`names_in_engine` gives them.
+        shape_of: Gives the shape of a tensor from its name in the engine.
+    """
+    outer = {inner: name for name, inner in names.items()}
+    outputs = {tensor.name for tensor in graph.outputs}
+    found: list[Tensor] = []
+    for inner in (engine.get_tensor_name(index) for index in range(engine.num_io_tensors)):
+        shape = tuple(None if axis < 0 else axis for axis in shape_of(inner))
+        found.append(Tensor(outer.get(inner, inner), bindings.dtype(engine.get_tensor_dtype(inner)), shape))
+    return Outside(
+        tuple(tensor for tensor in found if tensor.name not in outputs),
+        tuple(tensor for tensor in found if tensor.name in outputs),
+    )
+
+
+def _fixed(tensor: Tensor) -> tuple[int, ...]:
+    """Its shape, once those of the inputs are set."""
+    axes = [axis for axis in tensor.shape if axis is not None]
+    if len(axes) != len(tensor.shape):
+        raise EngineError(
+            f"the shape of '{tensor.name}' depends on the pictures", expected="one that is fixed"
+        )
+    return tuple(axes)

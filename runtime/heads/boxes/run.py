@@ -14,7 +14,7 @@ from tdfusion_edge.detections import Detections, found_in
 from tdfusion_edge.errors import BundleError, EngineError, RequestError
 from tdfusion_edge.resize import resized
 from tdfusion_edge.runtime.engines import Engine
-from tdfusion_edge.runtime.engines.agreement import listed, require_as_told
+from tdfusion_edge.runtime.engines.agreement import listed, require_agreement
 from tdfusion_edge.runtime.picture.units import UNIT
 
 F32: TypeAlias = npt.NDArray[np.float32]
@@ -96,7 +96,7 @@ def _boxes_and_scores(output: Mapping[str, npt.NDArray[np.float32]], classes: in
 
 def _input_shape(graph: Graph, engine: Engine, classes: int) -> tuple[int, ...]:
     """Shape of the input, once graph, engine and class names agree."""
-    require_as_told("detector", graph, engine)
+    require_agreement("detector", graph, engine)
     shapes = {tensor.name: tensor.shape for tensor in (*graph.inputs, *graph.outputs)}
     fixed = tuple(axis for axis in shapes.get("luma", ()) if isinstance(axis, int))
     fits = [tensor.name for tensor in graph.inputs] == ["luma"] and fixed[:2] == (1, 1) and len(fixed) == 4

@@ -13,7 +13,7 @@ from tdfusion_edge.errors import BundleError, EngineError
 from tdfusion_edge.masks import Mask
 from tdfusion_edge.resize import resized
 from tdfusion_edge.runtime.engines import Engine
-from tdfusion_edge.runtime.engines.agreement import listed, require_as_told
+from tdfusion_edge.runtime.engines.agreement import listed, require_agreement
 from tdfusion_edge.runtime.picture.units import UNIT
 
 F32: TypeAlias = npt.NDArray[np.float32]
@@ -33,7 +33,7 @@ class Segmenter:
     """
 
     def __init__(self, graph: Graph, engine: Engine, names: tuple[str, ...]) -> None:
-        require_as_told("segmentation", graph, engine)
+        require_agreement("segmentation", graph, engine)
         self.names = names
         self._engine = engine
         self._input = np.zeros(_input_shape(graph, names), np.float32)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import sys
 from pathlib import Path
@@ -7,29 +8,32 @@ from typing import Any
 
 import pytest
 import trt_graphs as graphs
+from trt_bundles import manifest_of
 from trt_fake import VERSIONS, make
 
-from tdfusion_edge.errors import EngineError, TdfusionError
+from tdfusion_edge.errors import EngineError
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.build import build
 from tdfusion_edge.runtime.engines.tensorrt.log import Log
-from tdfusion_edge.runtime.engines.tensorrt.options import BuildOptions, Range, exactly
+from tdfusion_edge.runtime.engines.tensorrt.store.request import Request
 
 SHAPE = (1, 1, 32, 48)
-BLEND = exactly({"infrared": SHAPE, "visible": SHAPE})
-ALONE = exactly({"infrared": SHAPE})
-LOWER = [(graphs.half_inside(), "fp16"), (graphs.quantised(), "int8")]
+BLEND = {"infrared": SHAPE, "visible": SHAPE}
+ALONE = {"infrared": SHAPE}
 
 
-def options(version: str, **fields: Any) -> BuildOptions:
-    targets = ("sm_89",) if version == "rtx" else ()
-    return BuildOptions(**{"profiles": (BLEND,), "targets": targets, **fields})
+def options(version: str, **fields: Any) -> dict[str, Any]:
+    """Fields of a request."""
+    targets = ("sm_89",) if version == "rtx" else ("sm_87",)
+    return {"shapes": BLEND, "targets": targets, "precision": "fp32", **fields}
 
 
-def built(version: str, onnx: bytes, asked: BuildOptions, **more: Any) -> tuple[bytes, bytes | None]:
+def built(version: str, onnx: bytes, asked: dict[str, Any], **more: Any) -> tuple[bytes, bytes | None]:
     flavour: bindings.Flavour = "tensorrt-rtx" if version == "rtx" else "tensorrt"
-    more = {"log": Log(), "step": lambda *_: None, **more}
-    return build(make(version), flavour, onnx, asked, **more)
+    sha256 = hashlib.sha256(onnx).hexdigest()
+    request = Request(onnx_sha256=sha256, flavour=flavour, version="1", gpu="", **asked)
+    more = {"log": Log(), "on_phase": lambda _: None, **more}
+    return build(more.pop("trt", make(version)), request, onnx, manifest_of(onnx), **more)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -44,7 +48,7 @@ def test_every_version_builds_a_float32_graph(version: str) -> None:
     ("onnx", "precision"), [(graphs.half_inside(), "fp16"), (graphs.quantised(), "int8")]
 )
 def test_lower_precision_needs_strong_types(version: str, onnx: bytes, precision: str) -> None:
-    asked = options(version, precision=precision, profiles=(ALONE,))
+    asked = options(version, precision=precision, shapes=ALONE)
     if version == "8.6":
         with pytest.raises(
             EngineError, match=f"8.6.0 does not keep the types.*got a request for {precision}"
@@ -66,7 +70,7 @@ def test_lower_precision_needs_strong_types(version: str, onnx: bytes, precision
 )
 def test_a_graph_of_another_precision_is_no_engine(onnx: bytes, precision: str, message: str) -> None:
     with pytest.raises(EngineError, match=message):
-        built("10.3", onnx, options("10.3", precision=precision, profiles=(ALONE,)))
+        built("10.3", onnx, options("10.3", precision=precision, shapes=ALONE))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -83,7 +87,7 @@ def test_tensorrt_8_is_given_no_graph_of_a_newer_opset(version: str) -> None:
 
 
 def test_the_parser_says_which_node_it_was() -> None:
-    asked = options("10.3", profiles=(ALONE,))
+    asked = options("10.3", shapes=ALONE)
     with pytest.raises(EngineError, match=r"10\.3\.0 cannot parse .* node 1 \(Foo 'strange'\): Plugin"):
         built("10.3", graphs.unknown_operation(), asked)
     with pytest.raises(EngineError, match=r"TensorRT 8.6.0 cannot parse the graph: node 1: Plugin not found"):
@@ -96,24 +100,27 @@ def test_a_build_without_result_quotes_the_log() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "message"),
+    "shapes",
     [
-        ({"profiles": ()}, "infrared, visible have free axes: expected an optimisation profile"),
-        ({"profiles": (ALONE,)}, "expected shapes for infrared, visible, got infrared"),
-        ({"profiles": (BLEND | exactly({"mask": SHAPE}),)}, "got infrared, mask, visible"),
-        ({"profiles": (BLEND | exactly({"visible": (1, 3, 32, 48)}),)}, "profile of 'visible'"),
-        ({"profiles": (BLEND | exactly({"visible": SHAPE[1:]}),)}, "profile of 'visible'"),
-        ({"profiles": (BLEND | exactly({"visible": (1, 1, 0, 48)}),)}, "profile of 'visible'"),
-        (
-            {"profiles": (BLEND | {"visible": Range(smallest=SHAPE, best=(1, 1, 31, 48), largest=SHAPE)},)},
-            "expected smallest <= best <= largest",
-        ),
-        ({"targets": ("sm_89",)}, "targets of the build: expected none.*got sm_89"),
+        {},
+        ALONE,
+        BLEND | {"mask": SHAPE},
+        BLEND | {"visible": (1, 3, 32, 48)},
+        BLEND | {"visible": SHAPE[1:]},
+        BLEND | {"visible": (1, 1, 0, 48)},
     ],
 )
-def test_options_that_do_not_fit_the_graph(fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(TdfusionError, match=message):
-        built("10.3", graphs.blend(), options("10.3", **fields))
+def test_shapes_that_do_not_fit_the_graph(shapes: dict[str, tuple[int, ...]]) -> None:
+    with pytest.raises(EngineError, match=r"shapes of the engine: expected infrared float32 \(1, 1, '\?'"):
+        built("10.3", graphs.blend(), options("10.3", shapes=shapes))
+
+
+def test_a_graph_of_fixed_size_needs_no_shapes_and_takes_no_others() -> None:
+    fixed = graphs.blend(shape=SHAPE)
+    for shapes in ({}, BLEND):
+        assert b'"profiles": []' in built("10.3", fixed, options("10.3", shapes=shapes))[0]
+    with pytest.raises(EngineError, match="shapes of the engine"):
+        built("10.3", fixed, options("10.3", shapes=BLEND | {"visible": (1, 1, 32, 49)}))
 
 
 @pytest.mark.parametrize(
@@ -132,23 +139,18 @@ def test_rtx_is_told_what_it_builds_for(targets: tuple[str, ...], message: str) 
     assert b'"targets": ["SM120", "SM86"]' in plan
 
 
-@pytest.mark.parametrize("tf32", [False, True])
-def test_float32_means_float32(tf32: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_float32_means_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     trt, cleared = make("11.4"), []
     monkeypatch.setattr(trt.IBuilderConfig, "clear_flag", lambda self, flag: cleared.append(flag.name))
-    asked = options("11.4", tf32=tf32)
-    build(trt, "tensorrt", graphs.blend(), asked, log=Log(), step=lambda *_: None)
-    assert cleared == ([] if tf32 else ["TF32"])
+    built("11.4", graphs.blend(), options("11.4"), trt=trt)
+    assert cleared == ["TF32"]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_progress_is_told_by_every_version(version: str) -> None:
-    steps: list[tuple[str, int, int]] = []
-    built(version, graphs.blend(), options(version), step=lambda *step: steps.append(step))
-    if version == "8.6":
-        assert steps == [("building (log lines)", 1, 0), ("building (log lines)", 2, 0)]
-    else:
-        assert steps == [("Building engine", done, 2) for done in range(3)]
+    phases: list[str] = []
+    built(version, graphs.blend(), options(version), on_phase=phases.append)
+    assert phases == ["Building engine"]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +158,7 @@ def test_progress_is_told_by_every_version(version: str) -> None:
     [(None, b"measured;"), (b"old;", b"old;measured;"), (b"other driver;", b"measured;")],
 )
 def test_kernel_times_are_measured_once(earlier: bytes | None, later: bytes) -> None:
-    assert built("10.13", graphs.blend(), options("10.13"), timing=earlier)[1] == later
+    assert built("10.13", graphs.blend(), options("10.13"), times=earlier)[1] == later
 
 
 def test_the_log_names_kernels_where_it_is_asked_to() -> None:
@@ -166,12 +168,6 @@ def test_the_log_names_kernels_where_it_is_asked_to() -> None:
         built("10.3", graphs.blend(), options("10.3"), log=log)
         assert ("[VERBOSE] kernel __myl_Add" in stream.getvalue()) == verbose
         assert "[INFO] building" in stream.getvalue()
-        assert log.lines == 2
-
-
-@pytest.mark.parametrize(("version", "size"), [("8.6", 4096), ("10.3", 8192), ("rtx", 8192)])
-def test_the_memory_of_an_engine_is_read_in_every_version(version: str, size: int) -> None:
-    assert bindings.device_memory(make(version).ICudaEngine) == size
 
 
 def test_a_library_that_is_not_there_or_not_whole(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

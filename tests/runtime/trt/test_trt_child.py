@@ -14,14 +14,23 @@ from typing import Any
 
 import pytest
 import trt_graphs as graphs
+from trt_bundles import manifest_of
 
-from tdfusion_edge.errors import EngineError
-from tdfusion_edge.runtime.engines.tensorrt import builder
-from tdfusion_edge.runtime.engines.tensorrt.builder import Progress, build_in
-from tdfusion_edge.runtime.engines.tensorrt.options import BuildOptions, exactly
+from tdfusion_edge.errors import BundleError, EngineError
+from tdfusion_edge.runtime.engines import Progress
+from tdfusion_edge.runtime.engines.tensorrt.builder import build_in
+from tdfusion_edge.runtime.engines.tensorrt.store.request import Request
 
 SHAPE = (1, 1, 8, 8)
-ASKED = BuildOptions(profiles=(exactly({"infrared": SHAPE, "visible": SHAPE}),))
+ASKED = Request(
+    onnx_sha256="0",
+    precision="fp32",
+    shapes={"infrared": SHAPE, "visible": SHAPE},
+    flavour="tensorrt",
+    version="10.13.0",
+    gpu="Fake Orin",
+    targets=("sm_87",),
+)
 FAKE = "import trt_fake\nglobals().update(vars(trt_fake.make('10.13')))\n"
 HANG = "import threading\nthreading.Event().wait()\n"
 BREAK = """
@@ -52,20 +61,20 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def build(folder: Path, **more: Any) -> builder.Built:
-    return build_in(folder, graphs.blend(), ASKED, "tensorrt", **more)
+def build(folder: Path, **more: Any) -> tuple[bytes, bytes | None]:
+    onnx = graphs.blend()
+    return build_in(ASKED, onnx, more.pop("manifest", manifest_of(onnx)), folder, **more)
 
 
 def test_an_engine_comes_back_with_progress_and_log(library: Path, folder: Path, tmp_path: Path) -> None:
     library.write_text(FAKE + "print('the library prints')")
     seen: list[Progress] = []
-    built = build(folder, timing=b"old;", on_progress=seen.append, log_to=tmp_path / "log")
-    assert built.plan.read_bytes().endswith(graphs.blend())
-    assert built.timing is not None
-    assert built.timing.read_bytes() == b"old;measured;"
+    plan, times = build(folder, times=b"old;", on_progress=seen.append, log_to=tmp_path / "log")
+    assert plan.endswith(graphs.blend())
+    assert times == b"old;measured;"
     assert seen[0].phase == "loading TensorRT"
-    assert {(step.phase, step.of) for step in seen} >= {("Building engine", 2)}
-    assert seen[-1].elapsed_s <= built.seconds
+    assert "Building engine" in {progress.phase for progress in seen}
+    assert [progress.elapsed_s for progress in seen] == sorted(progress.elapsed_s for progress in seen)
     told = (tmp_path / "log").read_text()
     assert "the library prints" in told
     assert "[VERBOSE] kernel __myl_Add" in told
@@ -88,6 +97,12 @@ def test_whatever_ends_the_child_is_an_error(library: Path, folder: Path, harm: 
     with pytest.raises(EngineError, match=message):
         build(folder)
     assert not (folder / "engine.plan").exists()
+
+
+def test_an_error_keeps_its_kind_on_the_way(library: Path, folder: Path) -> None:
+    library.write_text(FAKE)
+    with pytest.raises(BundleError, match=r"10\.13\.0 graph is not what the manifest says(.|\n)*Export the"):
+        build(folder, manifest=manifest_of(graphs.one_picture()))
 
 
 def children() -> set[int]:

@@ -10,7 +10,7 @@ import pytest
 
 from tdfusion_edge.errors import EngineError
 from tdfusion_edge.runtime.engines.tensorrt import device as module
-from tdfusion_edge.runtime.engines.tensorrt.device import CudaPython, Gpu, PyCuda, open_device
+from tdfusion_edge.runtime.engines.tensorrt.device import Gpu, open_device
 
 
 class Code(enum.IntEnum):
@@ -43,10 +43,7 @@ class FakeRuntime:
         return (Code.cudaSuccess if number < self.devices else Code.cudaErrorNoDevice,)
 
     def cudaGetDeviceProperties(self, number: int) -> Any:  # noqa: N802
-        return Code.cudaSuccess, SimpleNamespace(name=b"Orin\0\0", major=8, minor=7, integrated=1)
-
-    def cudaDriverGetVersion(self) -> Any:  # noqa: N802
-        return Code.cudaSuccess, 12060
+        return Code.cudaSuccess, SimpleNamespace(name=b"Orin\0\0", major=8, minor=7)
 
     def cudaStreamCreateWithFlags(self, flags: int) -> Any:  # noqa: N802
         assert flags == self.cudaStreamNonBlocking
@@ -97,10 +94,11 @@ def round_trip(device: Any) -> None:
     device.free(address)
 
 
-def test_cuda_python_copies_on_a_stream_of_its_own() -> None:
+def test_cuda_python_copies_on_a_stream_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = FakeRuntime()
-    device = CudaPython(cuda)
-    assert device.gpu == Gpu("Orin", "sm_87", integrated=True, driver="12.6")
+    importing(monkeypatch, cuda_bindings_runtime=cuda)
+    device = open_device()
+    assert device.gpu == Gpu("Orin", "sm_87")
     assert device.stream == 77
     round_trip(device)
     with pytest.raises(EngineError, match=r"CUDA: out of memory \(cudaErrorMemoryAllocation\)"):
@@ -110,9 +108,10 @@ def test_cuda_python_copies_on_a_stream_of_its_own() -> None:
     assert (cuda.blocks, cuda.streams) == ({}, set())
 
 
-def test_a_machine_without_gpu_says_so() -> None:
+def test_a_machine_without_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    importing(monkeypatch, cuda_bindings_runtime=FakeRuntime(devices=0))
     with pytest.raises(EngineError, match=r"no GPU can be used: .*\n.*tdfusion-edge doctor"):
-        CudaPython(FakeRuntime(devices=0))
+        open_device()
 
 
 def test_the_real_cuda_python_has_what_is_used() -> None:
@@ -122,7 +121,7 @@ def test_the_real_cuda_python_has_what_is_used() -> None:
     assert [name for name in used if not hasattr(cuda, name)] == []
     assert [kind.name for kind in Kind if getattr(cuda.cudaMemcpyKind, kind.name) != kind] == []
     properties = cuda.cudaDeviceProp()
-    assert all(hasattr(properties, name) for name in ("name", "major", "minor", "integrated"))
+    assert all(hasattr(properties, name) for name in ("name", "major", "minor"))
     if int(cuda.cudaGetDeviceCount()[0]) != 0:
         with pytest.raises(EngineError, match=r"no GPU can be used: CUDA: .*\(cudaError"):
             open_device()
@@ -136,8 +135,6 @@ class FakeDriver:
     """The parts of ``pycuda.driver`` that are used; a context must be current for each."""
 
     class Error(Exception): ...
-
-    device_attribute = SimpleNamespace(INTEGRATED="integrated")
 
     def __init__(self) -> None:
         self.depth, self.queue, self.freed = 0, list[Any](), 0
@@ -167,19 +164,12 @@ class FakeDriver:
                 outer.freed += 1
 
         self.Stream, self.Allocation = Stream, Allocation
-        device = SimpleNamespace(
-            name=lambda: "Xavier",
-            compute_capability=lambda: (7, 2),
-            get_attribute=lambda what: int(what == "integrated"),
-        )
+        device = SimpleNamespace(name=lambda: "Xavier", compute_capability=lambda: (7, 2))
         self.Context = SimpleNamespace(get_device=lambda: device)
         self.context = SimpleNamespace(push=lambda: self.enter(1), pop=lambda: self.enter(-1))
 
     def enter(self, by: int) -> None:
         self.depth += by
-
-    def get_driver_version(self) -> int:
-        return 11040
 
     def mem_alloc(self, size: int) -> Any:
         assert self.depth
@@ -196,10 +186,11 @@ class FakeDriver:
         self.queue.append((array.ctypes.data, source, array.nbytes))
 
 
-def test_pycuda_does_the_same_in_any_thread() -> None:
+def test_pycuda_does_the_same_in_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = FakeDriver()
-    device = PyCuda(cuda, cuda.context)
-    assert device.gpu == Gpu("Xavier", "sm_72", integrated=True, driver="11.4")
+    importing(monkeypatch, pycuda_driver=cuda, pycuda_autoprimaryctx=SimpleNamespace(context=cuda.context))
+    device = open_device()
+    assert device.gpu == Gpu("Xavier", "sm_72")
     assert device.stream == 88
     round_trip(device)
     with pytest.raises(EngineError, match="CUDA: cuMemAlloc failed"):
@@ -225,9 +216,9 @@ def test_cuda_python_comes_before_pycuda(monkeypatch: pytest.MonkeyPatch) -> Non
     driver = FakeDriver()
     old = {"pycuda_driver": driver, "pycuda_autoprimaryctx": SimpleNamespace(context=driver.context)}
     importing(monkeypatch, cuda_bindings_runtime=FakeRuntime(), **old)
-    assert isinstance(open_device(), CudaPython)
+    assert open_device().gpu.name == "Orin"
     importing(monkeypatch, **old)
-    assert isinstance(open_device(), PyCuda)
+    assert open_device().gpu.name == "Xavier"
 
 
 @pytest.mark.parametrize(

@@ -1,27 +1,29 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import trt_graphs as graphs
+from msgspec.structs import replace
 from onnx import TensorProto, helper
 from trt_build_here import BuildHere
+from trt_bundles import manifest_of
 from trt_fake import VERSIONS, make
 from trt_host import ORIN, HostDevice
+from trt_requests import asked_of
 
-from tdfusion_edge.errors import EngineError
+from tdfusion_edge.errors import BundleError, EngineError
+from tdfusion_edge.runtime.engines import Progress
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.engines.tensorrt.builder import Progress
-from tdfusion_edge.runtime.engines.tensorrt.cache import EngineCache
 from tdfusion_edge.runtime.engines.tensorrt.device import Gpu
-from tdfusion_edge.runtime.engines.tensorrt.obtain import obtain_engine
-from tdfusion_edge.runtime.engines.tensorrt.options import BuildOptions, exactly
-from tdfusion_edge.runtime.engines.tensorrt.runner import TensorRtEngine, TensorRtRtxEngine
+from tdfusion_edge.runtime.engines.tensorrt.runner import KEEP, TensorRtEngine, TensorRtRtxEngine
+from tdfusion_edge.runtime.engines.tensorrt.store import EngineStore
 
-ADA = Gpu("Fake RTX 4090", "sm_89", integrated=False, driver="13.2")
+ADA = Gpu("Fake RTX 4090", "sm_89")
 
 
 class Bench:
@@ -40,9 +42,11 @@ class Bench:
         self.build = BuildHere(self.trt)
         self.progress: list[Progress] = []
         kind = TensorRtRtxEngine if version == "rtx" else TensorRtEngine
+        onnx = graphs.blend() if onnx is None else onnx
         self.engine = kind(
-            graphs.blend() if onnx is None else onnx,
-            cache=folder,
+            onnx,
+            graph=more.pop("graph", None) or manifest_of(onnx),
+            engine_cache=folder,
             trt=self.trt,
             device=self.device,
             build=self.build,
@@ -73,60 +77,35 @@ def test_an_engine_is_built_for_each_shape_once(engines: Path) -> None:
     bench = Bench(engines)
     for size in ((5, 7), (5, 7), (6, 7), (5, 7)):
         bench.engine.run(pictures(*size))
-    shapes = [asked.profiles[0]["visible"] for asked in bench.build.asked]
-    assert [(s.smallest, s.best, s.largest) for s in shapes] == [
-        ((1, 1, 5, 7),) * 3,
-        ((1, 1, 6, 7),) * 3,
-    ]
+    assert [asked.shapes["visible"] for asked in bench.build.asked] == [(1, 1, 5, 7), (1, 1, 6, 7)]
     again = Bench(engines)
     again.engine.run(pictures(6, 7))
     assert again.build.asked == []
 
 
-def test_a_graph_of_fixed_size_needs_no_profile(engines: Path) -> None:
-    bench = Bench(engines, onnx=graphs.blend(shape=(1, 1, 5, 7)))
-    bench.engine.run(pictures())
-    assert [asked.profiles for asked in bench.build.asked] == [()]
-
-
 def test_the_last_few_shapes_stay_loaded_and_no_more(engines: Path) -> None:
-    bench = Bench(engines, keep=2)
-    for height in (1, 2, 1, 3):
+    bench = Bench(engines)
+    for height in (1, 2, 3, 1, 4):
         bench.engine.run(pictures(height))
-        assert len(bench.device.memory) <= 2 * 4
-    assert [key[0][2] for key in bench.engine._loaded] == [1, 3]
-    assert bench.engine.device_memory == 2 * 8192
+        assert len(bench.device.memory) <= KEEP * 4
+    assert [key[0][2] for key in bench.engine._loaded] == [3, 1, 4]
     bench.engine.close()
     assert bench.device.memory == {}
 
 
-def test_it_can_be_built_before_there_is_a_picture(engines: Path) -> None:
+def test_the_build_is_shown_while_it_lasts(engines: Path) -> None:
     bench = Bench(engines)
-    bench.engine.prepare({"infrared": (1, 1, 5, 7), "visible": (1, 1, 5, 7)})
-    assert [(step.phase, step.done, step.of) for step in bench.progress] == [
-        ("Building engine", done, 2) for done in range(3)
-    ]
     bench.engine.run(pictures())
-    assert len(bench.build.asked) == 1
-    with pytest.raises(EngineError, match="expected infrared, visible, got depth"):
-        bench.engine.prepare({"depth": (1, 1, 5, 7)})
+    assert [progress.phase for progress in bench.progress] == ["Building engine"]
 
 
 def test_rtx_takes_an_engine_that_was_built_without_a_gpu(engines: Path) -> None:
-    """Its facts name the target alone; the other flavours build on the device itself."""
+    """Its request names the target alone; the other flavours build on the device itself."""
 
-    trt = make("rtx", ADA)
-    shapes = dict.fromkeys(("infrared", "visible"), (1, 1, 5, 7))
-    asked = BuildOptions(profiles=(exactly(shapes),), targets=("sm_89",))
-    obtain_engine(
-        EngineCache(engines),
-        graphs.blend(),
-        asked,
-        "tensorrt-rtx",
-        trt.__version__,
-        None,
-        build=BuildHere(trt),
-    )
+    trt, onnx = make("rtx", ADA), graphs.blend()
+    request = asked_of(trt, onnx, dict.fromkeys(("infrared", "visible"), (1, 1, 5, 7)), gpu="sm_89")
+    build = partial(BuildHere(trt), request, onnx, manifest_of(onnx), on_progress=None)
+    EngineStore(engines).find_or_build(request, build)
     bench = Bench(engines, "rtx")
     bench.engine.run(pictures())
     assert bench.build.asked == []
@@ -144,7 +123,7 @@ def test_an_engine_of_another_version_gpu_or_graph_is_not_used(engines: Path, ot
         engines,
         "10.3" if other == "version" else "10.13",
         graphs.blend(shape=(1, 1, 5, 7)) if other == "graph" else None,
-        gpu=Gpu("Orin Nano", "sm_87", integrated=True, driver="12.6") if other == "gpu" else ORIN,
+        gpu=Gpu("Orin Nano", "sm_87") if other == "gpu" else ORIN,
     )
     foreign.engine.run(pictures())
     for path in list(engines.iterdir()):
@@ -251,10 +230,38 @@ def test_an_engine_with_other_types_than_the_graph_is_refused(engines: Path) -> 
     node = helper.make_node("Cast", ["x"], ["y"], name="cast", to=TensorProto.FLOAT)
     onnx = graphs.model([node], [graphs.tensor("x", ("n",), TensorProto.INT64)], [graphs.tensor("y", ("n",))])
     bench = Bench(engines, "8.6", onnx)
-    with pytest.raises(
-        EngineError, match="another engine than the graph asks for: expected x int64, y float32"
-    ):
+    with pytest.raises(BundleError, match=r"not what the manifest says: expected x int64 .*, got x int32"):
         bench.engine.run({"x": np.arange(3)})
+    assert list(engines.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        (
+            manifest_of(graphs.blend(shape=(1, 3, "height", "width"))),
+            r"fused float32 \(1, 3, .* \(1, 1, 5, 7",
+        ),
+        (manifest_of(graphs.blend(shape=(1, 1, "width"))), r"fused float32 \(1, 1, 'width'\).* \(1, 1, 5, 7"),
+        (manifest_of(graphs.half_inside()), r"got infrared .*, difference float32"),
+    ],
+)
+def test_a_kept_engine_is_held_against_the_manifest_too(engines: Path, graph: Any, message: str) -> None:
+    """The bytes are the same, and the manifest beside them is another one."""
+    Bench(engines).engine.run(pictures())
+    same = manifest_of(graphs.blend())
+    bench = Bench(engines, graph=replace(graph, inputs=same.inputs))
+    with pytest.raises(BundleError, match=message):
+        bench.engine.run(pictures())
+    assert bench.build.asked == []
+    assert bench.device.memory == {}
+
+
+def test_a_manifest_with_a_type_that_is_none_is_refused(engines: Path) -> None:
+    graph = manifest_of(graphs.blend())
+    odd = replace(graph, outputs=(replace(graph.outputs[0], dtype="object"),))
+    with pytest.raises(BundleError, match=r"graph tensor 'fused': expected float32, .*, got object"):
+        Bench(engines, graph=odd)
 
 
 def test_too_little_memory_is_an_error_and_nothing_is_kept(engines: Path) -> None:
@@ -290,15 +297,15 @@ def test_a_closed_engine_says_so(engines: Path) -> None:
 
 
 def test_threads_share_one_engine(engines: Path) -> None:
-    bench, wrong = Bench(engines, keep=1), []
-    reference = {size: OnnxRuntimeEngine(graphs.blend()).run(pictures(size)) for size in (2, 3)}
+    bench, wrong, sizes = Bench(engines), [], range(2, KEEP + 3)
+    reference = {size: OnnxRuntimeEngine(graphs.blend()).run(pictures(size)) for size in sizes}
 
     def work(size: int) -> None:
         for _ in range(5):
             if not np.array_equal(bench.engine.run(pictures(size))["fused"], reference[size]["fused"]):
                 wrong.append(size)
 
-    threads = [threading.Thread(target=work, args=(size,)) for size in (2, 3)]
+    threads = [threading.Thread(target=work, args=(size,)) for size in sizes]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -307,5 +314,7 @@ def test_threads_share_one_engine(engines: Path) -> None:
 
 
 def test_a_graph_with_weights_elsewhere_never_comes_to_the_library(engines: Path) -> None:
+    bench = Bench(engines, onnx=graphs.external_weight("../weights.bin"))
     with pytest.raises(EngineError, match="lies in another file"):
-        TensorRtEngine(graphs.external_weight("../weights.bin"), cache=engines)
+        bench.engine.run({"infrared": pictures()["infrared"]})
+    assert list(engines.iterdir()) == []

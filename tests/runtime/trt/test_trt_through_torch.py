@@ -17,6 +17,7 @@ import pytest
 import torch
 import trt_bundles as bundles
 import trt_graphs as graphs
+from msgspec.structs import replace
 from onnx import helper
 from torch import Tensor, nn
 from trt_fake import make
@@ -28,7 +29,7 @@ from tdfusion_edge import bundle
 from tdfusion_edge.bundle import Bundle
 from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.cli import main
-from tdfusion_edge.errors import EngineError
+from tdfusion_edge.errors import BundleError, EngineError, TdfusionError
 from tdfusion_edge.export import command, networks, torch_tensorrt
 from tdfusion_edge.export.engines import prepared
 from tdfusion_edge.export.graph import smooth_pair
@@ -41,17 +42,16 @@ from tdfusion_edge.export.torch_tensorrt import (
     open_torch_tensorrt,
 )
 from tdfusion_edge.runtime.engines import Engine
-from tdfusion_edge.runtime.engines.tensorrt.ahead import Made
-from tdfusion_edge.runtime.engines.tensorrt.from_torch import TorchTensorRtEngine
-from tdfusion_edge.runtime.engines.tensorrt.runner import TensorRtEngine
+from tdfusion_edge.runtime.engines.tensorrt.prebuild import Made
+from tdfusion_edge.runtime.engines.tensorrt.runner import TensorRtEngine, TorchTensorRtEngine
 from tdfusion_edge.train.models.edge import Edge
-from tdfusion_edge.train.models.task import BoxPrediction
+from tdfusion_edge.train.models.task import BoxNetwork, BoxPrediction
 
 SIZE = (64, 48)
 WHEEL = "torch-tensorrt==2.13.0"
 
 
-class Boxes(nn.Module):
+class Boxes(BoxNetwork):
     """A detector of a convolution, whose decoding makes a constant."""
 
     def __init__(self) -> None:
@@ -61,6 +61,9 @@ class Boxes(nn.Module):
     def forward(self, luma: Tensor) -> Tensor:
         out: Tensor = self.body(luma)
         return out
+
+    def loss(self, output: Any, targets: Any) -> Any:
+        raise NotImplementedError
 
     def decode(self, output: Tensor) -> BoxPrediction:
         rows = output.flatten(2).transpose(1, 2)
@@ -72,7 +75,7 @@ def chosen() -> Chosen:
     torch.manual_seed(0)
     none: Any = None  # the headers are for manifests
     view = TaskView(classes=("a", "b", "c"), height=32, width=40)
-    return Chosen(Loaded(none, Edge().eval(), ""), Task(none, Boxes().eval(), view), None, ())
+    return Chosen(Loaded(none, Edge().eval(), ""), {"detector": Task(none, Boxes().eval(), view)}, ())
 
 
 def outside(inputs: tuple[str, ...], outputs: tuple[str, ...], shape: Any = graphs.FREE) -> bytes:
@@ -97,7 +100,11 @@ def opened(chosen: Chosen) -> Bundle:
         "detector.onnx": outside(("luma",), BoxPrediction._fields, seen),
     }
     fusion = bundles.described({"fp32": "fusion.onnx", "fp16": "fusion.fp16.onnx"}, outputs=("fused",))
-    detector = bundles.described({"fp32": "detector.onnx"}, ("luma",), BoxPrediction._fields, seen)
+    boxes, scores = ((1, 4 * 5, width) for width in (4, len(view.classes)))
+    detector = replace(
+        bundles.described({"fp32": "detector.onnx"}, ("luma",), (), seen),
+        outputs=(bundles.info("boxes", boxes), bundles.info("scores", scores)),
+    )
     return bundle.assembled(bundles.fields({"fusion": fusion, "detector": detector}), files)
 
 
@@ -140,9 +147,11 @@ def built(library: Library, chosen: Chosen, opened: Bundle, folder: Path) -> lis
     return list(build_through_torch(opening(library), chosen, opened, (SIZE,), folder))
 
 
-def running(library: Library, onnx: bytes, folder: Path, precision: Any) -> Engine:
-    device = HostDevice(limit=1 << 24)
-    return TorchTensorRtEngine(onnx, cache=folder, precision=precision, trt=library.trt, device=device)
+def running(library: Library, opened: Bundle, name: str, folder: Path, precision: Any) -> Engine:
+    device, (graph, onnx) = HostDevice(limit=1 << 24), opened.graph(name, precision)
+    return TorchTensorRtEngine(
+        onnx, graph=graph, engine_cache=folder, precision=precision, trt=library.trt, device=device
+    )
 
 
 @pytest.mark.parametrize("name", ["fusion", "detector"])
@@ -160,15 +169,14 @@ def test_the_runner_takes_what_came_through_pytorch(
             network: Any = chosen.heads["detector"].network
             inputs, precision, atol = {"luma": luma}, "fp32", 1e-4
             want = network.decode(network(torch.from_numpy(luma)))
-    onnx = opened.graph(name, precision)[1]  # type: ignore[arg-type]
-    got = running(once.library, onnx, once.folder, precision).run(inputs)
+    got = running(once.library, opened, name, once.folder, precision).run(inputs)
     assert tuple(got) == want._fields
     for key in want._fields:
         np.testing.assert_allclose(got[key], getattr(want, key).numpy(), atol=atol)
 
 
 def test_they_are_built_once(once: Once, library: Library, chosen: Chosen, opened: Bundle) -> None:
-    told = [(one.graph, one.precision, one.fresh) for one in once.made]
+    told = [(one.wanted.graph, one.wanted.precision, one.fresh) for one in once.made]
     assert told == [("fusion", "fp16", True), ("detector", "fp32", True)]
     again = built(library, chosen, opened, once.folder)
     assert [(one.fresh, one.size) for one in again] == [(False, one.size) for one in once.made]
@@ -226,9 +234,15 @@ def test_the_two_routes_do_not_take_each_other_s_engines(
     def build(*_: Any, **__: Any) -> Any:
         raise EngineError("it builds")
 
-    onnx = opened.graph("fusion", "fp16")[1]
+    graph, onnx = opened.graph("fusion", "fp16")
     other = TensorRtEngine(
-        onnx, cache=once.folder, precision="fp16", trt=once.library.trt, device=HostDevice(), build=build
+        onnx,
+        graph=graph,
+        engine_cache=once.folder,
+        precision="fp16",
+        trt=once.library.trt,
+        device=HostDevice(),
+        build=build,
     )
     with pytest.raises(EngineError, match="it builds"):
         other.run(dict.fromkeys(("infrared", "visible"), np.zeros((1, 1, *SIZE[::-1]), np.float32)))
@@ -239,7 +253,7 @@ def test_the_two_routes_do_not_take_each_other_s_engines(
 def test_an_engine_that_is_not_there_is_asked_of_the_export(
     engines: Path, library: Library, opened: Bundle
 ) -> None:
-    engine = running(library, opened.graph("fusion", "fp16")[1], engines, "fp16")
+    engine = running(library, opened, "fusion", engines, "fp16")
     pair = dict.fromkeys(("infrared", "visible"), np.zeros((1, 1, 48, 64), np.float32))
     with pytest.raises(
         EngineError, match=r"no engine(.|\n)*in fp16(.|\n)*--engine torch-tensorrt --size 64x48;"
@@ -260,34 +274,44 @@ def averaging(output: str, width: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "kind", "message"),
     [
         (
             {"instead": averaging("out", 64)},
-            "than the graph asks for: expected fused float32, .* out float32",
+            BundleError,
+            r"2\.13\.0 graph is not what the manifest says: expected infrared .* out float32",
         ),
         (
             {"instead": averaging("output0", 32)},
-            r"of another size: 'infrared': expected \(1, 1, 48, 64\), got \(1, 1, 48, 32\)",
+            EngineError,
+            r"of another size: expected {'infrared': \(1, 1, 48, 64\), .* got {'infrared': \(1, 1, 48, 32\)",
         ),
         (
             {"fails": RuntimeError("aten.foo cannot be converted\ngraph():\n" + 999 * "node\n")},
+            EngineError,
             r"2\.13\.0 cannot build the engine: aten.foo cannot be converted\n  Take the other route",
         ),
         (
             {"instead": averaging("output0", 64), "trt": SimpleNamespace(__version__="11.0.0")},
+            EngineError,
             "cannot be loaded: the engine is of another version",
         ),
     ],
     ids=["names", "size", "operation", "version"],
 )
 def test_what_the_runner_could_not_use_is_not_kept(
-    engines: Path, library: Library, chosen: Chosen, opened: Bundle, change: dict[str, Any], message: str
+    engines: Path,
+    library: Library,
+    chosen: Chosen,
+    opened: Bundle,
+    change: dict[str, Any],
+    kind: type[TdfusionError],
+    message: str,
 ) -> None:
     place = opening(library)
     for name, value in change.items():
         setattr(library, name, value)
-    with pytest.raises(EngineError, match=message):
+    with pytest.raises(kind, match=message):
         list(build_through_torch(place, chosen, opened, (SIZE,), engines))
     assert list(engines.glob("*.plan")) == list(engines.glob("*.json")) == []
 
@@ -341,9 +365,8 @@ def test_a_version_that_chooses_types_is_refused(library: Library) -> None:
 # --- the real library, read and not imported -----------------------------------------------------
 
 
-def test_the_stand_in_is_like_the_real_one(request: pytest.FixtureRequest, library: Library) -> None:
-    folder: Path = request.config.cache.mkdir("tensorrt_bindings")  # type: ignore[union-attr]
-    with zipfile.ZipFile(downloaded(WHEEL, folder)) as wheel:
+def test_the_stand_in_is_like_the_real_one(library: Library) -> None:
+    with zipfile.ZipFile(downloaded(WHEEL)) as wheel:
         compiler = ast.parse(wheel.read("torch_tensorrt/dynamo/_compiler.py"))
         interpreter = wheel.read("torch_tensorrt/dynamo/conversion/_TRTInterpreter.py").decode()
     name = "convert_exported_program_to_serialized_trt_engine"

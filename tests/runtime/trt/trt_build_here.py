@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tdfusion_edge.runtime.engines.tensorrt.bindings import Flavour
+from tdfusion_edge.bundle import Graph
+from tdfusion_edge.runtime.engines import OnProgress, Progress
 from tdfusion_edge.runtime.engines.tensorrt.build import build
-from tdfusion_edge.runtime.engines.tensorrt.builder import Built, OnProgress, Progress
 from tdfusion_edge.runtime.engines.tensorrt.log import Log
-from tdfusion_edge.runtime.engines.tensorrt.options import BuildOptions
+from tdfusion_edge.runtime.engines.tensorrt.store.request import Request
 
 
 class BuildHere:
@@ -17,40 +17,29 @@ class BuildHere:
 
     def __init__(self, trt: Any) -> None:
         self.trt = trt
-        self.asked: list[BuildOptions] = []
-        self.timings: list[bytes | None] = []
+        self.asked: list[Request] = []
+        self.times: list[bytes | None] = []
         self.fails: BaseException | None = None
 
     def __call__(
         self,
-        folder: Path,
+        request: Request,
         onnx: bytes,
-        options: BuildOptions,
-        flavour: Flavour,
+        graph: Graph | None,
+        folder: Path,
+        times: bytes | None,
         *,
-        timing: bytes | None,
-        limit_s: float,
         on_progress: OnProgress | None,
-        log_to: Path | None,
-    ) -> Built:
+    ) -> tuple[bytes, bytes | None]:
         assert list(folder.iterdir()) == []
-        self.asked.append(options)
-        self.timings.append(timing)
+        self.asked.append(request)
+        self.times.append(times)
         (folder / "engine.plan").write_bytes(b"half of an eng")
         if self.fails is not None:
             raise self.fails
         report = on_progress or (lambda progress: None)
-        plan, made = build(
-            self.trt,
-            flavour,
-            onnx,
-            options,
-            log=Log(),
-            step=lambda phase, done, of: report(Progress(phase, done, of, 0.0)),
-            timing=timing,
-        )
-        (folder / "engine.plan").write_bytes(plan)
-        if made is None:
-            return Built(folder / "engine.plan", None, 1.5)
-        (folder / "timing.out").write_bytes(made)
-        return Built(folder / "engine.plan", folder / "timing.out", 1.5)
+
+        def on_phase(name: str) -> None:
+            report(Progress(name, 0.0))
+
+        return build(self.trt, request, onnx, graph, log=Log(), on_phase=on_phase, times=times)

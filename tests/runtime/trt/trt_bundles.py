@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import onnx
 import trt_graphs as graphs
+from onnx import helper
 
 from tdfusion_edge import bundle
 from tdfusion_edge.bundle import Bundle, Graph, Precision, TensorInfo
@@ -26,6 +28,28 @@ def described(
         outputs=tuple(info(name, shape) for name in outputs),
         minimum_size=4,
         opset=17,
+    )
+
+
+def manifest_of(raw: bytes) -> Graph:
+    """What a right manifest says about a graph."""
+    made = onnx.load_from_string(raw)
+
+    def info_of(value: Any) -> TensorInfo:
+        kind, axes = value.type.tensor_type.elem_type, value.type.tensor_type.shape.dim
+        return TensorInfo(
+            name=value.name,
+            dtype=str(helper.tensor_dtype_to_np_dtype(kind)),
+            shape=tuple(a.dim_value if a.HasField("dim_value") else a.dim_param for a in axes),
+            content="",
+        )
+
+    return Graph(
+        files={"fp32": "graph.onnx"},
+        inputs=tuple(map(info_of, made.graph.input)),
+        outputs=tuple(map(info_of, made.graph.output)),
+        minimum_size=1,
+        opset=next(one.version for one in made.opset_import if one.domain == ""),
     )
 
 

@@ -54,8 +54,8 @@ class ITensor(Strict):
     name = ""
     shape: tuple[int, ...] = ()
 
-    def __init__(self, dtype: Any) -> None:
-        self.dtype = dtype
+    def __init__(self, dtype: Any, name: str = "", shape: tuple[int, ...] = ()) -> None:
+        self.dtype, self.name, self.shape = dtype, name, shape
 
 
 class ILayer(Strict):
@@ -73,11 +73,19 @@ class ILayer(Strict):
 
 
 class INetworkDefinition(Strict):
-    num_layers = 0
+    num_layers = num_inputs = num_outputs = 0
 
     def __init__(self) -> None:
         self._layers: list[ILayer] = []
+        self._inputs: list[ITensor] = []
+        self._outputs: list[ITensor] = []
         self._raw = b""
+
+    def get_input(self, index: int) -> ITensor:
+        return self._inputs[index]
+
+    def get_output(self, index: int) -> ITensor:
+        return self._outputs[index]
 
     def get_layer(self, index: int) -> ILayer:
         return self._layers[index]
@@ -213,6 +221,14 @@ def make(version: str = "10.13", gpu: Gpu = ORIN) -> Any:
     return trt
 
 
+def _outside(trt: Any, value: Any) -> ITensor:
+    """An input or output; TensorRT 8 makes 64-bit integers 32 bits wide."""
+    kind = TYPES[value.type.tensor_type.elem_type]
+    dtype = trt.DataType[kind if kind in trt.DataType.__members__ else "INT32"]
+    axes = value.type.tensor_type.shape.dim
+    return ITensor(dtype, value.name, tuple(a.dim_value if a.HasField("dim_value") else -1 for a in axes))
+
+
 def _add_builder(trt: Any, version: str) -> None:
     class Builder(Strict):
         def __init__(self, logger: ILogger) -> None:
@@ -266,9 +282,12 @@ def _add_builder(trt: Any, version: str) -> None:
                 layer = {**LAYERS, **QUANTISERS}.get(node.op_type, "ELEMENTWISE")
                 dtype = trt.DataType[TYPES[kinds[node.output[0]]]]
                 self._network._layers.append(ILayer(node.name, trt.LayerType[layer], dtype))
-            self.num_errors = len(self._errors)
-            self._network.num_layers = len(self._network._layers)
-            self._network._raw = model
+            self.num_errors, network = len(self._errors), self._network
+            network._inputs = [_outside(trt, value) for value in parsed.graph.input]
+            network._outputs = [_outside(trt, value) for value in parsed.graph.output]
+            network.num_inputs, network.num_outputs = len(network._inputs), len(network._outputs)
+            network.num_layers = len(network._layers)
+            network._raw = model
             return not self._errors
 
         def get_error(self, index: int) -> Any:

@@ -13,7 +13,7 @@ import onnxruntime
 from tdfusion_edge.errors import EngineError
 from tdfusion_edge.runtime.engines.tensorrt.device import Gpu
 
-ORIN = Gpu("Fake Orin", "sm_87", integrated=True, driver="12.6")
+ORIN = Gpu("Fake Orin", "sm_87")
 STREAMS: dict[int, HostDevice] = {}
 NUMPY = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64}
 NAMES = {"tensor(float)": "FLOAT", "tensor(float16)": "HALF", "tensor(int64)": "INT64"}
@@ -180,20 +180,14 @@ def add_runtime(trt: Any, version: str, gpu: Gpu) -> None:
             return NUMPY[self._kinds[name]]
 
     class OldEngine(ICudaEngine):
-        device_memory_size = 4096
-
         def create_execution_context(self) -> IExecutionContext:
             return IExecutionContext(self)
 
     class NewEngine(ICudaEngine):
-        device_memory_size_v2 = 8192
-
         def create_execution_context(self) -> IExecutionContext:
             return IExecutionContext(self)
 
     class RtxEngine(ICudaEngine):
-        device_memory_size_v2 = 8192
-
         def create_runtime_config(self) -> IRuntimeConfig:
             return IRuntimeConfig()
 

@@ -6,16 +6,22 @@ of the same names are enough to import it and to ask what its classes have; no B
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tdfusion_edge.runtime.engines.tensorrt.store.private import default_folder, make_private
 
 RTX = "tensorrt-rtx-cu13==1.7.1.116"
 BINDINGS: Mapping[str, tuple[str, int]] = {
@@ -43,6 +49,17 @@ FUNCTIONS = (
 )
 LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser", "nvparsers")
 
+CHOICES = (
+    "strongly_typed",
+    "network_flags",
+    "largest_opset",
+    "has_progress_monitor",
+    "takes_capabilities",
+    "has_timing_cache",
+    "has_runtime_cache",
+)
+"""Functions of ``bindings`` that ask a module what it has."""
+
 ASK = """
 import importlib, json, sys
 module, wanted = sys.argv[1], json.load(sys.stdin)
@@ -68,34 +85,35 @@ logger = trt.Logger()
 print(json.dumps({
     "version": trt.__version__,
     "members": {cls: {name: told(cls, name) for name in names} for cls, names in wanted.items()},
-    "features": {n: getattr(bindings.features(trt), n) for n in bindings.Features.__struct_fields__},
-    "network_flags": bindings.network_flags(trt),
+    "choices": {name: getattr(bindings, name)(trt) for name in sys.argv[2:]},
     "starts": starts(lambda: trt.Builder(logger)),
 }))
 """
 
 
-def fetched(version: str, cache: Path) -> tuple[Path, Path]:
+def cache() -> Path:
+    """Where wheels are kept: in the user's cache, so that another clone need not fetch them again."""
+    return default_folder().with_name("tensorrt_bindings")
+
+
+def fetched(version: str) -> tuple[Path, Path]:
     """Folders of the unpacked wheel and of the empty libraries; skips where pip cannot fetch it.
 
     A skip, since no network is no fault of the code; its reason quotes pip.
     """
     package, number = BINDINGS[version]
-    wheel, libraries = cache / f"{version}-{sys.version_info[1]}", cache / f"lib{number}"
-    if not wheel.is_dir():
-        aside = wheel.with_suffix(".new")
-        with zipfile.ZipFile(downloaded(package, cache)) as archive:
-            archive.extractall(aside)
-        aside.rename(wheel)
-    if not libraries.is_dir():
-        _compile(libraries, number)
-    return wheel, libraries
+
+    def unpack(folder: Path) -> None:
+        with zipfile.ZipFile(downloaded(package)) as archive:
+            archive.extractall(folder)
+
+    return _made(f"{version}-{sys.version_info[1]}", unpack), _made(f"lib{number}", partial(_compile, number))
 
 
-def downloaded(package: str, cache: Path) -> Path:
+def downloaded(package: str) -> Path:
     """The wheel of a package; skips where pip cannot fetch it."""
-    folder = cache / "wheels" / f"{package}-{sys.version_info[1]}"
-    if not list(folder.glob("*.whl")):
+
+    def fetch(folder: Path) -> None:
         call = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
         done = subprocess.run([*call, "-d", folder, package], capture_output=True, text=True)
         if done.returncode != 0:
@@ -103,20 +121,34 @@ def downloaded(package: str, cache: Path) -> Path:
             pytest.skip(
                 f"pip cannot fetch {package} for Python {sys.version_info[0]}.{sys.version_info[1]}: {reason}"
             )
-    return next(folder.glob("*.whl"))
+
+    return next(_made(f"wheels-{package}-{sys.version_info[1]}", fetch).glob("*.whl"))
 
 
-def _compile(libraries: Path, number: int) -> None:
-    aside = libraries.with_suffix(".new")
-    aside.mkdir(parents=True, exist_ok=True)
-    source = aside / "empty.c"
+def _made(name: str, fill: Callable[[Path], None]) -> Path:
+    """A folder of the cache, whole or not there: other processes may want the same one now."""
+    folder = cache() / name
+    if folder.is_dir():
+        return folder
+    make_private(cache())  # code is run from it
+    aside = Path(tempfile.mkdtemp(dir=cache(), prefix=f".{name}."))
+    try:
+        fill(aside)
+        with contextlib.suppress(OSError):  # another process was first
+            aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return folder
+
+
+def _compile(number: int, folder: Path) -> None:
+    source = folder / "empty.c"
     source.write_text("".join(f"void *{name}(void) {{ return 0; }}\n" for name in FUNCTIONS))
     for library in LIBRARIES:
         name = f"lib{library}.so.{number}"
         subprocess.run(
-            ["gcc", "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", aside / name, source], check=True
+            ["gcc", "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", folder / name, source], check=True
         )
-    aside.rename(libraries)
 
 
 def ask(
@@ -129,7 +161,7 @@ def ask(
         **({} if libraries is None else {"LD_LIBRARY_PATH": str(libraries)}),
     }
     done = subprocess.run(
-        [sys.executable, "-c", ASK, module],
+        [sys.executable, "-c", ASK, module, *CHOICES],
         input=json.dumps(wanted),
         capture_output=True,
         text=True,
