@@ -20,7 +20,7 @@ from tdfusion_edge.runtime import rig
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/**/*.md")])
 LONGEST = 900
 """Words of the README: it is read in four minutes, and what is longer stands in docs/."""
 

@@ -1,8 +1,8 @@
 """What the hyper-gradient of a meta-step costs, by each of the three ways to it.
 
-  python -m benchmarks.meta_step                   the paper's networks
-  python -m benchmarks.meta_step --light           edge, light and yolo p, which train on a CPU
-  python -m benchmarks.meta_step --crop 256 --device cuda
+  python -m benchmarks.training.meta_step                   the paper's networks
+  python -m benchmarks.training.meta_step --light           edge, light and yolo p, which train on a CPU
+  python -m benchmarks.training.meta_step --crop 256 --device cuda
 
 Time: in turns within one process. Peak memory: each in a process of its own. Both on the same batches of
 the simulated street, in two views: the whole step as the training takes it, and without the part of the
@@ -23,11 +23,11 @@ import torch
 from msgspec.structs import replace
 
 from benchmarks.common import interleaved, ratio, timing
-from benchmarks.meta_case import Peaks, Setting, Step, View, gradient, prepare
 from benchmarks.numbers import DIGITS
 from benchmarks.rows import Peak
 from benchmarks.schema import Figure, Results
 from benchmarks.script import ROOT, Benchmark, Measured, add_count, add_threads, main, parse_size
+from benchmarks.training.meta_case import Peaks, Setting, Step, View, gradient, prepare
 from tdfusion_edge.config import parse, to_json
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import WorkError
@@ -141,7 +141,7 @@ def measured_apart(setting: Setting) -> Peaks:
         WorkError: its process failed.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.meta_case", to_json(setting).decode()],
+        [sys.executable, "-m", "benchmarks.training.meta_case", to_json(setting).decode()],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -167,7 +167,7 @@ def facts(step: Step, device: str) -> dict[str, str]:
     return found
 
 
-BENCHMARK = Benchmark("meta_step", __doc__, add_arguments, measure)
+BENCHMARK = Benchmark("training.meta_step", __doc__, add_arguments, measure)
 
 if __name__ == "__main__":
     raise SystemExit(main(BENCHMARK))

@@ -9,9 +9,10 @@ import pytest
 
 pytest.importorskip("torch")
 
-from benchmarks import meta_step, script
-from benchmarks.meta_case import NETWORKS, Peaks, Setting, recipe_of
+from benchmarks import script
 from benchmarks.schema import read
+from benchmarks.training import meta_step
+from benchmarks.training.meta_case import NETWORKS, Peaks, Setting, recipe_of
 from tdfusion_edge.errors import WorkError
 
 

@@ -23,7 +23,7 @@ from benchmarks.schema import Metadata, ResultFile, Results, check_published, pa
 from benchmarks.table import as_table
 from tdfusion_edge.errors import ConfigError, RequestError, SinkError, WorkError
 
-PUBLISHED = sorted(script.RESULTS.glob("*"))
+PUBLISHED = sorted(path for path in script.RESULTS.rglob("*") if path.is_file())
 
 
 class Clock:

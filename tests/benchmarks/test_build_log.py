@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from benchmarks.engines.build_log import Memory, Reduction, Traffic, not_float32, read, reductions, traffic
 from tdfusion_edge.errors import EngineError
-from tdfusion_edge.export.build_log import Memory, Reduction, Traffic, not_float32, read, reductions, traffic
 
 SHAPE = (1, 8, 64, 96)
 PICTURE = "infrared", "Float", SHAPE

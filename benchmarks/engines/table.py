@@ -1,7 +1,7 @@
 """Tables for docs/measurements.md from a result file of ``benchmarks.engines``.
 
-python -m benchmarks.engine_table
-python -m benchmarks.engine_table benchmarks/results/engines_720p.json
+python -m benchmarks.engines.table
+python -m benchmarks.engines.table benchmarks/results/engines_720p.json
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.engines import NETWORKS, PRECISIONS, WEIGHTS
+from benchmarks.engines.networks import NETWORKS, PRECISIONS
 from benchmarks.schema import ResultFile, read
 from benchmarks.script import RESULTS
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import TdfusionError
+
+WEIGHTS = "weights of the errors"
+"""Fact that says whose weights the errors of a network are of."""
 
 BUILT = (
     ("ONNX file", "ONNX, MB", "{:.2f}"),
@@ -74,7 +77,7 @@ def _cells(
 def main(argv: list[str] | None = None) -> int:
     """Print the tables of one file."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.engine_table",
+        prog="python -m benchmarks.engines.table",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

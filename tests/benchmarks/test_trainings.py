@@ -16,14 +16,16 @@ from msgspec.structs import replace
 
 torch = pytest.importorskip("torch")
 
-from benchmarks import script, simulated, training_runs  # noqa: E402
-from benchmarks.loss_weights import BENCHMARK as LOSS_WEIGHTS  # noqa: E402
-from benchmarks.loss_weights import Learned, rows_of, sums_of  # noqa: E402
-from benchmarks.meta_case import Setting, recipe_of  # noqa: E402
+from benchmarks import script  # noqa: E402
 from benchmarks.schema import read  # noqa: E402
-from benchmarks.segmentation import BENCHMARK as SEGMENTATION  # noqa: E402
-from benchmarks.task_comparison import BENCHMARK as COMPARISON  # noqa: E402
-from benchmarks.training_runs import Run, run_all  # noqa: E402
+from benchmarks.training import runs as training_runs  # noqa: E402
+from benchmarks.training import simulated  # noqa: E402
+from benchmarks.training.loss_weights import BENCHMARK as LOSS_WEIGHTS  # noqa: E402
+from benchmarks.training.loss_weights import Learned, rows_of, sums_of  # noqa: E402
+from benchmarks.training.meta_case import Setting, recipe_of  # noqa: E402
+from benchmarks.training.runs import Run, run_all  # noqa: E402
+from benchmarks.training.segmentation import BENCHMARK as SEGMENTATION  # noqa: E402
+from benchmarks.training.task_comparison import BENCHMARK as COMPARISON  # noqa: E402
 from tdfusion_edge import checkpoint, cli  # noqa: E402
 from tdfusion_edge.errors import RequestError, WorkError  # noqa: E402
 from tdfusion_edge.pairs import Boxes, LabelledPair  # noqa: E402

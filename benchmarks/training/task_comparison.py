@@ -1,6 +1,6 @@
 r"""The same detector, trained alike on every kind of picture: what does the detector gain by fusion?
 
-  python -m benchmarks.task_comparison --work runs/comparison --start runs/start/last.safetensors \
+  python -m benchmarks.training.task_comparison --work runs/comparison --start runs/start/last.safetensors \
       --fixed 'runs/fixed_{seed}/last.safetensors' --tdfusion 'runs/tdfusion_{seed}/last.safetensors'
 
 A row is a kind of picture, and every row has a training with each seed. Detector, data, number of steps,
@@ -18,8 +18,8 @@ from pathlib import Path
 
 from benchmarks.schema import Results
 from benchmarks.script import Benchmark, Measured, main
-from benchmarks.training_options import add_training_arguments, task_facts
-from benchmarks.training_runs import Run, change, commits, digests, run_all, table_of
+from benchmarks.training.options import add_training_arguments, task_facts
+from benchmarks.training.runs import Run, change, commits, digests, run_all, table_of
 from tdfusion_edge import checkpoint
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
 from tdfusion_edge.train.recipe_file import load_recipe
@@ -151,7 +151,7 @@ def start_facts(start: Path | None) -> Iterator[tuple[str, str]]:
     yield START, f"{header.recipe}, seed {header.seed}, {header.step} steps, sha256 {digest}"
 
 
-BENCHMARK = Benchmark("task_comparison", __doc__, add_arguments, measure)
+BENCHMARK = Benchmark("training.task_comparison", __doc__, add_arguments, measure)
 
 if __name__ == "__main__":
     raise SystemExit(main(BENCHMARK))

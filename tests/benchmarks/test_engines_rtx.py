@@ -19,10 +19,11 @@ from msgspec.structs import replace
 from onnx import TensorProto, helper
 
 from benchmarks import schema, script
-from benchmarks.engines import BENCHMARK, NETWORKS, PRECISIONS, TARGETS, Built, build
+from benchmarks.engines import build_log
+from benchmarks.engines.__main__ import BENCHMARK, SHIPPED
+from benchmarks.engines.build_log import BuildLog
+from benchmarks.engines.networks import NETWORKS, PRECISIONS, TARGETS, Built, build
 from tdfusion_edge import bundle
-from tdfusion_edge.export import build_log
-from tdfusion_edge.export.build_log import BuildLog
 from tdfusion_edge.export.onepass import OnePassOutput
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.engines.tensorrt import bindings
@@ -39,7 +40,7 @@ NAMES = {
     "yolo_p": (("luma",), BoxPrediction._fields),
     "yolo_n": (("luma",), BoxPrediction._fields),
     "segformer_b0": (("luma",), MaskPrediction._fields),
-    "pipeline": ((*PAIR, "limits"), OnePassOutput._fields),
+    "onepass": ((*PAIR, "limits"), OnePassOutput._fields),
 }
 
 pytestmark = pytest.mark.skipif(
@@ -77,18 +78,21 @@ def test_every_network_is_here() -> None:
 
 
 @pytest.fixture(scope="module")
-def engines() -> Iterator[dict[tuple[str, bundle.Precision], Future[Built]]]:
-    """All of them, on their way in two processes: an export keeps one core busy for seconds."""
+def engines(request: pytest.FixtureRequest) -> Iterator[dict[tuple[str, bundle.Precision], Future[Built]]]:
+    """All that are asked for, on their way in two processes: an export keeps one core busy for seconds."""
     pool = ProcessPoolExecutor(2, multiprocessing.get_context("spawn"))
     try:
-        cases = [(name, precision) for name in NAMES for precision in PRECISIONS]
+        asked = [item for item in request.session.items if "engines" in getattr(item, "fixturenames", ())]
+        cases = [tuple(item.callspec.params[key] for key in ("name", "precision")) for item in asked]  # type: ignore[attr-defined]
         yield {case: pool.submit(build, *case, SIZE, TARGETS) for case in cases}
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in SHIPPED else pytest.mark.slow) for name in NAMES]
+)
 def test_an_engine_is_fused_and_sums_in_float32(
     engines: dict[tuple[str, bundle.Precision], Future[Built]], name: str, precision: bundle.Precision
 ) -> None:

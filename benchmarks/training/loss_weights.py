@@ -1,6 +1,6 @@
 """What the loss network has learned: where the fusion is to follow infrared, and by how much.
 
-  python -m benchmarks.loss_weights --checkpoint runs/tdfusion_0/last.safetensors --picture weights.png
+  python -m benchmarks.training.loss_weights --checkpoint runs/tdfusion_0/last.safetensors --picture w.png
 
 Over the validation pairs of the training: w_ir inside the boxes of each class and outside all boxes, by
 day (stems that end in D) and by night (N). The fixed loss has 1/2 everywhere. Several --checkpoint, of
@@ -23,9 +23,9 @@ from benchmarks.numbers import SCORE_DIGITS
 from benchmarks.rows import OUTSIDE, RegionWeight, Time, Trained, trained
 from benchmarks.schema import Results
 from benchmarks.script import Benchmark, Measured, main, parse_count
-from benchmarks.training_options import add_data
-from benchmarks.training_runs import digests
-from benchmarks.weight_picture import draw
+from benchmarks.training.options import add_data
+from benchmarks.training.runs import digests
+from benchmarks.training.weight_picture import draw
 from tdfusion_edge import checkpoint
 from tdfusion_edge.checkpoint import Header
 from tdfusion_edge.config import convert
@@ -252,7 +252,7 @@ def write_picture(path: Path, learned: Learned, samples: Sequence[LabelledPair])
         raise SinkError(f"{path} cannot be written: {error.strerror}") from error
 
 
-BENCHMARK = Benchmark("loss_weights", __doc__, add_arguments, measure)
+BENCHMARK = Benchmark("training.loss_weights", __doc__, add_arguments, measure)
 
 if __name__ == "__main__":
     raise SystemExit(main(BENCHMARK))

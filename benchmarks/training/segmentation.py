@@ -1,6 +1,6 @@
 r"""The path to masks: SegFormer on fused near-infrared and red pictures of a field (CWFID).
 
-  python -m benchmarks.segmentation --work runs/segmentation --jobs 2
+  python -m benchmarks.training.segmentation --work runs/segmentation --jobs 2
 
 For every seed a fusion network is trained by each of the two recipes, the learned and the fixed loss, and
 then a SegFormer on the pictures of each, and on what needs no network. The scores are those of the last
@@ -14,9 +14,9 @@ from pathlib import Path
 
 from benchmarks.schema import Results
 from benchmarks.script import Benchmark, Measured, main
-from benchmarks.task_comparison import OURS, SENSORS
-from benchmarks.training_options import add_training_arguments, task_facts
-from benchmarks.training_runs import Run, change, commits, digests, run_all, table_of
+from benchmarks.training.options import add_training_arguments, task_facts
+from benchmarks.training.runs import Run, change, commits, digests, run_all, table_of
+from benchmarks.training.task_comparison import OURS, SENSORS
 from tdfusion_edge.errors import InputMissing
 from tdfusion_edge.train.state import LAST
 
@@ -83,7 +83,7 @@ def last_of(run: Run, work: Path) -> Path:
     return work / run.name / LAST
 
 
-BENCHMARK = Benchmark("segmentation", __doc__, add_arguments, measure)
+BENCHMARK = Benchmark("training.segmentation", __doc__, add_arguments, measure)
 
 if __name__ == "__main__":
     raise SystemExit(main(BENCHMARK))

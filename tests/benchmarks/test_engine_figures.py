@@ -12,8 +12,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks import engines
-from benchmarks.engine_errors import (
+from benchmarks.engines import table
+from benchmarks.engines.errors import (
     Material,
     figures_of_gap,
     material,
@@ -21,14 +21,14 @@ from benchmarks.engine_errors import (
     of_fresh_fusion,
     of_fresh_task,
 )
-from benchmarks.engine_table import as_markdown, main
+from benchmarks.engines.table import as_markdown, main
 from benchmarks.schema import Figure, Metadata, ResultFile, Results, read
 from benchmarks.script import RESULTS
 from tdfusion_edge import bundle
 from tdfusion_edge.errors import InputMissing
 from tdfusion_edge.runtime.evaluation.pairs import simulated
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_each_network_of_a_bundle_has_its_own_error(
     assert set(gaps) == {"fusion", "detector"}
 
 
-def test_the_pipeline_has_that_of_its_own_graph() -> None:
+def test_the_one_pass_graph_has_errors_of_its_own() -> None:
     shipped = bundle.read(bundle.default_path())
     gaps = of_bundle(shipped, Material(tuple(simulated(1)), "one pair"))
     assert set(gaps) == {"fusion", "detector", "onepass"}
@@ -175,7 +175,7 @@ def result(**facts: str) -> ResultFile:
 def test_the_tables_say_whose_weights_they_are_of_and_leave_blank_what_is_not_known(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    facts = {f"edge: {engines.WEIGHTS}": "fresh, seed 0", "edge: errors on": "8 pairs"}
+    facts = {f"edge: {table.WEIGHTS}": "fresh, seed 0", "edge: errors on": "8 pairs"}
     built, cost = as_markdown(result(**facts)).split("\n\n")
     assert built.splitlines()[2:] == [
         "| `edge` | fp32 |  | 9 |  |  |  |",
@@ -188,10 +188,10 @@ def test_the_tables_say_whose_weights_they_are_of_and_leave_blank_what_is_not_kn
     assert "engines.json" in capsys.readouterr().err
 
 
-def test_the_readme_has_the_table_of_the_published_file() -> None:
+def test_the_documents_have_the_tables_of_the_published_file() -> None:
     published = RESULTS / "engines.json"
     if not published.exists():
         pytest.skip("no engines were published")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    missing = [line for line in as_markdown(read(published)).splitlines() if line not in readme]
+    document = (ROOT / "docs" / "measurements.md").read_text(encoding="utf-8")
+    missing = [line for line in as_markdown(read(published)).splitlines() if line not in document]
     assert missing == []

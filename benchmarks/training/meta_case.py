@@ -21,8 +21,8 @@ from msgspec.structs import replace
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks import simulated
 from benchmarks.process import MB, high_water_mark
+from benchmarks.training import simulated
 from tdfusion_edge import checkpoint
 from tdfusion_edge.config import Table, convert, parse, to_json
 from tdfusion_edge.console import say
