@@ -1,4 +1,4 @@
-"""One scene labelled in every format, by files that the test writes from their definitions, is one labelled pair."""
+"""One scene, labelled in every format from its definition, is one labelled pair."""
 
 from __future__ import annotations
 
