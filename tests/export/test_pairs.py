@@ -84,15 +84,11 @@ def test_only_what_is_measured_needs_labels(folder: Path) -> None:
         (folder / "boxes" / f"{name}.txt").write_text("1 0.5 0.5 0.5 0.5\n")
         cv2.imwrite(str(folder / "masks" / f"{name}.png"), np.eye(32, dtype=np.uint8))
     heads = {"boxes": ("person", "car"), "mask": ("weed", "soil")}
-    boxes = choose_pairs(folder, None, None, LOW, labels=Labels(format="yolo", path="boxes"), heads=heads)
-    masks = choose_pairs(
-        folder,
-        None,
-        None,
-        LOW,
-        labels=Labels(format="mask", path="masks", classes=("soil", "weed")),
-        heads=heads,
+    given = (
+        Labels(format="yolo", path="boxes"),
+        Labels(format="mask", path="masks", classes=("soil", "weed")),
     )
+    boxes, masks = (choose_pairs(folder, None, None, LOW, labels=one, heads=heads) for one in given)
     assert stems(boxes) == stems(masks) == ("ace", "bd")
     assert [one.boxes.classes.tolist() for one in boxes.measured if one.boxes is not None] == [[1]] * 3
     assert all(np.array_equal(one.mask, 1 - np.eye(32)) for one in masks.measured)
