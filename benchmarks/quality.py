@@ -31,13 +31,15 @@ from tdfusion_edge.color import U8
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.images import by_stem, read_luma8
-from tdfusion_edge.runtime.evaluation.rows import BASELINES, Fuse, pair_names, score
+from tdfusion_edge.pairs import LabelledPair, PairSource, load_pairs
+from tdfusion_edge.pairs.reader import pair_names
+from tdfusion_edge.runtime.evaluation.rows import BASELINES, Fuse, score
 from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.picture.stretch import F32, Stretch
 from tdfusion_edge.runtime.picture.units import UNIT
 
-Method: TypeAlias = Callable[[str, U8, U8], F32]
-"""Stem, infrared and visible luma, uint8 (H, W), to fused luma, float32 (H, W) in [0, 1]."""
+Method: TypeAlias = Callable[[LabelledPair], F32]
+"""A pair to fused luma, float32 (H, W) in [0, 1]."""
 
 SHIPPED = ("edge", "edge_fixed")
 PEERS = ("seafusion", "mmdrfuse")
@@ -60,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(args: argparse.Namespace) -> Measured:
     """Score every method with both stretches."""
-    names = pair_names(args.data, args.names)[: args.first]
+    names = pair_names(args.data, PairSource(names=args.names))[: args.first]
     facts = {"pairs": ", ".join(names)}
     methods: dict[str, Method] = {}
     with ExitStack() as stack:
@@ -84,31 +86,32 @@ def _rows(data: Path, names: list[str], methods: dict[str, Method]) -> Iterator[
     """Both stretches of every network and of what stands beside it."""
     for peer in PEERS:
         methods[peer] = partial(_from_pictures, by_stem(data / "peers" / peer))
+    pairs = load_pairs(data, PairSource(names=tuple(names)))
     methods |= {name: partial(_unit, fuse) for name, fuse in BASELINES.items()}
     for stretch in get_args(StretchMode):
         for method, fused in methods.items():
             say(f"{method}, stretch {stretch} ...", error=True)
-            scores = score(data, names, partial(_stretched, fused, stretch))
+            scores = score(pairs, partial(_stretched, fused, stretch))
             metrics = {key: round(value, 5) for key, value in scores._asdict().items()}
             yield Score(method=method, stretch=stretch, pairs=len(names), metrics=metrics)
 
 
-def _stretched(method: Method, stretch: StretchMode, name: str, infrared: U8, visible: U8) -> U8:
-    return Stretch(stretch).apply(method(name, infrared, visible), 0)
+def _stretched(method: Method, stretch: StretchMode, pair: LabelledPair) -> U8:
+    return Stretch(stretch).apply(method(pair), 0)
 
 
-def _by_fuser(fuser: Fuser, name: str, infrared: U8, visible: U8) -> F32:
-    return fuser.luma(infrared, visible)
+def _by_fuser(fuser: Fuser, pair: LabelledPair) -> F32:
+    return fuser.luma(pair.infrared, pair.visible)
 
 
-def _from_pictures(pictures: Mapping[str, Path], name: str, infrared: U8, visible: U8) -> F32:
-    if name not in pictures:
-        raise InputMissing(f"there is no fused picture '{name}' to compare")
-    return _scaled(read_luma8(pictures[name]))
+def _from_pictures(pictures: Mapping[str, Path], pair: LabelledPair) -> F32:
+    if pair.name not in pictures:
+        raise InputMissing(f"there is no fused picture '{pair.name}' to compare")
+    return _scaled(read_luma8(pictures[pair.name]))
 
 
-def _unit(fuse: Fuse, name: str, infrared: U8, visible: U8) -> F32:
-    return _scaled(fuse(name, infrared, visible))
+def _unit(fuse: Fuse, pair: LabelledPair) -> F32:
+    return _scaled(fuse(pair))
 
 
 def _scaled(picture: U8) -> F32:

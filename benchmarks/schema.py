@@ -190,8 +190,9 @@ def read(path: Path) -> ResultFile:
             others, or a file that is not named after its benchmark.
     """
     result = load(path, ResultFile)
-    if not path.stem.startswith(result.metadata.benchmark):
-        raise ConfigError(f"{path}: file name", expected=f"{result.metadata.benchmark}*.json", got=path.name)
+    name = result.metadata.benchmark.rpartition(".")[2]
+    if not path.stem.startswith(name):
+        raise ConfigError(f"{path}: file name", expected=f"{name}*.json", got=path.name)
     return result
 
 

@@ -40,7 +40,7 @@ class Benchmark(NamedTuple):
     """A benchmark as data; its module runs it with :func:`main`."""
 
     name: str
-    """Its module below ``benchmarks``."""
+    """Its module below ``benchmarks``, such as ``training.meta_step``."""
     description: str | None
     add_arguments: Callable[[argparse.ArgumentParser], None]
     measure: Callable[[argparse.Namespace], Measured]
@@ -125,12 +125,13 @@ def _parser(benchmark: Benchmark) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     benchmark.add_arguments(parser)
+    file = f"{benchmark.name.replace('.', '/')}.json"
     parser.add_argument(
         "--output",
         type=Path,
         metavar="FILE",
-        default=RESULTS / f"{benchmark.name}.json",
-        help=f"result file (default: benchmarks/results/{benchmark.name}.json)",
+        default=RESULTS / file,
+        help=f"result file (default: benchmarks/results/{file})",
     )
     return parser
 

@@ -18,14 +18,15 @@ from tdfusion_edge.errors import RequestError
 from tdfusion_edge.export.fusion import fused_lumas, fusion_part
 from tdfusion_edge.export.gate import passed
 from tdfusion_edge.export.graph import LEGACY, OPSET, OPSETS
+from tdfusion_edge.export.heads import KINDS
 from tdfusion_edge.export.heads.graph import head_part
 from tdfusion_edge.export.model_card import model_card
 from tdfusion_edge.export.networks import Chosen, choose
 from tdfusion_edge.export.onepass_graph import onepass_part, served_sizes
-from tdfusion_edge.export.pairs import Pairs, choose_pairs
+from tdfusion_edge.export.pairs import choose_pairs
 from tdfusion_edge.export.part import total
-from tdfusion_edge.runtime.evaluation.boxes import Labels
-from tdfusion_edge.runtime.evaluation.parity_pairs import pair_labels, require_data
+from tdfusion_edge.pairs import Labels
+from tdfusion_edge.runtime.evaluation.pairs import require_data
 
 SCORE_THRESHOLD = 0.25
 """What is shown as found. Lower costs false alarms, higher misses; ``run --score-threshold`` overrides."""
@@ -45,8 +46,7 @@ def export(
     data: Path | None = None,
     names: str | None = None,
     calibration: str | None = None,
-    labels: str | None = None,
-    classes: tuple[str, ...] = (),
+    labels: Labels | None = None,
     opset: int = OPSET,
 ) -> bundle.Manifest:
     """Export one or more checkpoints.
@@ -66,8 +66,7 @@ def export(
         names: List of stems in ``data``; None takes all.
         calibration: List of stems in ``data`` for INT8; None takes every second pair, which is then not
             measured on.
-        labels: ``yolo:FOLDER`` in ``data``: the change of mAP50 is measured as well.
-        classes: The labels' classes by number; none: the detector's.
+        labels: Of the pairs in ``data``: the change of mAP50 or mIoU is measured as well.
         opset: Of all graphs.
 
     Raises:
@@ -86,9 +85,9 @@ def export(
         say(note, error=True)
     name = name or chosen.fusion.header.recipe
     sizes = None if size is None or not chosen.fit_one_pass else served_sizes(chosen, size, opset)
-    require_data(data, names=names, calibration=calibration, labels=labels, classes=",".join(classes) or None)
-    pairs = choose_pairs(data, names, calibration, precisions, size)
-    known = _labels(chosen, pairs, data, labels, classes)
+    require_data(data, names=names, calibration=calibration, labels=labels)
+    heads = {kind: task.view.classes for kind in KINDS if (task := chosen.of_kind(kind)) is not None}
+    pairs = choose_pairs(data, names, calibration, precisions, size, labels=labels, heads=heads)
     parts = [fusion_part(chosen.fusion, precisions, pairs, opset)]
     if chosen.heads:
         fused = fused_lumas(parts[0].files["fusion.onnx"], pairs)
@@ -99,7 +98,7 @@ def export(
     manifest = {"name": name, **_of_all(chosen), **whole.fields()}
     card = model_card(name, chosen.fusion.header, chosen.heads, threshold)
     files = {**whole.files, "MODEL_CARD.md": card.encode()}
-    measured = passed(manifest, files, pairs, known, size)
+    measured = passed(manifest, files, pairs, size)
     return bundle.write(output, manifest | {"parity": whole.parity + measured}, files)
 
 
@@ -129,17 +128,3 @@ def _check_opset(opset: int, precisions: Collection[Precision]) -> None:
             expected="fp32, the one precision that is safe in TensorRT 8",
             hint=f"Give --precision fp32, or --opset {LEGACY + 1} or later for newer versions.",
         )
-
-
-def _labels(
-    chosen: Chosen, pairs: Pairs, data: Path | None, place: str | None, classes: tuple[str, ...]
-) -> Labels | None:
-    """Of the measured pairs, before any graph is paid for."""
-    if place is None:
-        return None
-    if not pairs.measured:
-        raise RequestError(f"--labels {place}", expected="--precision with fp16 or int8 to measure")
-    assert data is not None
-    detector = chosen.of_kind("boxes")
-    seen = () if detector is None else detector.view.classes
-    return pair_labels(data, place, [pair.name for pair in pairs.measured], classes, seen)

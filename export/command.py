@@ -26,9 +26,9 @@ from tdfusion_edge.export.assemble import SCORE_THRESHOLD, export
 from tdfusion_edge.export.engines import add_engine_arguments, prepared
 from tdfusion_edge.export.graph import LEGACY, OPSET, OPSETS
 from tdfusion_edge.export.heads import KINDS
-from tdfusion_edge.label_files import parse_classes
+from tdfusion_edge.pairs.source import labels_of
 from tdfusion_edge.runtime.commands.engines import sizes_of
-from tdfusion_edge.runtime.evaluation.parity_pairs import add_pair_arguments
+from tdfusion_edge.runtime.evaluation.pairs import add_pair_arguments
 
 FUSION_FIGURES = {"psnr_db": "PSNR {:.1f} dB"}
 """How a figure of the fused luma is put in words; a head's kind has those of its own."""
@@ -88,8 +88,7 @@ def main(args: argparse.Namespace) -> int:
         data=args.data,
         names=args.names,
         calibration=args.calibration,
-        labels=args.labels,
-        classes=() if args.classes is None else parse_classes(args.classes),
+        labels=labels_of(args),
         opset=args.opset,
     )
     heads = [f"{name} of {', '.join(head.classes)}" for name, head in manifest.heads.items()]

@@ -21,8 +21,8 @@ from tdfusion_edge.export.pairs import Pairs
 from tdfusion_edge.export.part import Part, files_of
 from tdfusion_edge.export.precisions import IN_RANGE, Fused, Real, StayFloat, in_precisions
 from tdfusion_edge.export.ranges import Feeds
+from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.evaluation.parity import Views
 from tdfusion_edge.runtime.picture.units import unit_inputs
 from tdfusion_edge.train.models.base import FusionOutput
 
@@ -149,7 +149,7 @@ def minimum_size(network: nn.Module) -> int:
     return max(32, int(getattr(network, "minimum_size", 32)))
 
 
-def fusion_feeds(pairs: Sequence[Views]) -> list[Feeds]:
+def fusion_feeds(pairs: Sequence[LabelledPair]) -> list[Feeds]:
     """What a fusion graph takes, (1, 1, H, W) float32, for each pair."""
     return [unit_inputs(pair.infrared, pair.visible) for pair in pairs]
 

@@ -11,9 +11,9 @@ from tdfusion_edge import bundle
 from tdfusion_edge.bundle import FUSION, ONE_PASS, Bundle, Parity, Precision
 from tdfusion_edge.errors import ExportError
 from tdfusion_edge.export.pairs import Pairs
-from tdfusion_edge.runtime.evaluation.boxes import Labels
-from tdfusion_edge.runtime.evaluation.parity import REFERENCE, Gap, Views, least_score, measure_each
-from tdfusion_edge.runtime.evaluation.parity_pairs import SIZE, described, simulated
+from tdfusion_edge.pairs import LabelledPair
+from tdfusion_edge.runtime.evaluation.pairs import SIZE, described, simulated
+from tdfusion_edge.runtime.evaluation.parity import REFERENCE, Gap, least_score, measure_each
 from tdfusion_edge.runtime.fuser import Fuser
 
 
@@ -21,7 +21,6 @@ def passed(
     manifest: Mapping[str, Any],
     files: Mapping[str, bytes],
     pairs: Pairs,
-    labels: Labels | None = None,
     size: tuple[int, int] | None = None,
 ) -> tuple[Parity, ...]:
     """Measure every lower precision of a bundle that is about to be written against its float32.
@@ -29,8 +28,7 @@ def passed(
     Args:
         manifest: Of the bundle.
         files: Name to content.
-        pairs: What is measured on.
-        labels: Of these pairs, where there is a detector.
+        pairs: What is measured on, labelled or not.
         size: Width and height that the pipeline graph was made for; where no pair has one that it serves, it
             is measured on simulated ones of this.
 
@@ -42,42 +40,40 @@ def passed(
         ExportError: a precision passes one of its limits.
     """
     opened = bundle.assembled(manifest, files)
-    return (*_staged(opened, pairs, labels), *_one_pass(opened, pairs, labels, size))
+    return (*_staged(opened, pairs), *_one_pass(opened, pairs, size))
 
 
-def _staged(opened: Bundle, pairs: Pairs, labels: Labels | None) -> Iterator[Parity]:
-    gaps = _gaps(opened, FUSION, "staged", pairs.measured, labels)
+def _staged(opened: Bundle, pairs: Pairs) -> Iterator[Parity]:
+    gaps = _gaps(opened, FUSION, "staged", pairs.measured)
     for precision, gap in gaps.items():
         _refuse("the networks", precision, gap.offences(precision))
         yield _row(FUSION, gap, precision, pairs.told(precision))
 
 
-def _one_pass(
-    opened: Bundle, pairs: Pairs, labels: Labels | None, size: tuple[int, int] | None
-) -> Iterator[Parity]:
+def _one_pass(opened: Bundle, pairs: Pairs, size: tuple[int, int] | None) -> Iterator[Parity]:
     graph = opened.manifest.graphs.get(ONE_PASS)
     if graph is None or len(graph.files) == 1:
         return
     served = tuple(pair for pair in pairs.measured if graph.serves(*pair.visible.shape))
     told = pairs.pictures
     if len(served) < len(pairs.measured):
-        labels, told = None, f"{len(served)} of {told}"
+        # Scores of a part would not be those of the networks' row.
+        served = tuple(pair._replace(boxes=None, mask=None) for pair in served)
+        told = f"{len(served)} of {told}"
     if not served:
         served = tuple(simulated(size=size or SIZE))
         told = described(None, len(served))
-    for precision, gap in _gaps(opened, ONE_PASS, "onepass", served, labels).items():
+    for precision, gap in _gaps(opened, ONE_PASS, "onepass", served).items():
         _refuse("the one-pass graph", precision, gap.offences(precision, in_8_bits=True))
         yield _row(ONE_PASS, gap, precision, told)
 
 
-def _gaps(
-    opened: Bundle, graph: str, graphs: str, pairs: Sequence[Views], labels: Labels | None
-) -> dict[Precision, Gap]:
+def _gaps(opened: Bundle, graph: str, graphs: str, pairs: Sequence[LabelledPair]) -> dict[Precision, Gap]:
     """How far every lower precision of a graph is from float32, by way of ``graphs``; nothing for none."""
     lower: list[Precision] = [one for one in opened.manifest.graphs[graph].files if one != "fp32"]
     if not lower:
         return {}
-    least = least_score(opened.manifest, scored=labels is not None)
+    least = least_score(opened.manifest, scored=any(pair.boxes is not None for pair in pairs))
     with ExitStack() as stack:
 
         def fuser(precision: Precision) -> Fuser:
@@ -93,7 +89,7 @@ def _gaps(
             )
 
         reference, named = fuser("fp32"), {one: fuser(one) for one in lower}
-        return measure_each(pairs, reference, named, labels, opened.manifest.score_threshold)
+        return measure_each(pairs, reference, named, opened.manifest.score_threshold)
 
 
 def _refuse(what: str, precision: Precision, said: list[str]) -> None:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from tdfusion_edge.bundle import Precision
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.runtime.evaluation.parity import Views
-from tdfusion_edge.runtime.evaluation.parity_pairs import SIZE, described, simulated, views_of
-from tdfusion_edge.runtime.evaluation.rows import pair_names
+from tdfusion_edge.pairs import LabelledPair, Labels, PairSource, open_pairs
+from tdfusion_edge.pairs.reader import pair_names
+from tdfusion_edge.runtime.evaluation.pairs import SIZE, compared_pairs, described, simulated
 
 
 class Pairs(NamedTuple):
     """What an export looks at."""
 
-    measured: tuple[Views, ...]
-    calibrating: tuple[Views, ...]
+    measured: tuple[LabelledPair, ...]
+    """In colour; with boxes or masks where there are labels."""
+    calibrating: tuple[LabelledPair, ...]
     """For INT8 alone."""
     pictures: str
     """What a manifest says of those that are measured."""
@@ -35,6 +37,9 @@ def choose_pairs(
     calibration: str | None,
     precisions: Collection[Precision],
     size: tuple[int, int] | None = None,
+    *,
+    labels: Labels | None = None,
+    heads: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> Pairs:
     """Read the pairs that these precisions need; none for float32, which is compared on random pictures.
 
@@ -47,11 +52,13 @@ def choose_pairs(
         calibration: List of stems in ``data`` that INT8 is calibrated on; None splits ``names``.
         precisions: What is exported.
         size: Width and height of simulated pairs; None takes the usual one.
+        labels: Of the pairs in ``data`` that are measured.
+        heads: Kind to classes of what the labels may be for.
 
     Raises:
         RequestError: a pair is in both lists, no pair or a single one is left, there is a list and no
-            INT8; or a pair cannot be used.
-        InputMissing: there is no such folder or list, or no pair.
+            INT8, or labels and nothing to measure; or a pair or label cannot be used.
+        InputMissing: there is no such folder or list, or no pair, or one has no label.
         SourceError: a picture cannot be read.
     """
     if calibration is not None and "int8" not in precisions:
@@ -59,21 +66,24 @@ def choose_pairs(
             f"--calibration {calibration}", expected="--precision with int8", got=", ".join(precisions)
         )
     if not set(precisions) - {"fp32"}:
+        if labels is not None:
+            raise RequestError(f"--labels {labels}", expected="--precision with fp16 or int8 to measure")
         return Pairs((), (), "")
     if data is None:
         street = tuple(simulated(size=_drawable(size)))
         calibrating, measured = (street[1::2], street[::2]) if "int8" in precisions else ((), street)
         return Pairs(measured, calibrating, described(None, len(measured)))
-    stems = pair_names(data, names)
+    stems = pair_names(data, PairSource(names=names))
     apart: list[str] = []
     if calibration is not None:
-        apart = pair_names(data, calibration)
+        apart = pair_names(data, PairSource(names=calibration))
         stems = _without(stems, apart, names, calibration)
     elif "int8" in precisions:
         stems, apart = stems[::2], stems[1::2]
         if not apart:
             raise RequestError("INT8: pairs to calibrate on and others to measure", expected="two", got="one")
-    measured, calibrating = (tuple(views_of(data, some)) for some in (stems, apart))
+    measured = tuple(compared_pairs(data, stems, labels, heads))
+    calibrating = tuple(open_pairs(data, PairSource(names=tuple(apart)))) if apart else ()
     return Pairs(measured, calibrating, described(data, len(measured)))
 
 

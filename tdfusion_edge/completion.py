@@ -67,7 +67,9 @@ def _parser(row: Command) -> argparse.ArgumentParser | None:
 
 
 def _completed(summary: str, parser: argparse.ArgumentParser | None) -> Completed:
-    actions = [] if parser is None else parser._actions  # argparse has no public way to read a parser
+    # argparse has no public way to read a parser.
+    known = [] if parser is None else parser._actions
+    actions = [action for action in known if action.help is not argparse.SUPPRESS]
     options = tuple(
         Option(tuple(action.option_strings), _one_line(action.help), _value(action))
         for action in actions

@@ -119,15 +119,15 @@ def read_image(path: Path, *, grey16_ok: bool = True) -> Image:
     )
 
 
-def read_luma8(path: Path) -> U8:
-    """Luma of a picture file, uint8 (H, W).
+def read_image8(path: Path) -> U8:
+    """The picture in a file as it is stored, uint8 (H, W) or (H, W, 3) BGR; an alpha channel is dropped.
 
     Raises:
         InputMissing: there is no such file.
         RequestError: it has 16 bits, for which only a range fixed in advance gives comparable levels.
         SourceError: it cannot be read, as :func:`read_image` says.
     """
-    image = luma(read_image(path))
+    image = read_image(path)
     if image.dtype != np.uint8:
         raise RequestError(
             f"{path} is a {image.dtype} picture",
@@ -135,6 +135,11 @@ def read_luma8(path: Path) -> U8:
             hint="Convert it with a fixed range first.",
         )
     return image
+
+
+def read_luma8(path: Path) -> U8:
+    """Luma of a picture file, uint8 (H, W); raises as :func:`read_image8`."""
+    return luma(read_image8(path))
 
 
 def _list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import onnx
 import pytest
+from bands import NAMES, bands_graph
+from bands import described as bands_described
 from finder import CLASSES, described, finder_graph
 from hypothesis import settings
 from onnx import TensorProto, helper
@@ -106,3 +108,14 @@ def finder_bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finder_bundle(finder_bundle_path: Path) -> bundle.Bundle:
     """The same, opened."""
     return bundle.read(finder_bundle_path)
+
+
+@pytest.fixture(scope="session")
+def bands_bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle that averages and gives classes by brightness (``bands.py``)."""
+    manifest = mean_manifest() | {"name": "bands"}
+    manifest["heads"] = {"segmentation": bundle.HeadInfo(kind="mask", network="bands", classes=NAMES)}
+    manifest["graphs"]["segmentation"] = bands_described()
+    path = tmp_path_factory.mktemp("bundles") / "bands"
+    bundle.write(path, manifest, {"fusion.onnx": mean_graph(), "segmentation.onnx": bands_graph()})
+    return path

@@ -24,6 +24,11 @@ def shell_lines(markdown: str) -> list[str]:
     return [re.sub(r"\s+", " ", line) for line in lines if line and not line.startswith("#")]
 
 
+def blocks(markdown: str, language: str) -> list[str]:
+    """Contents of the fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```\s*$", markdown, re.MULTILINE | re.DOTALL)
+
+
 def from_nothing(markdown: str) -> list[str]:
     """The command lines that begin on a machine without anything: by making an environment."""
     return [line for line in shell_lines(markdown) if line.startswith("python3 -m venv ")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -11,14 +12,17 @@ from urllib.parse import unquote
 
 import msgspec
 import pytest
-from readme import calls, from_nothing, quoted_calls, shell_lines
+from readme import blocks, calls, from_nothing, quoted_calls, shell_lines
 
 import tdfusion_edge
 from tdfusion_edge.cli import COMMANDS, command_parser
+from tdfusion_edge.runtime import rig
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("benchmarks/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/**/*.md")])
+LONGEST = 900
+"""Words of the README: it is read in four minutes, and what is longer stands in docs/."""
 
 
 def read(path: Path) -> str:
@@ -58,6 +62,7 @@ def test_shell_blocks_are_read_and_others_not() -> None:
         "python3 -m venv .venv && .venv/bin/pytest",
     ]
     assert len(from_nothing(SAMPLE)) == 2
+    assert blocks(SAMPLE, "toml") == ['tdfusion-edge = "no shell"\n']
 
 
 def test_calls_are_found_within_a_line() -> None:
@@ -87,6 +92,66 @@ def test_the_continuous_integration_gets_the_same_lines() -> None:
             check=True,
         )
         assert done.stdout == line + "\n"
+
+
+def test_the_readme_is_short() -> None:
+    assert len(read(README).split()) <= LONGEST
+
+
+def test_the_readme_names_every_command_and_no_other() -> None:
+    rows = re.findall(r"^\| `tdfusion-edge (\w+)` \|", read(README), re.MULTILINE)
+    assert sorted(rows) == sorted(row.name for row in COMMANDS)
+
+
+def test_every_document_can_be_found_from_the_readme() -> None:
+    linked = [ROOT / target for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", read(README))]
+    assert [path for path in DOCUMENTS if path not in linked] == [README]
+
+
+# --- blocks of code --------------------------------------------------------------------------------
+
+GIVEN = """
+import cv2, numpy as np
+infrared, visible = np.full((96, 128), 90, np.uint8), np.full((96, 128, 3), 120, np.uint8)
+cv2.imwrite("ir.png", infrared)
+cv2.imwrite("vis.png", visible)
+frames = [(infrared, visible)] * 3
+"""
+"""What the examples of the documents take for granted."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["README.md", "docs/python.md"])
+def test_the_python_of_the_documents_runs(name: str, tmp_path: Path) -> None:
+    code = "\n".join([GIVEN, *blocks(read(ROOT / name), "python")])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^(picture )?1\b", done.stdout, re.MULTILINE)  # the stream came to a second picture
+
+
+def test_the_rig_of_the_documents_is_one(tmp_path: Path) -> None:
+    (text,) = blocks(read(ROOT / "docs" / "cameras.md"), "toml")
+    (tmp_path / "rig.toml").write_text(text, encoding="utf-8")
+    assert set(rig.read(tmp_path / "rig.toml").cameras) == {"ir0", "vis0"}
+
+
+def test_the_recipe_of_the_documents_is_one(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from tdfusion_edge.train.recipe_file import load_recipe
+
+    (text,) = blocks(read(ROOT / "docs" / "training.md"), "toml")
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    assert load_recipe(str(tmp_path / "mine.toml")).name == "mine"
+
+
+# --- command lines -----------------------------------------------------------------------------------
 
 
 def parser_of(name: str) -> argparse.ArgumentParser:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.resize import halved, resized
 from tdfusion_edge.train.data.augment import view
-from tdfusion_edge.train.data.types import Sample
 from tdfusion_edge.train.recipe import Augmentation, Task
 
 
@@ -37,7 +37,7 @@ def test_the_training_sees_what_the_runtime_sees(width: int, height: int) -> Non
     random = np.random.default_rng(0)
     picture = random.integers(0, 256, (480, 640), dtype=np.uint8)
     task = Task(network="yolo", classes=("a",), height=height, width=width)
-    sample, plain = Sample("noise", picture, picture), Augmentation(flip=False)
+    sample, plain = LabelledPair("noise", picture, picture), Augmentation(flip=False)
     trained = view(lambda: sample, task, plain, random).visible * 255
     assert np.abs(trained - resized(picture, width, height).astype(np.float32)).max() <= 8
     assert np.abs(trained - resized(picture, width, height).astype(np.float32)).mean() <= 0.5

@@ -16,17 +16,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from tdfusion_edge.config import to_json
 from tdfusion_edge.console import say
-from tdfusion_edge.errors import ConfigError, InputMissing
-from tdfusion_edge.label_files import parse_classes
+from tdfusion_edge.errors import InputMissing
+from tdfusion_edge.pairs.layouts import LAYOUTS
+from tdfusion_edge.pairs.source import PairSource, add_label_arguments, labels_of
 from tdfusion_edge.train.data.check import Alignment, DataSet, Report, check, open_set
 from tdfusion_edge.train.data.inspection import KINDS
-from tdfusion_edge.train.data.layouts import LAYOUTS
 from tdfusion_edge.train.data.sheet import require_png, sheet, write_png
-from tdfusion_edge.train.recipe import DataSource, Labels
 
 NAMED = 5
 """Faults of a kind that the text names; JSON has them all."""
@@ -45,14 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--part", choices=("train", "validation"), default="train", help="part of a set that has them"
     )
-    parser.add_argument(
-        "--labels", metavar="FORMAT:PATH", help="yolo, voc or mask and a folder in DIR, or coco and a file"
-    )
-    parser.add_argument("--classes", metavar="A,B,C", help="the labels' classes by their numbers")
-    parser.add_argument(
-        "--colours", metavar="#RRGGBB,...", help="the colours that stand for these classes in masks"
-    )
-    parser.add_argument("--ignore", type=int, default=255, help="value of mask pixels that do not count")
+    add_label_arguments(parser)
     parser.add_argument("--names", metavar="FILE", help="text file in DIR, one stem a line (default: all)")
     parser.add_argument("-o", "--output", type=Path, metavar="PNG", help="write a contact sheet")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
@@ -81,33 +71,9 @@ def _draw(path: Path, data: DataSet, whole: list[str], *, quiet: bool) -> None:
         say(f"contact sheet: {path}")
 
 
-def source_of(args: argparse.Namespace) -> DataSource:
-    """The ``[[data]]`` table that the command line describes.
-
-    Raises:
-        ConfigError: ``--labels``, ``--colours`` or ``--ignore`` says what no table may.
-        RequestError: a class or colour is empty or there twice.
-    """
-    classes = () if args.classes is None else parse_classes(args.classes)
-    colours = () if args.colours is None else parse_classes(args.colours, "--colours")
-    if colours and (args.labels or "").partition(":")[0] != "mask":
-        raise ConfigError("--colours", expected="--labels mask:FOLDER as well")
-    labels: dict[str, Any] | None = None
-    if args.labels is not None:
-        kind, _, path = args.labels.partition(":")
-        if not path:
-            raise ConfigError("--labels", expected="FORMAT:PATH, as in yolo:labels", got=args.labels)
-        names = {"classes": classes, "colours": colours}
-        labels = {"format": kind, "path": path, "ignore": args.ignore, **names}
-    elif args.classes is not None:
-        raise ConfigError("--classes", expected="--labels as well")
-    table = {"folder": ".", "part": args.part, "names": args.names, "layout": args.layout, "terms": ""}
-    try:
-        return msgspec.convert(
-            {**table, "labels": labels and msgspec.convert(labels, Labels)}, DataSource, strict=False
-        )
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"--labels {args.labels}: {error}") from error
+def source_of(args: argparse.Namespace) -> PairSource:
+    """The pairs that the command line describes; raises as :func:`~tdfusion_edge.pairs.source.labels_of`."""
+    return PairSource(part=args.part, names=args.names, layout=args.layout, labels=labels_of(args))
 
 
 def as_text(report: Report, folder: Path) -> str:

@@ -12,17 +12,17 @@ from torch import nn
 from tdfusion_edge import checkpoint
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import RequestError
+from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.train.data.tensors import to_tensor
-from tdfusion_edge.train.data.types import Sample
 from tdfusion_edge.train.models.tables import FUSION_NETWORKS, build, build_task
 from tdfusion_edge.train.models.task import TaskNetwork
 from tdfusion_edge.train.recipe import Task
 
-Fuser: TypeAlias = Callable[[Sample], U8]
+Fuser: TypeAlias = Callable[[LabelledPair], U8]
 """A pair to its fused luma, uint8 (H, W)."""
 
 
-def fuse(network: nn.Module, sample: Sample) -> U8:
+def fuse(network: nn.Module, sample: LabelledPair) -> U8:
     """One pair through the network, which should be in evaluation mode."""
     device = next(network.parameters()).device
     with torch.inference_mode():

@@ -57,7 +57,7 @@ def resumed(training: Training) -> tuple[int, float]:
 
 
 def arrays(network: nn.Module) -> dict[str, Any]:
-    """Weights as NumPy arrays, by name."""
+    """A network's weights and running statistics as NumPy arrays, by name."""
     return {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
 
 
@@ -67,7 +67,7 @@ def conditions(training: Training) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """What computes, by name."""
+    """Versions of the libraries that compute, by name, and PyTorch's threads."""
     return {
         "tdfusion-edge": __version__,
         "torch": str(torch.__version__),

@@ -63,9 +63,9 @@ class Log:
             # What was written of later steps stays in the files; TensorBoard leaves it out.
             self._board = board(str(folder / TENSORBOARD), purge_step=begun + 1)
 
-    def note(self, facts: Mapping[str, Any]) -> None:
-        """Write something that is neither loss nor metric; ``facts`` has a ``step``."""
-        self._write(dict(facts))
+    def note(self, row: Mapping[str, Any]) -> None:
+        """Write something that is neither loss nor metric; ``row`` has a ``step``."""
+        self._write(dict(row))
 
     def losses(self, step: int, losses: Mapping[str, float]) -> None:
         """Count one step's losses in; their means are written when it is time."""

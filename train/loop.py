@@ -84,8 +84,8 @@ def _evaluate(training: Training, step: int, best_score: float, log: Log) -> flo
     if training.leads:
         networks = {role: training.strategy.networks[role] for role in training.strategy.named}
         figures = validate(networks, training.validation, training.recipe.task)
-        shown = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
-        logger.info("step %d of %d: %s", step, training.steps, shown)
+        text = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+        logger.info("step %d of %d: %s", step, training.steps, text)
         if damaged:
             logger.warning("%d pairs could not be read and are left out", len(damaged))
         log.figures(step, figures | ({"damaged": len(damaged)} if damaged else {}))

@@ -135,7 +135,7 @@ def _second_backward(gradient: Parameters, weights: Parameters, v: Parameters) -
 
 
 def _forward(inner: Inner, at: Parameters, weights: Parameters, v: Parameters) -> Parameters:
-    """The same by forward mode: the fused pictures' change along v, then its product with dL_f/dfused."""
+    """d/dthG <v, dL_f/dthF> by forward mode: the fused pictures' change along v times dL_f/dfused."""
     with torch.no_grad():
         try:
             fused, change, *_ = jvp(inner.fuse, (at,), (v,))
@@ -154,7 +154,7 @@ def _forward(inner: Inner, at: Parameters, weights: Parameters, v: Parameters) -
 
 
 def _difference(inner: Inner, at: Parameters, weights: Parameters, v: Parameters, step: float) -> Parameters:
-    """The same by a central difference of dL_f/dthG."""
+    """d/dthG <v, dL_f/dthF> by a central difference of dL_f/dthG."""
     with torch.no_grad():
         sides = [inner.fuse({name: at[name] + sign * step * v[name] for name in at}) for sign in (1, -1)]
     weighed = inner.weigh(weights)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from msgspec import Meta, field
 
 from tdfusion_edge.config import Table
+from tdfusion_edge.pairs.source import PairSource
 from tdfusion_edge.train.losses import Border, Gradient, Intensity
 
 Count: TypeAlias = Annotated[int, Meta(ge=1)]
@@ -14,7 +15,7 @@ Positive: TypeAlias = Annotated[float, Meta(gt=0)]
 Fraction: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 
 
-class DataSource(Table, frozen=True, kw_only=True):
+class DataSource(PairSource, frozen=True, kw_only=True):
     """One ``[[data]]`` table: pairs below the data folder, ``ir/NAME`` beside ``vi/NAME``."""
 
     folder: str
@@ -22,35 +23,8 @@ class DataSource(Table, frozen=True, kw_only=True):
     part: Literal["train", "validation", "meta-test"] = "train"
     """``meta-test``: pairs on which a strategy's upper level alone is measured, so that it learns from what
     the networks have not been fitted to; without any, its batches are taken from ``train``."""
-    names: str | tuple[str, ...] | None = None
-    """Text file in ``folder`` with one stem a line, or the stems themselves; None takes every pair."""
-    every: Count = 1
-    """Take every n-th frame of a video, or every n-th pair of pictures."""
-    without_every: Annotated[int, Meta(ge=0)] = 0
-    """Of those, leave every n-th out: what another ``[[data]]`` takes with ``every = n``. 0 keeps all."""
-    layout: Literal["plain", "msrs", "fmb", "m3fd", "llvip"] = "plain"
-    """How the folder is laid out: ``ir`` beside ``vi``, or a published data set as it is unpacked."""
-    labels: Labels | None = None
-    """None: not labelled, or where the layout has its labels."""
     terms: str
     """Licence or terms of use, copied into the model card."""
-
-
-class Labels(Table, frozen=True, kw_only=True):
-    """``labels`` of a ``[[data]]`` table: where its boxes or masks are, and what their classes are called."""
-
-    format: Literal["yolo", "coco", "voc", "mask"]
-    """``yolo``: a text file a picture; ``coco``: one JSON file; ``voc``: an XML file a picture; ``mask``:
-    an 8-bit PNG a picture whose values are classes, or whose ``colours`` are."""
-    path: str
-    """Folder, or the JSON file, relative to the data source's folder."""
-    classes: tuple[str, ...] = ()
-    """Names of the labels' classes in the order of their numbers; COCO and VOC bring their own. A class
-    that the recipe's ``[task]`` does not know is left out (boxes) or ignored (masks)."""
-    colours: tuple[Annotated[str, Meta(pattern="^#[0-9a-fA-F]{6}$")], ...] = ()
-    """``#rrggbb`` of every class, for masks that are coloured pictures."""
-    ignore: Annotated[int, Meta(ge=0, le=255)] = 255
-    """Value of a mask's pixels that do not count."""
 
 
 class Loss(Table, frozen=True, kw_only=True):

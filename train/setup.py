@@ -15,11 +15,11 @@ from tdfusion_edge import checkpoint
 from tdfusion_edge.bundle import TrainingData
 from tdfusion_edge.errors import ConfigError, RequestError, SourceError
 from tdfusion_edge.metrics import VIF_MIN_SIDE
+from tdfusion_edge.pairs import LabelledPair
+from tdfusion_edge.pairs.lazy import joined
+from tdfusion_edge.pairs.reader import load_pairs
 from tdfusion_edge.train import state
 from tdfusion_edge.train.data.feed import Feed, Share
-from tdfusion_edge.train.data.lazy import joined
-from tdfusion_edge.train.data.pairs import load_pairs
-from tdfusion_edge.train.data.types import Sample
 from tdfusion_edge.train.faults import clear_out_of_memory
 from tdfusion_edge.train.log import board_class
 from tdfusion_edge.train.models.task import task_of
@@ -30,7 +30,7 @@ from tdfusion_edge.train.strategies.base import Strategy
 
 logger = logging.getLogger(__name__)
 
-Parts: TypeAlias = Mapping[str, Sequence[Sample]]
+Parts: TypeAlias = Mapping[str, Sequence[LabelledPair]]
 """``train``, ``validation`` and ``meta-test``, which may be empty."""
 
 
@@ -43,7 +43,7 @@ class Training:
     output: Path
     strategy: Strategy
     feed: Feed
-    validation: Sequence[Sample]
+    validation: Sequence[LabelledPair]
     training_data: tuple[TrainingData, ...]
     share: Share
     resume: bool
@@ -133,10 +133,10 @@ def setup(
 
 def _load(recipe: Recipe, data: Path, strategy: Strategy) -> tuple[Parts, tuple[TrainingData, ...]]:
     """Samples by part, and what the model card says about those that are trained on."""
-    sources: dict[str, list[Sequence[Sample]]] = {"train": [], "validation": [], "meta-test": []}
+    sources: dict[str, list[Sequence[LabelledPair]]] = {"train": [], "validation": [], "meta-test": []}
     training_data: list[TrainingData] = []
     for source in recipe.data:
-        samples = load_pairs(data, source, recipe.task)
+        samples = load_pairs(data, source, None if recipe.task is None else recipe.task.classes)
         if recipe.task is not None:
             _refuse_unlabelled(source.folder, samples, strategy)
         sources[source.part].append(samples)
@@ -217,7 +217,7 @@ def _refuse_view(recipe: Recipe, strategy: Strategy) -> None:
         )
 
 
-def _refuse_unlabelled(folder: str, samples: Sequence[Sample], strategy: Strategy) -> None:
+def _refuse_unlabelled(folder: str, samples: Sequence[LabelledPair], strategy: Strategy) -> None:
     """Refuse a data source without the labels that T wants, by its first pair that can be read."""
     network = task_of(strategy.networks)
     labels = "" if network is None else network.labels
@@ -237,7 +237,7 @@ def _refuse_unlabelled(folder: str, samples: Sequence[Sample], strategy: Strateg
         return
 
 
-def _refuse_unscorable(samples: Sequence[Sample], strategy: Strategy) -> None:
+def _refuse_unscorable(samples: Sequence[LabelledPair], strategy: Strategy) -> None:
     """Refuse validation pairs that are too small for the metrics, or without anything to find."""
     labelled = "task" not in strategy.named
     for pair in samples:

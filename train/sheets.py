@@ -16,9 +16,9 @@ from torch import nn
 
 from tdfusion_edge.color import U8
 from tdfusion_edge.files import write_aside
+from tdfusion_edge.pairs import Boxes, LabelledPair
 from tdfusion_edge.train.data.sheet import colour_of
 from tdfusion_edge.train.data.tensors import to_tensor
-from tdfusion_edge.train.data.types import Boxes, Sample
 from tdfusion_edge.train.fusing import fuse
 from tdfusion_edge.train.models.task import TaskNetwork, task_of
 from tdfusion_edge.train.modes import in_mode
@@ -38,7 +38,7 @@ Colour: TypeAlias = tuple[int, int, int]
 WHITE: Colour = (255, 255, 255)
 
 
-def draw_sheet(networks: Mapping[str, nn.Module], samples: Sequence[Sample], task: Task | None) -> U8:
+def draw_sheet(networks: Mapping[str, nn.Module], samples: Sequence[LabelledPair], task: Task | None) -> U8:
     """Up to :data:`ROWS` pairs as the networks see them now; their modes are put back.
 
     Args:
@@ -72,30 +72,30 @@ def spread(count: int) -> list[int]:
     return sorted({round(index) for index in np.linspace(0, count - 1, ROWS)})
 
 
-def _tiles(networks: Mapping[str, nn.Module], sample: Sample, task: Task | None) -> dict[str, U8]:
+def _tiles(networks: Mapping[str, nn.Module], sample: LabelledPair, task: Task | None) -> dict[str, U8]:
     """The pictures of one row by title, all of one size."""
     fusion, loss, found_by = networks.get("fusion"), networks.get("loss"), task_of(networks)
-    shown = fuse(fusion, sample) if fusion is not None else mean_picture(sample)
+    picture = fuse(fusion, sample) if fusion is not None else mean_picture(sample)
     tiles: dict[str, U8] = {}
     if fusion is not None:
         tiles = {
             "infrared": _scaled(sample.infrared),
             "visible": _scaled(sample.visible),
-            "fused": _scaled(shown),
+            "fused": _scaled(picture),
         }
     if loss is not None:
         tiles["w_ir, blue 0 to red 1"] = _heat(_weights(loss, sample))
     if found_by is not None and task is not None:
         if found_by.labels == "boxes":
-            tiles["found (labels white)"] = _boxes(found_by, shown, sample.boxes, task)
+            tiles["found (labels white)"] = _boxes(found_by, picture, sample.boxes, task)
         else:
-            tiles["found"] = _mask(segment(found_by, shown, task), shown)
+            tiles["found"] = _mask(segment(found_by, picture, task), picture)
             if sample.mask is not None:
-                tiles["labels"] = _mask(sample.mask, shown)
+                tiles["labels"] = _mask(sample.mask, picture)
     return tiles
 
 
-def _weights(loss: nn.Module, sample: Sample) -> U8:
+def _weights(loss: nn.Module, sample: LabelledPair) -> U8:
     """w_ir at every pixel, 255 for 1."""
     device = next(loss.parameters()).device
     with torch.inference_mode():
@@ -115,12 +115,12 @@ def _heat(weights: U8) -> U8:
     return cast(U8, cv2.applyColorMap(_scaled(weights), cv2.COLORMAP_JET))
 
 
-def _boxes(network: TaskNetwork, shown: U8, labelled: Boxes | None, task: Task) -> U8:
-    tile = _scaled(shown)
-    scale = tile.shape[1] / shown.shape[1]
+def _boxes(network: TaskNetwork, picture: U8, labelled: Boxes | None, task: Task) -> U8:
+    tile = _scaled(picture)
+    scale = tile.shape[1] / picture.shape[1]
     for box in (labelled or Boxes.none()).corners:
         _rectangle(tile, box * scale, WHITE)
-    found = detect(network, shown, task, SURE)
+    found = detect(network, picture, task, SURE)
     for box, score, number in zip(found.boxes, found.scores, found.class_ids, strict=True):
         colour = colour_of(int(number))
         left, top = _rectangle(tile, box * scale, colour)
@@ -128,9 +128,9 @@ def _boxes(network: TaskNetwork, shown: U8, labelled: Boxes | None, task: Task) 
     return tile
 
 
-def _mask(mask: U8, shown: U8) -> U8:
+def _mask(mask: U8, picture: U8) -> U8:
     """The picture tinted by class; what does not count stays grey."""
-    grey = cast(U8, cv2.merge([shown] * 3))
+    grey = cast(U8, cv2.merge([picture] * 3))
     table = np.array([colour_of(number) for number in range(256)], np.uint8)
     tinted = cv2.addWeighted(grey, 0.6, table[mask], 0.4, 0)
     return _scaled(np.where((mask != 255)[..., None], tinted, grey))

@@ -23,7 +23,7 @@ from tdfusion_edge.files import write_aside
 from tdfusion_edge.train.recipe import Recipe
 
 LAST, BEST, STATE = "last.safetensors", "best.safetensors", "state.safetensors"
-"""Files of a training."""
+"""Names of the files in a training's folder: the last checkpoint, the best one, what ``--resume`` reads."""
 FORMAT = 1
 KEY = "tdfusion_edge_state"
 
@@ -33,12 +33,12 @@ class Position(Table, frozen=True, kw_only=True):
 
     format: int = FORMAT
     settings: dict[str, Any]
-    """The whole recipe."""
+    """The whole recipe, as JSON has it."""
     step: int
-    """Steps taken."""
+    """Steps that were taken."""
     steps: int
     epoch: int
-    """Passes of the feed."""
+    """Passes over the pairs that had begun before the current one."""
     drawn: int
     """Batches drawn of the current pass."""
     processes: int = 1
@@ -52,7 +52,7 @@ class Position(Table, frozen=True, kw_only=True):
 
     @property
     def best_score(self) -> float:
-        """The same as a number."""
+        """The best selection score so far, -inf where there is none."""
         return -math.inf if self.best is None else self.best
 
 

@@ -16,9 +16,9 @@ from tdfusion_edge.detection_scores import Truth
 from tdfusion_edge.detections import Detections, found_in
 from tdfusion_edge.errors import ConfigError
 from tdfusion_edge.metrics import evaluate, mean
+from tdfusion_edge.pairs import Boxes, LabelledPair
 from tdfusion_edge.resize import resized
 from tdfusion_edge.train.data.tensors import to_tensor
-from tdfusion_edge.train.data.types import Boxes, Sample
 from tdfusion_edge.train.fusing import fuse
 from tdfusion_edge.train.models.task import BoxPrediction, MaskPrediction, TaskNetwork, task_of
 from tdfusion_edge.train.modes import in_mode
@@ -28,7 +28,7 @@ Prediction = TypeVar("Prediction", BoxPrediction, MaskPrediction)
 
 
 def validate(
-    networks: Mapping[str, nn.Module], samples: Sequence[Sample], task: Task | None
+    networks: Mapping[str, nn.Module], samples: Sequence[LabelledPair], task: Task | None
 ) -> dict[str, float]:
     """Metrics by name, over whole pictures and without any stretch.
 
@@ -54,7 +54,7 @@ def validate(
     return figures | ({} if scorer is None else scorer.figures())
 
 
-def mean_picture(sample: Sample) -> U8:
+def mean_picture(sample: LabelledPair) -> U8:
     """Mean of both sensors, (H, W) uint8."""
     if sample.infrared is sample.visible:
         return sample.visible
@@ -76,8 +76,8 @@ class TaskScorer:
         self._truths: list[Truth] = []
         self._matrix = np.zeros((len(task.classes), len(task.classes)), np.int64)
 
-    def add(self, picture: U8, sample: Sample) -> None:
-        """Look at one picture."""
+    def add(self, picture: U8, sample: LabelledPair) -> None:
+        """Let T look at one picture, and compare what it finds with the pair's labels."""
         if self._boxes:
             self._found.append(detect(self._network, picture, self._task))
             self._truths.append(Truth(*(sample.boxes or Boxes.none())))
@@ -122,10 +122,10 @@ def segment(network: TaskNetwork, picture: U8, task: Task) -> U8:
 
 
 def _run(network: TaskNetwork, picture: U8, task: Task, kind: type[Prediction]) -> Prediction:
-    shown = resized(picture, task.width, task.height)
+    seen = resized(picture, task.width, task.height)
     device = next(network.parameters()).device
     with torch.inference_mode():
-        output = network.decode(network(to_tensor(shown).to(device)))
+        output = network.decode(network(to_tensor(seen).to(device)))
     if not isinstance(output, kind):
         raise ConfigError(
             "what the task network's decode() gives", expected=kind.__name__, got=type(output).__name__

@@ -89,7 +89,11 @@ KIND = Kind(
     in_one_pass=False,
     stay_float=StayFloat(),  # no convolution of it was measured to be better off in float32
     figures=MappingProxyType(
-        {"pixels_equal": "{:.2%} of the mask's pixels equal", "mask_iou": "mIoU {:.3f}"}
+        {
+            "pixels_equal": "{:.2%} of the mask's pixels equal",
+            "mask_iou": "mIoU {:.3f}",
+            "miou_change": "mIoU with the labels by {:+.4f}",
+        }
     ),
     compare=compare,
 )

@@ -3,14 +3,17 @@
   tdfusion-edge eval --data DIR
   tdfusion-edge eval BUNDLE --data DIR --names val.txt --compare other=FOLDER --json
   tdfusion-edge eval BUNDLE --data DIR --labels yolo:labels --groups day=*D,night=*N --baselines
+  tdfusion-edge eval BUNDLE --data DIR --labels coco:labels.json
+  tdfusion-edge eval BUNDLE --data DIR --labels mask:masks --classes soil,plant
   tdfusion-edge eval best.safetensors --data DIR
 
 DIR holds ir/ and vi/ with equal stems. Each row is the mean over all pairs of EN, SF, SD, AG, SCD,
 VIF, Qabf and SSIM (VIF and SSIM: mean over the two sources), on the 8-bit luma.
 
-With --labels, the bundle's detector looks at the pictures of every row: mAP50 and mAP50:95, and the
-AP50/AP50:95 of each class behind its number of labelled objects. A checkpoint is exported first,
-because what is scored is what will run.
+With --labels (yolo, voc or mask and a folder, coco and a file), the bundle's head looks at the pictures of
+every row. Boxes are scored by mAP50 and mAP50:95, and the AP50/AP50:95 of each class behind its number of
+labelled objects; masks by mIoU, the share of pixels that are right, and the IoU of each class behind its
+share of the labelled pixels. A checkpoint is exported first, because what is scored is what will run.
 """
 
 from __future__ import annotations
@@ -24,10 +27,12 @@ from typing import get_args
 from tdfusion_edge import bundle
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.label_files import parse_classes
+from tdfusion_edge.pairs import PairSource
+from tdfusion_edge.pairs.reader import pair_names
+from tdfusion_edge.pairs.source import labels_of
 from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of, progress_shower
-from tdfusion_edge.runtime.evaluation.boxes import Labels, boxes_of, class_note, read_labels
 from tdfusion_edge.runtime.evaluation.checkpoint import open_bundle
+from tdfusion_edge.runtime.evaluation.pairs import add_pair_arguments, heads_of, measured_pairs
 from tdfusion_edge.runtime.evaluation.parity import least_score
 from tdfusion_edge.runtime.evaluation.rows import (
     BASELINES,
@@ -35,10 +40,10 @@ from tdfusion_edge.runtime.evaluation.rows import (
     as_row,
     by_fuser,
     from_folder,
+    look_of,
     measure,
-    pair_names,
 )
-from tdfusion_edge.runtime.evaluation.table import Section, as_json, as_text, section
+from tdfusion_edge.runtime.evaluation.table import as_json, as_text, section
 from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.picture.stretch import StretchName
 
@@ -49,10 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "bundle", type=bundle.place, nargs="?", default=bundle.default_path(), metavar="BUNDLE",
         help="bundle, or the .safetensors of a training",
     )  # fmt: skip
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder with ir/ and vi/")
-    parser.add_argument(
-        "--names", metavar="FILE", help="text file in DIR with one stem a line (default: all)"
-    )
+    add_pair_arguments(parser, required=True)
     parser.add_argument(
         "--compare",
         action="append",
@@ -63,13 +65,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--baselines", action="store_true", help="rows for each sensor, their average and their maximum"
     )
-    parser.add_argument(
-        "--labels", metavar="yolo:FOLDER", help="score the detector too; FOLDER in DIR, a .txt a pair"
-    )
-    parser.add_argument(
-        "--classes", metavar="NAME,NAME",
-        help="the labels' classes in the order of their numbers (default: the bundle's)",
-    )  # fmt: skip
     parser.add_argument(
         "--groups", default="", metavar="NAME=PATTERN,NAME=PATTERN",
         help="the same for the stems that match each pattern, as day=*D,night=*N",
@@ -88,36 +83,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Score and print."""
-    if args.classes is not None and args.labels is None:
-        raise RequestError(f"--classes {args.classes}", expected="--labels as well")
-    classes = () if args.classes is None else parse_classes(args.classes)
-    names = pair_names(args.data, args.names)
-    groups = parse_groups(args.groups, names)
+    labels = labels_of(args)
+    pair_names(args.data, PairSource(names=args.names))  # before a checkpoint is exported
     opened = open_bundle(args.bundle, args.network)
-    scored = args.labels is not None
-    fuser = Fuser(
+    pairs = measured_pairs(args.data, args.names, labels, heads_of(opened.manifest))
+    groups = parse_groups(args.groups, pairs.names)
+    note = None if pairs.labels is None else pairs.labels.note(scored=True)
+    if note is not None:
+        say(note, error=True)
+    scored = labels is not None
+    with Fuser(
         opened,
         **choice_of(args)._asdict(),
         graphs="staged",
         detect=scored,
         score_threshold=least_score(opened.manifest, scored=True) if scored else None,
         on_progress=progress_shower,
-    )
-    detect = boxes_of(fuser) if scored else None
-    labels = None if args.labels is None else _labels(args, names, classes, opened.manifest.classes("boxes"))
-    rows = _rows(args, opened.manifest.name, fuser)
-    measured = {row: measure(args.data, names, fuse, detect) for row, fuse in rows.items()}
-
-    def of(chosen: list[str]) -> Section:
-        return section(measured, chosen, labels)
-
-    whole, parts = of(names), {group: of(chosen) for group, chosen in groups.items()}
+    ) as fuser:
+        look = None if labels is None else look_of(fuser, labels.kind)
+        measured = measure(pairs, _rows(args, opened.manifest.name, fuser), look)
+    whole = section(measured, pairs.names)
+    parts = {group: section(measured, chosen) for group, chosen in groups.items()}
     say(json.dumps(as_json(whole, parts)) if args.json else as_text(whole, parts))
     return 0
 
 
 def parse_groups(text: str, names: list[str]) -> dict[str, list[str]]:
-    """Stems of each group of "NAME=PATTERN,NAME=PATTERN"; a stem may be in several, or in none.
+    """Names of each group's pairs in "NAME=PATTERN,NAME=PATTERN"; one may be in several, or in none.
 
     Raises:
         RequestError: it reads otherwise, names a group twice, or a pattern matches no stem.
@@ -133,16 +125,6 @@ def parse_groups(text: str, names: list[str]) -> dict[str, list[str]]:
                 f"--groups: no pair belongs to '{group}'", expected=f"stems like {pattern}", got=names[0]
             )
     return groups
-
-
-def _labels(
-    args: argparse.Namespace, names: list[str], classes: tuple[str, ...], known: tuple[str, ...]
-) -> Labels:
-    labels = read_labels(args.data, args.labels, names, classes, known)
-    note = class_note(classes or known, known)
-    if note is not None:
-        say(note, error=True)
-    return labels
 
 
 def _rows(args: argparse.Namespace, network: str, fuser: Fuser) -> dict[str, Row]:

@@ -7,7 +7,7 @@
 Both the back end and the reference, the bundle's float32 graphs in ONNX Runtime on the CPU, fuse the same
 pairs, look for objects in them and give their pixels classes; then the one-pass graphs of both do the same.
 The limits are those of the export's own gate; the exit code is 1 where one is passed. Without --data the
-pairs are of the simulated street; with --labels the change of mAP50 is measured and limited as well.
+pairs are of the simulated street; with --labels the change of mAP50 or mIoU is limited as well.
 """
 
 from __future__ import annotations
@@ -21,19 +21,18 @@ from typing import NamedTuple
 from tdfusion_edge import bundle
 from tdfusion_edge.bundle import ONE_PASS, Bundle, Precision
 from tdfusion_edge.console import say
-from tdfusion_edge.label_files import parse_classes
+from tdfusion_edge.pairs import LabelledPair
+from tdfusion_edge.pairs.source import labels_of
 from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of, progress_shower
 from tdfusion_edge.runtime.engines import Choice
-from tdfusion_edge.runtime.evaluation.boxes import Labels
-from tdfusion_edge.runtime.evaluation.parity import REFERENCE, Gap, Views, least_score, measure
-from tdfusion_edge.runtime.evaluation.parity_pairs import (
+from tdfusion_edge.runtime.evaluation.pairs import (
     add_pair_arguments,
+    compared_pairs,
     described,
-    pair_labels,
+    heads_of,
     require_data,
-    views,
 )
-from tdfusion_edge.runtime.evaluation.rows import pair_names
+from tdfusion_edge.runtime.evaluation.parity import REFERENCE, Gap, least_score, measure
 from tdfusion_edge.runtime.executors import why_not_one_pass
 from tdfusion_edge.runtime.fuser import Fuser
 
@@ -51,13 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Compare and print; 0 where nothing passes its limit."""
-    require_data(args.data, names=args.names, labels=args.labels, classes=args.classes)
+    labels = labels_of(args)
+    require_data(args.data, names=args.names, labels=labels)
     choice = choice_of(args)
     opened = bundle.read(args.bundle)
-    labels = _labels(args, opened)
+    pairs = compared_pairs(args.data, args.names, labels, heads_of(opened.manifest))
     shapes: set[tuple[int, ...]] = set()
-    ran = _compare(opened, choice, "staged", _noted(views(args.data, args.names), shapes), labels)
-    one_pass = _one_pass(args, opened, choice, ran, labels, shapes)
+    ran = _compare(opened, choice, "staged", _noted(pairs, shapes), scored=labels is not None)
+    one_pass = _one_pass(opened, choice, ran, pairs, shapes, scored=labels is not None)
     data = described(args.data, ran.gap.pairs)
     if args.json:
         say(json.dumps(as_json(ran, data, one_pass)))
@@ -77,7 +77,7 @@ class Compared(NamedTuple):
 
 
 def _compare(
-    opened: Bundle, choice: Choice, graphs: str, pairs: Iterable[Views], labels: Labels | None
+    opened: Bundle, choice: Choice, graphs: str, pairs: Iterable[LabelledPair], *, scored: bool
 ) -> Compared:
     """A back end against the reference, both by way of ``graphs``."""
 
@@ -87,17 +87,17 @@ def _compare(
             **chosen._asdict(),
             graphs=graphs,
             stretch="none",
-            score_threshold=least_score(opened.manifest, scored=labels is not None),
+            score_threshold=least_score(opened.manifest, scored=scored),
             on_progress=progress_shower,
         )
 
     with fuser(choice) as other, fuser(Choice(REFERENCE, "fp32", choice.threads)) as reference:
-        gap = measure(pairs, reference, other, labels, opened.manifest.score_threshold)
+        gap = measure(pairs, reference, other, opened.manifest.score_threshold)
         said = gap.offences(other.precision, in_8_bits=graphs == "onepass")
         return Compared(gap, said, other.backend, other.precision)
 
 
-def _noted(pairs: Iterable[Views], shapes: set[tuple[int, ...]]) -> Iterator[Views]:
+def _noted(pairs: Iterable[LabelledPair], shapes: set[tuple[int, ...]]) -> Iterator[LabelledPair]:
     """The pairs as they come, their heights and widths kept: to read all of them again would take long."""
     for pair in pairs:
         shapes.add(pair.visible.shape)
@@ -105,12 +105,13 @@ def _noted(pairs: Iterable[Views], shapes: set[tuple[int, ...]]) -> Iterator[Vie
 
 
 def _one_pass(
-    args: argparse.Namespace,
     opened: Bundle,
     choice: Choice,
     ran: Compared,
-    labels: Labels | None,
+    pairs: Iterable[LabelledPair],
     shapes: Iterable[tuple[int, ...]],
+    *,
+    scored: bool,
 ) -> Compared | str:
     """The one-pass graph in the same precision, or why it was not measured."""
     reason = why_not_one_pass(opened.manifest, ran.backend, ran.precision)
@@ -120,15 +121,7 @@ def _one_pass(
     if not all(graph.serves(*shape) for shape in shapes):
         return f"it takes {graph.sizes_in_words}, which not all of these pairs are"
     choice = choice._replace(precision=ran.precision)
-    return _compare(opened, choice, "onepass", views(args.data, args.names), labels)
-
-
-def _labels(args: argparse.Namespace, opened: Bundle) -> Labels | None:
-    if args.labels is None:
-        return None
-    classes = () if args.classes is None else parse_classes(args.classes)
-    stems = pair_names(args.data, args.names)
-    return pair_labels(args.data, args.labels, stems, classes, opened.manifest.classes("boxes"))
+    return _compare(opened, choice, "onepass", pairs, scored=scored)
 
 
 def as_json(ran: Compared, data: str, one_pass: Compared | str) -> dict[str, object]:

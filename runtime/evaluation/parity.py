@@ -18,7 +18,7 @@ from tdfusion_edge.bundle import Manifest, Precision
 from tdfusion_edge.color import U8
 from tdfusion_edge.frames import Image
 from tdfusion_edge.metrics import Scores, evaluate
-from tdfusion_edge.runtime.evaluation.boxes import Labels
+from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.runtime.executors.base import Looked
 from tdfusion_edge.runtime.heads import kind_of
 from tdfusion_edge.runtime.heads.base import Comparison, HeadGap, Seen, beyond
@@ -30,14 +30,6 @@ Key = TypeVar("Key")
 
 REFERENCE = "onnxruntime"
 """The back end that the others are measured against, in float32."""
-
-
-class Views(NamedTuple):
-    """One pair as both sides see it."""
-
-    name: str
-    infrared: U8
-    visible: U8
 
 
 class Gap(NamedTuple):
@@ -108,7 +100,7 @@ def least_score(manifest: Manifest, *, scored: bool) -> float | None:
 
     Args:
         manifest: Of the bundle.
-        scored: There are labels: down to the lowest score that an average precision counts.
+        scored: There are labelled boxes: down to the lowest score that an average precision counts.
     """
     if manifest.head("boxes") is None:
         return None
@@ -128,30 +120,27 @@ class Looks(Protocol):
 
 
 def measure(
-    pairs: Iterable[Views],
+    pairs: Iterable[LabelledPair],
     reference: Looks,
     other: Looks,
-    labels: Labels | None = None,
     threshold: float = 0.25,
 ) -> Gap:
     """How far ``other`` is from the reference; arguments and errors are those of :func:`measure_each`."""
-    return measure_each(pairs, reference, {None: other}, labels, threshold)[None]
+    return measure_each(pairs, reference, {None: other}, threshold)[None]
 
 
 def measure_each(
-    pairs: Iterable[Views],
+    pairs: Iterable[LabelledPair],
     reference: Looks,
     others: Mapping[Key, Looks],
-    labels: Labels | None = None,
     threshold: float = 0.25,
 ) -> dict[Key, Gap]:
     """Run the reference once over all pairs, and all others.
 
     Args:
-        pairs: At least one.
+        pairs: At least one; where all are labelled, what the heads find is scored as well.
         reference: The float32 graphs, opened with :func:`least_score`.
         others: What is measured, by any key, opened likewise.
-        labels: Of all pairs, in the detectors' classes; None leaves the average precision out.
         threshold: Score above which a box of the reference counts: the bundle's.
 
     Raises:
@@ -163,13 +152,13 @@ def measure_each(
         want = _run(reference, pair)
         for key, other in others.items():
             sums[key].add(pair, want, _run(other, pair))
-    gaps = {key: one.gap(labels) for key, one in sums.items()}
+    gaps = {key: one.gap() for key, one in sums.items()}
     if any(gap is None for gap in gaps.values()):
         raise ValueError("there is no pair to compare")
     return {key: gap for key, gap in gaps.items() if gap is not None}
 
 
-def _run(fuser: Looks, pair: Views) -> tuple[Looked, Scores]:
+def _run(fuser: Looks, pair: LabelledPair) -> tuple[Looked, Scores]:
     looked = fuser.look(pair.infrared, pair.visible)
     return looked, evaluate(Stretch("none").apply(looked.fused, 0), pair.infrared, pair.visible)
 
@@ -184,7 +173,7 @@ class _Sums:
             kind: kind_of(kind).comparison(threshold) for kind in fuser.heads
         }
 
-    def add(self, pair: Views, want: tuple[Looked, Scores], got: tuple[Looked, Scores]) -> None:
+    def add(self, pair: LabelledPair, want: tuple[Looked, Scores], got: tuple[Looked, Scores]) -> None:
         """Count one more pair."""
         error = np.abs(want[0].fused.astype(np.float64) - got[0].fused)
         # NaN has to win: max() of Python would let it pass or not by its place.
@@ -193,12 +182,11 @@ class _Sums:
         self._squared += float(np.square(error).sum())
         self._pixels += error.size
         self._changes.append((got[1].qabf - want[1].qabf, got[1].ssim - want[1].ssim))
-        height, width = pair.visible.shape[:2]
         for kind, comparison in self._heads.items():
-            both = (Seen(pair.name, (width, height), one.findings[kind]) for one in (want[0], got[0]))
+            both = (Seen(pair, one.findings[kind]) for one in (want[0], got[0]))
             comparison.add(*both)
 
-    def gap(self, labels: Labels | None) -> Gap | None:
+    def gap(self) -> Gap | None:
         """All of it; None where there was no pair."""
         if not self._changes:
             return None
@@ -211,5 +199,5 @@ class _Sums:
             float("inf") if mean_square == 0 else float(-10 * np.log10(mean_square)),
             qabf,
             ssim,
-            {kind: comparison.gap(labels) for kind, comparison in self._heads.items()},
+            {kind: comparison.gap() for kind, comparison in self._heads.items()},
         )

@@ -1,27 +1,34 @@
-"""Measuring rows of fused pictures: fusion metrics of each pair, and what a detector finds in it."""
+"""Measuring rows of fused pictures: fusion metrics of each pair, and what the heads find in it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, cast
+from threading import Lock
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import cv2
 import numpy as np
 
 from tdfusion_edge.color import U8
-from tdfusion_edge.detections import Detections
-from tdfusion_edge.errors import InputMissing, RequestError
-from tdfusion_edge.images import by_stem, read_luma8, read_names
+from tdfusion_edge.errors import InputMissing
+from tdfusion_edge.images import by_stem, read_luma8
 from tdfusion_edge.metrics import Scores, evaluate, mean
+from tdfusion_edge.pairs import LabelledPair
+from tdfusion_edge.pairs.reader import require_equal_sizes
+from tdfusion_edge.result import Findings
 from tdfusion_edge.runtime.fuser import Fuser
+from tdfusion_edge.runtime.heads import kind_of
+from tdfusion_edge.runtime.heads.base import Seen
 from tdfusion_edge.runtime.picture.stretch import F32, Stretch, StretchName
 
-Fuse: TypeAlias = Callable[[str, U8, U8], U8]
-"""Stem, infrared and visible luma to fused luma, uint8 (H, W) each."""
-Detect: TypeAlias = Callable[[U8 | F32], Detections]
-"""A luma, uint8 (H, W) or float32 (H, W) in [0, 1], to boxes in its pixels."""
+Fuse: TypeAlias = Callable[[LabelledPair], U8]
+"""A pair to fused luma, uint8 (H, W)."""
+
+
+Look: TypeAlias = Callable[[U8 | F32], Findings]
+"""A luma, uint8 (H, W) or float32 (H, W) in [0, 1], to what heads find in it, by their kind."""
 
 
 class Fused(NamedTuple):
@@ -30,85 +37,71 @@ class Fused(NamedTuple):
     picture: U8
     """(H, W) uint8, what is shown."""
     luma: U8 | F32
-    """What the detector sees: of a network, its output before the stretch."""
+    """What the heads see: of a network, its output before the stretch."""
 
 
-Row: TypeAlias = Callable[[str, U8, U8], Fused]
-"""Stem, infrared and visible luma, uint8 (H, W), to a fused picture."""
+Row: TypeAlias = Callable[[LabelledPair], Fused]
+"""A pair to a fused picture."""
 
 
 class Measured(NamedTuple):
     """One pair of a row."""
 
     name: str
-    size: tuple[int, int]
-    """Width and height, pixels."""
     scores: Scores
-    found: Detections | None
-    """None where there is no detector."""
+    tallies: Mapping[str, Any]
+    """What counts of each head that was asked, by its kind, as its ``tally`` gives it."""
 
 
 BASELINES: Mapping[str, Fuse] = {
-    "infrared": lambda _, infrared, visible: infrared,
-    "visible": lambda _, infrared, visible: visible,
-    "average": lambda _, infrared, visible: cast(U8, cv2.addWeighted(infrared, 0.5, visible, 0.5, 0)),
-    "maximum": lambda _, infrared, visible: cast(U8, np.maximum(infrared, visible)),
+    "infrared": lambda pair: pair.infrared,
+    "visible": lambda pair: pair.visible,
+    "average": lambda pair: cast(U8, cv2.addWeighted(pair.infrared, 0.5, pair.visible, 0.5, 0)),
+    "maximum": lambda pair: cast(U8, np.maximum(pair.infrared, pair.visible)),
 }
 """What needs no network."""
 
 
-def score(data: Path, names: list[str], fuse: Fuse) -> Scores:
-    """Mean scores of ``fuse`` over the pairs of ``data`` with these stems; raises as :func:`measure`."""
-    return mean(pair.scores for pair in measure(data, names, as_row(fuse)))
+def score(pairs: Sequence[LabelledPair], fuse: Fuse) -> Scores:
+    """Mean scores of ``fuse`` over these pairs; raises as :func:`measure`."""
+    (row,) = measure(pairs, {"": as_row(fuse)}).values()
+    return mean(pair.scores for pair in row)
 
 
-def measure(data: Path, names: list[str], row: Row, detect: Detect | None = None) -> list[Measured]:
-    """Measure ``row`` on the pairs of ``data`` with these stems, in their order.
+def measure(
+    pairs: Sequence[LabelledPair], rows: Mapping[str, Row], look: Look | None = None
+) -> dict[str, list[Measured]]:
+    """Measure every row on every pair, in their order; a pair is read once for all rows.
 
-    Several threads call ``row`` and ``detect``.
+    Several threads read pairs and call ``rows`` and ``look``.
 
     Raises:
         RequestError: the two pictures of a pair, or the fused one, differ in size, or one has 16 bits.
         SourceError: a picture cannot be read.
     """
-    infrared, visible = by_stem(data / "ir"), by_stem(data / "vi")
 
-    def one(name: str) -> Measured:
-        pair = read_luma8(infrared[name]), read_luma8(visible[name])
-        require_equal_sizes(name, "infrared", pair[0], pair[1])
-        fused = row(name, *pair)
-        require_equal_sizes(name, "fused", fused.picture, pair[1])
-        height, width = pair[1].shape
-        found = None if detect is None else detect(fused.luma)
-        return Measured(name, (width, height), evaluate(fused.picture, *pair), found)
+    def one(index: int) -> list[Measured]:
+        pair = pairs[index]
+        return [_measured(pair, row(pair), look) for row in rows.values()]
 
     # The metrics are NumPy and OpenCV, which release the interpreter: threads are enough.
     with ThreadPoolExecutor(cv2.getNumberOfCPUs()) as pool:
-        return list(pool.map(one, names))
+        columns = list(pool.map(one, range(len(pairs))))
+    return {name: [column[place] for column in columns] for place, name in enumerate(rows)}
 
 
-def pair_names(data: Path, listed: str | None) -> list[str]:
-    """Stems of the pairs to score: those in the file ``listed`` of ``data``, or all.
-
-    Raises:
-        InputMissing: there is no such list, or a pair of it is not in ``data``, or there is none.
-    """
-    infrared, visible = by_stem(data / "ir"), by_stem(data / "vi")
-    common = [name for name in infrared if name in visible]
-    names = common if listed is None else read_names(data / listed)
-    lacking = [name for name in names if name not in infrared or name not in visible]
-    if lacking or not names:
-        raise InputMissing(
-            f"{data} lacks pairs", expected="equal stems in ir/ and vi/", got=", ".join(lacking[:5]) or "none"
-        )
-    return names
+def _measured(pair: LabelledPair, fused: Fused, look: Look | None) -> Measured:
+    require_equal_sizes(pair.name, "fused", fused.picture, pair.visible)
+    findings = {} if look is None else look(fused.luma)
+    tallies = {kind: kind_of(kind).tally(Seen(pair, found)) for kind, found in findings.items()}
+    return Measured(pair.name, evaluate(fused.picture, pair.infrared, pair.visible), tallies)
 
 
 def as_row(fuse: Fuse) -> Row:
     """A row whose pictures are shown and seen as they are."""
 
-    def row(name: str, infrared: U8, visible: U8) -> Fused:
-        picture = fuse(name, infrared, visible)
+    def row(pair: LabelledPair) -> Fused:
+        picture = fuse(pair)
         return Fused(picture, picture)
 
     return row
@@ -117,11 +110,22 @@ def as_row(fuse: Fuse) -> Row:
 def by_fuser(fuser: Fuser, stretch: StretchName) -> Row:
     """A row that a bundle makes; its heads are asked apart, as those of every row."""
 
-    def row(name: str, infrared: U8, visible: U8) -> Fused:
-        luma = fuser.luma(infrared, visible)
+    def row(pair: LabelledPair) -> Fused:
+        luma = fuser.luma(pair.infrared, pair.visible)
         return Fused(Stretch(stretch).apply(luma, 0), luma)
 
     return row
+
+
+def look_of(fuser: Fuser, kind: str) -> Look:
+    """What a bundle's head of one kind finds, for several threads."""
+    lock = Lock()  # its input buffer is made once
+
+    def look(luma: U8 | F32) -> Findings:
+        with lock:
+            return {kind: fuser.heads[kind].find(luma)}
+
+    return look
 
 
 def from_folder(folder: Path) -> Row:
@@ -132,20 +136,9 @@ def from_folder(folder: Path) -> Row:
     """
     pictures = by_stem(folder)
 
-    def fuse(name: str, infrared: U8, visible: U8) -> U8:
-        if name not in pictures:
-            raise InputMissing(f"there is no fused picture '{name}' to compare")
-        return read_luma8(pictures[name])
+    def fuse(pair: LabelledPair) -> U8:
+        if pair.name not in pictures:
+            raise InputMissing(f"there is no fused picture '{pair.name}' to compare")
+        return read_luma8(pictures[pair.name])
 
     return as_row(fuse)
-
-
-def require_equal_sizes(name: str, what: str, picture: U8, visible: U8) -> None:
-    """Refuse a picture of another size than its visible one with a RequestError that names the pair."""
-    if picture.shape != visible.shape:
-        (height, width), (visible_height, visible_width) = picture.shape, visible.shape
-        raise RequestError(
-            f"pair '{name}': the {what} picture has another size than the visible one",
-            expected=f"{visible_width}x{visible_height}",
-            got=f"{width}x{height}",
-        )

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tdfusion_edge.detection_scores import DetectionScores
+from tdfusion_edge.mask_scores import MaskScores
 from tdfusion_edge.metrics import Scores, mean
-from tdfusion_edge.runtime.evaluation.boxes import Labels, score_boxes
 from tdfusion_edge.runtime.evaluation.rows import Measured
+from tdfusion_edge.runtime.heads import kind_of
 
 NAME = 14
 """Columns of a row's name."""
@@ -21,30 +22,37 @@ class Section(NamedTuple):
     fusion: dict[str, Scores]
     """By row; means over the pairs."""
     detection: dict[str, DetectionScores]
-    """By row; empty where nothing is labelled."""
+    """By row; empty where no boxes are labelled."""
+    segmentation: dict[str, MaskScores]
+    """By row; empty where no masks are labelled."""
 
 
-def section(
-    measured: Mapping[str, Sequence[Measured]], names: Sequence[str], labels: Labels | None
-) -> Section:
-    """Scores of all rows on the pairs with these stems."""
+def section(measured: Mapping[str, Sequence[Measured]], names: Sequence[str]) -> Section:
+    """Scores of all rows on the pairs with these names."""
     chosen = set(names)
     rows = {row: [pair for pair in pairs if pair.name in chosen] for row, pairs in measured.items()}
-    return Section(
-        pairs=len(names),
-        fusion={row: mean(pair.scores for pair in pairs) for row, pairs in rows.items()},
-        detection={} if labels is None else {row: score_boxes(pairs, labels) for row, pairs in rows.items()},
-    )
+    fusion = {row: mean(pair.scores for pair in pairs) for row, pairs in rows.items()}
+    return Section(len(names), fusion, _scores(rows, "boxes"), _scores(rows, "mask"))
+
+
+def _scores(rows: Mapping[str, Sequence[Measured]], kind: str) -> dict[str, Any]:
+    """Scores of a head of one kind by row; nothing where it was not asked or there are no labels for it."""
+    every = {
+        row: kind_of(kind).score([pair.tallies.get(kind) for pair in pairs]) for row, pairs in rows.items()
+    }
+    return {row: scores for row, scores in every.items() if scores is not None}
 
 
 def as_json(whole: Section, groups: Mapping[str, Section]) -> dict[str, Any]:
-    """``pairs`` and ``rows``; with labels ``detection``, with groups ``groups`` of the same shape."""
+    """``pairs``, ``rows``, with labels ``detection`` or ``segmentation``, and ``groups`` of this shape."""
     plain: dict[str, Any] = {
         "pairs": whole.pairs,
         "rows": {row: scores._asdict() for row, scores in whole.fusion.items()},
     }
-    if whole.detection:
-        plain["detection"] = {row: _plain(scores) for row, scores in whole.detection.items()}
+    for kind in ("detection", "segmentation"):
+        rows: Mapping[str, DetectionScores | MaskScores] = getattr(whole, kind)
+        if rows:
+            plain[kind] = {row: _plain(scores) for row, scores in rows.items()}
     if groups:
         plain["groups"] = {name: as_json(part, {}) for name, part in groups.items()}
     return plain
@@ -55,12 +63,10 @@ def as_text(whole: Section, groups: Mapping[str, Section]) -> str:
     return "\n\n".join([_text(whole), *(f"{name}: {_text(part)}" for name, part in groups.items())])
 
 
-def _plain(scores: DetectionScores) -> dict[str, Any]:
-    return {
-        "map50": scores.map50,
-        "map50_95": scores.map50_95,
-        "classes": {name: row._asdict() for name, row in scores.per_class.items()},
-    }
+def _plain(scores: DetectionScores | MaskScores) -> dict[str, Any]:
+    fields = scores._asdict()
+    classes = {name: row._asdict() for name, row in fields.pop("per_class").items()}
+    return {**fields, "classes": classes}
 
 
 def _text(part: Section) -> str:
@@ -68,27 +74,46 @@ def _text(part: Section) -> str:
     lines += [
         f"{row:{NAME}}" + "".join(f"{value:9.4f}" for value in scores) for row, scores in part.fusion.items()
     ]
-    return "\n".join(lines + _detection_lines(part.detection))
+    return "\n".join(lines + _detection_lines(part.detection) + _segmentation_lines(part.segmentation))
 
 
 def _detection_lines(rows: Mapping[str, DetectionScores]) -> list[str]:
     if not rows:
         return []
-    some = next(iter(rows.values()))  # every row has the same classes and labels
-    heads = ["mAP50", "mAP50:95", *(f"{name} ({row.boxes})" for name, row in some.per_class.items())]
-    widths = [max(len(head) + 2, 13 if index > 1 else 9) for index, head in enumerate(heads)]
-    lines = [[f"{sum(row.boxes for row in some.per_class.values())} boxes", *heads]]
-    lines += [
-        [
-            name,
+    classes = next(iter(rows.values())).per_class  # every row has the same classes and labels
+    heads = ["mAP50", "mAP50:95", *(f"{name} ({row.boxes})" for name, row in classes.items())]
+    cells = {
+        name: [
             *(_number(value, 4) for value in (scores.map50, scores.map50_95)),
             *(f"{_number(row.map50, 3)}/{_number(row.map50_95, 3)}" for row in scores.per_class.values()),
         ]
         for name, scores in rows.items()
-    ]
+    }
+    return _columns(f"{sum(row.boxes for row in classes.values())} boxes", heads, cells)
+
+
+def _segmentation_lines(rows: Mapping[str, MaskScores]) -> list[str]:
+    if not rows:
+        return []
+    classes = next(iter(rows.values())).per_class
+    total = max(1, sum(row.pixels for row in classes.values()))
+    shares = (f"{name} ({row.pixels / total:.1%})" for name, row in classes.items())
+    cells = {
+        name: [
+            *(_number(value, 4) for value in (scores.miou, scores.accuracy)),
+            *(_number(row.iou, 3) for row in scores.per_class.values()),
+        ]
+        for name, scores in rows.items()
+    }
+    return _columns("masks", ["mIoU", "accuracy", *shares], cells)
+
+
+def _columns(what: str, heads: Sequence[str], rows: Mapping[str, Sequence[str]]) -> list[str]:
+    """A line of headings under ``what``, and one a row."""
+    widths = [max(len(head) + 2, 13 if index > 1 else 9) for index, head in enumerate(heads)]
     return [
         f"{first:{NAME}}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
-        for first, *cells in lines
+        for first, cells in ((what, heads), *rows.items())
     ]
 
 

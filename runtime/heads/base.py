@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tdfusion_edge.bundle import Graph, HeadInfo, Precision
 from tdfusion_edge.color import U8
 from tdfusion_edge.frames import Image
+from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.runtime.engines import Engine
 
 F32: TypeAlias = npt.NDArray[np.float32]
@@ -41,10 +42,8 @@ class Head(Protocol):
 class Seen(NamedTuple):
     """What one head found in one picture."""
 
-    name: str
-    """Of the pair."""
-    size: tuple[int, int]
-    """Width and height of the picture, pixels."""
+    pair: LabelledPair
+    """What was fused, with its labels if there are any."""
     found: Any
 
 
@@ -67,12 +66,16 @@ class Comparison(Protocol):
     def add(self, want: Seen, got: Seen) -> None:
         """Count one more pair: by the reference, and by what is compared with it."""
 
-    def gap(self, labels: Any = None) -> HeadGap:
-        """All of it; ``labels`` of these pairs, where there are any, say how good both are."""
+    def gap(self) -> HeadGap:
+        """All of it; where all pairs are labelled also how good both are.
+
+        Raises:
+            RequestError: the scoring library is not installed.
+        """
 
 
 class Kind(ABC):
-    """What the program needs to know of one kind of head: how it runs, is drawn, written and compared.
+    """What the program needs to know of one kind of head: how it runs, is drawn, scored and compared.
 
     A new kind is a folder beside ``boxes`` and ``mask``, and a row in
     :data:`tdfusion_edge.runtime.heads.HEADS`.
@@ -110,6 +113,20 @@ class Kind(ABC):
         """A name for everything that the table at the end of a run counts; none by default."""
         del found
         return ()
+
+    @abstractmethod
+    def tally(self, seen: Seen) -> Any:
+        """What a score needs of one picture; None where it has no labels of this kind."""
+
+    @abstractmethod
+    def score(self, tallies: Sequence[Any]) -> Any:
+        """How good the findings of several pictures are, from what :meth:`tally` gave.
+
+        None where not all are labelled, or there is no picture.
+
+        Raises:
+            RequestError: the scoring library is not installed.
+        """
 
     @abstractmethod
     def comparison(self, threshold: float) -> Comparison:

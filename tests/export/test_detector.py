@@ -10,7 +10,8 @@ import onnx
 import pytest
 import torch
 from checkpoints import MADE_UP, save
-from tiny_task import Swapped, TinyDetector, TinyMask, TinyNeither
+from small_bundle import FINDS, LABELLED, VIEW, Small, seen
+from tiny_task import Swapped, TinyMask, TinyNeither
 
 from tdfusion_edge import bundle, checkpoint
 from tdfusion_edge.cli import main
@@ -18,75 +19,28 @@ from tdfusion_edge.errors import ConfigError, ExportError, RequestError
 from tdfusion_edge.export.assemble import export
 from tdfusion_edge.export.heads import boxes as boxes_head
 from tdfusion_edge.export.heads.graph import head_onnx
+from tdfusion_edge.export.model_card import model_card
 from tdfusion_edge.export.networks import choose
-from tdfusion_edge.runtime.engines import Choice
-from tdfusion_edge.runtime.heads.boxes import open_detector
+from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.train.models.edge import Edge
 
-TINY = "tiny_task:TinyDetector"
-VIEW = checkpoint.TaskView(classes=("person", "car", "lamp"), height=48, width=64)
-LABELLED = bundle.TrainingData(name="labelled", terms="research", pairs=7)
 
-
-def network(kind: type[torch.nn.Module] = TinyDetector, seed: int = 0, **options: Any) -> torch.nn.Module:
-    """A network whose batch norm has seen something: its fresh state would be folded without a trace."""
-    torch.manual_seed(seed)
-    made = kind(classes=3, **options)
-    with torch.no_grad():
-        for _ in range(4):
-            made(torch.rand(2, 1, 48, 64))
-    return made.eval()
-
-
-def detector_only(path: Path, made: torch.nn.Module, name: str = TINY, **header: Any) -> Path:
-    told: dict[str, Any] = {
-        "strategy": "task",
-        "recipe": "det",
-        "task": VIEW,
-        "metrics": {"map50": 0.75, "map50_95": 0.5, "qabf": 0.875},
-        "training_data": (MADE_UP, LABELLED),
-        "limits": ("Only by day.", "Only a | test."),
-        "settings": {"optimiser": {"steps": 5}},
-    }
-    return save(path, {"task": (made, name, {})}, **(told | header))
+def detector_only(path: Path, made: torch.nn.Module, name: str = FINDS, **header: Any) -> Path:
+    return save(path, {"task": (made, name, {})}, **({"strategy": "task", "task": VIEW} | header))
 
 
 @pytest.fixture(scope="module")
-def edge() -> Edge:
-    torch.manual_seed(0)
-    return Edge(width=4, depth=1)
+def fusion(small: Small) -> Path:
+    return small.fusion_path
 
 
-@pytest.fixture(scope="module")
-def fusion(tmp_path_factory: pytest.TempPathFactory, edge: Edge) -> Path:
-    """A checkpoint with a fusion network, a loss network of no known class, and an older detector."""
-    path = tmp_path_factory.mktemp("fusion") / "edge.safetensors"
-    networks = {
-        "fusion": (edge, "edge", {"width": 4, "depth": 1}),
-        "loss": (torch.nn.Linear(2, 2), "nowhere:Loss", {}),
-        "task": (network(seed=5), TINY, {}),
-    }
-    return save(path, networks, task=VIEW, strategy="tdfusion", metrics={"qabf": 0.5, "map50": 0.125})
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory, fusion: Path) -> tuple[bundle.Bundle, torch.nn.Module]:
-    folder, made = tmp_path_factory.mktemp("bundle"), network(seed=1)
-    again = detector_only(folder / "detector.safetensors", made)
-    export([fusion, again], folder / "bundle", allowed=[TINY], threshold=0.5, size=None)
-    return bundle.read(folder / "bundle"), made
-
-
-def test_the_detector_of_the_last_checkpoint_is_in_the_bundle(
-    exported: tuple[bundle.Bundle, torch.nn.Module],
-) -> None:
-    opened, made = exported
-    detector = open_detector(opened, Choice(threads=1), threshold=0.0)
-    assert detector is not None
+def test_the_detector_of_the_last_checkpoint_is_in_the_bundle(small: Small) -> None:
+    made = small.detector
     luma = np.random.default_rng(0).random((48, 64), np.float32)
     with torch.inference_mode():
-        boxes, scores = made.decode(made(torch.from_numpy(luma)[None, None]))  # type: ignore[operator]
-    found = detector.detect(luma)
+        boxes, scores = made.decode(made(torch.from_numpy(luma)[None, None]))
+    with Fuser(small.opened, precision="fp32", threads=1, score_threshold=0.0) as fuse:
+        found = fuse.find(luma)["boxes"]
     assert set(found.class_ids.tolist()) <= {0, 1, 2}
     best = np.unravel_index(int(scores.argmax()), scores.shape)
     assert found.scores[0] == pytest.approx(float(scores.max()), abs=1e-5)
@@ -96,9 +50,9 @@ def test_the_detector_of_the_last_checkpoint_is_in_the_bundle(
     )
 
 
-def test_the_graph_is_what_the_manifest_says(exported: tuple[bundle.Bundle, torch.nn.Module]) -> None:
-    manifest = exported[0].manifest
-    graph, raw = exported[0].graph("detector")
+def test_the_graph_is_what_the_manifest_says(small: Small) -> None:
+    manifest = small.opened.manifest
+    graph, raw = small.opened.graph("detector")
     model = onnx.load_from_string(raw)
     told = {tensor.name: tensor.shape for tensor in (*graph.inputs, *graph.outputs)}
     cells = 48 * 64 // 8**2
@@ -107,7 +61,7 @@ def test_the_graph_is_what_the_manifest_says(exported: tuple[bundle.Bundle, torc
         assert tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim) == told[value.name]
     assert [opset.version for opset in model.opset_import] == [graph.opset]
     assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
-    assert (manifest.network, manifest.heads["detector"].network) == ("edge", TINY)
+    assert (manifest.network, manifest.heads["detector"].network) == ("edge", FINDS)
     assert manifest.classes("boxes") == VIEW.classes
     assert manifest.score_threshold == 0.5
     assert manifest.metrics == {"qabf": 0.5, "map50": 0.75, "map50_95": 0.5}
@@ -115,15 +69,15 @@ def test_the_graph_is_what_the_manifest_says(exported: tuple[bundle.Bundle, torc
     row = next(row for row in manifest.parity if row.graph == "detector")
     assert 0 <= row.figures["box_error_px"] <= boxes_head.BOX_TOLERANCE
     assert 0 <= row.max_error <= boxes_head.SCORE_TOLERANCE
-    graphs = {"fusion.onnx", "fusion.fp16.onnx", "detector.onnx", "detector.fp16.onnx"}
-    assert set(exported[0].files) == {*graphs, "MODEL_CARD.md"}
+    graphs = {f"{name}{part}.onnx" for name in ("fusion", "detector", "onepass") for part in ("", ".fp16")}
+    assert set(small.opened.files) == {*graphs, "MODEL_CARD.md"}
 
 
-def test_the_card_tells_of_both_networks(exported: tuple[bundle.Bundle, torch.nn.Module]) -> None:
-    card = exported[0].files["MODEL_CARD.md"].decode()
+def test_the_card_tells_of_both_networks(small: Small) -> None:
+    card = small.opened.files["MODEL_CARD.md"].decode()
     for said in (
         "Fusion network `edge`, strategy `tdfusion`",
-        f"Detector `{TINY}`, strategy `task`, recipe `det`",
+        f"Detector `{FINDS}`, strategy `task`, recipe `det`",
         "64x48 pixels",
         "person, car, lamp",
         "above 0.5",
@@ -140,19 +94,19 @@ def test_the_card_tells_of_both_networks(exported: tuple[bundle.Bundle, torch.nn
         assert left_out not in card
 
 
-def test_the_same_fusion_network_twice_is_one(fusion: Path, edge: Edge, tmp_path: Path) -> None:
-    options = {"width": 4, "depth": 1}
-    again = save(tmp_path / "again.safetensors", {"fusion": (edge, "edge", options)})
-    assert choose([fusion, again], [TINY]).fusion.header.strategy == "tdfusion"
+def test_the_same_fusion_network_twice_is_one(small: Small, tmp_path: Path) -> None:
+    options, fusion = {"width": 4, "depth": 1}, small.fusion_path
+    again = save(tmp_path / "again.safetensors", {"fusion": (small.fusion, "edge", options)})
+    assert choose([fusion, again], [FINDS]).fusion.header.strategy == "tdfusion"
     torch.manual_seed(1)
     other = save(tmp_path / "other.safetensors", {"fusion": (Edge(**options), "edge", options)})
     with pytest.raises(RequestError, match=r"different fusion networks: expected one, got .*edge.*other"):
-        choose([fusion, again, other], [TINY])
+        choose([fusion, again, other], [FINDS])
 
 
 def test_a_detector_alone_makes_no_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = detector_only(tmp_path / "detector.safetensors", network())
-    assert main(["export", str(path), "-o", str(tmp_path / "bundle"), "--network", TINY]) == 2
+    path = detector_only(tmp_path / "detector.safetensors", seen())
+    assert main(["export", str(path), "-o", str(tmp_path / "bundle"), "--network", FINDS]) == 2
     said = capsys.readouterr().err
     assert "needs a fusion network: expected a checkpoint with one, got" in said
     assert "detector.safetensors: task" in said
@@ -165,7 +119,7 @@ def test_what_gives_neither_is_left_out_and_one_checkpoint_may_hold_both_network
     odd = detector_only(tmp_path / "odd.safetensors", TinyNeither(3), "tiny_task:TinyNeither")
     command = ["export", str(fusion), str(odd), "-o", str(tmp_path / "bundle"), "--precision", "fp32"]
     command.append("--no-onepass")
-    assert main([*command, "--network", TINY, "--network", "tiny_task:TinyNeither"]) == 0
+    assert main([*command, "--network", FINDS, "--network", "tiny_task:TinyNeither"]) == 0
     printed = capsys.readouterr()
     assert f"left out: 'tiny_task:TinyNeither' of {odd} gives 'depth', none of boxes, mask" in printed.err
     assert "with detector of person, car, lamp" in printed.out
@@ -181,11 +135,11 @@ def test_a_class_that_is_not_allowed_by_name_is_left_out(
     command = ["export", str(fusion), "-o", str(tmp_path / "bundle"), "--precision", "fp32"]
     assert main([*command, "--no-onepass"]) == 0
     said = capsys.readouterr().err
-    assert f"left out: '{TINY}' of {fusion} is none of this package's" in said
-    assert f"--network {TINY}" in said
+    assert f"left out: '{FINDS}' of {fusion} is none of this package's" in said
+    assert f"--network {FINDS}" in said
     assert set(bundle.read(tmp_path / "bundle").manifest.graphs) == {"fusion"}
     nowhere = detector_only(tmp_path / "nowhere.safetensors", TinyMask(3), "nowhere:Detector")
-    chosen = choose([fusion, nowhere], [TINY])
+    chosen = choose([fusion, nowhere], [FINDS])
     assert "detector" in chosen.heads
     assert "nowhere:Detector" in " ".join(chosen.notes)
 
@@ -201,27 +155,27 @@ def test_what_a_later_one_stands_in_for_is_not_built(fusion: Path, tmp_path: Pat
         choose([fusion, last, path], ["tiny_task:TinyMask"])
 
 
-def test_a_checkpoint_names_no_folder_to_read(fusion: Path, tmp_path: Path, edge: Edge) -> None:
+def test_a_checkpoint_names_no_folder_to_read(small: Small, tmp_path: Path) -> None:
     options = {"width": 4, "depth": 1, "pretrained": "/of/another/machine"}
-    path = save(tmp_path / "edge.safetensors", {"fusion": (edge, "edge", options)})
+    path = save(tmp_path / "edge.safetensors", {"fusion": (small.fusion, "edge", options)})
     assert not choose([path]).heads
 
 
 @pytest.mark.parametrize(
-    ("trained_on", "told"), [("this", "this fusion network"), ("other", "another fusion network"), (None, "")]
+    ("trained_on", "said"), [("this", "this fusion network"), ("other", "another fusion network"), (None, "")]
 )
 def test_a_detector_says_whose_pictures_it_was_trained_on(
-    trained_on: str | None, told: str, fusion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained_on: str | None, said: str, fusion: Path, tmp_path: Path
 ) -> None:
     weights = checkpoint.of_role(checkpoint.read(fusion)[1], "fusion")
     digest = checkpoint.weights_sha256(weights) if trained_on == "this" else trained_on
-    path = detector_only(tmp_path / "d.safetensors", network(), fusion_sha256=digest)
-    export([fusion, path], tmp_path / "bundle", allowed=[TINY], precisions=["fp32"], size=None)
+    path = detector_only(tmp_path / "d.safetensors", seen(), fusion_sha256=digest)
+    chosen = choose([fusion, path], [FINDS])
     noted = f"detector of {path} was trained on the pictures of another fusion network"
-    assert (noted in capsys.readouterr().err) == (trained_on == "other")
-    card = bundle.read(tmp_path / "bundle").files["MODEL_CARD.md"].decode()
-    assert ("It was trained on the pictures of" in card) == bool(told)
-    assert told in card
+    assert any(noted in note for note in chosen.notes) == (trained_on == "other")
+    card = model_card("test", chosen.fusion.header, chosen.heads)
+    assert ("It was trained on the pictures of" in card) == bool(said)
+    assert said in card
 
 
 @pytest.mark.parametrize(
@@ -236,9 +190,9 @@ def test_a_detector_says_whose_pictures_it_was_trained_on(
 def test_a_header_that_does_not_fit_is_refused(
     view: checkpoint.TaskView | None, message: str, fusion: Path, tmp_path: Path
 ) -> None:
-    path = detector_only(tmp_path / "d.safetensors", network(), task=view)
+    path = detector_only(tmp_path / "d.safetensors", seen(), task=view)
     with pytest.raises(RequestError, match=message):
-        export([fusion, path], tmp_path / "bundle", allowed=[TINY], precisions=["fp32"], size=None)
+        export([fusion, path], tmp_path / "bundle", allowed=[FINDS], precisions=["fp32"], size=None)
     assert not (tmp_path / "bundle").exists()
 
 
@@ -246,17 +200,17 @@ def test_what_gives_no_boxes_is_refused() -> None:
     with pytest.raises(
         ExportError, match=r"expected boxes float32 \(1, anchors, 4\).*got boxes float32 \(1, 4, 48\)"
     ):
-        head_onnx(network(Swapped), VIEW)
+        head_onnx(seen(Swapped), VIEW)
 
 
 def test_a_graph_of_other_weights_is_refused() -> None:
-    raw = head_onnx(network(seed=1), VIEW)
+    raw = head_onnx(seen(seed=1), VIEW)
     with pytest.raises(ExportError, match="differs from PyTorch"):
-        boxes_head.compare(network(seed=2), raw, VIEW)
+        boxes_head.compare(seen(seed=2), raw, VIEW)
 
 
 def test_boxes_that_are_no_numbers_are_refused() -> None:
-    made = network()
+    made = seen()
     with torch.no_grad():
         made.head.bias[0] = float("nan")  # type: ignore[union-attr, operator]
     with pytest.raises(ExportError, match="not finite"):
@@ -266,4 +220,4 @@ def test_boxes_that_are_no_numbers_are_refused() -> None:
 def test_a_threshold_that_is_none_is_refused(fusion: Path, tmp_path: Path) -> None:
     for bad in (-0.1, 1.5, float("nan")):
         with pytest.raises(RequestError, match="--score-threshold: expected 0 to 1"):
-            export([fusion], tmp_path / "bundle", allowed=[TINY], threshold=bad, size=None)
+            export([fusion], tmp_path / "bundle", allowed=[FINDS], threshold=bad, size=None)

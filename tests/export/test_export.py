@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 import torch
 from checkpoints import save_fusion
+from small_bundle import Small
 
 from tdfusion_edge import bundle, checkpoint
 from tdfusion_edge.errors import ConfigError, ExportError, RequestError
@@ -23,11 +24,12 @@ from tdfusion_edge.train.models.tdfusion import TDFusion
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, torch.nn.Module]:
+def exported(tmp_path_factory: pytest.TempPathFactory, small_pairs: Path) -> tuple[Path, torch.nn.Module]:
     folder = tmp_path_factory.mktemp("export")
     torch.manual_seed(0)
     network = Edge().eval()
-    export([save_fusion(folder / "edge.safetensors", network)], folder / "bundle", size=None)
+    path = save_fusion(folder / "edge.safetensors", network)
+    export([path], folder / "bundle", size=None, data=small_pairs)
     return folder / "bundle", network
 
 
@@ -46,7 +48,9 @@ def test_the_bundle_gives_what_the_network_gives_at_any_size(
     np.testing.assert_allclose(fused, expected, atol=export_fusion.TOLERANCE)
 
 
-def test_the_manifest_says_what_the_graph_takes_and_gives(exported: tuple[Path, torch.nn.Module]) -> None:
+def test_the_manifest_says_what_the_graph_takes_and_gives(
+    exported: tuple[Path, torch.nn.Module], small_pairs: Path
+) -> None:
     manifest = bundle.read(exported[0]).manifest
     graph = manifest.graphs["fusion"]
     model = onnx.load_from_string(bundle.read(exported[0]).files[graph.files["fp32"]])
@@ -66,7 +70,7 @@ def test_the_manifest_says_what_the_graph_takes_and_gives(exported: tuple[Path, 
         "3 random pairs and a black one",
     )
     assert 0 < plain.max_error <= export_fusion.TOLERANCE
-    assert (low.precision, low.against, low.pictures) == ("fp16", "fp32", "8 simulated pairs")
+    assert (low.precision, low.against, low.pictures) == ("fp16", "fp32", f"2 pairs of {small_pairs.name}")
     assert low.figures["psnr_db"] >= 60
     assert graph.files == {"fp32": "fusion.onnx", "fp16": "fusion.fp16.onnx"}
     assert manifest.metrics == {"qabf": 0.5}
@@ -96,7 +100,8 @@ def test_edge_has_only_operations_that_tensorrt_has(exported: tuple[Path, torch.
     assert {node.op_type for node in model.graph.node} <= known
 
 
-def test_the_paper_network_exports_with_the_same_names(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_paper_network_exports_with_the_same_names() -> None:
     torch.manual_seed(0)
     network = TDFusion().eval()
     raw = export_fusion.fusion_onnx(network)
@@ -104,6 +109,11 @@ def test_the_paper_network_exports_with_the_same_names(tmp_path: Path) -> None:
     operations = {node.op_type for node in onnx.load_from_string(raw).graph.node}
     assert "LayerNormalization" in operations
     assert "ReduceL2" not in operations, "the norm over H * W overflows in FP16"
+
+
+@pytest.fixture
+def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export_fusion, "PARITY_SIZES", ((64, 96), (33, 47)))
 
 
 class Divides(Edge):
@@ -114,21 +124,23 @@ class Divides(Edge):
         return FusionOutput(fused * (fused / (fused + 1e-12)))
 
 
+@pytest.mark.usefixtures("small_sizes")
 def test_a_graph_that_divides_by_black_is_refused() -> None:
-    network = Divides().eval()
+    network = Divides(width=4, depth=1).eval()
     with pytest.raises(ExportError, match=r"differs from PyTorch.*got nan"):
         export_fusion.fusion_parity(network, export_fusion.fusion_onnx(network))
 
 
-def test_a_graph_of_other_weights_is_refused() -> None:
-    torch.manual_seed(0)
-    raw = export_fusion.fusion_onnx(Edge())
+@pytest.mark.usefixtures("small_sizes")
+def test_a_graph_of_other_weights_is_refused(small: Small) -> None:
+    torch.manual_seed(1)
     with pytest.raises(ExportError, match="differs from PyTorch"):
-        export_fusion.fusion_parity(Edge().eval(), raw)
+        export_fusion.fusion_parity(Edge(width=4, depth=1).eval(), small.opened.graph("fusion")[1])
 
 
+@pytest.mark.usefixtures("small_sizes")
 def test_weights_that_are_no_numbers_are_refused() -> None:
-    network = Edge().eval()
+    network = Edge(width=4, depth=1).eval()
     with torch.no_grad():
         network.head.bias.fill_(float("nan"))
     with pytest.raises(ExportError, match="got nan"):
@@ -146,8 +158,9 @@ def test_misspelt_network_options_are_a_wrong_request(tmp_path: Path) -> None:
 
 def test_no_bundle_is_written_beyond_the_tolerance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export_fusion, "TOLERANCE", -1.0)
+    path = save_fusion(tmp_path / "edge.safetensors", Edge(width=4, depth=1), width=4, depth=1)
     with pytest.raises(ExportError):
-        export([save_fusion(tmp_path / "edge.safetensors", Edge())], tmp_path / "bundle", size=None)
+        export([path], tmp_path / "bundle", size=None, precisions=["fp32"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["edge.safetensors"]
 
 

@@ -18,7 +18,9 @@ from tdfusion_edge.train.models.edge import Edge
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    return save_fusion(tmp_path_factory.mktemp("engine") / "edge.safetensors", Edge().eval())
+    return save_fusion(
+        tmp_path_factory.mktemp("engine") / "edge.safetensors", Edge(4, 1).eval(), width=4, depth=1
+    )
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def picture(height: int = 64, width: int = 96, seed: int = 1) -> Tensor:
     return torch.rand(1, 1, height, width, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("size", ["n", "p"])
+@pytest.mark.parametrize("size", [pytest.param("n", marks=pytest.mark.slow), "p"])
 def test_yolo_keeps_its_numbers_and_loses_every_batch_norm(size: str) -> None:
     torch.manual_seed(0)
     network = seasoned(YOLO(3, size)).train()

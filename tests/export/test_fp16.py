@@ -12,8 +12,8 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from alone import Alone
 from onnx import TensorProto
-from tdfusion_edge.runtime.chains import fuser
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
@@ -26,8 +26,8 @@ from tdfusion_edge.export.graph import smooth_pair, to_onnx
 from tdfusion_edge.export.keep_float import leaves
 from tdfusion_edge.export.lint import lint, typed
 from tdfusion_edge.export.ranges import hard_inputs, require_in_range
-from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.evaluation.parity import Chain, Views, measure
+from tdfusion_edge.pairs import LabelledPair
+from tdfusion_edge.runtime.evaluation.parity import measure
 from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.restormer import TransformerBlock
 from tdfusion_edge.train.models.segformer import SegFormer
@@ -217,9 +217,8 @@ def test_no_cast_in_edges_graph_is_superfluous() -> None:
     assert kinds_of(low)["Mul"] == {TensorProto.FLOAT}
     assert kinds_of(low)["Sigmoid"] == {TensorProto.FLOAT16}
     full = to_onnx(network, example, names, ("fused",))
-    pair = Views("smooth", *((255 * array[0, 0]).astype(np.uint8) for array in smooth_pair(48, 64, 1)))
-    chains = (Chain(fuser(OnnxRuntimeEngine(one.SerializeToString())), None) for one in (full, low))
-    assert 60 < measure([pair], *chains).psnr_db < 120
+    pair = LabelledPair("smooth", *((255 * array[0, 0]).astype(np.uint8) for array in smooth_pair(48, 64, 1)))
+    assert 60 < measure([pair], Alone(full), Alone(low)).psnr_db < 120
 
 
 class Named(nn.Module):

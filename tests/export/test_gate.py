@@ -26,8 +26,7 @@ from tdfusion_edge.export.assemble import export
 from tdfusion_edge.export.fusion import STAY_FLOAT, fusion_feeds, fusion_onnx
 from tdfusion_edge.export.gate import passed
 from tdfusion_edge.export.pairs import Pairs
-from tdfusion_edge.runtime.evaluation.boxes import Labels, Shares
-from tdfusion_edge.runtime.evaluation.parity import Views
+from tdfusion_edge.pairs import Boxes, LabelledPair
 from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.models.edge import Edge
 
@@ -36,7 +35,7 @@ CLASSES = ("person", "car")
 VIEW = checkpoint.TaskView(classes=CLASSES, height=48, width=64)
 
 
-def views(count: int = 2) -> tuple[Views, ...]:
+def views(count: int = 2) -> tuple[LabelledPair, ...]:
     """Dark pairs with one bright thing of luma 200, at the same place in both pictures."""
     random = np.random.default_rng(0)
     made = []
@@ -44,7 +43,7 @@ def views(count: int = 2) -> tuple[Views, ...]:
         infrared, visible = random.integers(0, 60, (2, 96, 128), dtype=np.uint8)
         for picture in (infrared, visible):
             picture[16:64, 8 : 8 + 32] = 200
-        made.append(Views(str(number), infrared, visible))
+        made.append(LabelledPair(str(number), infrared, visible))
     return tuple(made)
 
 
@@ -89,9 +88,9 @@ def planted(
     return manifest | changes, {**whole, **files}
 
 
-def labels(pairs: tuple[Views, ...]) -> Labels:
-    corners = np.array([[8 / 128, 16 / 96, 40 / 128, 64 / 96]])
-    return Labels({pair.name: Shares(corners, np.zeros(1, np.int64)) for pair in pairs}, ("bright", "dim"))
+def labelled(pairs: Pairs) -> Pairs:
+    boxes = Boxes(np.array([[8, 16, 40, 64]], np.float32), np.zeros(1, np.int64))
+    return pairs._replace(measured=tuple(pair._replace(boxes=boxes) for pair in pairs.measured))
 
 
 def test_swapped_inputs_are_refused(mean_bundle: bundle.Bundle) -> None:
@@ -111,7 +110,7 @@ def test_a_detector_that_scores_less_is_refused(finder_bundle: bundle.Bundle) ->
     pairs = Pairs(views(), (), "2 pairs")
     head = msgspec.structs.replace(finder_bundle.manifest.heads["detector"], score_threshold=0.9)
     manifest, files = planted(finder_bundle, {}, heads={"detector": msgspec.to_builtins(head)})
-    (row,) = passed(manifest, files, pairs, labels(pairs.measured))
+    (row,) = passed(manifest, files, labelled(pairs))
     assert (row.figures.get("boxes_kept"), row.figures["map50_change"]) == (None, 0.0)
     model = onnx.load_from_string(files["detector.onnx"])
     low = next(one for one in model.graph.initializer if one.name == "low")
@@ -119,7 +118,7 @@ def test_a_detector_that_scores_less_is_refused(finder_bundle: bundle.Bundle) ->
     worse = {**files, "detector.fp16.onnx": model.SerializeToString()}
     assert "map50_change" not in passed(manifest, worse, pairs)[0].figures
     with pytest.raises(ExportError, match=r"change of mAP50: expected at most 0\.005, got 1"):
-        passed(manifest, worse, pairs, labels(pairs.measured))
+        passed(manifest, worse, labelled(pairs))
 
 
 class Normed(Edge):
@@ -208,7 +207,7 @@ def test_wrong_requests_cost_nothing(
         ([*here, "--classes", "car"], "--classes car: expected --labels as well"),
         ([*here, "--labels", "yolo:boxes"], "--labels yolo:boxes: there is no detector to score"),
         ([*here, *tiny, "--labels", "yolo:boxes", "--precision", "fp32"], "fp16 or int8 to measure"),
-        ([*here, *tiny, "--labels", "yolo:nowhere"], "there is no label file"),
+        ([*here, *tiny, "--labels", "yolo:nowhere"], "there is no folder of labels"),
     ):
         assert main([*command, *arguments]) == 2
         assert message in capsys.readouterr().err

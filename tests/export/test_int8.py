@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from alone import Alone
 from onnx import TensorProto, helper, numpy_helper
 
 from tdfusion_edge.errors import ExportError, RequestError
 from tdfusion_edge.export.int8 import quantised
 from tdfusion_edge.export.ranges import Feeds
-from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.evaluation.parity import LIMITS, Chain, Gap, Views, measure, offences
+from tdfusion_edge.pairs import LabelledPair
+from tdfusion_edge.runtime.evaluation.parity import Gap, measure
 
 F32 = TensorProto.FLOAT
 SHAPE = (1, 1, 48, 48)
@@ -90,29 +91,25 @@ def test_the_graph_that_was_given_is_not_changed() -> None:
 def compared(model: onnx.ModelProto, made: onnx.ModelProto, shown: list[Feeds]) -> Gap:
     """The first output of both, as the parity of a fusion network measures it."""
 
-    def chain(graph: onnx.ModelProto) -> Chain:
-        engine = OnnxRuntimeEngine(graph.SerializeToString(), threads=1)
-        return Chain(
-            lambda _, visible: engine.run({"luma": visible[None, None] / np.float32(255)})["fused"][0, 0],
-            None,
-        )
+    def feeds(_: np.ndarray, visible: np.ndarray) -> Feeds:
+        return {"luma": visible[None, None] / np.float32(255)}
 
     lumas = [np.rint(255 * feeds["luma"][0, 0]).astype(np.uint8) for feeds in shown]
-    pairs = [Views(str(number), luma, luma) for number, luma in enumerate(lumas)]
-    return measure(pairs, chain(model), chain(made))
+    pairs = [LabelledPair(str(number), luma, luma) for number, luma in enumerate(lumas)]
+    return measure(pairs, Alone(model, feeds), Alone(made, feeds))
 
 
 def test_int8_is_near_and_passes_its_gate(int8: onnx.ModelProto) -> None:
     gap = compared(network(), int8, pictures())
     assert 45 < gap.psnr_db < 90
-    assert offences(gap, LIMITS["int8"]) == []
+    assert gap.offences("int8") == []
 
 
 def test_scales_of_other_pictures_fail_the_gate() -> None:
     """Calibrated in the dark, everything brighter is clipped."""
     dark = quantised(network(outlier=8), pictures(0.02))
     gap = compared(network(outlier=8), dark, pictures())
-    assert any(row.startswith("PSNR") for row in offences(gap, LIMITS["int8"]))
+    assert any(row.startswith("PSNR") for row in gap.offences("int8"))
 
 
 def test_an_export_without_int8_does_not_import_the_quantizer() -> None:

@@ -1,10 +1,10 @@
-"""A bundle with a pipeline graph: one pass shows and finds what the networks one by one do."""
+"""A bundle with a one-pass graph: one pass gives what the networks one by one give."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -13,55 +13,40 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from checkpoints import save
-from tdfusion_edge.runtime.chains import open_pass
-from tdfusion_edge.runtime.folded import Folded, open_folded
-from tdfusion_edge.runtime.picture.fusion import Fusion
-from tdfusion_edge.runtime.show import Shown, show
+from small_bundle import SIZE, VIEW, Small
 from tiny_task import TinyDetector
 
 from tdfusion_edge import bundle, cli
-from tdfusion_edge.bundle import Bundle
+from tdfusion_edge.bundle import ONE_PASS, Bundle, Precision
 from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.color import luma
 from tdfusion_edge.errors import BundleError, ConfigError, ExportError, RequestError
 from tdfusion_edge.export import onepass_graph
-from tdfusion_edge.export.assemble import export
 from tdfusion_edge.export.gate import passed
 from tdfusion_edge.export.onepass import OnePass
 from tdfusion_edge.export.pairs import Pairs
 from tdfusion_edge.frames import Frame, Image, Pair
-from tdfusion_edge.runtime import rig
+from tdfusion_edge.pairs import LabelledPair
+from tdfusion_edge.runtime import executors, rig
 from tdfusion_edge.runtime.engines import Choice, open_graph
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.runtime.evaluation.parity import Views, match
-from tdfusion_edge.runtime.heads.boxes import open_detector
-from tdfusion_edge.runtime.picture.stretch import Stretch, StretchName
+from tdfusion_edge.runtime.executors.base import untimed
+from tdfusion_edge.runtime.executors.onepass import OnePass as Executor
+from tdfusion_edge.runtime.executors.staged import Staged
+from tdfusion_edge.runtime.fuser import Fuser
+from tdfusion_edge.runtime.heads.boxes.compare import match
+from tdfusion_edge.runtime.picture.alignment import Aligner
+from tdfusion_edge.runtime.picture.stretch import Stretch
 from tdfusion_edge.runtime.simulation.scene import Scene
 from tdfusion_edge.train.models.edge import Edge
 
-SIZE = (160, 120)
-VIEW = TaskView(classes=("a", "b"), height=48, width=64)
-TINY = "tiny_task:TinyDetector"
 STEP_NS = 40_000_000
+Open = Callable[..., Fuser]
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pipeline")
-    torch.manual_seed(3)
-    networks = {
-        "fusion": (Edge(4, 1), "edge", {"width": 4, "depth": 1}),
-        "task": (TinyDetector(2), TINY, {"classes": 2}),
-    }
-    made = save(folder / "both.safetensors", networks, task=VIEW)
-    export([made], folder / "bundle", allowed=[TINY], threshold=0.5, size=SIZE)
-    return folder / "bundle"
-
-
-@pytest.fixture(scope="module")
-def opened(path: Path) -> Bundle:
-    return bundle.read(path)
+def opened(small: Small) -> Bundle:
+    return small.opened
 
 
 def pairs_of(
@@ -77,36 +62,16 @@ def pairs_of(
     return pairs
 
 
-class Way:
-    """The way through the networks, as ``run`` makes it."""
-
-    def __init__(self, opened: Bundle, stretch: StretchName, folded: Folded | None = None) -> None:
-        self.engine = open_graph(opened, "fusion", Choice(threads=1)).engine
-        self.detector = open_detector(opened, Choice(threads=1))
-        self.folded = folded
-        self.fusion = Fusion(opened, self.engine, rig.Camera(uri="x"), None, Stretch(stretch))
-
-    def shown(self, pair: Pair) -> Shown:
-        aligned = self.fusion.align(pair)
-        assert aligned is not None
-        return show(aligned, self.fusion, self.detector, folded=self.folded)
-
-    def close(self) -> None:
-        self.engine.close()
-        assert self.detector is not None
-        self.detector.close()
-
-
 @pytest.fixture
-def staged(opened: Bundle) -> Iterator[Way]:
-    with closing(Way(opened, "none")) as way:
-        yield way
+def staged(opened: Bundle) -> Iterator[Fuser]:
+    with Fuser(opened, threads=1, precision="fp32", graphs="staged", stretch="none") as fuse:
+        yield fuse
 
 
 @pytest.fixture(params=["fp32", "fp16"])
-def folded(opened: Bundle, request: pytest.FixtureRequest) -> Iterator[Folded]:
-    with closing(open_folded(opened, Choice(precision=request.param, threads=1), demanded=True)) as graph:
-        yield graph
+def one_pass(opened: Bundle, request: pytest.FixtureRequest) -> Iterator[Fuser]:
+    with Fuser(opened, threads=1, precision=request.param, graphs="onepass", stretch="none") as fuse:
+        yield fuse
 
 
 def apart(one: Image, other: Image) -> tuple[int, float]:
@@ -116,91 +81,104 @@ def apart(one: Image, other: Image) -> tuple[int, float]:
 
 
 @pytest.mark.parametrize("size", [SIZE, (130, 98), (256, 192)])
-def test_one_pass_shows_and_finds_the_same(
-    opened: Bundle, staged: Way, folded: Folded, size: tuple[int, int]
-) -> None:
-    with closing(Way(opened, "none", folded)) as way:
-        for pair in pairs_of(size):
-            want, got = staged.shown(pair), way.shown(pair)
-            # Chroma is rounded to 8 bits on its way through OpenCV, and FP16 moves a luma by a level.
-            largest, mean = apart(got.picture, want.picture)
-            assert largest <= 4
-            assert mean < 0.6
-            # Weights that were never trained put many scores about the threshold.
-            same = match(want.found, got.found, 0.5)
-            assert same.boxes > 5
-            assert same.kept + 2 >= same.boxes
-            assert same.added <= 2
-            assert same.score_error < 0.01
-            assert got.found.names == want.found.names
+def test_one_pass_shows_and_finds_the_same(staged: Fuser, one_pass: Fuser, size: tuple[int, int]) -> None:
+    for pair in pairs_of(size):
+        want, got = staged.fuse(pair), one_pass.fuse(pair)
+        assert want is not None
+        assert got is not None
+        # Chroma is rounded to 8 bits on its way through OpenCV, and FP16 moves a luma by a level.
+        largest, mean = apart(got.picture, want.picture)
+        assert largest <= 4
+        assert mean < 0.6
+        # Weights that were never trained put many scores about the threshold.
+        same = match(want.detections, got.detections, 0.5)
+        assert same.boxes > 5
+        assert same.kept + 2 >= same.boxes
+        assert same.added <= 2
+        assert same.score_error < 0.01
+        assert got.detections.names == want.detections.names
 
 
-def test_a_grey_picture_stays_grey(opened: Bundle, folded: Folded) -> None:
-    with closing(Way(opened, "none", folded)) as way:
-        (pair,) = pairs_of(SIZE, 1, grey=True)
-        assert way.shown(pair).picture.shape == SIZE[::-1]
+def test_a_grey_picture_stays_grey(one_pass: Fuser) -> None:
+    (pair,) = pairs_of(SIZE, 1, grey=True)
+    result = one_pass.fuse(pair)
+    assert result is not None
+    assert result.picture.shape == SIZE[::-1]
 
 
-def test_the_limits_follow_a_picture_behind(opened: Bundle, folded: Folded) -> None:
-    with closing(Way(opened, "temporal")) as staged, closing(Way(opened, "temporal", folded)) as way:
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_the_limits_follow_a_picture_behind(opened: Bundle, precision: Precision) -> None:
+    names = ("fusion", ONE_PASS)
+    fusion, graph = (
+        open_graph(opened, name, Choice(precision=precision, threads=1)).engine for name in names
+    )
+    with closing(fusion), closing(graph):
+        staged = Staged(fusion, {})
+        info = opened.manifest.graphs[ONE_PASS]
+        one = Executor(info, graph, VIEW.classes, threshold=0.5, staged=staged, demanded=True)
+        plain, behind, aligner = Stretch("temporal"), Stretch("temporal"), Aligner(rig.ThermalRange())
         before = []
         for pair in pairs_of(SIZE, 4, step_ns=400_000_000):
-            before.append(way.fusion.stretch.limits)
-            want, got = staged.shown(pair), way.shown(pair)
+            aligned = aligner.align(pair)
+            assert aligned is not None
+            before.append(behind.limits)
+            want, got = (
+                way.fuse(aligned, stretch, untimed) for way, stretch in ((staged, plain), (one, behind))
+            )
             # Both have seen the same pictures, and so want the same limits next.
-            assert way.fusion.stretch.limits == pytest.approx(staged.fusion.stretch.limits, abs=2e-3)
+            assert behind.limits == pytest.approx(plain.limits, abs=2e-3)
             if len(before) == 1:
                 assert apart(got.picture, want.picture)[1] < 0.7  # the first one is shown with its own
         assert before[1] != before[2] != before[3]
 
 
-def test_one_sensor_alone_goes_network_by_network(opened: Bundle, staged: Way, folded: Folded) -> None:
+def test_one_sensor_alone_goes_network_by_network(staged: Fuser, one_pass: Fuser) -> None:
     (pair,) = pairs_of(SIZE, 1)
-    alone = Pair(None, pair.visible)
-    with closing(Way(opened, "none", folded)) as way:
-        assert np.array_equal(way.shown(alone).picture, staged.shown(alone).picture)
+    results = [fuse.fuse(Pair(None, pair.visible)) for fuse in (staged, one_pass)]
+    assert np.array_equal(*(result.picture for result in results if result is not None))
 
 
-def test_what_does_not_fit_goes_the_other_way_unless_demanded(opened: Bundle, staged: Way) -> None:
+def test_what_does_not_fit_goes_the_other_way_unless_demanded(
+    opened: Bundle, staged: Fuser, one_pass: Fuser, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (pair,) = pairs_of((120, 90), 1)
-    with closing(open_folded(opened, Choice(threads=1))) as graph, closing(Way(opened, "none", graph)) as way:
-        assert np.array_equal(way.shown(pair).picture, staged.shown(pair).picture)
-    with (
-        closing(open_folded(opened, Choice(threads=1), demanded=True)) as graph,
-        closing(Way(opened, "none", graph)) as way,
-        pytest.raises(RequestError, match=r"pictures of 130 to 256 in steps of 2 by 98 to 192.*got .*120x90"),
-    ):
-        way.shown(pair)
+    want = staged.fuse(pair)
+    assert want is not None
+    monkeypatch.setattr(executors, "GAINS", ("onnxruntime",))
+    with Fuser(opened, threads=1, precision="fp32", graphs="auto", stretch="none") as fuse:
+        assert "in one pass" in str(fuse)
+        got = fuse.fuse(pair)
+        assert got is not None
+        assert np.array_equal(got.picture, want.picture)
+    with pytest.raises(RequestError, match=r"pictures of 130 to 256 in steps of 2 by 98 to 192.*got 120x90"):
+        one_pass.fuse(pair)
 
 
-def test_the_stretch_of_single_pictures_is_not_folded(opened: Bundle, folded: Folded) -> None:
-    (pair,) = pairs_of(SIZE, 1)
-    with closing(Way(opened, "image", folded)) as way, pytest.raises(RequestError, match="--stretch image"):
-        way.shown(pair)
+def test_the_stretch_of_single_pictures_cannot_be_inside(opened: Bundle) -> None:
+    with pytest.raises(RequestError, match="--stretch image"):
+        Fuser(opened, graphs="onepass", stretch="image")
+
+
+KINDS = (("ir", "&view=160x120"), ("vis", ""))
 
 
 def test_run_goes_through_it_on_demand(
-    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cameras = ",".join(f"sim://{name}?realtime=0&fps=10&size=160x120{extra}" for name, extra in KINDS)
-    command = ["run", "--bundle", str(path), "--camera", cameras, "--seconds", "1", "--json"]
+    command = ["run", "--bundle", str(small.path), "--camera", cameras, "--seconds", "1", "--json"]
     output = tmp_path / "out.jsonl"
     rows = {}
-    for graphs in ("staged", "folded"):
+    for graphs in ("staged", "onepass"):
         assert cli.main([*command, "--graphs", graphs, "-o", str(output)]) == 0
         said = capsys.readouterr()
         report = json.loads(said.out)
-        assert ("in one graph" in said.err) == (graphs == "folded")
-        assert (
-            report["latency_ms"]["compose"] == {} if graphs == "folded" else report["latency_ms"]["compose"]
-        )
+        assert ("in one pass" in said.err) == (graphs == "onepass")
+        assert (report["latency_ms"]["compose"] == {}) == (graphs == "onepass")
         rows[graphs] = [json.loads(line) for line in output.read_text().splitlines()]
     counts = [[len(row.get("detections", ())) for row in rows[graphs]] for graphs in rows]
     assert np.abs(np.subtract(*counts)).max() <= 1
     assert sum(counts[0]) > 0
-
-
-KINDS = (("ir", "&view=160x120"), ("vis", ""))
 
 
 def test_the_gate_has_measured_it(opened: Bundle) -> None:
@@ -212,16 +190,16 @@ def test_the_gate_has_measured_it(opened: Bundle) -> None:
     assert rows["onepass", "fp32", "pytorch"].max_error <= 1 / 255
 
 
-def test_verify_measures_both_ways(path: Path, street: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["verify", str(path), "--precision", "fp16", "--data", str(street)]
+def test_verify_measures_both_ways(small: Small, street: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["verify", str(small.path), "--precision", "fp16", "--data", str(street)]
     assert cli.main([*command, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["onepass"]["offences"] == []
-    assert told["onepass"]["gap"]["pairs"] == told["gap"]["pairs"] == 2
-    assert told["onepass"]["gap"]["boxes"] == pytest.approx(told["gap"]["boxes"], abs=2)
-    assert 0 < told["onepass"]["gap"]["mean_error"] < 1e-3
+    said = json.loads(capsys.readouterr().out)
+    assert said["onepass"]["offences"] == []
+    assert said["onepass"]["gap"]["pairs"] == said["gap"]["pairs"] == 2
+    assert said["onepass"]["gap"]["boxes"] == pytest.approx(said["gap"]["boxes"], abs=2)
+    assert 0 < said["onepass"]["gap"]["mean_error"] < 1e-3
     assert cli.main(command) == 0
-    assert "all in one graph:\nfused luma in 8 bits: PSNR" in capsys.readouterr().out
+    assert "fused luma in 8 bits: PSNR" in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -235,18 +213,7 @@ def street(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_pass_finds_things_in_its_own_picture_alone(opened: Bundle) -> None:
-    with ExitStack() as stack:
-        _, chain = open_pass(opened, Choice(threads=1), stack)
-        assert chain.detect is not None
-        infrared = np.zeros(SIZE[::-1], np.uint8)
-        first, second = chain.fuse(infrared, infrared), chain.fuse(infrared, infrared)
-        chain.detect(second)
-        with pytest.raises(ValueError, match="of another picture"):
-            chain.detect(first)
-
-
-def test_a_pipeline_that_shows_something_else_leaves_no_bundle(opened: Bundle) -> None:
+def test_a_graph_that_gives_something_else_leaves_no_bundle(opened: Bundle) -> None:
     """Whatever the pairs' size; where none is served, simulated ones are."""
     manifest = msgspec.to_builtins(opened.manifest)
     model = onnx.load_from_string(opened.graph("onepass", "fp16")[1])
@@ -258,41 +225,41 @@ def test_a_pipeline_that_shows_something_else_leaves_no_bundle(opened: Bundle) -
     fields = {key: value for key, value in manifest.items() if key not in ("format", "sha256")}
     for size in (SIZE, (96, 80)):
         pairs = tuple(
-            Views("x", pair.infrared.image, pair.visible.image)  # type: ignore[union-attr]
+            LabelledPair("x", pair.infrared.image, pair.visible.image)  # type: ignore[union-attr]
             for pair in pairs_of(size, 1, grey=True)
         )
-        with pytest.raises(ExportError, match="the pipeline: fp16 is too far from float32"):
-            passed(fields, files, Pairs(pairs, (), "one pair"), None, SIZE)
-        rows = passed(fields, opened.files, Pairs(pairs, (), "one pair"), None, SIZE)
-        told = {row.graph: row.pictures for row in rows}
-        assert told == {"fusion": "one pair", "onepass": "one pair" if size == SIZE else "8 simulated pairs"}
+        with pytest.raises(ExportError, match="the one-pass graph: fp16 is too far from float32"):
+            passed(fields, files, Pairs(pairs, (), "one pair"), SIZE)
+        rows = passed(fields, opened.files, Pairs(pairs, (), "one pair"), SIZE)
+        said = {row.graph: row.pictures for row in rows}
+        there = "one pair" if size == SIZE else "8 simulated pairs"
+        assert said == {"fusion": "one pair", "onepass": there}
 
 
 def test_verify_says_why_it_was_not_measured(
-    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80), dtype=np.uint8)
     for side in ("ir", "vi"):
         (tmp_path / side).mkdir()
-        cv2.imwrite(str(tmp_path / side / "0.png"), pair_of_noise()[0])
-    assert cli.main(["verify", str(path), "--data", str(tmp_path)]) == 0
-    assert "all in one graph: not measured, it takes 130 to 256 in steps of 2 by" in capsys.readouterr().out
+        cv2.imwrite(str(tmp_path / side / "0.png"), noise)
+    assert cli.main(["verify", str(small.path), "--data", str(tmp_path)]) == 0
+    assert "not measured, it takes 130 to 256 in steps of 2 by" in capsys.readouterr().out
 
 
-def pair_of_noise() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (1, 60, 80), dtype=np.uint8)
-
-
-def test_pictures_of_their_own_stretch_cannot_be_folded(
-    path: Path, street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_pictures_of_their_own_stretch_cannot_go_in_one_pass(
+    small: Small, street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["fuse", str(street / "ir"), str(street / "vi"), "-o", str(tmp_path / "out")]
-    assert cli.main([*command, "--bundle", str(path), "--graphs", "folded"]) == 2
+    command += ["--bundle", str(small.path), "--graphs", "onepass"]
+    assert cli.main(command) == 2
     assert (
-        "--graphs folded: expected --stretch temporal or none, got --stretch image" in capsys.readouterr().err
+        "--graphs onepass: expected --stretch temporal or none, got --stretch image"
+        in capsys.readouterr().err
     )
     assert not (tmp_path / "out").exists()
-    assert cli.main([*command, "--bundle", str(path), "--graphs", "folded", "--stretch", "none"]) == 0
-    assert "in one graph for 130 to 256 in steps of 2 by 98 to 192" in capsys.readouterr().err
+    assert cli.main([*command, "--stretch", "none"]) == 0
+    assert "in one pass for 130 to 256 in steps of 2 by 98 to 192" in capsys.readouterr().err
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
@@ -306,21 +273,32 @@ def test_sizes_that_are_none_are_refused(opened: Bundle, change: dict[str, int])
         bundle.assembled(fields, opened.files)
 
 
-def test_a_pipeline_of_other_shapes_is_refused(opened: Bundle) -> None:
+def executor(opened: Bundle, engine_of: str, graph: bundle.Graph) -> Executor:
+    fusion = open_graph(opened, "fusion", Choice(threads=1)).engine
+    engine = open_graph(opened, engine_of, Choice(threads=1)).engine
+    with closing(fusion), closing(engine):
+        return Executor(graph, engine, VIEW.classes, threshold=0.5, staged=Staged(fusion, {}))
+
+
+def test_a_graph_of_other_shapes_is_refused(opened: Bundle) -> None:
     graph = opened.manifest.graphs["onepass"]
     fused, measured, *rest = graph.outputs
     wrong = msgspec.structs.replace(
         graph, outputs=(fused, msgspec.structs.replace(measured, shape=("n",)), *rest)
     )
-    engine = open_graph(opened, "onepass", Choice(threads=1)).engine
-    with closing(engine), pytest.raises(BundleError, match="other inputs or outputs than a pipeline"):
-        Folded(wrong, engine, VIEW.classes, threshold=0.5)
+    with pytest.raises(BundleError, match="other inputs or outputs than such a graph"):
+        executor(opened, "onepass", wrong)
+
+
+def test_another_graph_in_its_place_is_refused(opened: Bundle) -> None:
+    with pytest.raises(BundleError, match="the onepass graph is not what the manifest says"):
+        executor(opened, "detector", opened.manifest.graphs["onepass"])
 
 
 def test_a_bundle_without_it_says_so(mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["run", "--bundle", str(mean_bundle_path), "--camera", "ir0,vis0", "--graphs", "folded"]
+    arguments = ["run", "--bundle", str(mean_bundle_path), "--camera", "ir0,vis0", "--graphs", "onepass"]
     assert cli.main(arguments) == 2
-    assert "expected a bundle with a pipeline graph in fp32" in capsys.readouterr().err
+    assert "expected a bundle with a one-pass graph in fp32" in capsys.readouterr().err
 
 
 def test_the_manifest_says_what_it_takes(opened: Bundle) -> None:
@@ -338,19 +316,9 @@ def test_the_manifest_says_what_it_takes(opened: Bundle) -> None:
     assert onnx.TensorProto.FLOAT16 in {tensor.data_type for tensor in half.graph.initializer}
 
 
-def test_a_pipeline_with_swapped_outputs_is_refused(opened: Bundle) -> None:
-    graph = opened.manifest.graphs["onepass"]
-    engine = open_graph(opened, "detector", Choice(threads=1)).engine
-    with (
-        closing(engine),
-        pytest.raises(BundleError, match="the pipeline graph is not what the manifest says"),
-    ):
-        Folded(graph, engine, VIEW.classes, threshold=0.5)
-
-
 def test_a_graph_of_other_weights_is_refused(opened: Bundle) -> None:
     torch.manual_seed(4)
-    other = OnePass(Edge(4, 1), TinyDetector(2), VIEW, SIZE).eval()
+    other = OnePass(Edge(4, 1), TinyDetector(3), VIEW, SIZE).eval()
     with pytest.raises(ExportError, match="the one-pass graph differs from PyTorch"):
         onepass_graph.onepass_parity(other, opened.graph("onepass")[1], SIZE)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -40,7 +39,7 @@ def session(raw: bytes) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(raw, providers=["CPUExecutionProvider"])
 
 
-@pytest.mark.parametrize("kind", [Edge, TDFusion])
+@pytest.mark.parametrize("kind", [Edge, pytest.param(TDFusion, marks=pytest.mark.slow)])
 def test_fusion_at_free_and_at_fixed_size(kind: type[nn.Module], monkeypatch: pytest.MonkeyPatch) -> None:
     """At free size over several, of which the graph was traced at the first."""
     monkeypatch.setattr(export_fusion, "PARITY_SIZES", ((64, 96), (33, 47), (128, 80)))
@@ -71,7 +70,7 @@ def seen(network: nn.Module) -> nn.Module:
     return folded(network.eval(), (torch.zeros(1, 1, VIEW.height, VIEW.width),))
 
 
-@pytest.mark.parametrize("size", ["n", "p"])
+@pytest.mark.parametrize("size", [pytest.param("n", marks=pytest.mark.slow), "p"])
 def test_yolo(size: str) -> None:
     torch.manual_seed(0)
     network = seen(YOLO(2, size))
@@ -82,6 +81,7 @@ def test_yolo(size: str) -> None:
     assert row.figures["box_error_px"] <= boxes.BOX_TOLERANCE
 
 
+@pytest.mark.slow
 def test_segformer() -> None:
     torch.manual_seed(0)
     network = SegFormer(classes=2).eval()
@@ -112,7 +112,7 @@ def test_the_one_pass_network() -> None:
 
 
 def test_a_bundle_for_tensorrt_8_has_float32_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, small_pairs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.manual_seed(0)
     networks = {
@@ -120,16 +120,16 @@ def test_a_bundle_for_tensorrt_8_has_float32_alone(
         "task": (TinyDetector(2).eval(), "tiny_task:TinyDetector", {}),
     }
     path = save(tmp_path / "both.safetensors", networks, task=VIEW)
-    command = ["export", str(path), "-o", str(tmp_path / "bundle"), "--opset", "17"]
+    command = ["export", str(path), "-o", str(tmp_path / "bundle"), "--opset", "17", "--size", "160x120"]
     assert main([*command, "--network", "tiny_task:TinyDetector"]) == 0
     opened = bundle.read(tmp_path / "bundle")
     assert set(opened.files) == {"fusion.onnx", "detector.onnx", "onepass.onnx", "MODEL_CARD.md"}
     assert opened.manifest.graphs["onepass"].sizes == (
-        bundle.Sides(smallest=480, largest=480), bundle.Sides(smallest=640, largest=640),
+        bundle.Sides(smallest=120, largest=120), bundle.Sides(smallest=160, largest=160),
     )  # fmt: skip
     for name, graph in opened.manifest.graphs.items():
         assert (graph.opset, opset_of(opened.graph(name)[1])) == (17, 17)
-    assert main(["verify", str(tmp_path / "bundle")]) == 0
+    assert main(["verify", str(tmp_path / "bundle"), "--data", str(small_pairs)]) == 0
     capsys.readouterr()
     assert main([*command, "--precision", "fp32,fp16"]) == 2
     said = capsys.readouterr().err
@@ -167,18 +167,15 @@ def test_other_opsets_are_refused(opset: int, tmp_path: Path) -> None:
     assert not (tmp_path / "bundle").exists()
 
 
-def test_the_newest_opset_in_both_precisions(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [None, pytest.param((160, 120), marks=pytest.mark.slow)])
+def test_the_newest_opset_in_both_precisions(
+    size: tuple[int, int] | None, tmp_path: Path, small_pairs: Path
+) -> None:
     torch.manual_seed(0)
     path = save_fusion(tmp_path / "edge.safetensors", Edge(width=4, depth=1), width=4, depth=1)
-    pairs = _pairs(tmp_path / "pairs")
-    manifest = export([path], tmp_path / "bundle", opset=20, data=pairs)
-    graph = manifest.graphs["fusion"]
-    assert (graph.opset, set(graph.files)) == (20, {"fp32", "fp16"})
-    assert {opset_of(bundle.read(tmp_path / "bundle").files[file]) for file in graph.files.values()} == {20}
-
-
-def _pairs(folder: Path) -> Path:
-    for side, picture in zip(("ir", "vi"), smooth_pair(48, 64, 0), strict=True):
-        (folder / side).mkdir(parents=True)
-        cv2.imwrite(str(folder / side / "0.png"), (picture[0, 0] * 255).astype(np.uint8))
-    return folder
+    manifest = export([path], tmp_path / "bundle", opset=20, data=small_pairs, size=size)
+    opened = bundle.read(tmp_path / "bundle")
+    assert ("onepass" in manifest.graphs) == (size is not None)
+    for graph in manifest.graphs.values():
+        assert (graph.opset, set(graph.files)) == (20, {"fp32", "fp16"})
+        assert {opset_of(opened.files[file]) for file in graph.files.values()} == {20}

@@ -71,5 +71,5 @@ def test_lists_that_prove_nothing_are_refused(folder: Path) -> None:
     ):
         with pytest.raises(RequestError, match=message):
             choose_pairs(folder, names, calibration, precisions)  # type: ignore[arg-type]
-    with pytest.raises(InputMissing, match="lacks pairs"):
+    with pytest.raises(InputMissing, match="lacks the pair 'x'"):
         choose_pairs(folder, None, listed(folder, "lost", "ax"), LOW)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import msgspec
 import numpy as np
 import onnx
@@ -13,7 +12,6 @@ import pytest
 import torch
 from checkpoints import MADE_UP, save
 from onnx import TensorProto, numpy_helper
-from tdfusion_edge.runtime.heads.masks import open_segmenter
 from tiny_task import TinyDetector, TinyMask
 
 from tdfusion_edge import bundle, checkpoint
@@ -28,7 +26,7 @@ from tdfusion_edge.export.heads.graph import head_onnx
 from tdfusion_edge.export.lint import lint, typed
 from tdfusion_edge.export.networks import choose
 from tdfusion_edge.export.ranges import hard_inputs, require_in_range
-from tdfusion_edge.runtime.engines import Choice
+from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.segformer import SegFormer
 
@@ -75,22 +73,10 @@ def fusion(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two pairs of every brightness."""
-    folder, random = tmp_path_factory.mktemp("pairs"), np.random.default_rng(0)
-    for side in ("ir", "vi"):
-        (folder / side).mkdir()
-        for number in range(2):
-            picture = random.integers(0, 256, (12, 16), np.uint8).repeat(8, axis=0).repeat(8, axis=1)
-            cv2.imwrite(str(folder / side / f"{number}.png"), picture)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory, fusion: Path, pairs: Path) -> Path:
+def written(tmp_path_factory: pytest.TempPathFactory, fusion: Path, small_pairs: Path) -> Path:
     folder = tmp_path_factory.mktemp("written")
     masks = masks_only(folder / "masks.safetensors", bands())
-    export([fusion, masks], folder / "bundle", allowed=[TINY, FINDS], data=pairs)
+    export([fusion, masks], folder / "bundle", allowed=[TINY, FINDS], data=small_pairs)
     return folder / "bundle"
 
 
@@ -116,16 +102,14 @@ def test_boxes_and_masks_are_in_one_bundle(written: Path) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_every_pixel_gets_its_class(written: Path, precision: bundle.Precision) -> None:
-    segmenter = open_segmenter(bundle.read(written), Choice(precision=precision, threads=1))
-    assert segmenter is not None
     levels = np.array([20, 128, 235], np.uint8)
     picture = levels[np.arange(96) // 32][:, None].repeat(128, axis=1)
     expected = np.arange(48) // 16
-    for luma in (picture, picture / np.float32(255)):
-        mask = segmenter.classes_of(luma)
-        assert mask.dtype == np.uint8
-        np.testing.assert_array_equal(mask, np.broadcast_to(expected[:, None], (48, 64)))
-    segmenter.close()
+    with Fuser(str(written), precision=precision, threads=1) as fuse:
+        for luma in (picture, picture / np.float32(255)):
+            classes = fuse.find(luma)["mask"].classes
+            assert classes.dtype == np.uint8
+            np.testing.assert_array_equal(classes, np.broadcast_to(expected[:, None], (48, 64)))
 
 
 def test_uint8_is_made_of_floating_point_numbers(written: Path) -> None:
@@ -169,9 +153,9 @@ def test_the_card_tells_of_the_masks(written: Path) -> None:
 
 
 def test_verify_compares_masks(
-    written: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    written: Path, small_pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["--precision", "fp16", "--data", str(pairs)]
+    command = ["--precision", "fp16", "--data", str(small_pairs)]
     assert main(["verify", str(written), *command]) == 0
     assert "% of the pixels equal, mIoU " in capsys.readouterr().out
     opened = bundle.read(written)
@@ -259,6 +243,7 @@ def segformer() -> SegFormer:
     return SegFormer(classes=3).eval()
 
 
+@pytest.mark.slow
 def test_segformer_in_float32_and_half(segformer: SegFormer) -> None:
     """The real network, with random weights: its graph, and that FP16 holds what it computes."""
     view = checkpoint.TaskView(classes=CLASSES, height=64, width=64)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tdfusion_edge.pairs import Boxes, LabelledPair
 from tdfusion_edge.train.data.augment import IGNORED, OUTSIDE, View, crop, gain, view
-from tdfusion_edge.train.data.types import Boxes, Sample
 from tdfusion_edge.train.recipe import Augmentation, Task
 
 GROUND, OBJECT = 40, 220
@@ -19,13 +19,13 @@ def task(height: int = 96, width: int = 128) -> Task:
     return Task(network="any", classes=("thing",), height=height, width=width)
 
 
-def labelled(size: tuple[int, int], box: tuple[int, int, int, int]) -> Sample:
+def labelled(size: tuple[int, int], box: tuple[int, int, int, int]) -> LabelledPair:
     """One bright rectangle on dark ground in both sensors, its box, and a mask of 1 inside it."""
     left, top, right, bottom = box
     picture, mask = np.full(size, GROUND, np.uint8), np.zeros(size, np.uint8)
     picture[top:bottom, left:right], mask[top:bottom, left:right] = OBJECT, 1
     boxes = Boxes(np.array([box], np.float32), np.array([3]))
-    return Sample("made", picture, picture.copy(), boxes, mask)
+    return LabelledPair("made", picture, picture.copy(), boxes, mask)
 
 
 def extent(bright: np.ndarray) -> np.ndarray:
@@ -46,14 +46,14 @@ zooms = st.floats(1, 2)
 seeds = st.integers(0, 2**32 - 1)
 
 
-def seen(made: Sample, zoom: float, seed: int, size: tuple[int, int] = (96, 128)) -> View:
+def seen(made: LabelledPair, zoom: float, seed: int, size: tuple[int, int] = (96, 128)) -> View:
     augmentation = Augmentation(zoom=zoom, flip=True)
     return view(lambda: made, task(*size), augmentation, np.random.default_rng(seed))
 
 
 @given(samples, zooms, seeds, st.tuples(st.integers(64, 160), st.integers(64, 160)))
 @settings(max_examples=150)
-def test_a_box_follows_its_pixels(made: Sample, zoom: float, seed: int, size: tuple[int, int]) -> None:
+def test_a_box_follows_its_pixels(made: LabelledPair, zoom: float, seed: int, size: tuple[int, int]) -> None:
     found = seen(made, zoom, seed, size)
     assert found.infrared.shape == found.visible.shape == size
     assert np.array_equal(found.infrared, found.visible)
@@ -70,7 +70,7 @@ def test_a_box_follows_its_pixels(made: Sample, zoom: float, seed: int, size: tu
 
 @given(samples, zooms, seeds)
 @settings(max_examples=100)
-def test_a_mask_follows_its_pixels(made: Sample, zoom: float, seed: int) -> None:
+def test_a_mask_follows_its_pixels(made: LabelledPair, zoom: float, seed: int) -> None:
     found = seen(made, zoom, seed)
     assert found.mask is not None
     assert set(np.unique(found.mask)) <= {0, 1, IGNORED}
@@ -150,7 +150,7 @@ def test_a_mosaic_of_pairs_without_labels_has_none() -> None:
     assert found.mask is None
 
 
-def plain_view(sample: Sample, task: Task) -> View:
+def plain_view(sample: LabelledPair, task: Task) -> View:
     """A view with no chance in it."""
     return view(lambda: sample, task, Augmentation(flip=False), np.random.default_rng(0))
 
@@ -169,7 +169,7 @@ def test_the_plain_view_is_the_whole_picture_the_right_way_round() -> None:
 def test_reducing_a_picture_does_not_skip_pixels() -> None:
     picture = np.zeros((480, 640), np.uint8)
     picture[::4, ::4] = 240  # as lone pixels, whose mean is 15
-    found = plain_view(Sample("fine", picture, picture), task(60, 80))
+    found = plain_view(LabelledPair("fine", picture, picture), task(60, 80))
     inner = found.infrared[4:-4, 4:-4] * 255
     assert inner.min() > 5
     assert inner.max() < 40
@@ -178,7 +178,7 @@ def test_reducing_a_picture_does_not_skip_pixels() -> None:
 @given(seeds, st.integers(32, 60), st.booleans())
 def test_both_sensors_are_cropped_at_one_place(seed: int, side: int, flip: bool) -> None:
     y, x = np.mgrid[:60, :90].astype(np.uint8)
-    made = Sample("place", x, y)
+    made = LabelledPair("place", x, y)
     infrared, visible = crop(made, Augmentation(crop=side, flip=flip), np.random.default_rng(seed))
     assert infrared.shape == visible.shape == (side, side)
     columns, rows = (infrared * 255).round(), (visible * 255).round()
@@ -192,7 +192,7 @@ def test_both_sensors_are_cropped_at_one_place(seed: int, side: int, flip: bool)
 def test_half_of_the_crops_are_mirrored() -> None:
     x = np.tile(np.arange(64, dtype=np.uint8), (64, 1))
     random = np.random.default_rng(0)
-    crops = [crop(Sample("x", x, x), Augmentation(crop=32), random) for _ in range(200)]
+    crops = [crop(LabelledPair("x", x, x), Augmentation(crop=32), random) for _ in range(200)]
     mirrored = sum(infrared[0, 0] > infrared[0, 1] for infrared, _ in crops)
     assert 70 < mirrored < 130
 

@@ -17,12 +17,12 @@ from torch import nn
 
 from tdfusion_edge import checkpoint
 from tdfusion_edge.errors import ConfigError, RequestError
+from tdfusion_edge.pairs import LabelledPair, Labels
 from tdfusion_edge.train.data.feed import Feed
-from tdfusion_edge.train.data.types import Sample
 from tdfusion_edge.train.fusing import fuse
 from tdfusion_edge.train.loop import fit
 from tdfusion_edge.train.models.base import FusionOutput
-from tdfusion_edge.train.recipe import Augmentation, DataSource, Labels, Optimiser
+from tdfusion_edge.train.recipe import Augmentation, DataSource, Optimiser
 from tdfusion_edge.train.recipe_file import load_recipe
 from tdfusion_edge.train.setup import setup
 from tdfusion_edge.train.strategies.tdfusion import TDFusionStrategy
@@ -128,7 +128,7 @@ def test_a_training_on_other_pairs_is_not_resumed(made: Path, tmp_path: Path) ->
     trained(short, made, tmp_path / "run")
     state = tmp_path / "run" / "state.safetensors"
     training = setup(short, made, tmp_path / "run", resume=True)
-    samples = [Sample(f"new{number}", FLAT, FLAT) for number in range(8)]
+    samples = [LabelledPair(f"new{number}", FLAT, FLAT) for number in range(8)]
     other = Feed(samples, Augmentation(crop=32), 2, 0)
     with pytest.raises(RequestError, match="was trained on other pairs"):
         fit(replace(training, feed=other))
@@ -149,7 +149,7 @@ class Beyond(nn.Module):
 
 def test_what_leaves_the_range_is_cut_and_does_not_wrap() -> None:
     ramp = np.linspace(0, 255, 64 * 80).astype(np.uint8).reshape(64, 80)
-    fused = fuse(Beyond().eval(), Sample("ramp", ramp, ramp)).ravel().astype(int)
+    fused = fuse(Beyond().eval(), LabelledPair("ramp", ramp, ramp)).ravel().astype(int)
     assert (fused[0], fused[-1]) == (0, 255)
     assert (np.diff(fused) >= 0).all()
 

@@ -178,7 +178,7 @@ def test_requests_that_cannot_be_met(folder: Path) -> None:
         (("--labels", "yolo"), ConfigError, "expected FORMAT:PATH"),
         (("--labels", "pascal:labels"), ConfigError, "pascal"),
         (("--labels", "yolo:labels"), ConfigError, "expected classes"),
-        (("--classes", "car"), ConfigError, "--classes: expected --labels as well"),
+        (("--classes", "car"), ConfigError, "--classes car: expected --labels as well"),
         (("--labels", "yolo:labels", "--classes", "car,,person"), RequestError, "got an empty one"),
         (("--labels", "yolo:labels", "--classes", "car,car"), RequestError, "got 'car' 2 times"),
         (("--colours", "#000000"), ConfigError, "--colours: expected --labels mask:FOLDER as well"),

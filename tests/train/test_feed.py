@@ -15,12 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdfusion_edge.errors import ConfigError, RequestError, SourceError
+from tdfusion_edge.pairs import Boxes, LabelledPair
+from tdfusion_edge.pairs.lazy import LazyPairs
+from tdfusion_edge.pairs.reader import load_pairs
 from tdfusion_edge.train.data.augment import View
 from tdfusion_edge.train.data.feed import Feed, Share
-from tdfusion_edge.train.data.lazy import LazyPairs
-from tdfusion_edge.train.data.pairs import load_pairs
 from tdfusion_edge.train.data.tensors import box_targets, collate
-from tdfusion_edge.train.data.types import Batch, Boxes, BoxTargets, Sample
+from tdfusion_edge.train.data.types import Batch, BoxTargets
 from tdfusion_edge.train.recipe import Augmentation, DataSource, Task
 
 TASK = Task(network="any", classes=("thing",), height=32, width=48)
@@ -28,11 +29,11 @@ PLAIN = Augmentation(crop=32, flip=False)
 WILD = Augmentation(crop=32, gain=0.2, zoom=1.5, mosaic=0.5)
 
 
-def sample(number: int, height: int = 40, width: int = 56) -> Sample:
+def sample(number: int, height: int = 40, width: int = 56) -> LabelledPair:
     """A pair whose level is its number: infrared 2 n, visible 2 n + 1; one box, of class 0."""
     level = np.full((height, width), 2 * number, np.uint8)
     boxes = Boxes(np.array([[4, 4, 30, 20]], np.float32), np.zeros(1, np.int64))
-    return Sample(str(number), level, level + np.uint8(1), boxes)
+    return LabelledPair(str(number), level, level + np.uint8(1), boxes)
 
 
 def numbers(batch: Batch) -> list[int]:
@@ -54,7 +55,7 @@ def same(first: Batch, second: Batch) -> bool:
     return all(torch.equal(*pair) for pair in zip(flat(first), flat(second), strict=True))
 
 
-def textured(count: int) -> list[Sample]:
+def textured(count: int) -> list[LabelledPair]:
     random = np.random.default_rng(0)
     made = random.integers(0, 256, (2, count, 40, 56), dtype=np.uint8)
     return [sample(n)._replace(infrared=made[0, n], visible=made[1, n]) for n in range(count)]
@@ -163,7 +164,7 @@ def test_batches_taken_together_have_no_pair_in_common(seed: int, count: int, ba
 def test_a_damaged_pair_is_left_out_counted_and_said(caplog: pytest.LogCaptureFixture) -> None:
     asked: list[int] = []
 
-    def read(index: int) -> Sample:
+    def read(index: int) -> LabelledPair:
         asked.append(index)
         if index in (4, 9):
             raise SourceError(f"{index}.png is cut short")
@@ -182,7 +183,7 @@ def test_a_damaged_pair_is_left_out_counted_and_said(caplog: pytest.LogCaptureFi
 
 
 def test_a_set_with_much_damage_ends_the_training() -> None:
-    def read(index: int) -> Sample:
+    def read(index: int) -> LabelledPair:
         if index % 3 == 0:
             raise SourceError(f"{index}.png is cut short")
         return sample(index)
@@ -208,7 +209,7 @@ SIDES = {"ir": "infrared", "vi": "visible"}
 
 
 def test_what_cannot_be_fed_is_refused() -> None:
-    pairs: Sequence[Sample] = [sample(n) for n in range(5)]
+    pairs: Sequence[LabelledPair] = [sample(n) for n in range(5)]
     with pytest.raises(RequestError, match="there is no pair to train on"):
         Feed([], PLAIN, 1, 0)
     with pytest.raises(RequestError, match="cannot be shared out: expected a multiple of 2, got 3"):

@@ -13,9 +13,9 @@ from tiny import CLASSES, TinyTask, learned, recipe, trained
 from torch import Tensor, nn
 
 from tdfusion_edge.color import U8
+from tdfusion_edge.pairs import Boxes, LabelledPair
 from tdfusion_edge.train import sheets
 from tdfusion_edge.train.data.sheet import colour_of
-from tdfusion_edge.train.data.types import Boxes, Sample
 from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.models.loss_network import LossWeights
 from tdfusion_edge.train.models.task import BoxNetwork, BoxPrediction
@@ -55,9 +55,9 @@ class OneCar(BoxNetwork):
         return BoxPrediction(boxes, torch.tensor([[[0.0, 0.9], [0.1, 0.0]]]))
 
 
-def sample(name: str = "a", **labels: Any) -> Sample:
+def sample(name: str = "a", **labels: Any) -> LabelledPair:
     infrared, visible = np.full((SIDE, SIDE), 10, np.uint8), np.full((SIDE, SIDE), 20, np.uint8)
-    return Sample(name, infrared, visible, **labels)
+    return LabelledPair(name, infrared, visible, **labels)
 
 
 def column(sheet: U8, index: int, row: int = 0) -> U8:
@@ -108,7 +108,7 @@ def test_masks_are_coloured_beside_their_labels() -> None:
 
 
 def test_pairs_of_other_sizes_and_more_than_there_is_room_for() -> None:
-    flat = Sample("b", *(np.zeros((45, 333), np.uint8) for _ in range(2)))
+    flat = LabelledPair("b", *(np.zeros((45, 333), np.uint8) for _ in range(2)))
     many = [flat] * 4 + [sample()] + [flat] * 5
     sheet = sheets.draw_sheet({"fusion": Level(0.0, FusionOutput)}, many, None)
     assert sheet.shape == (sheets.BAND + 4 * round(45 * 320 / 333), 3 * sheets.WIDTH, 3)

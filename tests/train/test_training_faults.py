@@ -14,10 +14,10 @@ from tiny import BOXES, CLASSES, MASKS, learned, recipe, sources, trained, write
 
 from tdfusion_edge import checkpoint, files
 from tdfusion_edge.errors import SourceError, TrainingError
+from tdfusion_edge.pairs import LabelledPair
+from tdfusion_edge.pairs.lazy import LazyPairs
+from tdfusion_edge.pairs.reader import load_pairs
 from tdfusion_edge.train import loop, state
-from tdfusion_edge.train.data.lazy import LazyPairs
-from tdfusion_edge.train.data.pairs import load_pairs
-from tdfusion_edge.train.data.types import Sample
 from tdfusion_edge.train.recipe import Augmentation, DataSource, Optimiser, Task
 from tdfusion_edge.train.setup import setup
 from tdfusion_edge.train.strategies.fixed import Fixed
@@ -236,7 +236,7 @@ def test_a_large_set_is_not_read_at_the_start(
         if source.part == "validation":
             return pairs
 
-        def read(index: int) -> Sample:
+        def read(index: int) -> LabelledPair:
             asked.append(index)
             return pairs[index]
 

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tdfusion_edge.pairs import Labels
 from tdfusion_edge.train.loop import fit
 from tdfusion_edge.train.models.base import FusionNetwork, FusionOutput
 from tdfusion_edge.train.models.loss_network import LossWeights
 from tdfusion_edge.train.models.task import MaskNetwork, MaskPrediction
-from tdfusion_edge.train.recipe import Augmentation, DataSource, Labels, Optimiser, Recipe, Task
+from tdfusion_edge.train.recipe import Augmentation, DataSource, Optimiser, Recipe, Task
 from tdfusion_edge.train.setup import setup
 
 HEIGHT, WIDTH = 64, 80

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import RequestError
+from tdfusion_edge.pairs import Boxes, LabelledPair
 from tdfusion_edge.resize import halved
-from tdfusion_edge.train.data.types import Boxes, Sample
 from tdfusion_edge.train.recipe import Augmentation, Task
 
 F32 = npt.NDArray[np.float32]
@@ -42,7 +42,7 @@ class View(NamedTuple):
     mask: U8 | None
 
 
-def crop(sample: Sample, augmentation: Augmentation, random: np.random.Generator) -> tuple[F32, F32]:
+def crop(sample: LabelledPair, augmentation: Augmentation, random: np.random.Generator) -> tuple[F32, F32]:
     """The same random square of both sensors, (c, c) float32 in [0, 1]; all of them for a side of 0.
 
     Raises:
@@ -64,7 +64,7 @@ def crop(sample: Sample, augmentation: Augmentation, random: np.random.Generator
     return crops[0], crops[1]
 
 
-def require_crop(sample: Sample, side: int) -> None:
+def require_crop(sample: LabelledPair, side: int) -> None:
     """Refuse a pair from which no square of ``side`` pixels can be cut.
 
     Raises:
@@ -81,7 +81,7 @@ def require_crop(sample: Sample, side: int) -> None:
 
 
 def view(
-    pick: Callable[[], Sample], task: Task, augmentation: Augmentation, random: np.random.Generator
+    pick: Callable[[], LabelledPair], task: Task, augmentation: Augmentation, random: np.random.Generator
 ) -> View:
     """One view for the task network: a whole pair, zoomed and shifted, or a mosaic of four.
 
@@ -107,7 +107,7 @@ def gain(image: U8, amount: float, random: np.random.Generator) -> F32:
 
 
 def _whole(
-    sample: Sample, size: tuple[int, int], augmentation: Augmentation, random: np.random.Generator
+    sample: LabelledPair, size: tuple[int, int], augmentation: Augmentation, random: np.random.Generator
 ) -> View:
     """One pair through one affine map."""
     height, width = size
@@ -129,7 +129,10 @@ def _whole(
 
 
 def _mosaic(
-    pick: Callable[[], Sample], size: tuple[int, int], augmentation: Augmentation, random: np.random.Generator
+    pick: Callable[[], LabelledPair],
+    size: tuple[int, int],
+    augmentation: Augmentation,
+    random: np.random.Generator,
 ) -> View:
     """Four pairs around a random centre, each cut by its quarter of the view."""
     height, width = size
@@ -160,7 +163,7 @@ def _mosaic(
 
 
 def _matrix(
-    sample: Sample, size: tuple[int, int], zoom: float, shift_x: float, shift_y: float, mirrored: bool
+    sample: LabelledPair, size: tuple[int, int], zoom: float, shift_x: float, shift_y: float, mirrored: bool
 ) -> npt.NDArray[np.float64]:
     """2x3 map from corners of the picture (0..W, 0..H) to corners of the view."""
     (height, width), (source_height, source_width) = size, sample.infrared.shape

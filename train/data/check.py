@@ -14,11 +14,11 @@ import numpy as np
 from tqdm import tqdm
 
 from tdfusion_edge.errors import InputMissing, RequestError
+from tdfusion_edge.pairs.labels import LabelFiles, find_labels
+from tdfusion_edge.pairs.reader import Files, find_files, is_video, listed
+from tdfusion_edge.pairs.source import PairSource
 from tdfusion_edge.train.data.alignment import Shift, estimate_shift
 from tdfusion_edge.train.data.inspection import KINDS, Finding, inspect
-from tdfusion_edge.train.data.labels import LabelFiles, find_labels
-from tdfusion_edge.train.data.pairs import Files, find_files, is_video, listed
-from tdfusion_edge.train.recipe import DataSource
 
 ALIGNED = 40
 """Pairs whose shift is estimated, spread evenly over the set."""
@@ -69,7 +69,7 @@ class DataSet(NamedTuple):
     faults: dict[str, list[str]]
 
 
-def open_set(folder: Path, source: DataSource) -> DataSet:
+def open_set(folder: Path, source: PairSource) -> DataSet:
     """List a data folder.
 
     Raises:

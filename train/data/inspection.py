@@ -12,8 +12,8 @@ import numpy as np
 from tdfusion_edge.color import U8, luma
 from tdfusion_edge.errors import TdfusionError
 from tdfusion_edge.images import read_image
-from tdfusion_edge.train.data.labels import SMALLEST, LabelFiles, in_pixels
-from tdfusion_edge.train.data.pairs import Files, is_video, read_pair
+from tdfusion_edge.pairs.labels import SMALLEST, LabelFiles, in_pixels
+from tdfusion_edge.pairs.reader import Files, is_video, read_pair
 
 OUTSIDE = 1.0
 """A box may reach this far out of its picture, pixels: what tools write is rounded."""
@@ -115,7 +115,7 @@ def _boxes(found: Finding, labels: LabelFiles, name: str) -> Finding:
 
 def _mask(found: Finding, labels: LabelFiles, name: str) -> Finding:
     assert found.pair is not None
-    values = labels.mask(name, *found.pair[1].shape)
+    values = labels.mask(name, found.pair[1].shape)
     counts = np.bincount(values.ravel(), minlength=256)
     names = {**dict(enumerate(labels.classes)), 255: IGNORED}
     pixels = Counter({names[int(value)]: int(counts[value]) for value in np.flatnonzero(counts)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tdfusion_edge.errors import SourceError
-from tdfusion_edge.train.data.types import Sample
+from tdfusion_edge.pairs import LabelledPair
 
 MOST_DAMAGED = 0.1
 """Share of the pairs that may turn out unreadable during a training before it ends."""
@@ -20,12 +20,12 @@ class Readable:
         known: Indices of the pairs that are known to be damaged.
     """
 
-    def __init__(self, samples: Sequence[Sample], crop: int, known: Iterable[int]) -> None:
+    def __init__(self, samples: Sequence[LabelledPair], crop: int, known: Iterable[int]) -> None:
         self._samples, self._crop, self._known = samples, crop, frozenset(known)
         self.damaged: dict[int, SourceError] = {}
         """What was found damaged beside the known ones, and why, by index."""
 
-    def at(self, pool: Sequence[int], place: int) -> Sample:
+    def at(self, pool: Sequence[int], place: int) -> LabelledPair:
         """The pair whose index stands at a place of ``pool``, or the next one there that can be read.
 
         Raises:

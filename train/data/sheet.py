@@ -12,10 +12,10 @@ import numpy as np
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import InputMissing, RequestError, SinkError
 from tdfusion_edge.files import write_aside
-from tdfusion_edge.train.data.box_files import Drawn
+from tdfusion_edge.pairs.box_files import Drawn
+from tdfusion_edge.pairs.labels import LabelFiles, in_pixels
+from tdfusion_edge.pairs.reader import is_video, read_pair
 from tdfusion_edge.train.data.check import DataSet, spaced
-from tdfusion_edge.train.data.labels import LabelFiles, in_pixels
-from tdfusion_edge.train.data.pairs import is_video, read_pair
 
 ROWS = 12
 """Pairs on a sheet at most."""
@@ -83,7 +83,7 @@ def _row(data: DataSet, name: str) -> U8:
     legend: list[str] = []
     labels = data.labels if name not in (data.labels.lacking if data.labels else ()) else None
     if labels is not None and labels.is_mask:
-        blend = _tinted(blend, labels.mask(name, height, width), labels.classes, legend)
+        blend = _tinted(blend, labels.mask(name, (height, width)), labels.classes, legend)
     tiles = [
         cast(U8, cv2.resize(image, size, interpolation=cv2.INTER_AREA))
         for image in (infrared, visible, blend)

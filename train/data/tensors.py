@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from tdfusion_edge.color import U8
+from tdfusion_edge.pairs import Boxes
 from tdfusion_edge.train.data.augment import View
-from tdfusion_edge.train.data.types import Boxes, BoxTargets, TaskView
+from tdfusion_edge.train.data.types import BoxTargets, TaskView
 
 
 def collate(views: Sequence[View]) -> TaskView:

@@ -1,45 +1,13 @@
-"""What the training's data are: samples on the way in, batches on the way to the networks."""
+"""What the networks are given: batches of labelled pairs as tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
-from tdfusion_edge.color import U8
-
 Change: TypeAlias = Callable[[Tensor], Tensor]
-
-
-class Boxes(NamedTuple):
-    """Labelled objects of one picture."""
-
-    corners: npt.NDArray[np.float32]
-    """(N, 4), x1 y1 x2 y2 in pixels of the picture; x1 < x2 and y1 < y2."""
-    classes: npt.NDArray[np.int64]
-    """(N,), index into the task's class names."""
-
-    @classmethod
-    def none(cls) -> Boxes:
-        """A picture without objects, which is a label too."""
-        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
-
-
-class Sample(NamedTuple):
-    """One aligned pair of lumas with its labels."""
-
-    name: str
-    infrared: U8
-    """(H, W) uint8."""
-    visible: U8
-    """(H, W) uint8, BT.601 luma."""
-    boxes: Boxes | None = None
-    """None: not labelled with boxes."""
-    mask: U8 | None = None
-    """(H, W) uint8 class of every pixel, 255 where it does not count; None: not labelled so."""
 
 
 class BoxTargets(NamedTuple):

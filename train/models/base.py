@@ -18,7 +18,7 @@ class FusionOutput(NamedTuple):
 
 
 class FusionNetwork(nn.Module, ABC):
-    """The base class of every F."""
+    """The base class of every fusion network F."""
 
     minimum_size: int = 32
     """Smallest height and width that it takes, pixels."""

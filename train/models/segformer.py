@@ -50,7 +50,7 @@ SIZES: Mapping[str, Size] = MappingProxyType(
 
 
 class SegFormerOutput(NamedTuple):
-    """What the loss is made of."""
+    """What SegFormer's loss is made of."""
 
     logits: Tensor
     """(B, C, H / 4, W / 4) float32."""

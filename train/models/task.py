@@ -52,7 +52,7 @@ class Output(NamedTuple):
 
 
 class TaskNetwork(nn.Module, ABC):
-    """The base class of every T."""
+    """The base class of every task network T."""
 
     labels: ClassVar[str] = ""
     """What it gives and is trained with, which is its kind: ``boxes``, ``mask``, or a kind of its own."""
@@ -85,7 +85,7 @@ class TaskNetwork(nn.Module, ABC):
 
 
 class BoxNetwork(TaskNetwork):
-    """A T that gives boxes."""
+    """A task network that gives boxes: a detector."""
 
     labels = "boxes"
     outputs: ClassVar[Mapping[str, Output]] = {
@@ -109,7 +109,7 @@ class BoxNetwork(TaskNetwork):
 
 
 class MaskNetwork(TaskNetwork):
-    """A T that gives the class of every pixel."""
+    """A task network that gives the class of every pixel: a segmentation network."""
 
     labels = "mask"
     outputs: ClassVar[Mapping[str, Output]] = {

@@ -9,8 +9,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from tdfusion_edge.checkpoint import Network
+from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.train.data.feed import Feed
-from tdfusion_edge.train.data.types import Sample
 
 
 class Strategy(ABC):
@@ -44,7 +44,7 @@ class Strategy(ABC):
                 # PyTorch's own name for it: its schedulers keep the first rate there too.
                 group["lr"] = factor * group.setdefault("initial_lr", group["lr"])
 
-    def prepare(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+    def prepare(self, samples: Sequence[LabelledPair]) -> Sequence[LabelledPair]:
         """The pairs as the networks see them: the same ones by default.
 
         It is called once for every part of the data, before the first step. Where it gives a sequence that

@@ -19,7 +19,7 @@ from tdfusion_edge.train.strategies.steps import Stepper
 
 
 class Options(Table, frozen=True, kw_only=True):
-    """``[strategy_options]``: there are none, ``[loss]`` has all that this strategy can be told."""
+    """``[strategy_options]``: there are none, ``[loss]`` has all settings of this strategy."""
 
 
 class Fixed(Strategy):

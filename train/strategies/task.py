@@ -20,9 +20,9 @@ from tdfusion_edge.color import U8
 from tdfusion_edge.config import Table, convert
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
 from tdfusion_edge.images import by_stem, read_luma8
+from tdfusion_edge.pairs import LabelledPair
+from tdfusion_edge.pairs.lazy import LazyPairs
 from tdfusion_edge.train.data.feed import Feed
-from tdfusion_edge.train.data.lazy import LazyPairs
-from tdfusion_edge.train.data.types import Sample
 from tdfusion_edge.train.fusing import Fuser, load_fusion, start_task
 from tdfusion_edge.train.recipe import Fraction, Recipe
 from tdfusion_edge.train.strategies.base import Strategy
@@ -31,7 +31,7 @@ from tdfusion_edge.train.validation import mean_picture
 
 
 class Options(Table, frozen=True, kw_only=True):
-    """``[strategy_options]``."""
+    """``[strategy_options]`` of the strategy ``task``."""
 
     picture: Literal["fused", "infrared", "visible", "mean", "blend", "folder"] = "fused"
     """What T sees: the pictures of ``checkpoint``'s fusion network, one sensor, the mean of both, a blend of
@@ -43,7 +43,7 @@ class Options(Table, frozen=True, kw_only=True):
     average: Fraction = 0.0
     """Decay of a running mean of the weights, which is then what is validated and kept; 0: none."""
     weight_decay: Fraction = 0.0
-    """Decoupled weight decay."""
+    """Decoupled weight decay of T's optimiser."""
 
 
 class TaskOnly(Strategy):
@@ -66,22 +66,22 @@ class TaskOnly(Strategy):
         self._stepper = Stepper(live, rate, amp=recipe.optimiser.amp, decay=self.options.weight_decay)
         self.optimisers = {"task": self._stepper.optimiser}
 
-    def prepare(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+    def prepare(self, samples: Sequence[LabelledPair]) -> Sequence[LabelledPair]:
         """The same labels with the one picture that T sees in the place of both sensors."""
         if self.options.picture == "blend":
             return samples
         picture = self._picture()
 
-        def seen(index: int) -> Sample:
+        def seen(index: int) -> LabelledPair:
             one = samples[index]
-            shown = picture(one)
-            if shown.shape != one.visible.shape:
+            picked = picture(one)
+            if picked.shape != one.visible.shape:
                 raise RequestError(
                     f"the picture '{one.name}' has another size than its pair, and so than the labels",
                     expected="{1}x{0}".format(*one.visible.shape),
-                    got="{1}x{0}".format(*shown.shape),
+                    got="{1}x{0}".format(*picked.shape),
                 )
-            return Sample(one.name, shown, shown, one.boxes, one.mask)
+            return LabelledPair(one.name, picked, picked, one.boxes, one.mask)
 
         if isinstance(samples, list):
             return [seen(index) for index in range(len(samples))]
@@ -91,12 +91,12 @@ class TaskOnly(Strategy):
         """One Adam step; returns the task network's losses."""
         (batch,) = feed.take()
         assert batch.task is not None  # the recipe has a [task]
-        shown = batch.task.visible
+        luma = batch.task.visible
         if self.options.picture == "blend":
-            share = torch.rand(len(shown), 1, 1, 1).to(shown.device)
-            shown = torch.lerp(shown, batch.task.infrared, share)
-        with self._stepper.autocast(shown):
-            losses = self._live.loss(self._live(shown), batch.task.targets)
+            share = torch.rand(len(luma), 1, 1, 1).to(luma.device)
+            luma = torch.lerp(luma, batch.task.infrared, share)
+        with self._stepper.autocast(luma):
+            losses = self._live.loss(self._live(luma), batch.task.targets)
         self._stepper.step(losses["loss"])
         if self.options.average:
             self._follow(number)
@@ -118,7 +118,7 @@ class TaskOnly(Strategy):
         if options.picture == "folder":
             pictures = by_stem(Path(str(options.folder)))
 
-            def from_folder(sample: Sample) -> U8:
+            def from_folder(sample: LabelledPair) -> U8:
                 if sample.name not in pictures:
                     raise InputMissing(f"{options.folder} has no picture '{sample.name}'")
                 return read_luma8(pictures[sample.name])
@@ -139,4 +139,4 @@ PICTURES: dict[str, Fuser] = {
     "visible": lambda sample: sample.visible,
     "mean": mean_picture,
 }
-"""What needs no network."""
+"""Pictures that T may see and that need no network, by their name in the options."""

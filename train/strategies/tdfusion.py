@@ -43,7 +43,7 @@ OUTER_EPS = 1e-15
 
 
 class Options(Table, frozen=True, kw_only=True):
-    """``[strategy_options]``."""
+    """``[strategy_options]`` of the strategy ``tdfusion``."""
 
     loss_network: str = "lpn"
     """G by name, or "module:Class"."""

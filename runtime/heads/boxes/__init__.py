@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tdfusion_edge.bundle import Graph, HeadInfo
+from tdfusion_edge.detection_scores import DetectionScores
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.frames import Image
 from tdfusion_edge.runtime.engines import Engine
-from tdfusion_edge.runtime.heads.base import Kind
+from tdfusion_edge.runtime.heads.base import Kind, Seen
 from tdfusion_edge.runtime.heads.boxes.compare import BoxesComparison
 from tdfusion_edge.runtime.heads.boxes.draw import draw
 from tdfusion_edge.runtime.heads.boxes.run import Detector
+from tdfusion_edge.runtime.heads.boxes.score import Tally, score, tally
 
 
 class BoxesKind(Kind):
@@ -37,6 +39,14 @@ class BoxesKind(Kind):
     def counts(self, found: Detections) -> Iterable[str]:
         """The class of every box."""
         return (found.names[class_id] for class_id in found.class_ids)
+
+    def tally(self, seen: Seen) -> Tally | None:
+        """Boxes that were found beside those that are labelled."""
+        return tally(seen)
+
+    def score(self, tallies: Sequence[Tally | None]) -> DetectionScores | None:
+        """Average precisions."""
+        return score(tallies)
 
     def comparison(self, threshold: float) -> BoxesComparison:
         """Which boxes two detectors have in common."""

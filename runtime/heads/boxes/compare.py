@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tdfusion_edge.bundle import Precision
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.runtime.heads.base import Seen, beyond
+from tdfusion_edge.runtime.heads.boxes.score import Tally, score, tally
 
 F32: TypeAlias = npt.NDArray[np.float32]
 
@@ -51,9 +52,9 @@ class BoxesGap(NamedTuple):
     score_error: float = 0.0
     """Largest difference between the scores of two that are the same."""
     map50: float | None = None
-    """Of the reference against labels, 0 to 1; None without labels."""
+    """Of the reference against labels, 0 to 1; None without labels, or objects in them."""
     map50_change: float | None = None
-    """Of the other against it, below 0 is worse; None without labels."""
+    """Of the other against it, below 0 is worse; None likewise."""
 
     def figures(self) -> dict[str, float]:
         """Everything measured, by name."""
@@ -94,24 +95,20 @@ class BoxesComparison:
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
         self._matches: list[Match] = []
-        self._seen: tuple[list[Seen], list[Seen]] = [], []
+        self._tallies: tuple[list[Tally | None], list[Tally | None]] = [], []
 
     def add(self, want: Seen, got: Seen) -> None:
         """Count one more pair: by the reference, and by what is compared with it."""
         self._matches.append(match(want.found, got.found, self._threshold))
-        for seen, one in zip(self._seen, (want, got), strict=True):
-            seen.append(one)
+        for tallies, one in zip(self._tallies, (want, got), strict=True):
+            tallies.append(tally(one))
 
-    def gap(self, labels: Any = None) -> BoxesGap:
-        """All of it; with ``labels`` of these pairs also how good both are."""
-        gap = BoxesGap(*summed(self._matches))
-        if labels is None:
-            return gap
-        from tdfusion_edge.runtime.evaluation.boxes import score_boxes
-
-        before, after = (score_boxes(seen, labels).map50 for seen in self._seen)
+    def gap(self) -> BoxesGap:
+        """All of it; where all pairs are labelled also how good both are."""
+        scores = [score(tallies) for tallies in self._tallies]
+        before, after = (None if one is None else one.map50 for one in scores)
         change = None if before is None or after is None else after - before
-        return gap._replace(map50=before, map50_change=change)
+        return BoxesGap(*summed(self._matches), map50=before, map50_change=change)
 
 
 class Match(NamedTuple):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tdfusion_edge.bundle import Graph, HeadInfo
 from tdfusion_edge.frames import Image
+from tdfusion_edge.mask_scores import MaskScores
 from tdfusion_edge.masks import Mask
 from tdfusion_edge.runtime.engines import Engine
-from tdfusion_edge.runtime.heads.base import Kind
+from tdfusion_edge.runtime.heads.base import Kind, Seen
 from tdfusion_edge.runtime.heads.mask.compare import MaskComparison
 from tdfusion_edge.runtime.heads.mask.draw import tinted
 from tdfusion_edge.runtime.heads.mask.run import Segmenter
+from tdfusion_edge.runtime.heads.mask.score import Tally, score, tally
 
 
 class MaskKind(Kind):
@@ -32,6 +34,14 @@ class MaskKind(Kind):
     def record(self, found: Mask) -> Mapping[str, Any]:
         """``class_shares``, the share of the pixels that each class has."""
         return {"class_shares": found.shares()}
+
+    def tally(self, seen: Seen) -> Tally | None:
+        """Pixels by the class that is labelled and the one that was found."""
+        return tally(seen)
+
+    def score(self, tallies: Sequence[Tally | None]) -> MaskScores | None:
+        """Mean IoU and accuracy."""
+        return score(tallies)
 
     def comparison(self, threshold: float) -> MaskComparison:
         """Which pixels get the same class from two networks; there is no score, and so no threshold."""

@@ -68,7 +68,7 @@ def test_wrong_requests(
     cases = [
         ([bundle, "--data", str(data_folder / "ir")], "there is no folder"),
         ([bundle, "--data", data, "--names", "none.txt"], "there is no list"),
-        ([bundle, "--data", data, "--names", "bad.txt"], "got 99"),
+        ([bundle, "--data", data, "--names", "bad.txt"], "lacks the pair '99': expected ir/99.* and vi/99.*"),
         ([bundle, "--data", data, "--compare", "nofolder"], "NAME=FOLDER"),
         ([bundle, "--data", data, "--compare", f"mean={data}/other"], "two rows are called 'mean'"),
         (

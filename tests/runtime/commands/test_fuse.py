@@ -16,6 +16,7 @@ import pytest
 from limited import run_limited
 from sink_results import number_of, numbered
 
+from tdfusion_edge import console
 from tdfusion_edge.cli import main
 from tdfusion_edge.frames import Image
 from tdfusion_edge.runtime.heads.colours import COLOURS
@@ -132,6 +133,40 @@ def test_two_videos_keep_every_frame_and_its_time(tmp_path: Path, mean_bundle_pa
     out = tmp_path / "fused.mp4"
     assert fuse(tmp_path / "ir.mp4", tmp_path / "vis.mp4", "-o", out, bundle=mean_bundle_path) == 0
     assert read_video(out) == [(number, time * TIME_BASE) for number, time in enumerate(times)]
+
+
+def test_a_long_work_says_how_far_it_is(
+    tmp_path: Path,
+    folders: tuple[Path, Path],
+    mean_bundle_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(console, "LINES_S", 0.0)
+    times = [i * 3_000 for i in range(20)]
+    infrared, visible = (
+        write_video(tmp_path / f"{name}.mp4", list(range(20)), times) for name in ("ir", "vis")
+    )
+    assert fuse(infrared, visible, "-o", tmp_path / "fused.mp4", bundle=mean_bundle_path) == 0
+    begin = f"fusing {visible}: "
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith(begin)]
+    shares = [int(line.removeprefix(begin).partition("%")[0]) for line in lines]
+    assert shares == [5 * number for number in range(20)]
+    assert lines[-1].endswith(", 20 pictures")
+    assert fuse(*folders, "-o", tmp_path / "out", bundle=mean_bundle_path) == 0
+    assert f"fusing {folders[1]}: 67%, about 0 s left\n" in capsys.readouterr().err
+
+
+def test_quiet_leaves_the_result_and_what_was_left_out(
+    tmp_path: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    infrared = write_video(tmp_path / "ir.mp4", list(range(5)), [i * 3_000 for i in range(5)])
+    visible = write_video(tmp_path / "vis.mp4", list(range(9)), [i * 3_000 for i in range(9)])
+    out = tmp_path / "fused.mp4"
+    assert fuse(infrared, visible, "-o", out, "-q", bundle=mean_bundle_path) == 0
+    assert capsys.readouterr() == (
+        f"5 fused, written to {out}\n", f"4 frames of {visible} have no partner\n"
+    )  # fmt: skip
 
 
 def test_videos_of_different_length_say_what_was_left_out(

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from limited import run_limited
 
-from tdfusion_edge import bundle
+from tdfusion_edge import bundle, console
 from tdfusion_edge.cli import main
 from tdfusion_edge.runtime.heads.colours import COLOURS
 from tdfusion_edge.runtime.simulation.mark import read_mark
@@ -36,6 +36,34 @@ def pictures(path: Path) -> list[tuple[float, np.ndarray[Any, Any]]]:
 
 def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_run_says_what_it_waits_for_and_how_far_it_is(
+    mean_bundle_path: Path,
+    recorded: tuple[Path, Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(console, "LINES_S", 0.0)
+    still = "fps=10&frames=11&realtime=0"
+    camera = f"sim://ir?{still},sim://vis?{still}"
+    assert run("--camera", camera, "--bundle", mean_bundle_path, "--seconds", 2, "--no-detect") == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "loading bundle mean ..."
+    assert said[2:4] == ["drawing the simulated street ...", "first picture, 640x480"]
+    assert [line.partition("%")[0] for line in said[4:]] == [f"running: {5 * n}" for n in range(11)]
+    assert run("--camera", ",".join(map(str, recorded)), "--bundle", mean_bundle_path) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[2:] == ["opening the cameras ...", "first picture, 64x48; Ctrl-C ends the run"]
+
+
+def test_a_quiet_run_prints_the_figures_alone(
+    mean_bundle_path: Path, recorded: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("-q", "--camera", ",".join(map(str, recorded)), "--bundle", mean_bundle_path, "--json") == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["pictures"] == 20
+    assert told.err == ""
 
 
 @pytest.fixture

@@ -166,10 +166,13 @@ def test_labels_that_cannot_be_used_are_a_wrong_request(
     for arguments, message in (
         ([place, "--labels", "yolo:boxes"], "--labels yolo:boxes: expected --data as well"),
         ([place, *here, "--classes", "bright"], "--classes bright: expected --labels as well"),
-        ([place, *here, "--labels", "yolo:boxes", "--classes", "dog"], "name no class that the bundle's"),
+        (
+            [place, *here, "--labels", "yolo:boxes", "--classes", "dog"],
+            "have no class of the bundle's",
+        ),
         (
             [place, *here, "--labels", "yolo:none"],
-            "no object in 3 pairs: expected labelled objects of bright",
+            "no object of the bundle's detector in 3 pairs: expected labels of bright",
         ),
         (["edge_fixed", *here, "--labels", "yolo:boxes"], "there is no detector to score"),
     ):

@@ -16,14 +16,16 @@ from onnx import TensorProto, helper
 from tdfusion_edge import bundle
 from tdfusion_edge.cli import main
 from tdfusion_edge.install import install_command
-from tdfusion_edge.runtime.engines import open_graph
-from tdfusion_edge.runtime.evaluation.rows import by_network, measure
+from tdfusion_edge.pairs import LabelledPair, PairSource, open_pairs
+from tdfusion_edge.runtime.evaluation.rows import by_fuser, measure
+from tdfusion_edge.runtime.fuser import Fuser
 
 HEIGHT, WIDTH = 32, 40
 """What the detector takes: half of the pictures' size."""
 ANCHORS = ((4, 4, 12, 20), (24, 8, 36, 16))
 """In its pixels; the first one is where persons are, the second where cars are."""
 CLASSES = ("person", "car")
+KNOWER = "the bundle's detector (person, car)"
 
 
 def detector_graph() -> bytes:
@@ -180,7 +182,7 @@ def test_labels_may_number_their_classes_otherwise(
     arguments = [str(detector_bundle), "--data", str(street), "--labels", "yolo:boxes"]
     assert main(["eval", *arguments, "--json", "--classes", "dog, CAR,Person"]) == 0
     said = capsys.readouterr()
-    assert said.err == "labels: left out dog, which the bundle's detector does not know\n"
+    assert said.err == f"labels in {street}/boxes: left out dog, which {KNOWER} does not know\n"
     printed = json.loads(said.out)
     boxes = {name: row["boxes"] for name, row in printed["detection"]["mean"]["classes"].items()}
     assert boxes == {"person": 2, "car": 1}
@@ -195,7 +197,7 @@ def test_what_the_labels_have_no_class_for_is_said(
     arguments = [str(detector_bundle), "--data", str(street), "--labels", "yolo:boxes"]
     assert main(["eval", *arguments, "--classes", "dog,PERSON"]) == 0
     said = capsys.readouterr().err
-    assert "left out dog, which the bundle's detector does not know; not scored car, for which" in said
+    assert f"left out dog, which {KNOWER} does not know; not scored car, for which" in said
     assert main(["eval", *arguments]) == 0
     assert capsys.readouterr().err == ""
 
@@ -212,16 +214,16 @@ def test_a_box_too_small_for_training_counts_neither_here(
 
 
 def test_the_detector_sees_what_comes_before_the_stretch(street: Path, detector_bundle: Path) -> None:
-    engine = open_graph(bundle.read(detector_bundle), "fusion").engine
-    row = by_network(engine, "image")
+    row = by_fuser(Fuser(detector_bundle, detect=False), "image")
     infrared, visible = np.full((64, 80), 40, np.uint8), np.zeros((64, 80), np.uint8)
     visible[:32] = 60
-    fused = row("1D", infrared, visible)
+    fused = row(LabelledPair("1D", infrared, visible))
     assert sorted(set(fused.picture.ravel().tolist())) == [0, 255]
     assert fused.luma.dtype == np.float32
     assert np.allclose(fused.luma[[0, 63]].T, [50 / 255, 20 / 255])
     seen = []
-    measure(street, ["3N", "1D"], row, lambda luma: seen.append(luma) or None)  # type: ignore[arg-type, func-returns-value]
+    pairs = open_pairs(street, PairSource(names=("3N", "1D")))
+    measure(pairs, {"": row}, lambda luma: seen.append(luma) or {})  # type: ignore[func-returns-value]
     assert len(seen) == 2
     assert all(luma.dtype == np.float32 for luma in seen)
 
@@ -237,14 +239,17 @@ def test_wrong_requests(
     (street / "beyond" / "2N.txt").write_text(line(2, ANCHORS[0]))
     (street / "broken" / "2N.txt").write_text("0 1 2\n")
     cases = [
-        (["--labels", "boxes"], "expected yolo:FOLDER"),
-        (["--labels", "yolo:"], "expected yolo:FOLDER"),
-        (["--labels", "mask:masks"], "expected yolo:FOLDER"),
-        (["--labels", "yolo:nowhere"], "there is no label file"),
-        (["--labels", "yolo:lacking"], "2N.txt\n  An empty file says"),
+        (["--labels", "boxes"], "expected FORMAT:PATH"),
+        (["--labels", "yolo:"], "expected FORMAT:PATH"),
+        (["--labels", "mask:masks"], "--labels mask:masks: there is no segmentation network to score"),
+        (["--labels", "yolo:nowhere"], "there is no folder of labels"),
+        (
+            ["--labels", "yolo:lacking"],
+            "lacks 2N.txt: got 1 pictures without a label\n  Give a picture without",
+        ),
         (["--labels", "yolo:beyond"], "2N.txt has a class without a name: expected 0 to 1 (person, car)"),
         (["--labels", "yolo:broken"], "2N.txt, line 1 is no YOLO box"),
-        (["--labels", "yolo:boxes", "--classes", "dog,cat"], "name no class that the bundle's detector"),
+        (["--labels", "yolo:boxes", "--classes", "dog,cat"], "have no class of the bundle's detector"),
         (["--labels", "yolo:boxes", "--classes", "person"], "3N.txt has a class without a name"),
         (["--labels", "yolo:boxes", "--classes", "person,,car"], "got an empty one"),
         (["--labels", "yolo:boxes", "--classes", "person,car,car"], "got 'car' 2 times"),
@@ -256,7 +261,7 @@ def test_wrong_requests(
         assert main(["eval", str(detector_bundle), "--data", str(street), *arguments]) == 2
         assert message in capsys.readouterr().err
     assert main(["eval", str(mean_bundle_path), "--data", str(street), "--labels", "yolo:boxes"]) == 2
-    assert "the bundle 'mean' has no detector" in capsys.readouterr().err
+    assert "--labels yolo:boxes: there is no detector to score" in capsys.readouterr().err
 
 
 def test_what_scores_boxes_is_asked_for_before_anything_is_fused(

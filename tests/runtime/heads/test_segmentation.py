@@ -10,12 +10,10 @@ from typing import Any
 import cv2
 import msgspec
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
+from bands import HEIGHT, NAMES, WIDTH, bands_graph, described
 from sink_results import result
 
-from tdfusion_edge import bundle
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import BundleError, EngineError
 from tdfusion_edge.masks import Mask
@@ -28,66 +26,12 @@ from tdfusion_edge.runtime.heads.mask.draw import TINT, tinted
 from tdfusion_edge.runtime.heads.mask.run import Segmenter
 from tdfusion_edge.runtime.sinks.jsonl import JsonlSink, Record
 
-NAMES = ("ground", "dim", "bright")
-WIDTH, HEIGHT = 32, 24
 DARK, DIM, BRIGHT = 20, 120, 240
 
 
-def bands_graph() -> bytes:
-    """Pixels above 0.35 are the second class, above 0.75 the third."""
-    nodes = [
-        helper.make_node("Greater", ["luma", "levels"], ["above"]),
-        helper.make_node("Cast", ["above"], ["counts"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceSum", ["counts", "axis"], ["sum"], keepdims=0),
-        helper.make_node("Cast", ["sum"], ["mask"], to=TensorProto.UINT8),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "bands",
-        [helper.make_tensor_value_info("luma", TensorProto.FLOAT, (1, 1, HEIGHT, WIDTH))],
-        [helper.make_tensor_value_info("mask", TensorProto.UINT8, (1, HEIGHT, WIDTH))],
-        [
-            helper.make_tensor("levels", TensorProto.FLOAT, (1, 2, 1, 1), [0.35, 0.75]),
-            helper.make_tensor("axis", TensorProto.INT64, (1,), [1]),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    onnx.checker.check_model(model)
-    raw: bytes = model.SerializeToString()
-    return raw
-
-
-def described(**changes: Any) -> bundle.Graph:
-    luma = bundle.TensorInfo(name="luma", dtype="float32", shape=(1, 1, HEIGHT, WIDTH), content="luma")
-    mask = bundle.TensorInfo(name="mask", dtype="uint8", shape=(1, HEIGHT, WIDTH), content="classes")
-    fields: dict[str, Any] = {
-        "files": {"fp32": "segmentation.onnx"},
-        "inputs": (luma,),
-        "outputs": (mask,),
-        "minimum_size": HEIGHT,
-        "opset": 18,
-    }
-    return bundle.Graph(**(fields | changes))
-
-
 @pytest.fixture(scope="module")
-def bands(tmp_path_factory: pytest.TempPathFactory, mean_bundle: bundle.Bundle) -> Path:
-    """A bundle that averages and gives classes by brightness."""
-    manifest = msgspec.structs.asdict(mean_bundle.manifest)
-    del manifest["format"], manifest["sha256"]
-    manifest |= {
-        "name": "bands",
-        "heads": {"segmentation": bundle.HeadInfo(kind="mask", network="bands", classes=NAMES)},
-    }
-    manifest["graphs"] = {**manifest["graphs"], "segmentation": described()}
-    path = tmp_path_factory.mktemp("bundles") / "bands"
-    bundle.write(path, manifest, {**mean_bundle.files, "segmentation.onnx": bands_graph()})
-    return path
-
-
-@pytest.fixture(scope="module")
-def segmenter(bands: Path) -> Iterator[Segmenter]:
-    with Fuser(bands) as fuser:
+def segmenter(bands_bundle_path: Path) -> Iterator[Segmenter]:
+    with Fuser(bands_bundle_path) as fuser:
         found = fuser.heads["mask"]
         assert isinstance(found, Segmenter)
         yield found
@@ -185,7 +129,7 @@ OPTIONS = ("--stretch", "none", "--range", "camera")
 
 
 def test_run_draws_the_mask_and_tells_the_shares(
-    recorded: tuple[Path, Path], tmp_path: Path, bands: Path, capsys: pytest.CaptureFixture[str]
+    recorded: tuple[Path, Path], tmp_path: Path, bands_bundle_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cases: list[tuple[tuple[str, ...], bool, Any]] = [
         ((), True, SHARES),
@@ -195,7 +139,7 @@ def test_run_draws_the_mask_and_tells_the_shares(
     for number, (options, drawn, shares) in enumerate(cases):
         out, lines = tmp_path / f"out{number}", tmp_path / f"out{number}.jsonl"
         command = ["run", "--camera", ",".join(map(str, recorded)), "-o", str(out), "-o", str(lines)]
-        assert main([*command, "--bundle", str(bands), "--json", *OPTIONS, *options]) == 0
+        assert main([*command, "--bundle", str(bands_bundle_path), "--json", *OPTIONS, *options]) == 0
         printed = capsys.readouterr()
         assert ("segment" in json.loads(printed.out)["latency_ms"]) == (shares is not None)
         assert ("segments ground, dim, bright" in printed.err) == (shares is not None)
@@ -204,9 +148,11 @@ def test_run_draws_the_mask_and_tells_the_shares(
         assert [is_tinted(cv2.imread(str(path))) for path in sorted(out.iterdir())] == [drawn] * 3
 
 
-def test_fuse_does_so_where_it_is_asked(recorded: tuple[Path, Path], tmp_path: Path, bands: Path) -> None:
+def test_fuse_does_so_where_it_is_asked(
+    recorded: tuple[Path, Path], tmp_path: Path, bands_bundle_path: Path
+) -> None:
     out, lines = tmp_path / "out", tmp_path / "out.jsonl"
-    command = ["fuse", *map(str, recorded), "-o", str(out), "--bundle", str(bands), *OPTIONS]
+    command = ["fuse", *map(str, recorded), "-o", str(out), "--bundle", str(bands_bundle_path), *OPTIONS]
     assert main(command) == 0
     assert not any(is_tinted(cv2.imread(str(path))) for path in out.iterdir())
     assert main([*command, "--boxes", "--detections", str(lines)]) == 0

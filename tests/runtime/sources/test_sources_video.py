@@ -157,6 +157,17 @@ def test_matroska_keeps_times_to_its_millisecond(tmp_path: Path) -> None:
     assert times_of(frames) == [EPOCH + round(Fraction(tick * 1000, TICKS)) * 1_000_000 for tick in times]
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "h264"])
+def test_the_stated_length_is_known_before_the_first_frame(tmp_path: Path, suffix: str) -> None:
+    source = VideoSource("vis", record(tmp_path / f"clip.{suffix}"), epoch_ns=EPOCH)
+    told = source.duration_s
+    source.close()
+    if suffix == "h264":
+        assert told is None  # such a file states none
+    else:
+        assert told == pytest.approx(COUNT / 30, abs=1.5 / 30)
+
+
 def test_a_stream_without_times_runs_at_its_rate(tmp_path: Path) -> None:
     frames = read_all(record(tmp_path / "clip.h264"))
     assert [level(frame) for frame in frames] == list(range(COUNT))

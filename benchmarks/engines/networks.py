@@ -1,0 +1,154 @@
+"""The networks whose engines are looked at, as graphs, and the build of one."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple, cast
+
+import onnx
+import torch
+from msgspec import structs
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from benchmarks.engines import build_log
+from tdfusion_edge import bundle
+from tdfusion_edge.bundle import Precision
+from tdfusion_edge.checkpoint import TaskView
+from tdfusion_edge.export.fold import folded
+from tdfusion_edge.export.fp16 import half
+from tdfusion_edge.export.graph import to_onnx
+from tdfusion_edge.export.onepass import OnePass, OnePassOutput
+from tdfusion_edge.runtime.engines.tensorrt import bindings
+from tdfusion_edge.runtime.engines.tensorrt.builder import build_in
+from tdfusion_edge.runtime.engines.tensorrt.store.request import request_for
+from tdfusion_edge.train.models.base import FusionOutput
+from tdfusion_edge.train.models.edge import Edge
+from tdfusion_edge.train.models.segformer import SegFormer
+from tdfusion_edge.train.models.task import BoxPrediction, MaskPrediction
+from tdfusion_edge.train.models.tdfusion import TDFusion
+from tdfusion_edge.train.models.yolo import YOLO
+
+SEED = 0
+CLASSES = ("a", "b", "c")
+FOLDING = (96, 128)
+"""Height and width of the pictures on which folding is checked: the layers do not depend on them."""
+TARGETS = ("sm_86", "sm_89", "sm_120")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
+
+
+class Case(NamedTuple):
+    """A network as it is exported."""
+
+    network: nn.Module
+    example: tuple[Tensor, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+class Built(NamedTuple):
+    """A graph, and the log of its build."""
+
+    onnx: bytes
+    log: build_log.BuildLog
+
+
+class Decoded(nn.Module):
+    """A task network and what it makes of its output."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, luma: Tensor) -> BoxPrediction | MaskPrediction:
+        """(1, 1, H, W) in [0, 1] to a prediction."""
+        decode = cast(Callable[[object], BoxPrediction | MaskPrediction], self.network.decode)
+        return decode(self.network(luma))
+
+
+def edge() -> Edge:
+    """The shipped network: the graph of the bundle names its weights as PyTorch does."""
+    network = Edge()
+    graph = onnx.load_from_string(bundle.read(bundle.default_path()).graph("fusion")[1]).graph
+    found = {
+        tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer
+    }
+    network.load_state_dict({name: found[name] for name in network.state_dict()})
+    return network
+
+
+def fusion(make: Callable[[], nn.Module], precision: Precision, size: tuple[int, int]) -> Case:
+    """A fusion network alone."""
+    luma = _luma(size[::-1])
+    network = _ready(make(), precision, 2)
+    return Case(network, (luma, luma.clone()), ("infrared", "visible"), FusionOutput._fields)
+
+
+def task(
+    make: Callable[[], nn.Module], outputs: Sequence[str], precision: Precision, size: tuple[int, int]
+) -> Case:
+    """A task network with its decoding, on pictures of that size."""
+    network = Decoded(_ready(make(), precision, 1))
+    return Case(network, (_luma(size[::-1]),), ("luma",), tuple(outputs))
+
+
+def onepass(precision: Precision, size: tuple[int, int]) -> Case:
+    """``edge`` and ``yolo`` p as one graph; the detector sees 256x192, or a small picture as it is."""
+    width, height = min(256, size[0]), min(192, size[1])
+    view = TaskView(classes=CLASSES, height=height, width=width)
+    networks = _ready(edge(), precision, 2), _ready(YOLO(len(CLASSES), "p"), precision, 1)
+    pictures = (torch.zeros(size[::-1], dtype=torch.uint8), torch.zeros(*size[::-1], 3, dtype=torch.uint8))
+    inputs = ("infrared", "visible", "limits")
+    return Case(
+        OnePass(*networks, view, size), (*pictures, torch.tensor([0.0, 1.0])), inputs, OnePassOutput._fields
+    )
+
+
+NETWORKS: Mapping[str, Callable[[Precision, tuple[int, int]], Case]] = MappingProxyType(
+    {
+        "edge": lambda *how: fusion(edge, *how),
+        "tdfusion": lambda *how: fusion(TDFusion, *how),
+        "yolo_p": lambda *how: task(lambda: YOLO(len(CLASSES), "p"), BoxPrediction._fields, *how),
+        "yolo_n": lambda *how: task(lambda: YOLO(len(CLASSES), "n"), BoxPrediction._fields, *how),
+        "segformer_b0": lambda *how: task(lambda: SegFormer(len(CLASSES)), MaskPrediction._fields, *how),
+        "onepass": onepass,
+    }
+)
+
+
+def _ready(network: nn.Module, precision: Precision, inputs: int) -> nn.Module:
+    """Folded, and in half precision if that is asked."""
+    example = tuple(_luma(FOLDING) for _ in range(inputs))
+    plain = folded(network.eval(), example)
+    return half(plain) if precision == "fp16" else plain
+
+
+def _luma(shape: Sequence[int]) -> Tensor:
+    return torch.rand(1, 1, *shape, generator=torch.Generator().manual_seed(SEED))
+
+
+def build(name: str, precision: Precision, size: tuple[int, int], targets: Sequence[str]) -> Built:
+    """Export a network and build its engine.
+
+    Args:
+        name: In :data:`NETWORKS`.
+        precision: Of its layers.
+        size: Width and height of the picture.
+        targets: Compute capabilities.
+
+    Raises:
+        EngineError: TensorRT-RTX is not installed, or refuses the graph.
+    """
+    torch.manual_seed(SEED)
+    case = NETWORKS[name](precision, size)
+    graph = to_onnx(case.network, case.example, case.inputs, case.outputs).SerializeToString()
+    trt = bindings.load("tensorrt-rtx")
+    request = request_for(trt, "tensorrt-rtx", graph, {}, targets[0], precision=precision)
+    request = structs.replace(request, targets=tuple(targets))
+    with tempfile.TemporaryDirectory(prefix="tdfusion-edge-") as folder:
+        log = Path(folder) / "kernels.log"
+        build_in(request, graph, None, Path(folder), log_to=log)
+        return Built(graph, build_log.read(log.read_text(encoding="utf-8", errors="replace")))

@@ -1,0 +1,140 @@
+"""Pairs that something is measured on, the user's own or of the simulated street, with their labels."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from tdfusion_edge import detection_scores
+from tdfusion_edge.bundle import Manifest
+from tdfusion_edge.errors import RequestError
+from tdfusion_edge.pairs import LabelledPair, Labels, PairSet, PairSource, open_pairs
+from tdfusion_edge.pairs.source import add_label_arguments
+from tdfusion_edge.pairs.types import paired
+from tdfusion_edge.runtime.simulation.scene import Scene
+
+PAIRS = 8
+"""Of the simulated street."""
+APART_S = 3.5
+"""Seconds between two of them: nothing stands where it stood."""
+SIZE = (640, 480)
+
+HEADS = {"boxes": "detector", "mask": "segmentation network"}
+"""What gives findings of a kind, in words."""
+
+
+def add_pair_arguments(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
+    """Declare which pairs are measured on, and what is known of them.
+
+    Args:
+        parser: Of the command.
+        required: Whether there must be pairs of the user's; simulated ones are taken otherwise.
+    """
+    more = "" if required else " to measure on (default: simulated pairs)"
+    parser.add_argument(
+        "--data", type=Path, required=required, metavar="DIR", help=f"folder with ir/ and vi/{more}"
+    )
+    parser.add_argument(
+        "--names", metavar="FILE", help="text file in DIR with one stem a line (default: all)"
+    )
+    add_label_arguments(parser, default="those of the bundle's head")
+
+
+def heads_of(manifest: Manifest) -> dict[str, tuple[str, ...]]:
+    """Classes of a bundle's heads by their kinds, as :func:`measured_pairs` takes them."""
+    return {head.kind: head.classes for head in manifest.heads.values()}
+
+
+def measured_pairs(
+    data: Path,
+    names: str | Sequence[str] | None,
+    labels: Labels | None,
+    heads: Mapping[str, tuple[str, ...]],
+    *,
+    colour: bool = False,
+) -> PairSet:
+    """The pairs of a folder with what their labels say in the classes of a head.
+
+    Args:
+        data: Folder with ``ir/`` and ``vi/``.
+        names: Text file in ``data`` with one stem a line, or the stems themselves; None takes all.
+        labels: Of these pairs; YOLO's and masks without ``classes`` have those of the head.
+        heads: Kind to classes of what looks at the fused pictures.
+        colour: Whether the visible pictures' colours are kept beside their luma.
+
+    Raises:
+        RequestError: there is no head for labels of this format, what scores boxes is not installed, or as
+            :func:`~tdfusion_edge.pairs.open_pairs`.
+        InputMissing: as the same.
+        SourceError: likewise.
+    """
+    source = PairSource(names=names if names is None or isinstance(names, str) else tuple(names))
+    if labels is None:
+        return open_pairs(data, source, colour=colour)
+    classes = heads.get(labels.kind, ())
+    if not classes:
+        raise RequestError(
+            f"--labels {labels}: there is no {HEADS[labels.kind]} to score",
+            expected=f"a {HEADS[labels.kind]} beside the fusion network",
+            got=" and ".join(f"a {HEADS.get(kind, kind)}" for kind in heads) or "a fusion network alone",
+            hint="Export a training with one as its task, or leave --labels out.",
+        )
+    if labels.kind == "boxes":
+        detection_scores.score((), (), classes)  # says now, not after an hour, what is not installed
+    if labels.format in ("yolo", "mask") and not labels.classes:
+        labels = replace(labels, classes=classes)
+    whose = f"the bundle's {HEADS[labels.kind]}"
+    return open_pairs(data, replace(source, labels=labels), classes, whose=whose, colour=colour)
+
+
+def compared_pairs(
+    data: Path | None,
+    names: str | Sequence[str] | None,
+    labels: Labels | None,
+    heads: Mapping[str, tuple[str, ...]],
+) -> Sequence[LabelledPair]:
+    """Pairs that two chains are compared on, in colour; simulated ones where there is no folder.
+
+    Raises:
+        RequestError: the labels show nothing that the head knows, by which no change could be measured; or as
+            :func:`measured_pairs`.
+        InputMissing: as the same.
+        SourceError: likewise.
+    """
+    if data is None:
+        return list(simulated())
+    pairs = measured_pairs(data, names, labels, heads, colour=True)
+    if pairs.labels is not None:
+        pairs.labels.require_some()
+    return pairs
+
+
+def simulated(count: int = PAIRS, size: tuple[int, int] = SIZE) -> Iterator[LabelledPair]:
+    """So many pairs of one simulated street, in colour and without labels."""
+    scene = Scene(0, size)
+    for number in range(count):
+        time_s = number * APART_S
+        yield paired(f"simulated {number}", scene.infrared(time_s), scene.visible(time_s), colour=True)
+
+
+def require_data(data: Path | None, **given: object) -> None:
+    """Refuse options that speak of the pairs of ``--data`` where there is none.
+
+    Args:
+        data: The folder, if any.
+        given: Values of such options by name; None was not given.
+
+    Raises:
+        RequestError: one was given without a folder.
+    """
+    for name, value in given.items():
+        if value is not None and data is None:
+            raise RequestError(f"--{name} {value}", expected="--data as well")
+
+
+def described(data: Path | None, count: int) -> str:
+    """What a manifest says of them, without a path of this machine."""
+    return f"{count} simulated pairs" if data is None else f"{count} pairs of {data.resolve().name}"

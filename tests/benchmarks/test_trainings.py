@@ -1,0 +1,370 @@
+"""Benchmarks that rest on trainings: what is trained, what is read from it, and what is refused."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+from msgspec.structs import replace
+
+torch = pytest.importorskip("torch")
+
+from benchmarks import script  # noqa: E402
+from benchmarks.schema import read  # noqa: E402
+from benchmarks.training import runs as training_runs  # noqa: E402
+from benchmarks.training import simulated  # noqa: E402
+from benchmarks.training.loss_weights import BENCHMARK as LOSS_WEIGHTS  # noqa: E402
+from benchmarks.training.loss_weights import Learned, rows_of, sums_of  # noqa: E402
+from benchmarks.training.meta_case import Setting, recipe_of  # noqa: E402
+from benchmarks.training.runs import Run, run_all  # noqa: E402
+from benchmarks.training.segmentation import BENCHMARK as SEGMENTATION  # noqa: E402
+from benchmarks.training.task_comparison import BENCHMARK as COMPARISON  # noqa: E402
+from tdfusion_edge import checkpoint, cli  # noqa: E402
+from tdfusion_edge.errors import RequestError, WorkError  # noqa: E402
+from tdfusion_edge.pairs import Boxes, LabelledPair  # noqa: E402
+from tdfusion_edge.train import state  # noqa: E402
+from tdfusion_edge.train.models.loss_network import LossWeights  # noqa: E402
+from tdfusion_edge.train.models.tables import resolve  # noqa: E402
+from tdfusion_edge.train.recipe import Recipe  # noqa: E402
+from tdfusion_edge.train.recipe_file import find_recipe, load_recipe  # noqa: E402
+from tdfusion_edge.train.state import LAST, STATE  # noqa: E402
+from tdfusion_edge.train.strategies import STRATEGIES  # noqa: E402
+
+SMALL = ("task.height=64", "task.width=96", "optimiser.batch=2", "validate_every=1", "augmentation.crop=32")
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder laid out like the real one: six pairs of the simulated street with boxes and masks."""
+    root = tmp_path_factory.mktemp("data")
+    msrs = root / "msrs"
+    parts = {name: msrs / name for name in ("ir", "vi", "labels/fusion", "masks", "peers/seafusion")}
+    for folder in parts.values():
+        folder.mkdir(parents=True)
+    names = []
+    for number, sample in enumerate(simulated.pairs(6, (160, 120))):
+        assert sample.boxes is not None
+        names.append(name := f"{number:05d}{'DN'[number % 2]}")
+        mask = np.zeros(sample.visible.shape, np.uint8)
+        lines = []
+        for (x1, y1, x2, y2), label in zip(sample.boxes.corners, sample.boxes.classes, strict=True):
+            lines.append(f"{label} {(x1 + x2) / 320} {(y1 + y2) / 240} {(x2 - x1) / 160} {(y2 - y1) / 120}")
+            mask[round(y1) : round(y2), round(x1) : round(x2)] = 1
+        (parts["labels/fusion"] / f"{name}.txt").write_text("\n".join(lines) + "\n")
+        for part, picture in (("ir", sample.infrared), ("vi", sample.visible), ("masks", mask)):
+            cv2.imwrite(str(parts[part] / f"{name}.png"), picture)
+    (msrs / "split_train.txt").write_text("\n".join(names[:4]))
+    (msrs / "split_val.txt").write_text("\n".join(names[2:]))
+    return root
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The trainings' own command line without a process for each: starting one takes longer than they do."""
+
+    def run(runs: Sequence[Run], data: Path, work: Path, jobs: int, device: str) -> None:
+        for one in runs:
+            command = training_runs._command(one, data, work, device)
+            assert command[1:3] == ["-m", "tdfusion_edge"]
+            assert cli.main(command[3:]) == 0
+
+    monkeypatch.setattr(training_runs, "_run_children", run)
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+
+
+def write_checkpoint(path: Path, recipe: Recipe, *, head: float | None = None, step: int = 7) -> Path:
+    """A checkpoint of a training that was never run: its networks have fresh weights.
+
+    Args:
+        path: Where.
+        recipe: Of which training.
+        head: Weights of G's last layer; 0, as it starts, makes w_ir 1/2 at every pixel.
+        step: Of 7.
+    """
+    torch.manual_seed(recipe.seed)
+    strategy: Any = resolve(recipe.strategy, STRATEGIES, "strategy")(recipe)
+    if head is not None:
+        torch.nn.init.constant_(strategy.networks["loss"].head.weight, head)
+    weights = {
+        f"{role}.{name}": part.numpy()
+        for role in strategy.named
+        for name, part in strategy.networks[role].state_dict().items()
+    }
+    header = checkpoint.Header(
+        format=checkpoint.FORMAT,
+        recipe=recipe.name,
+        networks=dict(strategy.named),
+        strategy=recipe.strategy,
+        seed=recipe.seed,
+        step=step,
+        steps=7,
+        settings=state.settings(recipe),
+        training_data=(),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.write(path, weights, header)
+    return path
+
+
+def fixed(seed: int = 0) -> Recipe:
+    """The recipe of the first shipped weights, with a smaller network."""
+    return load_recipe("edge_fixed", (f"seed={seed}", "network_options={ width = 8, depth = 1 }"))
+
+
+def learned(seed: int) -> Recipe:
+    """A training with a loss network on the pairs of ``street``."""
+    recipe = load_recipe("detector", (f"seed={seed}", "strategy=tdfusion", *SMALL))
+    assert recipe.task is not None
+    changes = {
+        "strategy_options": {"loss_network": "light"},
+        "network_options": {"width": 8, "depth": 1},
+        "task": replace(recipe.task, start=None),
+    }
+    return Recipe(**{name: getattr(recipe, name) for name in Recipe.__struct_fields__} | changes)
+
+
+def without_start(folder: Path) -> Path:
+    """The detector's recipe without the checkpoint that it starts from."""
+    lines = find_recipe("detector").read_text().splitlines()
+    path = folder / "detector.toml"
+    path.write_text("\n".join(line for line in lines if not line.startswith("start =")))
+    return path
+
+
+def comparison(folder: Path, street: Path, *options: str) -> tuple[int, Path]:
+    path = folder / "out" / "task_comparison.json"
+    given = ["--data", str(street), "--work", str(folder / "work"), "--steps", "2", "--device", "cpu"]
+    given += ["--recipe", str(without_start(folder))]
+    given += [part for change in SMALL for part in ("--set", change)]
+    return script.main(COMPARISON, [*given, *options, "--output", str(path)]), path
+
+
+def test_the_comparison_trains_every_row_alike_and_only_once(
+    street: Path, tmp_path: Path, in_process: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in (0, 1):
+        write_checkpoint(tmp_path / f"fixed_{seed}" / LAST, fixed(seed))
+    options = ["--rows", "infrared,fixed", "--seeds", "0,1"]
+    options += ["--fixed", str(tmp_path / "fixed_{seed}" / LAST)]
+    code, path = comparison(tmp_path, street, *options)
+    assert code == 0
+    result = read(path)
+    rows = {row.row: row for row in result.results.trainings}
+    assert list(rows) == ["infrared", "fixed"]
+    for name, row in rows.items():
+        assert (row.seeds, row.steps) == ((0, 1), 2)
+        assert {"map50", "map", "map50 car"} <= row.values.keys()
+        for index, seed in enumerate(row.seeds):
+            header, _ = checkpoint.read(tmp_path / "work" / f"{name}_{seed}" / LAST)
+            assert header.metrics["map50"] == row.values["map50"][index]
+            assert header.settings["strategy_options"]["picture"] == ("fused" if name == "fixed" else name)
+    assert result.metadata.facts["task network"] == "yolo, size p at 96x64"
+    assert "7 steps, sha256 " in result.metadata.facts["fixed 1"]
+    assert str(tmp_path) not in path.read_text()
+    shown = capsys.readouterr()
+    assert "mean +- sd of 2" in shown.out
+
+    times = {file: file.stat().st_mtime_ns for file in (tmp_path / "work").rglob("*.safetensors")}
+    assert comparison(tmp_path, street, *options)[0] == 0
+    assert read(path).results == result.results
+    assert times == {file: file.stat().st_mtime_ns for file in (tmp_path / "work").rglob("*.safetensors")}
+    assert "4 of 4 trainings are finished already" in capsys.readouterr().err
+    assert result.metadata.facts["start"] == "fresh weights, of the seed"
+    start = ["--start", str(tmp_path / "work" / "infrared_0" / LAST)]
+    assert comparison(tmp_path, street, *options, *start)[0] == 2
+    assert "changes in sha256 of.start" in capsys.readouterr().err
+    assert comparison(tmp_path, street, *options, "--set", "optimiser.learning_rate=0.1")[0] == 2
+    assert "optimiser.learning_rate (was 0.001, is 0.1)" in capsys.readouterr().err
+    write_checkpoint(tmp_path / "fixed_1" / LAST, fixed(1), step=7).touch()
+    header, weights = checkpoint.read(tmp_path / "fixed_1" / LAST)
+    checkpoint.write(tmp_path / "fixed_1" / LAST, {n: 2 * w for n, w in weights.items()}, header)
+    assert comparison(tmp_path, street, *options)[0] == 2
+    assert "fixed_1 holds another training" in capsys.readouterr().err
+
+
+def test_a_training_runs_as_a_child_and_a_failing_one_says_why(
+    street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, path = comparison(tmp_path, street, "--rows", "visible,seafusion", "--seeds", "3", "--jobs", "1")
+    assert code == 1
+    said = capsys.readouterr().err
+    assert "seafusion_3 ended with code 2" in said
+    assert "peers/seafusion" in said
+    assert not path.exists()
+    header, _ = checkpoint.read(tmp_path / "work" / "visible_3" / LAST)
+    assert (header.step, header.versions["torch threads"]) == (2, "1")
+
+
+def test_fusion_checkpoints_must_belong_to_their_row(
+    street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert comparison(tmp_path, street, "--rows", "fixed")[0] == 2
+    assert "expected --fixed 'runs/fixed_{seed}/last.safetensors'" in capsys.readouterr().err
+    path = write_checkpoint(tmp_path / "fixed_0" / LAST, fixed(0))
+    assert comparison(tmp_path, street, "--rows", "fixed", "--fixed", str(path))[0] == 2
+    assert (
+        "expected strategy fixed, seed 1, step 7 of 7, got strategy fixed, seed 0" in capsys.readouterr().err
+    )
+    assert comparison(tmp_path, street, "--rows", "tdfusion", "--tdfusion", str(path))[0] == 2
+    assert "expected strategy tdfusion" in capsys.readouterr().err
+    write_checkpoint(path, fixed(0), step=6)
+    assert comparison(tmp_path, street, "--rows", "fixed", "--fixed", str(path), "--seeds", "0")[0] == 2
+    assert "got strategy fixed, seed 0, step 6 of 7" in capsys.readouterr().err
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize("option", [["--rows", "fixed,other"], ["--seeds", "0,0"], ["--seeds", "a"]])
+def test_options_that_name_nothing_are_refused(option: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        script.main(COMPARISON, option)
+
+
+def test_a_failure_ends_the_other_trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = "import os, pathlib, sys, threading; pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))"
+    code = {"waits": f"{waits}; threading.Event().wait()", "fails": "raise SystemExit('no space')"}
+
+    def command(run: Run, data: Path, work: Path, device: str) -> list[str]:
+        return [sys.executable, "-c", code[run.name], str(work / run.name / "pid")]
+
+    monkeypatch.setattr(training_runs, "_command", command)
+    runs = [Run(name, "detector") for name in code]
+    with pytest.raises(WorkError, match="training fails ended with code 1: got no space"):
+        run_all(runs, tmp_path, tmp_path / "work", jobs=2)
+    started = tmp_path / "work" / "waits" / "pid"
+    assert not started.exists() or not psutil.pid_exists(int(started.read_text()))
+
+
+def test_what_was_begun_is_gone_on_with(tmp_path: Path) -> None:
+    run = Run("a", "detector", ("seed=1",))
+    folder = tmp_path / "a"
+    training_runs._begin(run, tmp_path)
+    (folder / "log.jsonl").touch()
+    training_runs._begin(run, tmp_path)
+    assert [path.name for path in folder.iterdir()] == [training_runs.NOTE], "no state: from the beginning"
+    assert "--resume" not in training_runs._command(run, tmp_path, tmp_path, "cpu")
+    (folder / STATE).touch()
+    training_runs._begin(run, tmp_path)
+    assert "--resume" in training_runs._command(run, tmp_path, tmp_path, "cpu")
+    assert training_runs.finished(run, tmp_path) is None
+    (folder / training_runs.NOTE).unlink()
+    with pytest.raises(RequestError, match="something else than a run"):
+        training_runs.finished(run, tmp_path)
+
+
+def test_masks_are_compared_behind_the_fusion_of_the_same_seed(
+    street: Path, tmp_path: Path, in_process: None
+) -> None:
+    labels = 'labels = { format = "mask", path = "masks", classes = ["ground", "thing"] }'
+    sources = "".join(
+        f'[[data]]\nfolder = "msrs"\npart = "{part}"\nnames = "{names}"\nterms = "made up"\n{labels}\n'
+        for part, names in (("train", "split_train.txt"), ("validation", "split_val.txt"))
+    )
+    task = '[task]\nnetwork = "segformer"\nclasses = ["ground", "thing"]\nheight = 64\nwidth = 64\n'
+    rest = f"[augmentation]\ncrop = 32\n[optimiser]\nsteps = 2\nbatch = 2\n{sources}"
+    (tmp_path / "f.toml").write_text('name = "f"\nnetwork_options = { width = 8, depth = 1 }\n' + rest)
+    (tmp_path / "t.toml").write_text(f'name = "t"\nstrategy = "task"\n{task}{rest}')
+    path = tmp_path / "segmentation.json"
+    options = ["--data", str(street), "--work", str(tmp_path / "work"), "--device", "cpu", "--seeds", "5"]
+    options += ["--fixed", str(tmp_path / "f.toml"), "--segformer", str(tmp_path / "t.toml")]
+    assert script.main(SEGMENTATION, [*options, "--rows", "visible,fixed", "--output", str(path)]) == 0
+    result = read(path)
+    assert [row.row for row in result.results.trainings] == ["visible", "fixed"]
+    assert result.results.trainings[0].mean.keys() == {"miou", "iou ground", "iou thing"}
+    header, _ = checkpoint.read(tmp_path / "work" / "fixed_5" / LAST)
+    assert header.settings["strategy_options"]["checkpoint"].endswith("fusion_fixed_5/last.safetensors")
+    assert result.metadata.facts["fixed 5"].startswith("f, 2 steps, sha256 ")
+
+
+class Follows(torch.nn.Module):  # type: ignore[misc]
+    """A loss network that says what infrared shows."""
+
+    def forward(self, infrared: Any, visible: Any) -> LossWeights:
+        """w_ir = infrared."""
+        return LossWeights(infrared, 1 - infrared)
+
+
+def test_weights_are_means_over_the_pixels_of_a_region() -> None:
+    infrared = np.full((40, 60), 51, np.uint8)
+    infrared[10:20, 30:40] = 204  # 100 pixels
+    infrared[10:15, 30:40] = 255
+    boxes = Boxes(np.array([[30, 10, 40, 20]], np.float32), np.array([1]))
+    night = LabelledPair("1N", infrared, infrared, boxes)
+    day = LabelledPair("1D", np.full((40, 60), 102, np.uint8), infrared, Boxes.none())
+    seen = Learned(Path(), None, Follows(), [night, day], ("person", "car"))  # type: ignore[arg-type]
+    rows = {(row.time, row.region): row for row in rows_of(0, sums_of(seen))}
+    assert rows.keys() == {
+        *(("all", region) for region in ("car", "outside")),
+        *(("night", region) for region in ("car", "outside")),
+        ("day", "outside"),
+    }
+    car = rows["night", "car"]
+    assert (car.pixels, car.mean, car.deviation) == (100, pytest.approx(0.9), pytest.approx(0.1))
+    assert (car.over_half, car.over_outside) == (pytest.approx(0.4), pytest.approx(0.7))
+    assert rows["night", "outside"].pixels == 2300
+    assert rows["all", "outside"].mean == pytest.approx((2300 * 0.2 + 2400 * 0.4) / 4700, abs=1e-5)
+
+
+def test_loss_weights_reads_checkpoints_of_several_seeds(street: Path, tmp_path: Path) -> None:
+    checkpoints = [
+        write_checkpoint(tmp_path / f"{seed}.safetensors", learned(seed), head=head)
+        for seed, head in ((0, 0.0), (4, 20.0))
+    ]
+    path, picture = tmp_path / "loss_weights.json", tmp_path / "new" / "weights.png"
+    options = ["--data", str(street), "--output", str(path), "--picture", str(picture)]
+    for one in checkpoints:
+        options += ["--checkpoint", str(one)]
+    assert script.main(LOSS_WEIGHTS, options) == 0
+    results = read(path).results
+    rows = {(row.seed, row.time, row.region): row for row in results.weights}
+    assert {time for _, time, _ in rows} == {"day", "night", "all"}
+    for (seed, _, _), row in rows.items():
+        assert (row.mean, row.deviation, row.over_outside) == (0.5, 0, 0) or seed == 4
+    assert rows[4, "night", "car"].deviation > 0.01
+    assert rows[4, "night", "car"].over_outside != 0
+    for row in results.trainings:
+        time, region = row.row.split(", ")
+        pair: list[Any] = [rows[seed, time, region] for seed in row.seeds]  # type: ignore[index]
+        assert row.values["w_ir"] == tuple(one.mean for one in pair)
+        assert row.values["over outside"] == tuple(one.over_outside for one in pair)
+    assert len(results.trainings) == len(rows) / 2
+    drawn = cv2.imread(str(picture))
+    assert drawn is not None
+    assert drawn.shape[0] == 4 * (300 + 4)
+    assert drawn.shape[1] == 4 * (400 + 4) + (96 + 4)
+    assert script.main(LOSS_WEIGHTS, [*options, "--simulated"]) == 0
+    simulated = cv2.imread(str(picture))
+    assert simulated is not None
+    assert simulated.shape == drawn.shape
+    assert (simulated != drawn).mean() > 0.2
+
+
+def test_loss_weights_wants_a_loss_network_and_different_seeds(
+    street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", str(street), "--output", str(tmp_path / "loss_weights.json")]
+    without = write_checkpoint(tmp_path / "fixed.safetensors", fixed())
+    assert script.main(LOSS_WEIGHTS, [*options, "--checkpoint", str(without)]) == 2
+    assert "holds no loss network of this package: expected one of lpn, light" in capsys.readouterr().err
+    one = write_checkpoint(tmp_path / "one.safetensors", learned(0))
+    assert script.main(LOSS_WEIGHTS, [*options, "--checkpoint", str(one), "--checkpoint", str(one)]) == 2
+    assert "expected different seeds" in capsys.readouterr().err
+
+
+def test_a_trained_checkpoint_can_stand_for_the_networks(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "one.safetensors", learned(0))
+    recipe = recipe_of(Setting(checkpoint=str(path), size=(128, 96), crop=48))
+    assert recipe.network_options == {"width": 8, "depth": 1}
+    assert recipe.task is not None
+    assert (recipe.task.width, recipe.task.height, recipe.augmentation.crop) == (128, 96, 48)
+    with pytest.raises(RequestError, match="has not the networks of a meta-step"):
+        recipe_of(Setting(checkpoint=str(write_checkpoint(tmp_path / "two.safetensors", fixed()))))
