@@ -39,8 +39,8 @@ def test_int8_is_measured_on_none_of_the_pairs_that_it_was_calibrated_on(folder:
     pairs = choose_pairs(folder, None, None, LOW)
     assert stems(pairs) == ("ace", "bd")
     assert [int(one.visible[0, 0]) for one in pairs.measured] == [0, 2, 4]
-    assert pairs.told("fp16") == f"3 pairs of {folder.name}"
-    assert pairs.told("int8") == f"3 pairs of {folder.name}, calibrated on 2 others"
+    assert pairs.in_words("fp16") == f"3 pairs of {folder.name}"
+    assert pairs.in_words("int8") == f"3 pairs of {folder.name}, calibrated on 2 others"
 
 
 def test_a_list_of_its_own_leaves_the_others_to_be_measured(folder: Path) -> None:
@@ -59,7 +59,7 @@ def test_the_simulated_pairs_are_split_as_well() -> None:
     names = [[one.name for one in part] for part in (pairs.measured, pairs.calibrating)]
     assert [len(part) for part in names] == [4, 4]
     assert not set(names[0]) & set(names[1])
-    assert pairs.told("int8") == "4 simulated pairs, calibrated on 4 others"
+    assert pairs.in_words("int8") == "4 simulated pairs, calibrated on 4 others"
 
 
 def test_lists_that_prove_nothing_are_refused(folder: Path) -> None:
