@@ -54,6 +54,7 @@ class BrightnessKind(Kind):
     """What the program has to know of it."""
 
     stage = "meter"
+    title = "light meter"
     verb = "tells"
 
     def open(self, graph: Graph, engine: Engine, info: HeadInfo, threshold: float | None = None) -> Meter:
