@@ -13,7 +13,7 @@ import torch
 
 from tdfusion_edge import __version__, bundle
 from tdfusion_edge.bundle import Precision
-from tdfusion_edge.console import say
+from tdfusion_edge.console import note
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.export.fusion import fused_lumas, fusion_part
 from tdfusion_edge.export.gate import passed
@@ -29,7 +29,8 @@ from tdfusion_edge.pairs import Labels
 from tdfusion_edge.runtime.evaluation.pairs import require_data
 
 SCORE_THRESHOLD = 0.25
-"""What is shown as found. Lower costs false alarms, higher misses; ``run --score-threshold`` overrides."""
+"""Only boxes with a higher score count. A lower one costs false alarms, a higher one misses;
+``run --score-threshold`` overrides it."""
 SIZE = (640, 480)
 """Width and height of most cameras' pictures."""
 
@@ -81,8 +82,8 @@ def export(
         raise RequestError("--score-threshold", expected="0 to 1", got=f"{threshold:g}")
     _check_opset(opset, precisions)
     chosen = choose(paths, allowed)
-    for note in chosen.notes:
-        say(note, error=True)
+    for line in chosen.notes:
+        note(line)
     name = name or chosen.fusion.header.recipe
     sizes = None if size is None or not chosen.fit_one_pass else served_sizes(chosen, size, opset)
     require_data(data, names=names, calibration=calibration, labels=labels)
@@ -122,9 +123,9 @@ def _check_opset(opset: int, precisions: Collection[Precision]) -> None:
     if opset not in OPSETS:
         raise RequestError("--opset", expected=f"{OPSETS[0]} to {OPSETS[-1]}", got=str(opset))
     # What is for TensorRT 8 alone is given nothing that TensorRT 8 is not: it does not keep a graph's types.
-    if opset <= LEGACY and (lower := sorted(set(precisions) - {"fp32"})):
+    if opset <= LEGACY and (asked := sorted(set(precisions) - {"fp32"})):
         raise RequestError(
-            f"--opset {opset} in {', '.join(lower)}",
+            f"--opset {opset} in {', '.join(asked)}",
             expected="fp32, the one precision that is safe in TensorRT 8",
             hint=f"Give --precision fp32, or --opset {LEGACY + 1} or later for newer versions.",
         )

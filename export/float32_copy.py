@@ -180,4 +180,4 @@ def _rank(graph: Typed, tensor: str) -> int:
     for value in (*whole.value_info, *whole.input, *whole.output):
         if value.name == tensor and value.type.tensor_type.HasField("shape"):
             return len(value.type.tensor_type.shape.dim)
-    raise ExportError(f"the number of axes of the tensor '{tensor}' cannot be told from the graph")
+    raise ExportError(f"the number of axes of the tensor '{tensor}' is not known from the graph")

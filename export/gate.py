@@ -23,7 +23,7 @@ def passed(
     pairs: Pairs,
     size: tuple[int, int] | None = None,
 ) -> tuple[Parity, ...]:
-    """Measure every lower precision of a bundle that is about to be written against its float32.
+    """Measure every precision below float32 of a bundle that is about to be written against its float32.
 
     Args:
         manifest: Of the bundle.
@@ -47,7 +47,7 @@ def _staged(opened: Bundle, pairs: Pairs) -> Iterator[Parity]:
     gaps = _gaps(opened, FUSION, "staged", pairs.measured)
     for precision, gap in gaps.items():
         _refuse("the networks", precision, gap.offences(precision))
-        yield _row(FUSION, gap, precision, pairs.told(precision))
+        yield _row(FUSION, gap, precision, pairs.in_words(precision))
 
 
 def _one_pass(opened: Bundle, pairs: Pairs, size: tuple[int, int] | None) -> Iterator[Parity]:
@@ -55,23 +55,23 @@ def _one_pass(opened: Bundle, pairs: Pairs, size: tuple[int, int] | None) -> Ite
     if graph is None or len(graph.files) == 1:
         return
     served = tuple(pair for pair in pairs.measured if graph.serves(*pair.visible.shape))
-    told = pairs.pictures
+    pictures = pairs.pictures
     if len(served) < len(pairs.measured):
         # Scores of a part would not be those of the networks' row.
         served = tuple(pair._replace(boxes=None, mask=None) for pair in served)
-        told = f"{len(served)} of {told}"
+        pictures = f"{len(served)} of {pictures}"
     if not served:
         served = tuple(simulated(size=size or SIZE))
-        told = described(None, len(served))
+        pictures = described(None, len(served))
     for precision, gap in _gaps(opened, ONE_PASS, "onepass", served).items():
         _refuse("the one-pass graph", precision, gap.offences(precision, in_8_bits=True))
-        yield _row(ONE_PASS, gap, precision, told)
+        yield _row(ONE_PASS, gap, precision, pictures)
 
 
 def _gaps(opened: Bundle, graph: str, graphs: str, pairs: Sequence[LabelledPair]) -> dict[Precision, Gap]:
-    """How far every lower precision of a graph is from float32, by way of ``graphs``; nothing for none."""
-    lower: list[Precision] = [one for one in opened.manifest.graphs[graph].files if one != "fp32"]
-    if not lower:
+    """How far every other precision of a graph is from float32, by way of ``graphs``; nothing for none."""
+    others: list[Precision] = [one for one in opened.manifest.graphs[graph].files if one != "fp32"]
+    if not others:
         return {}
     least = least_score(opened.manifest, scored=any(pair.boxes is not None for pair in pairs))
     with ExitStack() as stack:
@@ -88,7 +88,7 @@ def _gaps(opened: Bundle, graph: str, graphs: str, pairs: Sequence[LabelledPair]
                 )
             )
 
-        reference, named = fuser("fp32"), {one: fuser(one) for one in lower}
+        reference, named = fuser("fp32"), {one: fuser(one) for one in others}
         return measure_each(pairs, reference, named, opened.manifest.score_threshold)
 
 
@@ -102,7 +102,7 @@ def _refuse(what: str, precision: Precision, said: list[str]) -> None:
 
 def _row(graph: str, gap: Gap, precision: Precision, pictures: str) -> Parity:
     figures = {name: value for name, value in gap.figures().items() if math.isfinite(value)}
-    del figures["pairs"]  # which are told in words
+    del figures["pairs"]  # which stand in words
     return Parity(
         graph=graph,
         precision=precision,

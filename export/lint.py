@@ -86,7 +86,7 @@ def require_clean(model: onnx.ModelProto) -> None:
 
 
 def typed(model: onnx.ModelProto) -> Typed:
-    """The graph with functions inlined, and the type of every tensor that can be told."""
+    """The graph with functions inlined, and the type of every tensor whose type is known."""
     whole = inliner.inline_local_functions(model) if model.functions else model
     whole = shape_inference.infer_shapes(whole)
     types: dict[str, int] = {}
@@ -135,7 +135,7 @@ def _nodes(graph: onnx.GraphProto, types: dict[str, int], where: str) -> Iterato
             if low is not None:
                 yield Finding(where + label(node), node.op_type, reason.format(low))
             elif all(kind == TensorProto.UNDEFINED for kind in kinds):
-                yield Finding(where + label(node), node.op_type, "has tensors whose type cannot be told")
+                yield Finding(where + label(node), node.op_type, "has tensors of unknown type")
         for body in subgraphs(node):
             yield from _nodes(body, types, f"{where}{label(node)}/")
 

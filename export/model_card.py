@@ -50,11 +50,7 @@ def model_card(name: str, fusion: Header, heads: Mapping[str, Task], threshold: 
         "picture is\na view of two sensors, not a measurement: no person or event may be judged by it alone.",
         "## Training",
         _settings(fusion),
-        *(
-            f"Of the {task.kind.title}:\n\n{_settings(task.header)}"
-            for task in tasks
-            if task.header != fusion
-        ),
+        *(_settings_of(task) for task in tasks if task.header != fusion),
         "## Fusion metrics on the recipe's validation pairs",
         _metrics(fusion_metrics(fusion)),
         "VIF and SSIM are means over the two sources; the picture is not stretched.",

@@ -24,7 +24,7 @@ class Pairs(NamedTuple):
     pictures: str
     """What a manifest says of those that are measured."""
 
-    def told(self, precision: Precision) -> str:
+    def in_words(self, precision: Precision) -> str:
         """The same for one precision."""
         if precision != "int8":
             return self.pictures

@@ -66,22 +66,6 @@ class Row(NamedTuple):
         )
 
 
-class Report(NamedTuple):
-    """A row a node and kind, the worst first."""
-
-    rows: tuple[Row, ...]
-
-    def worst(self, kind: str) -> Row | None:
-        """The row of one kind that comes nearest to its limit, or passes it."""
-        return next((row for row in self.rows if row.kind == kind), None)
-
-    def summary(self) -> dict[str, float]:
-        """The worst of each kind, for the manifest."""
-        kinds = dict.fromkeys(row.kind for row in self.rows)
-        worst = {kind: row for kind in kinds if (row := self.worst(kind))}
-        return {f"fp16_worst_{kind.replace(' ', '_')}": row.got for kind, row in worst.items()}
-
-
 class _Size(NamedTuple):
     """Of one tensor on one picture."""
 
@@ -126,15 +110,15 @@ def hard_inputs(shapes: Mapping[str, Sequence[int]], seed: int = 0) -> dict[str,
     return hard
 
 
-def require_in_range(model: onnx.ModelProto, pictures: Mapping[str, Feeds]) -> Report:
+def require_in_range(model: onnx.ModelProto, pictures: Mapping[str, Feeds]) -> tuple[Row, ...]:
     """Measure and refuse what passes a limit.
 
     Raises:
         ExportError: as :func:`measure`, or a number does not fit; it names the worst node, its tensor,
             the number, the limit and the picture.
     """
-    report = measure(model, pictures)
-    bad = [row for row in report.rows if not row.got <= row.limit]
+    rows = measure(model, pictures)
+    bad = [row for row in rows if not row.got <= row.limit]
     if bad:
         others = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
         relative = bad[0].kind.startswith("product")
@@ -144,11 +128,11 @@ def require_in_range(model: onnx.ModelProto, pictures: Mapping[str, Feeds]) -> R
             got=f"{bad[0].got:.3g}",
             hint="Write x.float() around it in the network's forward, or export in FP32.",
         )
-    return report
+    return rows
 
 
-def measure(model: onnx.ModelProto, pictures: Mapping[str, Feeds]) -> Report:
-    """The worst of every node over all pictures.
+def measure(model: onnx.ModelProto, pictures: Mapping[str, Feeds]) -> tuple[Row, ...]:
+    """The worst of every node and kind over all pictures, what comes nearest to its limit first.
 
     Args:
         model: With FP16 in it, of opset 18 or later.
@@ -161,7 +145,7 @@ def measure(model: onnx.ModelProto, pictures: Mapping[str, Feeds]) -> Report:
     full = float32_copy(graph)
     probes = inside(full, graph)
     if not probes.sizes:
-        return Report(())
+        return ()
     sizes: dict[str, dict[str, _Size]] = {name: {} for name in probes.sizes}
     sums: dict[str, dict[str, float]] = {name: {} for name in probes.sums}
     session = _session(full)
@@ -176,7 +160,7 @@ def measure(model: onnx.ModelProto, pictures: Mapping[str, Feeds]) -> Report:
             sums[node][picture] = float(np.abs(given[name]).max())
     del session
     rows = [*_values(graph, sizes), *_sums(graph, sums, probes), *_products(graph, full, sizes, pictures)]
-    return Report(tuple(sorted(rows, key=_headroom)))
+    return tuple(sorted(rows, key=_headroom))
 
 
 def _headroom(row: Row) -> float:
@@ -258,7 +242,7 @@ def _rounding(full: onnx.ModelProto, tensor: str, feeds: Feeds, mean_square: flo
 
     The error of normal numbers is at most 2^-11 of themselves, that of all others at most 2^-25. So
     where the mean square passes 2^-28 / 3, the whole cannot pass the limit; there, what the fixed
-    spacing alone would add is told instead.
+    spacing alone would add is given instead.
     """
     if mean_square > SMALLEST_NORMAL**2 / 3:
         return float(SPACING_ERROR / mean_square**0.5)

@@ -20,7 +20,7 @@ from onnx import TensorProto, helper
 
 from benchmarks import schema, script
 from benchmarks.engines import build_log
-from benchmarks.engines.__main__ import BENCHMARK, SHIPPED
+from benchmarks.engines.__main__ import BENCHMARK
 from benchmarks.engines.build_log import BuildLog
 from benchmarks.engines.networks import NETWORKS, PRECISIONS, TARGETS, Built, build
 from tdfusion_edge import bundle
@@ -42,6 +42,8 @@ NAMES = {
     "segformer_b0": (("luma",), MaskPrediction._fields),
     "onepass": ((*PAIR, "limits"), OnePassOutput._fields),
 }
+
+SLOW = tuple(name for name in NAMES if name not in ("edge", "onepass"))
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None,
@@ -91,7 +93,7 @@ def engines(request: pytest.FixtureRequest) -> Iterator[dict[tuple[str, bundle.P
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in SHIPPED else pytest.mark.slow) for name in NAMES]
+    "name", ["edge", "onepass", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 )
 def test_an_engine_is_fused_and_sums_in_float32(
     engines: dict[tuple[str, bundle.Precision], Future[Built]], name: str, precision: bundle.Precision

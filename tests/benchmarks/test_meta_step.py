@@ -51,6 +51,7 @@ def test_the_ways_to_a_hyper_gradient_are_compared(tmp_path: Path, monkeypatch: 
     assert shares["whole, forward: tensors"] == 0.25
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_meta_step_is_measured_in_a_process_of_its_own() -> None:
     setting = Setting(networks="light", crop=128, batch=1, size=(64, 64), threads=1, view="without T")
     exact = meta_step.measured_apart(setting)

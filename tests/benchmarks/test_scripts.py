@@ -135,7 +135,7 @@ def random_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "network": "edge",
         "strategy": "none",
         "created": "2026-01-01",
-        "graphs": {"fusion": graph.describe(network, {"fp32": "fusion.onnx"})},
+        "graphs": {"fusion": graph.describe_fusion(network, {"fp32": "fusion.onnx"})},
     }
     bundle.write(path, manifest, {"fusion.onnx": graph.fusion_onnx(network)})
     return path

@@ -33,8 +33,8 @@ def save(path: Path, networks: dict[str, tuple[torch.nn.Module, str, dict[str, A
         for role, (network, _, _) in networks.items()
         for key, value in network.state_dict().items()
     }
-    told = checkpoint.Header(format=checkpoint.FORMAT, networks=described, **(fields | header))
-    checkpoint.write(path, weights, told)
+    whole = checkpoint.Header(format=checkpoint.FORMAT, networks=described, **(fields | header))
+    checkpoint.write(path, weights, whole)
     return path
 
 

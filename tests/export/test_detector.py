@@ -54,11 +54,11 @@ def test_the_graph_is_what_the_manifest_says(small: Small) -> None:
     manifest = small.opened.manifest
     graph, raw = small.opened.graph("detector")
     model = onnx.load_from_string(raw)
-    told = {tensor.name: tensor.shape for tensor in (*graph.inputs, *graph.outputs)}
+    said = {tensor.name: tensor.shape for tensor in (*graph.inputs, *graph.outputs)}
     cells = 48 * 64 // 8**2
-    assert told == {"luma": (1, 1, 48, 64), "boxes": (1, cells, 4), "scores": (1, cells, 3)}
+    assert said == {"luma": (1, 1, 48, 64), "boxes": (1, cells, 4), "scores": (1, cells, 3)}
     for value in (*model.graph.input, *model.graph.output):
-        assert tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim) == told[value.name]
+        assert tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim) == said[value.name]
     assert [opset.version for opset in model.opset_import] == [graph.opset]
     assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
     assert (manifest.network, manifest.heads["detector"].network) == ("edge", FINDS)

@@ -58,11 +58,11 @@ def test_the_manifest_says_what_the_graph_takes_and_gives(
     assert (
         [tensor.name for tensor in graph.outputs] == [value.name for value in model.graph.output] == ["fused"]
     )
-    for told, value in zip(
+    for tensor, value in zip(
         (*graph.inputs, *graph.outputs), (*model.graph.input, *model.graph.output), strict=True
     ):
         shape = [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
-        assert list(told.shape) == shape == [1, 1, "height", "width"]
+        assert list(tensor.shape) == shape == [1, 1, "height", "width"]
     plain, low = manifest.parity
     assert (plain.precision, plain.against, plain.pictures) == (
         "fp32",
