@@ -13,7 +13,7 @@ import torch
 
 from tdfusion_edge import __version__, bundle
 from tdfusion_edge.bundle import Precision
-from tdfusion_edge.console import say
+from tdfusion_edge.console import note
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.export.fusion import fused_lumas, fusion_part
 from tdfusion_edge.export.gate import passed
@@ -82,8 +82,8 @@ def export(
         raise RequestError("--score-threshold", expected="0 to 1", got=f"{threshold:g}")
     _check_opset(opset, precisions)
     chosen = choose(paths, allowed)
-    for note in chosen.notes:
-        say(note, error=True)
+    for line in chosen.notes:
+        note(line)
     name = name or chosen.fusion.header.recipe
     sizes = None if size is None or not chosen.fit_one_pass else served_sizes(chosen, size, opset)
     require_data(data, names=names, calibration=calibration, labels=labels)

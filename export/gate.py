@@ -29,12 +29,12 @@ def passed(
         manifest: Of the bundle.
         files: Name to content.
         pairs: What is measured on, labelled or not.
-        size: Width and height that the pipeline graph was made for; where no pair has one that it serves, it
+        size: Width and height that the one-pass graph was made for; where no pair has one that it serves, it
             is measured on simulated ones of this.
 
     Returns:
         A row for each precision, of fusion network and what looks at its pictures one behind the other, and
-        one of the pipeline graph, where there is one.
+        one of the one-pass graph, where there is one.
 
     Raises:
         ExportError: a precision passes one of its limits.

@@ -14,13 +14,13 @@ from tdfusion_edge.color import U8
 from tdfusion_edge.errors import BundleError, RequestError
 from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.result import Findings, Result
-from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime import heads, rig
 from tdfusion_edge.runtime.engines import Choice, Engine, Opened, open_graph
 from tdfusion_edge.runtime.executors import takes_one_pass
 from tdfusion_edge.runtime.executors.base import F32, Executor, Looked, Timed, untimed
 from tdfusion_edge.runtime.executors.onepass import OnePass
 from tdfusion_edge.runtime.executors.staged import Staged
-from tdfusion_edge.runtime.heads import HEADS, Head, kind_of
+from tdfusion_edge.runtime.heads import Head, kind_of
 from tdfusion_edge.runtime.picture.alignment import Aligner
 from tdfusion_edge.runtime.picture.stretch import Stretch, StretchName
 
@@ -250,19 +250,19 @@ class _Loader:
             BundleError: a head is of a kind that is not known here.
         """
         manifest = self._opened.manifest
-        heads: dict[str, Head] = {}
+        found: dict[str, Head] = {}
         for name, info in manifest.heads.items():
-            if info.kind not in HEADS:
+            if info.kind not in heads.HEADS:
                 raise BundleError(
                     f"bundle '{manifest.name}' has a head of an unknown kind",
-                    expected=", ".join(HEADS),
+                    expected=", ".join(heads.HEADS),
                     got=info.kind,
                     hint="A newer version of tdfusion-edge may know it.",
                 )
             if name not in manifest.graphs:
                 raise BundleError(f"bundle '{manifest.name}' lacks the graph of its head '{name}'")
-            heads[info.kind] = kind_of(info.kind).open(manifest.graphs[name], self(name), info, threshold)
-        return heads
+            found[info.kind] = kind_of(info.kind).open(manifest.graphs[name], self(name), info, threshold)
+        return found
 
 
 def _thermal(range: rig.RangeName | rig.ThermalRange | None) -> rig.ThermalRange:

@@ -42,7 +42,7 @@ class ClassScores(NamedTuple):
     map50: float | None
     """AP at IoU 0.5, 0 to 1; None where no object of the class is labelled."""
     map50_95: float | None
-    """Mean AP over the IoU thresholds 0.5 to 0.95; None likewise."""
+    """Mean AP over the IoU thresholds 0.5 to 0.95; None where there is no object."""
     boxes: int
     """Labelled objects."""
 
@@ -53,7 +53,7 @@ class DetectionScores(NamedTuple):
     map50: float | None
     """Mean over the classes that have objects; None where none has."""
     map50_95: float | None
-    """Likewise."""
+    """Mean over these classes of the mean AP over the IoU thresholds; None where no class has objects."""
     per_class: dict[str, ClassScores]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,28 +55,64 @@ def test_the_reader_of_imports_sees_every_form(tmp_path: Path) -> None:
     assert list(imported(tmp_path / "m.py")) == ["a.b", "d.e", "d.f", "torch.nn"]
 
 
-def test_the_shared_modules_import_no_stage() -> None:
-    assert CORE
+def table() -> dict[str, str]:
+    """Folder to the column "may import" of ARCHITECTURE.md."""
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    lines = text.partition("| folder |")[2].partition("\n\n")[0].splitlines()
+    rows = [line.split("|")[1:-1] for line in lines if line.startswith("| `")]
+    return {row[0].strip(" `/"): row[3].strip() for row in rows if "`, `" not in row[0]}
+
+
+def allowed(words: str) -> set[str]:
+    """The stages, or parts of them, that a column names."""
+    return {word for word in ("train", "train.models", "export", "runtime") if f"`{word}`" in words}
+
+
+def test_the_table_says_what_this_test_holds() -> None:
+    assert {folder: allowed(words) for folder, words in table().items() if folder != "benchmarks"} == {
+        "tdfusion_edge": set(),
+        "train": set(),
+        "export": {"train.models", "runtime"},
+        "runtime": set(),
+    }
+    assert table()["runtime"] == "shared; never PyTorch or `onnx`"
+
+
+@pytest.mark.parametrize("folder", ["tdfusion_edge", *STAGES])
+def test_a_stage_imports_what_the_table_says(folder: str) -> None:
+    paths = CORE if folder == "tdfusion_edge" else modules(folder)
     front_door = ROOT / "tdfusion_edge" / "__init__.py"  # which names runtime, and imports it when asked
-    assert offences([path for path in CORE if path != front_door], *map(stage, STAGES)) == []
-    assert offences([front_door], stage("train"), stage("export")) == []
-
-
-def test_runtime_imports_neither_torch_nor_another_stage() -> None:
-    forbidden = ("torch", "torchvision", "onnx", "onnxscript", "safetensors", stage("train"), stage("export"))
-    assert modules("runtime")
-    assert offences(modules("runtime"), *forbidden) == []
-
-
-def test_train_imports_no_other_stage() -> None:
-    assert offences(modules("train"), stage("runtime"), stage("export")) == []
-
-
-def test_export_knows_the_models_of_train_and_nothing_else_of_it() -> None:
-    of_train = [
-        row for row in offences(modules("export"), stage("train")) if stage("train.models") not in row
+    assert paths
+    may = {stage(name) for name in allowed(table()[folder])}
+    bad = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in paths
+        for name in imported(path)
+        for other in STAGES
+        if other != folder and (name == stage(other) or name.startswith(f"{stage(other)}."))
+        if not any(name == one or name.startswith(f"{one}.") for one in may)
+        if not (path == front_door and other == "runtime")
     ]
-    assert of_train == []
+    assert bad == []
+
+
+def test_runtime_imports_no_library_of_the_training() -> None:
+    forbidden = ("torch", "torchvision", "onnx", "onnxscript", "safetensors")
+    assert offences(modules("runtime"), *forbidden) == []
+    assert offences([path for path in CORE if path.stem != "checkpoint"], *forbidden) == []
+
+
+def test_runtime_has_few_modules_at_its_top() -> None:
+    assert len(list((ROOT / "runtime").glob("*.py"))) <= 6
+
+
+@pytest.mark.parametrize("title", ["A frame's way", "A pair's way"])
+def test_a_way_through_the_modules_is_short(title: str) -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    section = text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`([a-z_0-9/]+\.py)`", section))
+    assert 8 <= len(named) <= 12
+    assert [name for name in named if not (ROOT / name).is_file()] == []
 
 
 def loaded_after(code: str) -> set[str]:

@@ -104,8 +104,15 @@ def test_the_readme_names_every_command_and_no_other() -> None:
 
 
 def test_every_document_can_be_found_from_the_readme() -> None:
-    linked = [ROOT / target for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", read(README))]
-    assert [path for path in DOCUMENTS if path not in linked] == [README]
+    found, new = {README}, [README]
+    while new:  # by way of other documents too
+        here = new.pop()
+        linked = {
+            (here.parent / target).resolve() for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", read(here))
+        }
+        new += [path for path in DOCUMENTS if path in linked - found]
+        found |= linked
+    assert [path for path in DOCUMENTS if path not in found] == []
 
 
 # --- blocks of code --------------------------------------------------------------------------------

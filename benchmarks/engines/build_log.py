@@ -49,7 +49,7 @@ SUMS = frozenset({"Sum", "Mean", "Prod", "Cums", "Inor"})
 CUT = "Etc"
 PICKS = frozenset({"ReduceMax", "ReduceMin"})
 
-HINT = "Give build_engine a log_to, and BuildOptions detailed=True; other versions may write another format."
+HINT = "Give build_in a log_to; other versions of the library may write another format."
 
 
 class Tensor(NamedTuple):
@@ -173,7 +173,7 @@ def traffic(log: BuildLog) -> Traffic:
     if any(-1 in tensor.shape or " [profile " in tensor.name for tensor in tensors):
         raise EngineError(
             "traffic cannot be told of an engine for several shapes",
-            hint="Build for one: BuildOptions(profiles=(exactly(shapes),)).",
+            hint="Build for one: give the request shapes.",
         )
     groups = zip(*((kernel.inputs, kernel.outputs, kernel.constants) for kernel in log.kernels), strict=True)
     return Traffic(*(sum(map(_size, (tensor for part in group for tensor in part))) for group in groups))

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import get_args
 
 from tdfusion_edge import bundle
-from tdfusion_edge.console import say
+from tdfusion_edge.console import note, say
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.pairs import PairSource
 from tdfusion_edge.pairs.reader import pair_names
@@ -88,9 +88,9 @@ def main(args: argparse.Namespace) -> int:
     opened = open_bundle(args.bundle, args.network)
     pairs = measured_pairs(args.data, args.names, labels, heads_of(opened.manifest))
     groups = parse_groups(args.groups, pairs.names)
-    note = None if pairs.labels is None else pairs.labels.note(scored=True)
-    if note is not None:
-        say(note, error=True)
+    left_out = None if pairs.labels is None else pairs.labels.note(scored=True)
+    if left_out is not None:
+        note(left_out)
     scored = labels is not None
     with Fuser(
         opened,

@@ -58,7 +58,7 @@ def _export(path: Path, target: Path, networks: Sequence[str]) -> None:
         str(target),
         "--precision",
         "fp32",
-        "--no-pipeline",
+        "--no-onepass",
     ]
     command += [f"--network={network}" for network in networks]
     done = subprocess.run(  # noqa: S603 (this program's own command, without a shell)

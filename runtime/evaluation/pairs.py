@@ -14,6 +14,7 @@ from tdfusion_edge.errors import RequestError
 from tdfusion_edge.pairs import LabelledPair, Labels, PairSet, PairSource, open_pairs
 from tdfusion_edge.pairs.source import add_label_arguments
 from tdfusion_edge.pairs.types import paired
+from tdfusion_edge.runtime.heads import kind_of
 from tdfusion_edge.runtime.simulation.scene import Scene
 
 PAIRS = 8
@@ -21,9 +22,6 @@ PAIRS = 8
 APART_S = 3.5
 """Seconds between two of them: nothing stands where it stood."""
 SIZE = (640, 480)
-
-HEADS = {"boxes": "detector", "mask": "segmentation network"}
-"""What gives findings of a kind, in words."""
 
 
 def add_pair_arguments(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
@@ -75,19 +73,20 @@ def measured_pairs(
     if labels is None:
         return open_pairs(data, source, colour=colour)
     classes = heads.get(labels.kind, ())
+    title = kind_of(labels.kind).title
     if not classes:
         raise RequestError(
-            f"--labels {labels}: there is no {HEADS[labels.kind]} to score",
-            expected=f"a {HEADS[labels.kind]} beside the fusion network",
-            got=" and ".join(f"a {HEADS.get(kind, kind)}" for kind in heads) or "a fusion network alone",
+            f"--labels {labels}: there is no {title} to score",
+            expected=f"a {title} beside the fusion network",
+            got=" and ".join(f"a {kind_of(kind).title}" for kind in heads) or "a fusion network alone",
             hint="Export a training with one as its task, or leave --labels out.",
         )
     if labels.kind == "boxes":
         detection_scores.score((), (), classes)  # says now, not after an hour, what is not installed
     if labels.format in ("yolo", "mask") and not labels.classes:
         labels = replace(labels, classes=classes)
-    whose = f"the bundle's {HEADS[labels.kind]}"
-    return open_pairs(data, replace(source, labels=labels), classes, whose=whose, colour=colour)
+    of_labels = replace(source, labels=labels)
+    return open_pairs(data, of_labels, classes, whose=f"the bundle's {title}", colour=colour)
 
 
 def compared_pairs(
@@ -96,7 +95,7 @@ def compared_pairs(
     labels: Labels | None,
     heads: Mapping[str, tuple[str, ...]],
 ) -> Sequence[LabelledPair]:
-    """Pairs that two chains are compared on, in colour; simulated ones where there is no folder.
+    """Pairs that two sets of engines are compared on, in colour; simulated ones where there is no folder.
 
     Raises:
         RequestError: the labels show nothing that the head knows, by which no change could be measured; or as

@@ -83,6 +83,8 @@ class Kind(ABC):
 
     stage: ClassVar[str]
     """Under which name the loop times it: ``detect``."""
+    title: ClassVar[str]
+    """What people call such a network: ``detector``."""
     verb: ClassVar[str]
     """What a head of this kind does to its classes, for people: ``detects``."""
 

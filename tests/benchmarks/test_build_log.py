@@ -117,7 +117,7 @@ def test_traffic_is_what_all_kernels_read_and_write() -> None:
 @pytest.mark.parametrize(
     ("tensor", "message"),
     [
-        (("infrared", "Float", (1, 1, -1, -1)), "several shapes\n.*exactly"),
+        (("infrared", "Float", (1, 1, -1, -1)), "several shapes\n.*request shapes"),
         (("infrared [profile 1]", "Float", (1, 1, 4, 4)), "several shapes"),
         (("infrared", "Complex", (1, 1, 4, 4)), "'infrared' has a type of unknown size: got Complex"),
     ],
@@ -233,7 +233,7 @@ def test_a_sum_of_the_graph_that_no_kernel_names_is_told() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "names no kernels\n.*log_to.*detailed=True"),
+        ("", "names no kernels\n.*log_to"),
         (log(), "names no kernels"),
         (log(kernel("k"), inputs=()), "names no inputs"),
         (log(kernel("k"), outputs=()), "names no outputs"),

@@ -84,7 +84,8 @@ def engines(request: pytest.FixtureRequest) -> Iterator[dict[tuple[str, bundle.P
     """All that are asked for, on their way in two processes: an export keeps one core busy for seconds."""
     pool = ProcessPoolExecutor(2, multiprocessing.get_context("spawn"))
     try:
-        asked = [item for item in request.session.items if "engines" in getattr(item, "fixturenames", ())]
+        here = [item for item in request.session.items if item.path == request.path]
+        asked = [item for item in here if "engines" in getattr(item, "fixturenames", ())]
         cases = [tuple(item.callspec.params[key] for key in ("name", "precision")) for item in asked]  # type: ignore[attr-defined]
         yield {case: pool.submit(build, *case, SIZE, TARGETS) for case in cases}
     finally:

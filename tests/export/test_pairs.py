@@ -11,6 +11,7 @@ import pytest
 from tdfusion_edge.bundle import Precision
 from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.export.pairs import Pairs, choose_pairs
+from tdfusion_edge.pairs import Labels
 
 LOW: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
@@ -73,3 +74,32 @@ def test_lists_that_prove_nothing_are_refused(folder: Path) -> None:
             choose_pairs(folder, names, calibration, precisions)  # type: ignore[arg-type]
     with pytest.raises(InputMissing, match="lacks the pair 'x'"):
         choose_pairs(folder, None, listed(folder, "lost", "ax"), LOW)
+
+
+def test_only_what_is_measured_needs_labels(folder: Path) -> None:
+    """In the classes of the head that they are for, whichever heads there are."""
+    (folder / "boxes").mkdir()
+    (folder / "masks").mkdir()
+    for name in "ace":
+        (folder / "boxes" / f"{name}.txt").write_text("1 0.5 0.5 0.5 0.5\n")
+        cv2.imwrite(str(folder / "masks" / f"{name}.png"), np.eye(32, dtype=np.uint8))
+    heads = {"boxes": ("person", "car"), "mask": ("weed", "soil")}
+    given = (
+        Labels(format="yolo", path="boxes"),
+        Labels(format="mask", path="masks", classes=("soil", "weed")),
+    )
+    boxes, masks = (choose_pairs(folder, None, None, LOW, labels=one, heads=heads) for one in given)
+    assert stems(boxes) == stems(masks) == ("ace", "bd")
+    assert [one.boxes.classes.tolist() for one in boxes.measured if one.boxes is not None] == [[1]] * 3
+    assert all(np.array_equal(one.mask, 1 - np.eye(32)) for one in masks.measured)
+    assert {(one.boxes, one.mask) for one in (*boxes.calibrating, *masks.calibrating)} == {(None, None)}
+
+
+def test_labels_that_nothing_can_be_measured_by_are_refused(folder: Path) -> None:
+    labels, boxes = Labels(format="mask", path="masks"), {"boxes": ("car",)}
+    for precisions, message in (
+        (("fp32",), "--labels mask:masks: expected --precision with fp16 or int8"),
+        (LOW, "no segmentation network to score: .* got a detector"),
+    ):
+        with pytest.raises(RequestError, match=message):
+            choose_pairs(folder, None, None, precisions, labels=labels, heads=boxes)

@@ -21,6 +21,7 @@ class BoxesKind(Kind):
     """Heads that find :class:`~tdfusion_edge.detections.Detections`."""
 
     stage = "detect"
+    title = "detector"
     verb = "detects"
 
     def open(self, graph: Graph, engine: Engine, info: HeadInfo, threshold: float | None = None) -> Detector:

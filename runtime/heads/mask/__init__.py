@@ -21,6 +21,7 @@ class MaskKind(Kind):
     """Heads that give a :class:`~tdfusion_edge.masks.Mask`."""
 
     stage = "segment"
+    title = "segmentation network"
     verb = "segments"
 
     def open(self, graph: Graph, engine: Engine, info: HeadInfo, threshold: float | None = None) -> Segmenter:

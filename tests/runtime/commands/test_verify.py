@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
+from bands import bands_graph
 
 from tdfusion_edge import bundle
 from tdfusion_edge.cli import main
@@ -178,3 +179,36 @@ def test_labels_that_cannot_be_used_are_a_wrong_request(
     ):
         assert main(["verify", *arguments]) == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("dim", "change"), [(0.35, 0.0), (0.6, -1 / 3 - (1 - 32 / 48) / 3)])
+def test_a_segmentation_that_is_further_from_labelled_masks_is_told(
+    tmp_path: Path, bands_bundle_path: Path, capsys: pytest.CaptureFixture[str], dim: float, change: float
+) -> None:
+    """Stripes of 32 dark, 16 dim and 16 bright columns; the other graph takes what is dim for dark."""
+    for part in ("ir", "vi", "masks"):
+        (tmp_path / part).mkdir()
+    classes = np.zeros((48, 64), np.uint8)
+    classes[:, 32:48], classes[:, 48:] = 1, 2
+    for name in ("a", "b"):
+        for side in ("ir", "vi"):
+            cv2.imwrite(str(tmp_path / side / f"{name}.png"), np.array([20, 120, 240], np.uint8)[classes])
+        cv2.imwrite(str(tmp_path / "masks" / f"{name}.png"), classes)
+    opened = bundle.read(bands_bundle_path)
+    manifest = msgspec.to_builtins(opened.manifest)
+    for name, graph in manifest["graphs"].items():
+        graph["files"] = {"fp32": f"{name}.onnx", "fp16": f"{name}.fp16.onnx"}
+    for key in ("format", "sha256"):
+        manifest.pop(key)
+    lower = {
+        "fusion.fp16.onnx": opened.files["fusion.onnx"],
+        "segmentation.fp16.onnx": bands_graph((dim, 0.75)),
+    }
+    bundle.write(tmp_path / "bundle", manifest, {**opened.files, **lower})
+    asked = ["verify", str(tmp_path / "bundle"), "--precision", "fp16", "--data", str(tmp_path)]
+    assert main([*asked, "--labels", "mask:masks", "--json"]) == (change < 0)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["gap"]["miou"], told["gap"]["miou_change"]) == pytest.approx((1.0, change))
+    assert any(row.startswith("change of mIoU") for row in told["offences"]) == (change < 0)
+    main(asked)
+    assert "mIoU with the labels" not in capsys.readouterr().out

@@ -172,6 +172,31 @@ def test_the_table_has_both_kinds_of_scores(
     assert lines[10] == ["mean", "1.0000", "1.0000", "1.000/1.000", "-/-"]
 
 
+def test_coco_and_voc_give_the_scores_of_yolo(
+    street: Path, detector_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same boxes in the other formats; both bring their classes, in whatever order and case."""
+    (street / "xml").mkdir()
+    images, annotations = [], []
+    for number, (name, k) in enumerate({"1D": 0, "2N": 0, "3N": 1}.items()):
+        x1, y1, x2, y2 = (2 * value for value in ANCHORS[k])
+        images.append({"id": number, "file_name": f"some/where/{name}.jpg", "width": 80, "height": 64})
+        annotations.append({"image_id": number, "category_id": 9 - k, "bbox": [x1, y1, x2 - x1, y2 - y1]})
+        (street / "xml" / f"{name}.xml").write_text(
+            f"<annotation><object><name>{CLASSES[k].upper()}</name><bndbox><xmin>{x1 + 1}</xmin>"
+            f"<ymin>{y1 + 1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object></annotation>"
+        )
+    categories = [{"id": 9 - k, "name": name.title()} for k, name in enumerate(CLASSES)]
+    coco = {"images": images, "annotations": annotations, "categories": categories}
+    (street / "all.json").write_text(json.dumps(coco))
+    here = [str(detector_bundle), "--data", str(street), "--baselines"]
+    yolo, *others = (
+        evaluated(capsys, *here, "--labels", labels) for labels in ("yolo:boxes", "coco:all.json", "voc:xml")
+    )
+    assert yolo["detection"]["visible"]["map50_95"] == 0.5
+    assert others == [yolo, yolo]
+
+
 def test_labels_may_number_their_classes_otherwise(
     street: Path, detector_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

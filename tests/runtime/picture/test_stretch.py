@@ -10,11 +10,12 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+from flicker import temporal_instability
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.runtime.picture.stretch import Stretch, temporal_instability
+from tdfusion_edge.runtime.picture.stretch import Stretch
 
 FRAME_NS = 33_333_333
 F32 = npt.NDArray[np.float32]
