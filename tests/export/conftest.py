@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from small_bundle import Small, make
+from small_bundle import Checkpoints, Small, exported, saved
 from torch.onnx._internal.exporter import _registration
 
 
@@ -39,6 +39,12 @@ def small_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
-    """Fusion network, detector of a later checkpoint, and the one-pass graph, in FP32 and FP16."""
-    return make(tmp_path_factory.mktemp("small"))
+def small_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Checkpoints:
+    """Of a fusion network and two detectors."""
+    return saved(tmp_path_factory.mktemp("checkpoints"))
+
+
+@pytest.fixture(scope="session")
+def small(small_checkpoints: Checkpoints, tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """The bundle of them. Its tests stand in one file, for every process of the tests makes its own."""
+    return exported(small_checkpoints, tmp_path_factory.mktemp("small") / "bundle")

@@ -1,4 +1,4 @@
-"""A bundle that is small enough to export once for all tests, and says all that a bundle can say."""
+"""A bundle that is small enough to export for many tests, and says all that a bundle can say."""
 
 from __future__ import annotations
 
@@ -15,22 +15,27 @@ from tdfusion_edge.export.assemble import export
 from tdfusion_edge.train.models.edge import Edge
 
 FINDS = "tiny_task:TinyDetector"
+VIEW = checkpoint.TaskView(classes=("person", "car", "lamp"), height=48, width=64)
+SIZE = (160, 120)
+LABELLED = bundle.TrainingData(name="labelled", terms="research", pairs=7)
 
 
-class Small(NamedTuple):
-    """A bundle, and what it was made of."""
+class Checkpoints(NamedTuple):
+    """What the bundle is made of."""
 
-    path: Path
-    opened: Bundle
     fusion_path: Path
-    """Checkpoint of the fusion network, a loss network of no known class, and an older detector."""
+    """Of the fusion network, a loss network of no known class, and an older detector."""
+    detector_path: Path
     fusion: Edge
     detector: TinyDetector
 
 
-VIEW = checkpoint.TaskView(classes=("person", "car", "lamp"), height=48, width=64)
-SIZE = (160, 120)
-LABELLED = bundle.TrainingData(name="labelled", terms="research", pairs=7)
+class Small(NamedTuple):
+    """The bundle: fusion network, detector and the one-pass graph, in FP32 and FP16."""
+
+    path: Path
+    opened: Bundle
+    detector: TinyDetector
 
 
 def seen(kind: type[TinyDetector] = TinyDetector, seed: int = 0) -> TinyDetector:
@@ -43,8 +48,8 @@ def seen(kind: type[TinyDetector] = TinyDetector, seed: int = 0) -> TinyDetector
     return made.eval()
 
 
-def make(folder: Path) -> Small:
-    """Fusion network, detector of a later checkpoint, and the one-pass graph, in FP32 and FP16."""
+def saved(folder: Path) -> Checkpoints:
+    """Checkpoints of networks that were never trained."""
     torch.manual_seed(0)
     fusion, detector = Edge(width=4, depth=1), seen(seed=1)
     networks: dict[str, tuple[torch.nn.Module, str, dict[str, Any]]] = {
@@ -70,5 +75,10 @@ def make(folder: Path) -> Small:
         limits=("Only by day.", "Only a | test."),
         settings={"optimiser": {"steps": 5}},
     )
-    export([first, again], folder / "bundle", allowed=[FINDS], threshold=0.5, size=SIZE)
-    return Small(folder / "bundle", bundle.read(folder / "bundle"), first, fusion, detector)
+    return Checkpoints(first, again, fusion, detector)
+
+
+def exported(made: Checkpoints, path: Path) -> Small:
+    """The bundle of all of them."""
+    export([made.fusion_path, made.detector_path], path, allowed=[FINDS], threshold=0.5, size=SIZE)
+    return Small(path, bundle.read(path), made.detector)

@@ -1,27 +1,24 @@
-"""From checkpoints to a bundle with a detector: which networks go in, and that the graph is the network."""
+"""Which networks of which checkpoints go into a bundle, and that a detector's graph is the network."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
 import pytest
 import torch
 from checkpoints import MADE_UP, save
-from small_bundle import FINDS, LABELLED, VIEW, Small, seen
+from small_bundle import FINDS, VIEW, Checkpoints, seen
 from tiny_task import Swapped, TinyMask, TinyNeither
 
 from tdfusion_edge import bundle, checkpoint
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import ConfigError, ExportError, RequestError
 from tdfusion_edge.export.assemble import export
-from tdfusion_edge.export.heads import boxes as boxes_head
+from tdfusion_edge.export.heads import boxes
 from tdfusion_edge.export.heads.graph import head_onnx
 from tdfusion_edge.export.model_card import model_card
 from tdfusion_edge.export.networks import choose
-from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.train.models.edge import Edge
 
 
@@ -30,73 +27,13 @@ def detector_only(path: Path, made: torch.nn.Module, name: str = FINDS, **header
 
 
 @pytest.fixture(scope="module")
-def fusion(small: Small) -> Path:
-    return small.fusion_path
+def fusion(small_checkpoints: Checkpoints) -> Path:
+    return small_checkpoints.fusion_path
 
 
-def test_the_detector_of_the_last_checkpoint_is_in_the_bundle(small: Small) -> None:
-    made = small.detector
-    luma = np.random.default_rng(0).random((48, 64), np.float32)
-    with torch.inference_mode():
-        boxes, scores = made.decode(made(torch.from_numpy(luma)[None, None]))
-    with Fuser(small.opened, precision="fp32", threads=1, score_threshold=0.0) as fuse:
-        found = fuse.find(luma)["boxes"]
-    assert set(found.class_ids.tolist()) <= {0, 1, 2}
-    best = np.unravel_index(int(scores.argmax()), scores.shape)
-    assert found.scores[0] == pytest.approx(float(scores.max()), abs=1e-5)
-    assert found.class_ids[0] == best[2]
-    np.testing.assert_allclose(
-        found.boxes[0], boxes[0, best[1]].clamp(min=0).numpy().clip(0, (64, 48, 64, 48)), atol=1e-3
-    )
-
-
-def test_the_graph_is_what_the_manifest_says(small: Small) -> None:
-    manifest = small.opened.manifest
-    graph, raw = small.opened.graph("detector")
-    model = onnx.load_from_string(raw)
-    said = {tensor.name: tensor.shape for tensor in (*graph.inputs, *graph.outputs)}
-    cells = 48 * 64 // 8**2
-    assert said == {"luma": (1, 1, 48, 64), "boxes": (1, cells, 4), "scores": (1, cells, 3)}
-    for value in (*model.graph.input, *model.graph.output):
-        assert tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim) == said[value.name]
-    assert [opset.version for opset in model.opset_import] == [graph.opset]
-    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
-    assert (manifest.network, manifest.heads["detector"].network) == ("edge", FINDS)
-    assert manifest.classes("boxes") == VIEW.classes
-    assert manifest.score_threshold == 0.5
-    assert manifest.metrics == {"qabf": 0.5, "map50": 0.75, "map50_95": 0.5}
-    assert manifest.training_data == (MADE_UP, LABELLED)
-    row = next(row for row in manifest.parity if row.graph == "detector")
-    assert 0 <= row.figures["box_error_px"] <= boxes_head.BOX_TOLERANCE
-    assert 0 <= row.max_error <= boxes_head.SCORE_TOLERANCE
-    graphs = {f"{name}{part}.onnx" for name in ("fusion", "detector", "onepass") for part in ("", ".fp16")}
-    assert set(small.opened.files) == {*graphs, "MODEL_CARD.md"}
-
-
-def test_the_card_tells_of_both_networks(small: Small) -> None:
-    card = small.opened.files["MODEL_CARD.md"].decode()
-    for said in (
-        "Fusion network `edge`, strategy `tdfusion`",
-        f"Detector `{FINDS}`, strategy `task`, recipe `det`",
-        "64x48 pixels",
-        "person, car, lamp",
-        "above 0.5",
-        "| made up | 1 | fusion, detector | public domain |",
-        "| labelled | 7 | detector | research |",
-        "| map50 | map50_95 |\n|---|---|\n| 0.750 | 0.500 |",
-        "| Qabf |\n|---|\n| 0.500 |",
-        "| optimiser | steps 5 |",
-        "- Only by day.",
-    ):
-        assert said in card, said
-    assert card.count("- Only a ") == 1
-    for left_out in ("0.125", "0.875"):  # of the first checkpoint's detector, and the last one's fusion
-        assert left_out not in card
-
-
-def test_the_same_fusion_network_twice_is_one(small: Small, tmp_path: Path) -> None:
-    options, fusion = {"width": 4, "depth": 1}, small.fusion_path
-    again = save(tmp_path / "again.safetensors", {"fusion": (small.fusion, "edge", options)})
+def test_the_same_fusion_network_twice_is_one(small_checkpoints: Checkpoints, tmp_path: Path) -> None:
+    options, fusion = {"width": 4, "depth": 1}, small_checkpoints.fusion_path
+    again = save(tmp_path / "again.safetensors", {"fusion": (small_checkpoints.fusion, "edge", options)})
     assert choose([fusion, again], [FINDS]).fusion.header.strategy == "tdfusion"
     torch.manual_seed(1)
     other = save(tmp_path / "other.safetensors", {"fusion": (Edge(**options), "edge", options)})
@@ -155,9 +92,9 @@ def test_what_a_later_one_stands_in_for_is_not_built(fusion: Path, tmp_path: Pat
         choose([fusion, last, path], ["tiny_task:TinyMask"])
 
 
-def test_a_checkpoint_names_no_folder_to_read(small: Small, tmp_path: Path) -> None:
+def test_a_checkpoint_names_no_folder_to_read(small_checkpoints: Checkpoints, tmp_path: Path) -> None:
     options = {"width": 4, "depth": 1, "pretrained": "/of/another/machine"}
-    path = save(tmp_path / "edge.safetensors", {"fusion": (small.fusion, "edge", options)})
+    path = save(tmp_path / "edge.safetensors", {"fusion": (small_checkpoints.fusion, "edge", options)})
     assert not choose([path]).heads
 
 
@@ -206,7 +143,7 @@ def test_what_gives_no_boxes_is_refused() -> None:
 def test_a_graph_of_other_weights_is_refused() -> None:
     raw = head_onnx(seen(seed=1), VIEW)
     with pytest.raises(ExportError, match="differs from PyTorch"):
-        boxes_head.compare(seen(seed=2), raw, VIEW)
+        boxes.compare(seen(seed=2), raw, VIEW)
 
 
 def test_boxes_that_are_no_numbers_are_refused() -> None:
@@ -214,7 +151,7 @@ def test_boxes_that_are_no_numbers_are_refused() -> None:
     with torch.no_grad():
         made.head.bias[0] = float("nan")  # type: ignore[union-attr, operator]
     with pytest.raises(ExportError, match="not finite"):
-        boxes_head.compare(made, head_onnx(made, VIEW), VIEW)
+        boxes.compare(made, head_onnx(made, VIEW), VIEW)
 
 
 def test_a_threshold_that_is_none_is_refused(fusion: Path, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import onnxruntime
 import pytest
 import torch
 from checkpoints import save_fusion
-from small_bundle import Small
 
 from tdfusion_edge import bundle, checkpoint
 from tdfusion_edge.errors import ConfigError, ExportError, RequestError
@@ -132,10 +131,10 @@ def test_a_graph_that_divides_by_black_is_refused() -> None:
 
 
 @pytest.mark.usefixtures("small_sizes")
-def test_a_graph_of_other_weights_is_refused(small: Small) -> None:
+def test_a_graph_of_other_weights_is_refused(exported: tuple[Path, torch.nn.Module]) -> None:
     torch.manual_seed(1)
     with pytest.raises(ExportError, match="differs from PyTorch"):
-        export_fusion.fusion_parity(Edge(width=4, depth=1).eval(), small.opened.graph("fusion")[1])
+        export_fusion.fusion_parity(Edge().eval(), bundle.read(exported[0]).graph("fusion")[1])
 
 
 @pytest.mark.usefixtures("small_sizes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
@@ -13,12 +14,15 @@ from torch import Tensor, nn
 
 from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.color import luma, merge, split
-from tdfusion_edge.errors import ExportError
+from tdfusion_edge.errors import ExportError, RequestError
+from tdfusion_edge.export import onepass_graph
 from tdfusion_edge.export.onepass import OnePass, OnePassOutput, halvings, percentiles, size_range
 from tdfusion_edge.resize import resized
+from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.picture import range as thermal
 from tdfusion_edge.runtime.picture import stretch
 from tdfusion_edge.train.models.base import FusionOutput
+from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.task import BoxPrediction
 
 VIEW = TaskView(classes=("a", "b"), height=24, width=32)
@@ -129,3 +133,29 @@ def test_every_side_in_range_is_halved_as_often() -> None:
         times = len(halvings((side, 192), (256, 192)))
         assert all(len(halvings((other, 192), (256, 192))) == times for other in (smallest, largest)), side
         assert smallest % unit == largest % unit == 0
+
+
+@pytest.mark.parametrize("size", [(64, 48), (640, 480)])
+def test_without_a_detector_half_and_double_sizes_fit(size: tuple[int, int]) -> None:
+    sizes = onepass_graph.sizes_of(size, None)
+    raw = onepass_graph.onepass_onnx(OnePass(Edge(4, 1), None, None, size).eval(), size, sizes)
+    with closing(OnnxRuntimeEngine(raw, threads=1)) as engine:
+        for rows, columns in (
+            (sizes[0].smallest, sizes[1].smallest),
+            (size[1], size[0]),
+            (sizes[0].largest, sizes[1].largest),
+        ):
+            infrared, visible = onepass_graph.coloured((columns, rows), 0)
+            limits = np.array([0.0, 1.0], np.float32)
+            output = engine.run({"infrared": infrared, "visible": visible, "limits": limits})
+            assert output["fused"].shape == (rows, columns, 3)
+            low, high = output["measured"]
+            assert 0 <= low < high <= 1
+
+
+@pytest.mark.parametrize(("size", "view"), [((161, 120), VIEW), ((8, 120), VIEW), ((8, 120), None)])
+def test_a_size_that_it_cannot_take_is_refused(size: tuple[int, int], view: TaskView | None) -> None:
+    with pytest.raises(
+        RequestError, match=r"does not take this size: expected multiples of \d and \d pixels"
+    ):
+        onepass_graph.sizes_of(size, view)

@@ -1,4 +1,4 @@
-"""A bundle with a one-pass graph: one pass gives what the networks one by one give."""
+"""A whole bundle: its detector is the network, and one pass gives what the networks one by one give."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from small_bundle import SIZE, VIEW, Small
+from checkpoints import MADE_UP
+from small_bundle import FINDS, LABELLED, SIZE, VIEW, Small
 from tiny_task import TinyDetector
 
 from tdfusion_edge import bundle, cli
 from tdfusion_edge.bundle import ONE_PASS, Bundle, Precision
-from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.color import luma
 from tdfusion_edge.errors import BundleError, ConfigError, ExportError, RequestError
 from tdfusion_edge.export import onepass_graph
 from tdfusion_edge.export.gate import passed
+from tdfusion_edge.export.heads import boxes
 from tdfusion_edge.export.onepass import OnePass
 from tdfusion_edge.export.pairs import Pairs
 from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.runtime import engines, rig
 from tdfusion_edge.runtime.engines import Choice, open_graph
-from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.executors.base import untimed
 from tdfusion_edge.runtime.executors.onepass import OnePass as Executor
 from tdfusion_edge.runtime.executors.staged import Staged
@@ -324,27 +324,61 @@ def test_a_graph_of_other_weights_is_refused(opened: Bundle) -> None:
         onepass_graph.onepass_parity(other, opened.graph("onepass")[1], SIZE)
 
 
-@pytest.mark.parametrize(("size", "view"), [((161, 120), VIEW), ((8, 120), VIEW), ((8, 120), None)])
-def test_a_size_that_it_cannot_take_is_refused(size: tuple[int, int], view: TaskView | None) -> None:
-    with pytest.raises(
-        RequestError, match=r"does not take this size: expected multiples of \d and \d pixels"
+def test_the_detector_of_the_last_checkpoint_is_in_the_bundle(small: Small) -> None:
+    made = small.detector
+    luma = np.random.default_rng(0).random((48, 64), np.float32)
+    with torch.inference_mode():
+        boxes, scores = made.decode(made(torch.from_numpy(luma)[None, None]))
+    with Fuser(small.opened, precision="fp32", threads=1, score_threshold=0.0) as fuse:
+        found = fuse.find(luma)["boxes"]
+    assert set(found.class_ids.tolist()) <= {0, 1, 2}
+    best = np.unravel_index(int(scores.argmax()), scores.shape)
+    assert found.scores[0] == pytest.approx(float(scores.max()), abs=1e-5)
+    assert found.class_ids[0] == best[2]
+    np.testing.assert_allclose(
+        found.boxes[0], boxes[0, best[1]].clamp(min=0).numpy().clip(0, (64, 48, 64, 48)), atol=1e-3
+    )
+
+
+def test_the_graph_is_what_the_manifest_says(small: Small) -> None:
+    manifest = small.opened.manifest
+    graph, raw = small.opened.graph("detector")
+    model = onnx.load_from_string(raw)
+    said = {tensor.name: tensor.shape for tensor in (*graph.inputs, *graph.outputs)}
+    cells = 48 * 64 // 8**2
+    assert said == {"luma": (1, 1, 48, 64), "boxes": (1, cells, 4), "scores": (1, cells, 3)}
+    for value in (*model.graph.input, *model.graph.output):
+        assert tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim) == said[value.name]
+    assert [opset.version for opset in model.opset_import] == [graph.opset]
+    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+    assert (manifest.network, manifest.heads["detector"].network) == ("edge", FINDS)
+    assert manifest.classes("boxes") == VIEW.classes
+    assert manifest.score_threshold == 0.5
+    assert manifest.metrics == {"qabf": 0.5, "map50": 0.75, "map50_95": 0.5}
+    assert manifest.training_data == (MADE_UP, LABELLED)
+    row = next(row for row in manifest.parity if row.graph == "detector")
+    assert 0 <= row.figures["box_error_px"] <= boxes.BOX_TOLERANCE
+    assert 0 <= row.max_error <= boxes.SCORE_TOLERANCE
+    graphs = {f"{name}{part}.onnx" for name in ("fusion", "detector", "onepass") for part in ("", ".fp16")}
+    assert set(small.opened.files) == {*graphs, "MODEL_CARD.md"}
+
+
+def test_the_card_tells_of_both_networks(small: Small) -> None:
+    card = small.opened.files["MODEL_CARD.md"].decode()
+    for said in (
+        "Fusion network `edge`, strategy `tdfusion`",
+        f"Detector `{FINDS}`, strategy `task`, recipe `det`",
+        "64x48 pixels",
+        "person, car, lamp",
+        "above 0.5",
+        "| made up | 1 | fusion, detector | public domain |",
+        "| labelled | 7 | detector | research |",
+        "| map50 | map50_95 |\n|---|---|\n| 0.750 | 0.500 |",
+        "| Qabf |\n|---|\n| 0.500 |",
+        "| optimiser | steps 5 |",
+        "- Only by day.",
     ):
-        onepass_graph.sizes_of(size, view)
-
-
-@pytest.mark.parametrize("size", [(64, 48), (640, 480)])
-def test_without_a_detector_half_and_double_sizes_fit(size: tuple[int, int]) -> None:
-    sizes = onepass_graph.sizes_of(size, None)
-    raw = onepass_graph.onepass_onnx(OnePass(Edge(4, 1), None, None, size).eval(), size, sizes)
-    with closing(OnnxRuntimeEngine(raw, threads=1)) as engine:
-        for rows, columns in (
-            (sizes[0].smallest, sizes[1].smallest),
-            (size[1], size[0]),
-            (sizes[0].largest, sizes[1].largest),
-        ):
-            infrared, visible = onepass_graph.coloured((columns, rows), 0)
-            limits = np.array([0.0, 1.0], np.float32)
-            output = engine.run({"infrared": infrared, "visible": visible, "limits": limits})
-            assert output["fused"].shape == (rows, columns, 3)
-            low, high = output["measured"]
-            assert 0 <= low < high <= 1
+        assert said in card, said
+    assert card.count("- Only a ") == 1
+    for left_out in ("0.125", "0.875"):  # of the first checkpoint's detector, and the last one's fusion
+        assert left_out not in card
