@@ -234,9 +234,12 @@ def test_detections_for_coco() -> None:
         FOUND.to_coco(category_ids=(1,))
 
 
+SMALL = "sim://ir?realtime=0&fps=10&size=160x120&view=160x120,sim://vis?realtime=0&fps=10&size=160x120"
+"""Two simulated cameras whose street is quickly drawn."""
+
+
 def test_stream_gives_the_loop_of_run_as_an_iterator(mean_bundle: bundle.Bundle) -> None:
-    cameras = "sim://ir?realtime=0&fps=10&size=160x120&view=160x120,sim://vis?realtime=0&fps=10&size=160x120"
-    results = list(tdfusion_edge.stream(cameras, bundle=mean_bundle, seconds=0.5, threads=1))
+    results = list(tdfusion_edge.stream(SMALL, bundle=mean_bundle, seconds=0.5, threads=1))
     assert [result.index for result in results] == list(range(5))
     assert {result.picture.shape for result in results} == {(120, 160, 3)}
     assert all(result.pair.infrared and result.pair.visible for result in results)
@@ -245,7 +248,7 @@ def test_stream_gives_the_loop_of_run_as_an_iterator(mean_bundle: bundle.Bundle)
 def test_a_stream_that_nobody_reads_on_is_closed(mean_bundle: bundle.Bundle) -> None:
     import threading
 
-    stream = tdfusion_edge.stream("ir0,vis0", bundle=mean_bundle, threads=1)
+    stream = tdfusion_edge.stream(SMALL, bundle=mean_bundle, threads=1)
     assert next(stream).index == 0
     stream.close()  # type: ignore[attr-defined]
     assert not any(thread.name.startswith("read") for thread in threading.enumerate())
@@ -258,7 +261,7 @@ def test_a_stream_that_nobody_reads_on_is_closed(mean_bundle: bundle.Bundle) -> 
         ("ir0,ir0", {}, "twice"),
         ("ir0,vis0", {"seconds": -1}, "seconds: expected more than 0"),
         ("ir0,vis0", {"stretch": "wide"}, "output stretch"),
-        ("sim://ir?realtime=0,sim://vis?realtime=0", {"mode": "latest"}, "--mode latest is for live"),
+        (SMALL, {"mode": "latest"}, "--mode latest is for live"),
     ],
 )
 def test_streams_that_cannot_be_are_refused(

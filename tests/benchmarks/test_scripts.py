@@ -141,6 +141,7 @@ def random_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_fusion_networks_compares_in_one_run(random_bundle: Path, tmp_path: Path) -> None:
     from benchmarks.fusion_networks import BENCHMARK
 
@@ -162,6 +163,7 @@ def test_the_published_network_is_refused_with_another_size(monkeypatch: pytest.
         fusion_networks.export("mmdrfuse_like", None)
 
 
+@pytest.mark.slow
 def test_quality_scores_every_method_with_both_stretches(
     random_bundle: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -200,6 +202,7 @@ def test_quality_needs_pairs_and_their_list(
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.slow
 def test_pipeline_reports_stages_overhead_and_memory(random_bundle: Path, tmp_path: Path) -> None:
     from benchmarks.pipeline import BENCHMARK, CASES
 

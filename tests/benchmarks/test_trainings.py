@@ -149,6 +149,7 @@ def comparison(folder: Path, street: Path, *options: str) -> tuple[int, Path]:
     return script.main(COMPARISON, [*given, *options, "--output", str(path)]), path
 
 
+@pytest.mark.slow
 def test_the_comparison_trains_every_row_alike_and_only_once(
     street: Path, tmp_path: Path, in_process: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -192,6 +193,7 @@ def test_the_comparison_trains_every_row_alike_and_only_once(
     assert "fixed_1 holds another training" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_training_runs_as_a_child_and_a_failing_one_says_why(
     street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -261,6 +263,7 @@ def test_what_was_begun_is_gone_on_with(tmp_path: Path) -> None:
         training_runs.finished(run, tmp_path)
 
 
+@pytest.mark.slow
 def test_masks_are_compared_behind_the_fusion_of_the_same_seed(
     street: Path, tmp_path: Path, in_process: None
 ) -> None:
@@ -314,6 +317,7 @@ def test_weights_are_means_over_the_pixels_of_a_region() -> None:
     assert rows["all", "outside"].mean == pytest.approx((2300 * 0.2 + 2400 * 0.4) / 4700, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_loss_weights_reads_checkpoints_of_several_seeds(street: Path, tmp_path: Path) -> None:
     checkpoints = [
         write_checkpoint(tmp_path / f"{seed}.safetensors", learned(seed), head=head)

@@ -175,6 +175,7 @@ batch = 4
 """
 
 
+@pytest.mark.slow
 def test_torchrun_trains_like_one_process(made: Path, tmp_path: Path) -> None:
     labels = '{ format = "mask", path = "masks", classes = ["ground", "disc"] }'
     data = f'[[data]]\nfolder = "made"\nlabels = {labels}\nterms = "x"\n'

@@ -115,6 +115,7 @@ def test_a_meta_gradient_reaches_the_input_and_the_parameters(network: SegFormer
     assert through_step.abs().max() > 0
 
 
+@pytest.mark.slow
 def test_it_learns_which_half_is_bright() -> None:
     torch.manual_seed(0)
     network = SegFormer(classes=2)

@@ -293,6 +293,7 @@ def test_what_it_cannot_do_is_refused() -> None:
         strategy({"meta_step": 3})
 
 
+@pytest.mark.slow
 def test_the_whole_training_lowers_what_it_is_for(made: Path, tmp_path: Path) -> None:
     trained(
         learned(

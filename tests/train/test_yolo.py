@@ -167,6 +167,7 @@ def test_objects_of_one_picture_leave_the_others_alone() -> None:
     assert matched.scores[0].sum() == 0
 
 
+@pytest.mark.slow
 def test_it_learns_where_two_kinds_of_blocks_are() -> None:
     """Bright blocks of class 0, dark ones of class 1, at places that change."""
     torch.manual_seed(0)
