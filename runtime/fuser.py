@@ -104,6 +104,7 @@ class Fuser:
                     self.manifest.classes("boxes"),
                     threshold=self.manifest.score_threshold if score_threshold is None else score_threshold,
                     staged=self._staged,
+                    detect=detect,
                     demanded=graphs == "onepass",
                 )
             minimum = self.manifest.graphs[FUSION].minimum_size
@@ -258,6 +259,12 @@ class _Loader:
                     expected=", ".join(heads.HEADS),
                     got=info.kind,
                     hint="A newer version of tdfusion-edge may know it.",
+                )
+            if info.kind in found:
+                raise BundleError(
+                    f"bundle '{manifest.name}' has two heads of one kind",
+                    expected="one",
+                    got=f"{info.kind} twice",
                 )
             if name not in manifest.graphs:
                 raise BundleError(f"bundle '{manifest.name}' lacks the graph of its head '{name}'")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import supervision
@@ -196,8 +197,6 @@ def test_arrays_that_are_no_pictures_are_refused(
 
 
 def test_a_head_of_an_unknown_kind_is_refused_by_name(finder_bundle: bundle.Bundle) -> None:
-    import msgspec
-
     info = msgspec.structs.replace(finder_bundle.manifest.heads["detector"], kind="depth")
     manifest = msgspec.structs.replace(finder_bundle.manifest, heads={"detector": info})
     newer = bundle.Bundle(manifest, finder_bundle.files)
@@ -205,6 +204,17 @@ def test_a_head_of_an_unknown_kind_is_refused_by_name(finder_bundle: bundle.Bund
         Fuser(newer)
     with Fuser(newer, detect=False) as fuse:
         assert fuse.heads == {}
+
+
+def test_two_heads_of_one_kind_are_refused(finder_bundle: bundle.Bundle) -> None:
+    manifest, files = finder_bundle.manifest, finder_bundle.files
+    twice = msgspec.structs.replace(
+        manifest,
+        heads={**manifest.heads, "again": manifest.heads["detector"]},
+        graphs={**manifest.graphs, "again": manifest.graphs["detector"]},
+    )
+    with pytest.raises(BundleError, match="two heads of one kind: expected one, got boxes twice"):
+        Fuser(bundle.Bundle(twice, files))
 
 
 FOUND = Detections(

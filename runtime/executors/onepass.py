@@ -43,6 +43,7 @@ class OnePass:
         engine: The graph, loaded.
         names: Class names of its boxes head; empty where it has none.
         threshold: Only scores above it count, 0 to 1.
+        detect: Whether its boxes are wanted; the graph finds them either way.
         staged: Takes the pairs that the graph cannot take.
         demanded: A size that the graph does not serve is an error; one sensor alone never is.
 
@@ -59,6 +60,7 @@ class OnePass:
         *,
         threshold: float,
         staged: Executor,
+        detect: bool = True,
         demanded: bool = False,
     ) -> None:
         if not 0 <= threshold <= 1:
@@ -76,6 +78,7 @@ class OnePass:
                 got=f"{listed(graph.inputs)} to {listed(graph.outputs)}",
             )
         self._graph, self._engine, self._names = graph, engine, names
+        self._detect = detect and bool(names)
         self._threshold, self._staged, self._demanded = threshold, staged, demanded
 
     def fuse(self, aligned: Aligned, stretch: Stretch, timed: Timed) -> Fused:
@@ -91,7 +94,7 @@ class OnePass:
             picture: Image = output["fused"]
             if is_grey(aligned.visible):
                 picture = np.ascontiguousarray(picture[..., 0])
-        if not self._names:
+        if not self._detect:
             return Fused(picture, NOTHING, None)
         with timed("detect"):
             return Fused(picture, self._found(output), None)
@@ -102,7 +105,7 @@ class OnePass:
             raise self._not_served(infrared)
         output = self._run(infrared, visible, UNIT_LIMITS)
         fused: F32 = luma(output["fused"]) * UNIT
-        return Looked(fused, self._found(output) if self._names else NOTHING)
+        return Looked(fused, self._found(output) if self._detect else NOTHING)
 
     def _run_stretched(self, infrared: U8, visible: Image, stretch: Stretch, time_ns: int) -> dict[str, Any]:
         """One pass with the limits of the stretch, which learns from it."""

@@ -99,6 +99,21 @@ def test_one_pass_shows_and_finds_the_same(staged: Fuser, one_pass: Fuser, size:
         assert got.detections.names == want.detections.names
 
 
+def test_boxes_that_nobody_wants_are_not_in_the_result(
+    small: Small, opened: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pair,) = pairs_of(SIZE, 1)
+    with Fuser(opened, threads=1, graphs="onepass", stretch="none", detect=False) as fuse:
+        result = fuse.fuse(pair)
+        assert result is not None
+        assert result.findings == {}
+        assert fuse.stages == ("align", "network", "compose")
+    cameras = ",".join(f"sim://{name}?realtime=0&fps=10&size=160x120{extra}" for name, extra in KINDS)
+    command = ["run", "--bundle", str(small.path), "--camera", cameras, "--seconds", "0.5", "--json"]
+    assert cli.main([*command, "--graphs", "onepass", "--no-detect", "-o", str(tmp_path / "o.jsonl")]) == 0
+    assert "detect" not in json.loads(capsys.readouterr().out)["latency_ms"]
+
+
 def test_a_grey_picture_stays_grey(one_pass: Fuser) -> None:
     (pair,) = pairs_of(SIZE, 1, grey=True)
     result = one_pass.fuse(pair)
