@@ -25,7 +25,7 @@ class Pairs(NamedTuple):
     """What a manifest says of those that are measured."""
 
     def in_words(self, precision: Precision) -> str:
-        """The same for one precision."""
+        """What a manifest says of the pairs that one precision was measured on."""
         if precision != "int8":
             return self.pictures
         return f"{self.pictures}, calibrated on {len(self.calibrating)} others"

@@ -147,7 +147,7 @@ def open_pairs(
 def load_pairs(
     root: Path, source: PairSource, classes: Sequence[str] | None = None, *, memory: int = IN_MEMORY
 ) -> Sequence[LabelledPair]:
-    """The same pairs in memory if they fit; labels' classes that the head does not know are logged.
+    """Pairs of one data source, in memory if they fit; classes that the head does not know are logged.
 
     Args:
         root: Folder that the source's folder is relative to.
