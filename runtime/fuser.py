@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,7 @@ from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.engines import Choice, Engine, OnProgress
 from tdfusion_edge.runtime.executors import takes_one_pass
 from tdfusion_edge.runtime.executors.base import F32, Executor, Looked, Timed, untimed
-from tdfusion_edge.runtime.executors.loading import Loader
+from tdfusion_edge.runtime.executors.loading import Foreign, Loader
 from tdfusion_edge.runtime.executors.onepass import OnePass
 from tdfusion_edge.runtime.executors.staged import Staged
 from tdfusion_edge.runtime.heads import Head, kind_of
@@ -51,7 +51,13 @@ class Fuser:
             behind and therefore ``temporal`` or ``none``; ``auto`` takes that where the back end gains by it
             and the picture fits.
         detect: Whether the bundle's heads (boxes, masks) look at the fused picture.
-        score_threshold: Only boxes with a higher score count, 0 to 1; None takes the bundle's.
+        score_threshold: Only boxes with a higher score count, 0 to 1; None takes the bundle's, or 0.25 for
+            ``detector``.
+        detector: An ONNX file of a detector that stands in for the bundle's: YOLOX, NanoDet, YOLOv8 or alike,
+            with COCO's 80 classes. It sees the fused luma in the visible picture's colours, runs on the CPU
+            by ONNX Runtime, and the networks run ``staged``.
+        detector_classes: What it is to find, by COCO's names; ``car`` takes in bus and truck unless they are
+            named too. None: all 80.
         range: How infrared becomes 8 bits: a name such as ``percentile``, or a rig's table; ``auto`` where
             None. See :class:`tdfusion_edge.runtime.rig.ThermalRange`.
         stretch: How the fused luma becomes 8 bits: ``image`` by the picture's own extremes, ``temporal`` by
@@ -62,7 +68,7 @@ class Fuser:
         instrument: Wraps every engine, by its graph's name: for measuring.
 
     Raises:
-        InputMissing: there is no such bundle.
+        InputMissing: there is no such bundle or detector.
         BundleError: it is damaged, or has no graph in this precision.
         RequestError: an option that is none, or that the bundle cannot serve.
         EngineError: the back end cannot load a network.
@@ -79,6 +85,8 @@ class Fuser:
         graphs: str = "auto",
         detect: bool = True,
         score_threshold: float | None = None,
+        detector: str | Path | None = None,
+        detector_classes: Sequence[str] | None = None,
         range: rig.RangeName | rig.ThermalRange | None = None,
         stretch: StretchName = "image",
         registration: rig.Registration | None = None,
@@ -100,7 +108,9 @@ class Fuser:
         opened = source if isinstance(source, Bundle) else bundle.read(_place(source))
         self.manifest: Manifest = opened.manifest
         """What the bundle says of itself."""
-        if score_threshold is not None and not (detect and self.manifest.head("boxes")):
+        foreign = _foreign(detector, detector_classes, detect)
+        boxes = detect and (foreign is not None or self.manifest.head("boxes") is not None)
+        if score_threshold is not None and not boxes:
             raise RequestError(
                 "--score-threshold, but nothing is detected",
                 expected="a bundle with a detector, and its boxes to be asked for",
@@ -111,8 +121,10 @@ class Fuser:
             load = Loader(opened, choice, on_progress, instrument, stack)
             fusion = load(FUSION)
             self.backend, self.precision = load.ran.backend, load.ran.precision
-            self._one_pass = takes_one_pass(opened, load.ran, graphs, stretch=stretch, detect=detect)
-            self.heads: Mapping[str, Head] = load.heads(score_threshold) if detect else {}
+            self._one_pass = takes_one_pass(
+                opened, load.ran, graphs, stretch=stretch, detect=detect, foreign=foreign is not None
+            )
+            self.heads: Mapping[str, Head] = load.heads(score_threshold, foreign) if detect else {}
             """What looks at the fused picture, by kind."""
             self._staged = Staged(fusion, self.heads)
             self._executor: Executor = self._staged
@@ -206,13 +218,17 @@ class Fuser:
         """
         return self._staged.luma(infrared, visible)
 
-    def find(self, luma: U8 | F32) -> Findings:
-        """What the heads find in any luma, uint8 (H, W) or float32 (H, W) in [0, 1], by their kind.
+    def find(self, luma: U8 | F32, chroma: U8 | None = None) -> Findings:
+        """What the heads find in any picture, by their kind.
+
+        Args:
+            luma: uint8 (H, W) or float32 (H, W) in [0, 1].
+            chroma: uint8 (2, H, W), Cr then Cb around 128, for a ``detector`` that sees colours; None: grey.
 
         Raises:
             EngineError: a head failed.
         """
-        return self._staged.find(luma)
+        return self._staged.find(luma, chroma)
 
     def forget(self) -> None:
         """Begin a new stream: nothing is left of earlier pictures."""
@@ -254,6 +270,27 @@ def _place(source: str | Path) -> Path:
     if not isinstance(source, str | Path) or not str(source):
         raise RequestError("bundle", expected="a name, a path or a Bundle", got=repr(source))
     return bundle.place(str(source))
+
+
+def _foreign(detector: str | Path | None, classes: Sequence[str] | None, detect: bool) -> Foreign | None:
+    """The detector that stands in for the bundle's, if any.
+
+    Raises:
+        RequestError: nothing is to be detected, or there are classes without a detector of theirs.
+    """
+    if detector is None:
+        if classes is not None:
+            raise RequestError("--detector-classes", expected="--detector as well")
+        return None
+    if not isinstance(detector, str | Path) or not str(detector):
+        raise RequestError("--detector", expected="a path of an ONNX file", got=repr(detector))
+    if not detect:
+        raise RequestError(
+            f"--detector {detector}, but nothing is detected", expected="what it finds to be asked for"
+        )
+    if isinstance(classes, str):
+        raise RequestError("detector_classes", expected="a sequence of names", got=repr(classes))
+    return Foreign(Path(detector), None if classes is None else tuple(classes))
 
 
 NAMED = 6

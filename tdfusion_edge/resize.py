@@ -18,7 +18,7 @@ def halved(image: Picture, width: float, height: float) -> Picture:
     """``image`` with sides of at most twice ``width`` and ``height``; itself where it is that small.
 
     Args:
-        image: (H, W) uint8 or float32.
+        image: (H, W) or (H, W, C), uint8 or float32.
         width: What is to come of it, pixels.
         height: Likewise.
     """
@@ -27,7 +27,7 @@ def halved(image: Picture, width: float, height: float) -> Picture:
     while image.shape[0] > 2 * height or image.shape[1] > 2 * width:
         rows, columns = (
             side // 2 if side > 2 * wanted else side
-            for side, wanted in zip(image.shape, (height, width), strict=True)
+            for side, wanted in zip(image.shape[:2], (height, width), strict=True)
         )
         image = cast(Picture, cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA))
     return image
@@ -37,12 +37,12 @@ def resized(image: Picture, width: int, height: int) -> Picture:
     """The whole picture at another size, its aspect changed where the two differ.
 
     Args:
-        image: (H, W) uint8 or float32.
+        image: (H, W) or (H, W, C), uint8 or float32.
         width: Pixels.
         height: Pixels.
 
     Returns:
-        (height, width) of the same dtype.
+        (height, width) or (height, width, C) of the same dtype.
     """
     import cv2
 

@@ -6,6 +6,7 @@
   tdfusion-edge eval BUNDLE --data DIR --labels coco:labels.json
   tdfusion-edge eval BUNDLE --data DIR --labels mask:masks --classes soil,plant
   tdfusion-edge eval best.safetensors --data DIR
+  tdfusion-edge eval --data DIR --labels yolo:labels --classes person,bicycle,car --detector yolox.onnx
 
 DIR holds ir/ and vi/ with equal stems. Each row is the mean over all pairs of EN, SF, SD, AG, SCD,
 VIF, Qabf and SSIM (VIF and SSIM: mean over the two sources), on the 8-bit luma.
@@ -14,6 +15,10 @@ With --labels (yolo, voc or mask and a folder, coco and a file), the bundle's he
 every row. Boxes are scored by mAP50 and mAP50:95, and the AP50/AP50:95 of each class behind its number of
 labelled objects; masks by mIoU, the share of pixels that are right, and the IoU of each class behind its
 share of the labelled pixels. A checkpoint is exported first, because what is scored is what will run.
+
+With --detector FILE.onnx that detector, unchanged, looks in place of the bundle's. It sees colours: the fused
+rows (the bundle, --compare, average, additive, maximum) and visible have those of the visible picture, infrared
+is grey. Its classes are those of --detector-classes, or of --classes, or all 80.
 """
 
 from __future__ import annotations
@@ -24,20 +29,21 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import get_args
 
-from tdfusion_edge import bundle
+from tdfusion_edge import bundle, detection_scores
 from tdfusion_edge.console import note, say
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.pairs import PairSource
+from tdfusion_edge.pairs import Labels, PairSource
 from tdfusion_edge.pairs.reader import pair_names
 from tdfusion_edge.pairs.source import labels_of
 from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of, progress_shower
+from tdfusion_edge.runtime.commands.networks import add_detector_arguments, detector_classes
 from tdfusion_edge.runtime.evaluation.checkpoint import open_bundle
 from tdfusion_edge.runtime.evaluation.pairs import add_pair_arguments, heads_of, measured_pairs
 from tdfusion_edge.runtime.evaluation.parity import least_score
 from tdfusion_edge.runtime.evaluation.rows import (
     BASELINES,
     Row,
-    as_row,
+    baselines,
     by_fuser,
     from_folder,
     look_of,
@@ -45,6 +51,7 @@ from tdfusion_edge.runtime.evaluation.rows import (
 )
 from tdfusion_edge.runtime.evaluation.table import as_json, as_text, section
 from tdfusion_edge.runtime.fuser import Fuser
+from tdfusion_edge.runtime.heads.boxes.foreign import coco
 from tdfusion_edge.runtime.picture.stretch import StretchName
 
 
@@ -63,7 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a row for fused pictures of others",
     )
     parser.add_argument(
-        "--baselines", action="store_true", help="rows for each sensor, their average and their maximum"
+        "--baselines",
+        action="store_true",
+        help="rows for each sensor, their average, .5 infrared + .9 visible, and their maximum",
     )
     parser.add_argument(
         "--groups", default="", metavar="NAME=PATTERN,NAME=PATTERN",
@@ -73,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stretch", choices=[s for s in get_args(StretchName) if s != "temporal"], default="none"
     )
     add_engine_arguments(parser)
+    add_detector_arguments(parser, default="those of --classes that COCO has, else all 80")
     parser.add_argument(
         "--network", action="append", default=[], metavar="MODULE:CLASS",
         help="allow this class of your own in a checkpoint; its module is installed or on PYTHONPATH; "
@@ -84,20 +94,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Score and print."""
     labels = labels_of(args)
+    classes = _detector_classes(args, labels)
     pair_names(args.data, PairSource(names=args.names), videos=False)  # before a checkpoint is exported
     opened = open_bundle(args.bundle, args.network)
-    pairs = measured_pairs(args.data, args.names, labels, heads_of(opened.manifest))
+    heads = heads_of(opened.manifest)
+    foreign = args.detector is not None
+    if foreign:
+        heads["boxes"] = coco.chosen(classes).names
+    whose = "the given" if foreign else "the bundle's"
+    pairs = measured_pairs(args.data, args.names, labels, heads, colour=foreign, whose=whose)
     groups = parse_groups(args.groups, pairs.names)
     left_out = None if pairs.labels is None else pairs.labels.note(scored=True)
     if left_out is not None:
         note(left_out)
-    scored = labels is not None
     with Fuser(
         opened,
         **choice_of(args)._asdict(),
         graphs="staged",
-        detect=scored,
-        score_threshold=least_score(opened.manifest, scored=True) if scored else None,
+        detect=labels is not None,
+        score_threshold=_least(opened.manifest, args.detector) if labels is not None else None,
+        detector=args.detector,
+        detector_classes=classes,
         on_progress=progress_shower,
     ) as fuser:
         look = None if labels is None else look_of(fuser, labels.kind)
@@ -139,4 +156,30 @@ def _rows(args: argparse.Namespace, network: str, fuser: Fuser) -> dict[str, Row
         if name in rows or (args.baselines and name in BASELINES):
             raise RequestError(f"two rows are called '{name}'", hint="Give --compare another NAME.")
         rows[name] = from_folder(Path(folder))
-    return rows | ({name: as_row(fuse) for name, fuse in BASELINES.items()} if args.baselines else {})
+    return rows | (baselines() if args.baselines else {})
+
+
+def _detector_classes(args: argparse.Namespace, labels: Labels | None) -> tuple[str, ...] | None:
+    """What a detector of the user's own is to find: those that are named, else those that are labelled.
+
+    Raises:
+        RequestError: there is nothing to score it by, or no detector for the classes.
+    """
+    named = detector_classes(args)
+    if args.detector is None:
+        if named is not None:
+            raise RequestError(f"--detector-classes {args.detector_classes}", expected="--detector as well")
+        return None
+    if labels is None or labels.kind != "boxes":
+        raise RequestError(
+            f"--detector {args.detector}",
+            expected="--labels with boxes to score it by",
+            got=str(labels or "none"),
+        )
+    labelled = tuple(name for name in labels.classes if coco.known(name))
+    return named or labelled or None
+
+
+def _least(manifest: bundle.Manifest, detector: Path | None) -> float | None:
+    """Down to which score boxes are found."""
+    return least_score(manifest, scored=True) if detector is None else detection_scores.THRESHOLD

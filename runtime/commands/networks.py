@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import get_args
 
 from tdfusion_edge import bundle
 from tdfusion_edge.console import note
+from tdfusion_edge.pairs.source import parse_classes
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of, progress_shower
 from tdfusion_edge.runtime.executors import GRAPHS
@@ -28,13 +30,44 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--score-threshold", type=float, metavar="X",
-        help="only what the detector gives a higher score counts, 0 to 1 (default: the bundle's)",
+        help="only what the detector gives a higher score counts, 0 to 1 (default: the bundle's; 0.25 for "
+        "--detector)",
     )  # fmt: skip
+    add_detector_arguments(parser, default="all 80")
     parser.add_argument("--range", choices=get_args(rig.RangeName), help="how infrared becomes 8 bits")
     parser.add_argument(
         "--stretch", choices=get_args(StretchName),
         help="output stretch (default: temporal for streams and videos, image for pictures)",
     )  # fmt: skip
+
+
+def add_detector_arguments(parser: argparse.ArgumentParser, *, default: str) -> None:
+    """Declare a detector that stands in for the bundle's.
+
+    Args:
+        parser: Of the command.
+        default: Which of its classes are taken where none are named, for people.
+    """
+    parser.add_argument(
+        "--detector", type=Path, metavar="FILE.onnx",
+        help="use this detector, unchanged, in place of the bundle's: YOLOX, NanoDet, YOLOv8 or alike, with "
+        "COCO's 80 classes; on the CPU. It sees the fused picture in the visible camera's colours",
+    )  # fmt: skip
+    parser.add_argument(
+        "--detector-classes", metavar="NAME,NAME",
+        help="which of COCO's classes --detector is to find, as person,bicycle,car; car takes in bus and "
+        f"truck unless they are named too (default: {default})",
+    )  # fmt: skip
+
+
+def detector_classes(args: argparse.Namespace) -> tuple[str, ...] | None:
+    """The names of ``--detector-classes``; None where it is not there.
+
+    Raises:
+        RequestError: a name is empty or there twice.
+    """
+    given: str | None = args.detector_classes
+    return None if given is None else parse_classes(given, "--detector-classes")
 
 
 def open_fuser(
@@ -67,6 +100,8 @@ def open_fuser(
         graphs=args.graphs,
         detect=detect,
         score_threshold=args.score_threshold,
+        detector=args.detector,
+        detector_classes=detector_classes(args),
         range=thermal,
         stretch=args.stretch or stretch,
         registration=registration,

@@ -4,7 +4,8 @@
 
 --camera takes two names of the rig, or two addresses: sim://ir, v4l2:///dev/video0?format=Y16, a
 video file, a folder of images. Without a rig file, ir0 and vis0 are simulated cameras.
-Where the bundle has a detector, pictures show its boxes, and an output out.jsonl lists them.
+Where the bundle has a detector, pictures show its boxes, and an output out.jsonl lists them; --detector
+FILE.onnx puts one of your own in its place.
 Ctrl-C ends a run properly: every file is closed, and the table is printed.
 """
 

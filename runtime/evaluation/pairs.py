@@ -53,6 +53,7 @@ def measured_pairs(
     heads: Mapping[str, tuple[str, ...]],
     *,
     colour: bool = False,
+    whose: str = "the bundle's",
 ) -> PairSet:
     """The pairs of a folder with what their labels say in the classes of a head.
 
@@ -62,6 +63,7 @@ def measured_pairs(
         labels: Of these pairs; YOLO's and masks without ``classes`` have those of the head.
         heads: Kind to classes of what looks at the fused pictures.
         colour: Whether the visible pictures' colours are kept beside their luma.
+        whose: Whose head it is, for messages.
 
     Raises:
         RequestError: there is no head for labels of this format, what scores boxes is not installed, or as
@@ -86,7 +88,7 @@ def measured_pairs(
     if labels.format in ("yolo", "mask") and not labels.classes:
         labels = replace(labels, classes=classes)
     of_labels = replace(source, labels=labels)
-    return open_pairs(data, of_labels, classes, whose=f"the bundle's {title}", colour=colour, videos=False)
+    return open_pairs(data, of_labels, classes, whose=f"{whose} {title}", colour=colour, videos=False)
 
 
 def compared_pairs(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 import cv2
 import numpy as np
 
-from tdfusion_edge.color import U8
+from tdfusion_edge.color import U8, split
 from tdfusion_edge.errors import InputMissing
 from tdfusion_edge.images import by_stem, read_luma8
 from tdfusion_edge.metrics import Scores, evaluate, mean
@@ -27,8 +27,9 @@ Fuse: TypeAlias = Callable[[LabelledPair], U8]
 """A pair to fused luma, uint8 (H, W)."""
 
 
-Look: TypeAlias = Callable[[U8 | F32], Findings]
-"""A luma, uint8 (H, W) or float32 (H, W) in [0, 1], to what heads find in it, by their kind."""
+Look: TypeAlias = Callable[[U8 | F32, U8 | None], Findings]
+"""A luma, uint8 (H, W) or float32 (H, W) in [0, 1], and chroma, uint8 (2, H, W) or None where it is to be
+seen in grey, to what heads find in them, by their kind."""
 
 
 class Fused(NamedTuple):
@@ -38,6 +39,8 @@ class Fused(NamedTuple):
     """(H, W) uint8, what is shown."""
     luma: U8 | F32
     """What the heads see: of a network, its output before the stretch."""
+    coloured: bool = True
+    """Whether heads that see colours see it in those of the visible picture; in grey otherwise."""
 
 
 Row: TypeAlias = Callable[[LabelledPair], Fused]
@@ -57,9 +60,12 @@ BASELINES: Mapping[str, Fuse] = {
     "infrared": lambda pair: pair.infrared,
     "visible": lambda pair: pair.visible,
     "average": lambda pair: cast(U8, cv2.addWeighted(pair.infrared, 0.5, pair.visible, 0.5, 0)),
+    "additive": lambda pair: cast(U8, cv2.addWeighted(pair.infrared, 0.5, pair.visible, 0.9, 0)),
     "maximum": lambda pair: cast(U8, np.maximum(pair.infrared, pair.visible)),
 }
-"""What needs no network."""
+"""What needs no network; what is brighter than 255 is cut."""
+GREY = ("infrared",)
+"""The baselines without colour: the others are seen in those of the visible picture."""
 
 
 def score(pairs: Sequence[LabelledPair], fuse: Fuse) -> Scores:
@@ -92,19 +98,32 @@ def measure(
 
 def _measured(pair: LabelledPair, fused: Fused, look: Look | None) -> Measured:
     require_equal_sizes(pair.name, "fused", fused.picture, pair.visible)
-    findings = {} if look is None else look(fused.luma)
+    findings: Findings = {}
+    if look is not None:
+        chroma = split(pair.colour)[1] if fused.coloured and pair.colour is not None else None
+        findings = look(fused.luma, chroma)
     tallies = {kind: kind_of(kind).tally(Seen(pair, found)) for kind, found in findings.items()}
     return Measured(pair.name, evaluate(fused.picture, pair.infrared, pair.visible), tallies)
 
 
-def as_row(fuse: Fuse) -> Row:
-    """A row whose pictures are shown and seen as they are."""
+def as_row(fuse: Fuse, *, coloured: bool = True) -> Row:
+    """A row whose pictures are shown and seen as they are.
+
+    Args:
+        fuse: Makes the luma.
+        coloured: Whether heads that see colours see it in those of the visible picture.
+    """
 
     def row(pair: LabelledPair) -> Fused:
         picture = fuse(pair)
-        return Fused(picture, picture)
+        return Fused(picture, picture, coloured)
 
     return row
+
+
+def baselines() -> dict[str, Row]:
+    """The rows of :data:`BASELINES`, by name."""
+    return {name: as_row(fuse, coloured=name not in GREY) for name, fuse in BASELINES.items()}
 
 
 def by_fuser(fuser: Fuser, stretch: StretchName) -> Row:
@@ -121,9 +140,9 @@ def look_of(fuser: Fuser, kind: str) -> Look:
     """What a bundle's head of one kind finds, for several threads."""
     lock = Lock()  # its input buffer is made once
 
-    def look(luma: U8 | F32) -> Findings:
+    def look(luma: U8 | F32, chroma: U8 | None) -> Findings:
         with lock:
-            return {kind: fuser.heads[kind].find(luma)}
+            return {kind: fuser.heads[kind].find(luma, chroma)}
 
     return look
 

@@ -12,7 +12,9 @@ GRAPHS = ("auto", "staged", "onepass")
 """What may be asked for: the one-pass graph where the back end gains by it, never, or else an error."""
 
 
-def takes_one_pass(opened: Bundle, ran: Opened, graphs: str, *, stretch: StretchName, detect: bool) -> bool:
+def takes_one_pass(
+    opened: Bundle, ran: Opened, graphs: str, *, stretch: StretchName, detect: bool, foreign: bool = False
+) -> bool:
     """Whether a bundle's one-pass graph is the way to go: the one place where that is decided.
 
     Args:
@@ -21,6 +23,7 @@ def takes_one_pass(opened: Bundle, ran: Opened, graphs: str, *, stretch: Stretch
         graphs: One of :data:`GRAPHS`.
         stretch: Output stretch; ``image`` depends on the very picture, so that no graph can have it inside.
         detect: Whether the heads are wanted: without them the graph would work for nothing.
+        foreign: Whether another detector stands in for the bundle's, which is what the graph has inside.
 
     Raises:
         RequestError: another word, or ``onepass`` where it cannot be.
@@ -29,6 +32,8 @@ def takes_one_pass(opened: Bundle, ran: Opened, graphs: str, *, stretch: Stretch
         raise RequestError("--graphs", expected=", ".join(GRAPHS), got=graphs)
     manifest = opened.manifest
     reason = why_not_one_pass(manifest, ran.backend, ran.precision)
+    if foreign:
+        reason = "the graph holds the bundle's own detector, and --detector names another"
     if graphs == "onepass":
         if stretch == "image":
             raise RequestError(

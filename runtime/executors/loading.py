@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
 
 from tdfusion_edge.bundle import Bundle
 from tdfusion_edge.errors import BundleError
 from tdfusion_edge.runtime import heads
 from tdfusion_edge.runtime.engines import Choice, Engine, OnProgress, Opened, open_graph
 from tdfusion_edge.runtime.heads import Head, kind_of
+
+
+class Foreign(NamedTuple):
+    """A detector of the user's own that stands in for the bundle's."""
+
+    path: Path
+    """An ONNX file."""
+    classes: tuple[str, ...] | None
+    """What it is to find; None: all that it knows."""
 
 
 class Loader:
@@ -43,11 +54,17 @@ class Loader:
         self._stack.callback(self.ran.engine.close)
         return self._instrument(name, self.ran.engine)
 
-    def heads(self, threshold: float | None) -> dict[str, Head]:
+    def heads(self, threshold: float | None, foreign: Foreign | None = None) -> dict[str, Head]:
         """All heads of the bundle, by kind.
+
+        Args:
+            threshold: Only scores above it count; None takes the head's own.
+            foreign: Stands in for the bundle's boxes head, or beside its others.
 
         Raises:
             BundleError: a head is of a kind that is not known here.
+            InputMissing: there is no such detector.
+            RequestError: the detector is none that is known.
         """
         manifest = self._opened.manifest
         found: dict[str, Head] = {}
@@ -65,5 +82,22 @@ class Loader:
                     expected="one",
                     got=f"{info.kind} twice",
                 )
-            found[info.kind] = kind_of(info.kind).open(manifest.graphs[name], self(name), info, threshold)
+            if foreign is None or info.kind != "boxes":
+                found[info.kind] = kind_of(info.kind).open(manifest.graphs[name], self(name), info, threshold)
+        if foreign is not None:
+            found["boxes"] = self._detector(foreign, threshold)
         return found
+
+    def _detector(self, foreign: Foreign, threshold: float | None) -> Head:
+        # Imported here: ONNX Runtime is loaded by who needs it.
+        from tdfusion_edge.runtime.heads.boxes.foreign.run import open_detector
+
+        detector = open_detector(
+            foreign.path,
+            foreign.classes,
+            threshold=threshold,
+            threads=self._choice.threads,
+            instrument=self._instrument,
+        )
+        self._stack.callback(detector.close)
+        return detector

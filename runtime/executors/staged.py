@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from tdfusion_edge.color import U8, luma, merge, split
+from tdfusion_edge.color import U8, merge, split
 from tdfusion_edge.frames import Image
 from tdfusion_edge.result import Findings
 from tdfusion_edge.runtime.engines import Engine
-from tdfusion_edge.runtime.executors.base import F32, Fused, Looked, Timed
+from tdfusion_edge.runtime.executors.base import F32, Fused, Looked, Timed, untimed
 from tdfusion_edge.runtime.heads import Head, kind_of
 from tdfusion_edge.runtime.picture.alignment import Aligned
 from tdfusion_edge.runtime.picture.stretch import Stretch
@@ -45,30 +45,36 @@ class Staged:
         alone = infrared if visible is None else visible
         assert alone is not None  # a pair has at least one frame
         # A head that was trained on fused pictures finds less in one sensor's; the result says so.
-        findings = self._find(alone if fused is None else fused, timed)
+        findings = self._find(alone if fused is None else fused, chroma, timed)
         with timed("compose"):
             shown = alone if fused is None else stretch.apply(fused, aligned.pair.time_ns)
             return Fused(merge(shown, chroma), findings, fused)
 
     def look(self, infrared: U8, visible: Image) -> Looked:
         """As :class:`~tdfusion_edge.runtime.executors.base.Executor` says."""
-        fused = self.luma(infrared, luma(visible))
-        return Looked(fused, self.find(fused))
+        visible_luma, chroma = split(visible)
+        fused = self.luma(infrared, visible_luma)
+        return Looked(fused, self.find(fused, chroma))
 
     def luma(self, infrared: U8, visible: U8) -> F32:
         """The fused luma, float32 (H, W), of two lumas, uint8 (H, W); safe in several threads at once."""
         fused: F32 = self._fusion.run(unit_inputs(infrared, visible))["fused"][0, 0]
         return fused
 
-    def find(self, picture: U8 | F32) -> Findings:
-        """What the heads find in a luma, uint8 (H, W) or float32 (H, W) in [0, 1], by their kind."""
-        return {kind: head.find(picture) for kind, head in self._heads.items()}
+    def find(self, picture: U8 | F32, chroma: U8 | None = None) -> Findings:
+        """What the heads find, by their kind.
 
-    def _find(self, picture: U8 | F32, timed: Timed) -> Findings:
+        Args:
+            picture: Luma, uint8 (H, W) or float32 (H, W) in [0, 1].
+            chroma: uint8 (2, H, W) as :func:`tdfusion_edge.color.split` gives it; None: grey.
+        """
+        return self._find(picture, chroma, untimed)
+
+    def _find(self, picture: U8 | F32, chroma: U8 | None, timed: Timed) -> Findings:
         found: dict[str, Any] = {}
         for kind, head in self._heads.items():
             with timed(self._stages[kind]):
-                found[kind] = head.find(picture)
+                found[kind] = head.find(picture, chroma)
         return found
 
     def _fused(self, infrared: U8, visible: U8) -> F32:

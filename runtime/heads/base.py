@@ -24,12 +24,14 @@ class Head(Protocol):
     names: tuple[str, ...]
     """What it tells apart."""
 
-    def find(self, luma: U8 | F32) -> Any:
+    def find(self, luma: U8 | F32, chroma: U8 | None = None) -> Any:
         """What a picture shows.
 
         Args:
             luma: uint8 (H, W), or float32 (H, W) in [0, 1]: the fused luma as the network gives it, without
                 the stretch, as in the training. Of a single sensor, its own luma.
+            chroma: uint8 (2, H, W), Cr then Cb around 128: the visible picture's colours; None where it
+                is grey or not there. Heads of a bundle were trained on luma and ignore it.
 
         Raises:
             EngineError: the graph fails, or gives what cannot be used.

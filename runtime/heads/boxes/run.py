@@ -42,7 +42,7 @@ class Detector:
         self._engine = engine
         self._input = np.zeros(_input_shape(graph, engine, len(names)), np.float32)
 
-    def find(self, luma: U8 | F32) -> Detections:
+    def find(self, luma: U8 | F32, chroma: U8 | None = None) -> Detections:
         """What a picture shows.
 
         The whole picture is resized to the detector's size as in the training, its aspect changed where
@@ -51,6 +51,7 @@ class Detector:
         Args:
             luma: uint8 (H, W), or float32 (H, W) in [0, 1]. The fused luma as the network gives it:
                 the detector was trained without the stretch. Of a single sensor, its own luma.
+            chroma: Of no effect: it was trained on luma.
 
         Returns:
             Boxes in pixels of ``luma``, cut at its edges.
@@ -58,6 +59,7 @@ class Detector:
         Raises:
             EngineError: the graph fails or gives what are no boxes and scores.
         """
+        del chroma
         _, _, height, width = self._input.shape
         shown = resized(luma, width, height)
         np.multiply(shown, 1 if shown.dtype == np.float32 else UNIT, out=self._input[0, 0])

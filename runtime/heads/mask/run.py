@@ -66,8 +66,9 @@ class Segmenter:
             )
         return np.asarray(mask[0], np.uint8)
 
-    def find(self, luma: U8 | F32) -> Mask:
-        """The class of every pixel with the classes' names, by :meth:`classes_of`."""
+    def find(self, luma: U8 | F32, chroma: U8 | None = None) -> Mask:
+        """The class of every pixel with the names, by :meth:`classes_of`; ``chroma`` has no effect."""
+        del chroma
         return Mask(self.classes_of(luma), self.names)
 
     def close(self) -> None:

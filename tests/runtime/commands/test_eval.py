@@ -36,7 +36,7 @@ def test_rows_are_means_over_the_listed_pairs(
     printed = json.loads(capsys.readouterr().out)
     assert printed["pairs"] == 2
     rows = printed["rows"]
-    assert list(rows) == ["mean", "other", "infrared", "visible", "average", "maximum"]
+    assert list(rows) == ["mean", "other", "infrared", "visible", "average", "additive", "maximum"]
     # The bundle's network averages, so its row is that of the baseline, computed another way.
     assert rows["mean"] == pytest.approx(rows["average"], abs=1e-9)
     pictures = [

@@ -134,7 +134,11 @@ def test_rows_find_what_their_sensors_see(
     arguments = [str(detector_bundle), "--data", str(street), "--labels", "yolo:boxes", "--baselines"]
     printed = evaluated(capsys, *arguments, "--groups", "day=*D,night=*N")
     rows = printed["detection"]
-    assert list(rows) == list(printed["rows"]) == ["mean", "infrared", "visible", "average", "maximum"]
+    assert (
+        list(rows)
+        == list(printed["rows"])
+        == ["mean", "infrared", "visible", "average", "additive", "maximum"]
+    )
     person, car = ({"map50": 1, "map50_95": 1, "boxes": boxes} for boxes in (2, 1))
     blind = {"map50": 0, "map50_95": 0}
     assert rows["mean"] == {"map50": 1, "map50_95": 1, "classes": {"person": person, "car": car}}
@@ -248,7 +252,7 @@ def test_the_detector_sees_what_comes_before_the_stretch(street: Path, detector_
     assert np.allclose(fused.luma[[0, 63]].T, [50 / 255, 20 / 255])
     seen = []
     pairs = open_pairs(street, PairSource(names=("3N", "1D")))
-    measure(pairs, {"": row}, lambda luma: seen.append(luma) or {})  # type: ignore[func-returns-value]
+    measure(pairs, {"": row}, lambda luma, chroma: seen.append(luma) or {})  # type: ignore[func-returns-value]
     assert len(seen) == 2
     assert all(luma.dtype == np.float32 for luma in seen)
 

@@ -266,7 +266,7 @@ def test_what_stands_alone_is_looked_at_as_it_is(mean_bundle: bundle.Bundle) -> 
     class Eye:
         names = ("a",)
 
-        def find(self, luma: Any) -> Detections:
+        def find(self, luma: Any, chroma: Any = None) -> Detections:
             seen.append(luma)
             return Detections.empty()
 
