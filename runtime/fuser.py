@@ -286,7 +286,9 @@ def _foreign(detector: str | Path | None, classes: Sequence[str] | None, detect:
         raise RequestError("--detector", expected="a path of an ONNX file", got=repr(detector))
     if not detect:
         raise RequestError(
-            f"--detector {detector}, but nothing is detected", expected="what it finds to be asked for"
+            f"--detector {detector}, but nothing is detected",
+            expected="what it finds to be asked for",
+            hint="Give fuse --boxes or --detections; leave run's --no-detect out.",
         )
     if isinstance(classes, str):
         raise RequestError("detector_classes", expected="a sequence of names", got=repr(classes))

@@ -1,7 +1,7 @@
 """ONNX detectors of every known family, made by hand, whose one box follows from the picture's pixels.
 
-The box lies around all pixels whose red is above :data:`LEVEL`, so that it shows where the picture lies in the
-input, in which range, and which channel is red.
+The box lies around all pixels whose red is above :data:`LEVEL`, so that it shows where the picture lies in
+the input, in which range, and which channel is red.
 """
 
 from __future__ import annotations

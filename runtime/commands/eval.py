@@ -17,8 +17,8 @@ labelled objects; masks by mIoU, the share of pixels that are right, and the IoU
 share of the labelled pixels. A checkpoint is exported first, because what is scored is what will run.
 
 With --detector FILE.onnx that detector, unchanged, looks in place of the bundle's. It sees colours: the fused
-rows (the bundle, --compare, average, additive, maximum) and visible have those of the visible picture, infrared
-is grey. Its classes are those of --detector-classes, or of --classes, or all 80.
+rows (the bundle, --compare, average, additive, maximum) and visible have those of the visible picture,
+infrared is grey. Its classes are those of --detector-classes, or of --classes, or all 80.
 """
 
 from __future__ import annotations

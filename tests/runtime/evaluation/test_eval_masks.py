@@ -46,7 +46,11 @@ def test_rows_segment_what_their_sensors_see(
     arguments = [str(bands_bundle_path), "--data", str(field), "--labels", "mask:masks", "--baselines"]
     printed = evaluated(capsys, *arguments, "--groups", "day=*D")
     rows = printed["segmentation"]
-    assert list(rows) == list(printed["rows"]) == ["bands", "infrared", "visible", "average", "maximum"]
+    assert (
+        list(rows)
+        == list(printed["rows"])
+        == ["bands", "infrared", "visible", "average", "additive", "maximum"]
+    )
     pixels = dict(zip(NAMES, (2 * HEIGHT * count for count in (32, 16, 16)), strict=True))
     right = {name: {"iou": 1, "accuracy": 1, "pixels": count} for name, count in pixels.items()}
     assert rows["visible"] == {"miou": 1, "macc": 1, "accuracy": 1, "classes": right}
