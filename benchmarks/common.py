@@ -70,7 +70,7 @@ def timing(name: str, samples: Mapping[int, float]) -> Timing:
 
 
 def summary(name: str, milliseconds: list[float]) -> Timing:
-    """The same without samples, for cases of many frames that no ratio rests on."""
+    """Median and quartiles without samples, for cases of many frames that no ratio rests on."""
     return Timing(name=name, count=len(milliseconds), **spread(milliseconds)._asdict())
 
 

@@ -22,12 +22,12 @@ class TimedEngine:
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
-        """Those of the engine."""
+        """What the engine says."""
         return self._engine.inputs
 
     @property
     def outputs(self) -> tuple[Tensor, ...]:
-        """Those of the engine."""
+        """What the engine says."""
         return self._engine.outputs
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -17,7 +17,7 @@ SCORE_DIGITS = 5
 ROUNDING = 1.5 * 10**-DIGITS
 """So much may a repeated figure differ from its source."""
 SCORE_ROUNDING = 1.5 * 10**-SCORE_DIGITS
-"""The same of a score."""
+"""How far two roundings of a score may be apart."""
 
 Text: TypeAlias = Annotated[str, Meta(min_length=1)]
 Count: TypeAlias = Annotated[int, Meta(ge=1)]

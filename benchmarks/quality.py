@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(args: argparse.Namespace) -> Measured:
     """Score every method with both stretches."""
-    names = pair_names(args.data, PairSource(names=args.names))[: args.first]
+    names = pair_names(args.data, PairSource(names=args.names), videos=False)[: args.first]
     facts = {"pairs": ", ".join(names)}
     methods: dict[str, Method] = {}
     with ExitStack() as stack:

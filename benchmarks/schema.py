@@ -197,7 +197,7 @@ def read(path: Path) -> ResultFile:
 
 
 def check_published(path: Path) -> ResultFile:
-    """The same for a file that is committed: its commit must be known as well.
+    """Check a file that is committed as any other, and that its commit is known.
 
     Raises:
         ConfigError: see :func:`read`, or the file names no commit.

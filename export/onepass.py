@@ -45,7 +45,7 @@ class OnePassOutput(NamedTuple):
 
 
 class FusedOutput(NamedTuple):
-    """The same without a detector."""
+    """Output of a one-pass network without a detector."""
 
     fused: Tensor
     measured: Tensor

@@ -25,7 +25,7 @@ class Pairs(NamedTuple):
     """What a manifest says of those that are measured."""
 
     def in_words(self, precision: Precision) -> str:
-        """The same for one precision."""
+        """What a manifest says of the pairs that one precision was measured on."""
         if precision != "int8":
             return self.pictures
         return f"{self.pictures}, calibrated on {len(self.calibrating)} others"
@@ -73,10 +73,10 @@ def choose_pairs(
         street = tuple(simulated(size=_drawable(size)))
         calibrating, measured = (street[1::2], street[::2]) if "int8" in precisions else ((), street)
         return Pairs(measured, calibrating, described(None, len(measured)))
-    stems = pair_names(data, PairSource(names=names))
+    stems = pair_names(data, PairSource(names=names), videos=False)
     apart: list[str] = []
     if calibration is not None:
-        apart = pair_names(data, PairSource(names=calibration))
+        apart = pair_names(data, PairSource(names=calibration), videos=False)
         stems = _without(stems, apart, names, calibration)
     elif "int8" in precisions:
         stems, apart = stems[::2], stems[1::2]

@@ -6,7 +6,7 @@ import math
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import msgspec
 
@@ -103,6 +103,7 @@ def choose_cameras(
         ConfigError: the rig file is malformed.
     """
     require_positive("--tolerance-ms", tolerance_ms)
+    require_one_of("--policy", policy, get_args(rig.Policy))
     names = camera.split(",")
     if len(names) != 2 or not all(names):
         raise RequestError(
@@ -128,6 +129,7 @@ def with_mode(table: rig.ThermalRange, asked: rig.RangeName | rig.ThermalRange |
     """
     if isinstance(asked, rig.ThermalRange):
         return asked
+    require_one_of("--range", asked, get_args(rig.RangeName))
     try:
         return table if asked is None else msgspec.structs.replace(table, mode=asked)
     except ValueError as error:
@@ -142,6 +144,7 @@ def delivery_mode(asked: Mode | None, sources: dict[rig.Role, Source]) -> Mode:
     Raises:
         RequestError: ``latest`` for recordings: which frames it would drop depends on the machine.
     """
+    require_one_of("--mode", asked, get_args(Mode))
     live = any(source.live for source in sources.values())
     if asked == "latest" and not live:
         raise RequestError("--mode latest is for live cameras", expected="every for files", got="latest")
@@ -152,3 +155,9 @@ def require_positive(option: str, value: float | None) -> None:
     """Refuse a number that is not above 0 and finite with a RequestError that names its option."""
     if value is not None and not 0 < value < math.inf:
         raise RequestError(option, expected="more than 0 and finite", got=f"{value:g}")
+
+
+def require_one_of(option: str, value: str | None, known: tuple[str, ...]) -> None:
+    """Refuse a word that is none of ``known`` with a RequestError that names its option."""
+    if value is not None and value not in known:
+        raise RequestError(option, expected=", ".join(known), got=repr(value))

@@ -81,12 +81,20 @@ class Fuser:
         instrument: Callable[[str, Engine], Engine] = lambda name, engine: engine,
     ) -> None:
         if score_threshold is not None and not 0 <= score_threshold <= 1:
-            raise RequestError("score threshold", expected="0 to 1", got=f"{score_threshold:g}")
+            raise RequestError("--score-threshold", expected="0 to 1", got=f"{score_threshold:g}")
+        if threads < 0:
+            raise RequestError("--threads", expected="0 or more", got=str(threads))
         thermal = _thermal(range)
         self._mode: StretchName = Stretch(stretch).mode  # which refuses what is none
         opened = source if isinstance(source, Bundle) else bundle.read(bundle.place(str(source)))
         self.manifest: Manifest = opened.manifest
         """What the bundle says of itself."""
+        if score_threshold is not None and not (detect and self.manifest.head("boxes")):
+            raise RequestError(
+                "--score-threshold, but nothing is detected",
+                expected="a bundle with a detector, and its boxes to be asked for",
+                got=f"bundle '{self.manifest.name}' with {', '.join(self.manifest.graphs)}",
+            )
         choice = Choice(backend, precision, threads, engine_cache)
         with ExitStack() as stack:
             load = _Loader(opened, choice, on_progress, instrument, stack)
@@ -266,8 +274,6 @@ class _Loader:
                     expected="one",
                     got=f"{info.kind} twice",
                 )
-            if name not in manifest.graphs:
-                raise BundleError(f"bundle '{manifest.name}' lacks the graph of its head '{name}'")
             found[info.kind] = kind_of(info.kind).open(manifest.graphs[name], self(name), info, threshold)
         return found
 
@@ -278,11 +284,12 @@ def _thermal(range: rig.RangeName | rig.ThermalRange | None) -> rig.ThermalRange
     Raises:
         RequestError: a name that is none, or ``linear``, which needs counts.
     """
+    names = get_args(rig.RangeName)
+    name = range.mode if isinstance(range, rig.ThermalRange) else range
+    if name is not None and name not in names:
+        raise RequestError("range", expected=", ".join(names), got=repr(name))
     if isinstance(range, rig.ThermalRange):
         return range
-    names = get_args(rig.RangeName)
-    if range is not None and range not in names:
-        raise RequestError("range", expected=", ".join(names), got=repr(range))
     if range == "linear":
         raise RequestError(
             "range 'linear'",

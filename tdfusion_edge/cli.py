@@ -15,7 +15,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from tdfusion_edge import __version__
 from tdfusion_edge.console import listening, say
@@ -91,10 +91,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(redact(message))  # it quotes what it does not know, which may be an address
+
+
 def command_parser(command: Command) -> tuple[argparse.ArgumentParser, Callable[[argparse.Namespace], int]]:
     """Parser and ``main`` of one command, whose module is imported here."""
     module = importlib.import_module(command.module)
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"tdfusion-edge {command.name}",
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -34,7 +34,7 @@ def load(path: Path, schema: type[T]) -> T:
 
 
 def parse(raw: bytes, schema: type[T], *, name: str, toml: bool = False) -> T:
-    """The same for bytes already read; ``name`` stands in the messages."""
+    """TOML or JSON bytes as ``schema``; ``name`` stands in messages, errors are those of :func:`load`."""
     return convert(decode(raw, name=name, toml=toml), schema, name=name)
 
 
@@ -51,7 +51,7 @@ def decode(raw: bytes, *, name: str, toml: bool = False) -> Any:
 
 
 def convert(data: Any, schema: type[T], *, name: str) -> T:
-    """The same for what is decoded already: dictionaries, lists and scalars."""
+    """Decoded dictionaries, lists and scalars as ``schema``, with the errors of :func:`load`."""
     _refuse_unknown_keys(data, schema, name, "")
     _refuse_infinite(data, name, "")
     try:

@@ -11,7 +11,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import TextIO
 
@@ -78,7 +78,9 @@ def listening(level: int) -> Iterator[None]:
 class _Handler(logging.StreamHandler[TextIO]):
     # A StreamHandler by type, because tqdm looks for one to write above its bar.
     def emit(self, record: logging.LogRecord) -> None:
-        say((CLEAR if sys.stderr.isatty() else "") + self.format(record), error=True)
+        # Whoever read the notes may have gone; a recording goes on.
+        with suppress(OSError, ValueError):
+            say((CLEAR if sys.stderr.isatty() else "") + self.format(record), error=True)
 
 
 class _Lines(logging.Formatter):
@@ -133,16 +135,21 @@ class Progress:
         if done is not None and 0.01 <= done < 1:  # the first steps tell too little
             parts.append(f"about {in_words((now_s - self._start_s) * (1 - done) / done)} left")
         line = f"{self._what}: {', '.join([*parts, detail] if detail else parts) or '...'}"
-        self._stream.write(f"{CLEAR}{line}" if self._terminal else f"{line}\n")
-        self._stream.flush()
+        self._write(f"{CLEAR}{line}" if self._terminal else f"{line}\n")
         self._drawn = True
 
     def close(self) -> None:
         """Take the line off the terminal; safe to call twice."""
         if self._terminal and self._drawn:
-            self._stream.write(CLEAR)
-            self._stream.flush()
+            self._write(CLEAR)
         self._drawn = False
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):  # whoever read it has gone; the work goes on
+            self._enabled = False
 
     def __enter__(self) -> Progress:
         return self

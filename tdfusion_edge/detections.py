@@ -63,7 +63,7 @@ class Detections:
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), names)
 
     def to_supervision(self) -> Any:
-        """The same for the supervision library: a ``supervision.Detections`` with ``class_name`` in its data.
+        """A ``supervision.Detections`` with the same boxes, and ``class_name`` in its data.
 
         Raises:
             ImportError: supervision is not installed (``pip install supervision``).

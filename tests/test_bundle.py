@@ -484,6 +484,8 @@ BAD_FIELDS: list[dict[str, Any]] = [
     {"metrics": {"psnr": float("nan")}},
     {"metrics": {"psnr": float("inf")}},
     {"created": 2026},
+    {"graphs": {"fusion": graph(), "other": graph()}},
+    {"heads": {"detector": {"kind": "boxes", "network": "n", "classes": ["a"]}}},
     {"heads": {"detector": {"kind": "boxes", "network": "n"}}},
     {"heads": {"detector": {"kind": "boxes", "network": "n", "classes": ["a"], "score_threshold": 1.5}}},
 ]

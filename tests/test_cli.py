@@ -262,3 +262,11 @@ def test_the_package_gives_every_name_that_it_promises() -> None:
     assert all(getattr(tdfusion_edge, name) is not None for name in tdfusion_edge.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Frames'"):
         tdfusion_edge.Frames  # noqa: B018
+
+
+def test_what_is_not_understood_is_quoted_without_its_password(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--camera", "ir0,vis0", "rtsp://user:geheim@host/x"])
+    said = capsys.readouterr().err
+    assert "geheim" not in said
+    assert "unrecognized arguments: rtsp://***@host/x" in said

@@ -170,3 +170,22 @@ def test_a_span_in_words_is_right_to_the_minute(seconds: float) -> None:
     words = in_words(seconds).split()
     told = sum(int(count) * units[unit] for count, unit in zip(words[::2], words[1::2], strict=True))
     assert abs(told - seconds) <= (0.5 if seconds < 3599 else 60.5)
+
+
+class Gone(Terminal):
+    """Standard error whose reader has left."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_a_reader_that_has_gone_does_not_end_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Gone())
+    clock = Clock()
+    with listening(logging.INFO):
+        note("first picture")
+        logging.getLogger("tdfusion_edge.capture").warning("a camera is late")
+        with Progress("fusing", clock=clock) as progress:
+            for _ in range(3):
+                clock.now_s += 60
+                progress.update(0.5)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import msgspec
 import numpy as np
 import pytest
@@ -18,7 +19,10 @@ import tdfusion_edge
 from tdfusion_edge import Detections, Fuser, bundle
 from tdfusion_edge.errors import BundleError, InputMissing, RequestError, SourceError
 from tdfusion_edge.frames import Image
-from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime import engines, rig
+from tdfusion_edge.runtime.executors import why_not_one_pass
+from tdfusion_edge.runtime.picture.stretch import StretchName
+from tdfusion_edge.runtime.sources.simulated import SimulatedSource
 
 PUBLIC = {
     "Detections",
@@ -160,7 +164,9 @@ def test_closed_twice_and_used_no_more(mean_bundle: bundle.Bundle) -> None:
         ({"graphs": "folded"}, "--graphs: expected auto, staged, onepass, got folded"),
         ({"graphs": "onepass", "stretch": "none"}, "has no such graph"),
         ({"graphs": "onepass"}, "expected --stretch temporal or none, got --stretch image"),
-        ({"score_threshold": 1.5}, "score threshold: expected 0 to 1, got 1.5"),
+        ({"score_threshold": 1.5}, "--score-threshold: expected 0 to 1, got 1.5"),
+        ({"score_threshold": 0.5}, "but nothing is detected: expected a bundle with a detector"),
+        ({"threads": -1}, "--threads: expected 0 or more, got -1"),
         ({"range": "wide"}, "range: expected auto, percentile"),
         ({"range": "linear"}, "range 'linear': expected low and high in counts"),
         ({"stretch": "wide"}, "output stretch: expected none"),
@@ -271,6 +277,13 @@ def test_a_stream_that_nobody_reads_on_is_closed(mean_bundle: bundle.Bundle) -> 
         ("ir0,ir0", {}, "twice"),
         ("ir0,vis0", {"seconds": -1}, "seconds: expected more than 0"),
         ("ir0,vis0", {"stretch": "wide"}, "output stretch"),
+        ("ir0,vis0", {"range": "wide"}, "--range: expected auto, percentile"),
+        ("ir0,vis0", {"range": "linear"}, "--range linear: .* needs low and high in counts"),
+        ("ir0,vis0", {"policy": "wait"}, "--policy: expected drop, hold-last, single, got 'wait'"),
+        ("ir0,vis0", {"tolerance_ms": float("nan")}, "--tolerance-ms: expected more than 0"),
+        (SMALL, {"mode": "all"}, "--mode: expected latest, every, got 'all'"),
+        ("ir0,vis0", {"threads": -1}, "--threads: expected 0 or more"),
+        ("rtsp://u:geheim@h/x", {}, r"--camera rtsp://\*\*\*@h/x: expected two names"),
         (SMALL, {"mode": "latest"}, "--mode latest is for live"),
     ],
 )
@@ -279,3 +292,84 @@ def test_streams_that_cannot_be_are_refused(
 ) -> None:
     with pytest.raises(RequestError, match=message):
         next(tdfusion_edge.stream(camera, bundle=mean_bundle, **options))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("graphs", "gains", "detect", "stretch", "taken"),
+    [
+        ("auto", True, True, "temporal", True),
+        ("auto", True, True, "none", True),
+        ("auto", True, True, "image", False),
+        ("auto", True, False, "temporal", False),
+        ("auto", False, True, "temporal", False),
+        ("auto", None, True, "temporal", False),
+        ("staged", True, True, "temporal", False),
+        ("onepass", False, False, "temporal", True),
+    ],
+)
+def test_when_the_one_pass_graph_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+    graphs: str,
+    gains: bool | None,
+    detect: bool,
+    stretch: StretchName,
+    taken: bool,
+) -> None:
+    row = engines.BACKENDS["onnxruntime"]._replace(one_pass=gains)
+    monkeypatch.setattr(engines, "BACKENDS", {"onnxruntime": row})
+    with Fuser("edge", graphs=graphs, detect=detect, stretch=stretch) as fuse:
+        assert ("in one pass" in str(fuse)) is taken
+
+
+def test_a_bundle_with_masks_does_not_go_in_one_pass() -> None:
+    opened = bundle.read(bundle.default_path())
+    manifest, graph = opened.manifest, opened.manifest.graphs["detector"]
+    mask = bundle.HeadInfo(kind="mask", network="n", classes=("a", "b"))
+    masked = msgspec.structs.replace(
+        manifest,
+        heads={**manifest.heads, "segmentation": mask},
+        graphs={**manifest.graphs, "segmentation": graph},
+    )
+    reason = why_not_one_pass(masked, "onnxruntime", "fp32")
+    assert reason == "the graph leaves out the bundle's segmentation"
+    assert why_not_one_pass(manifest, "onnxruntime", "fp32") is None
+
+
+def test_a_boxes_head_that_names_no_threshold_has_the_usual_one(finder_bundle: bundle.Bundle) -> None:
+    info = msgspec.structs.replace(finder_bundle.manifest.heads["detector"], score_threshold=None)
+    silent = bundle.Bundle(
+        msgspec.structs.replace(finder_bundle.manifest, heads={"detector": info}), finder_bundle.files
+    )
+    assert silent.manifest.score_threshold == 0.25
+    with Fuser(silent, threads=1) as fuse:
+        assert fuse.heads["boxes"].threshold == 0.25  # type: ignore[attr-defined]
+
+
+def test_a_damaged_recording_ends_a_stream_with_its_error(mean_bundle: bundle.Bundle, tmp_path: Path) -> None:
+    for side in ("ir", "vi"):
+        (tmp_path / side).mkdir()
+        for number in range(3):
+            cv2.imwrite(str(tmp_path / side / f"{number}.png"), flat(50))
+    (tmp_path / "ir" / "2.png").write_bytes(b"no picture")
+    stream = tdfusion_edge.stream(f"{tmp_path}/ir,{tmp_path}/vi", bundle=mean_bundle, threads=1)
+    assert [next(stream).index, next(stream).index] == [0, 1]
+    with pytest.raises(SourceError, match=r"2\.png"):
+        next(stream)
+
+
+def test_the_sources_of_a_stream_are_closed(
+    mean_bundle: bundle.Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+
+    class Watched(SimulatedSource):
+        def close(self) -> None:
+            closed.append(self.name)
+            super().close()
+
+    monkeypatch.setattr("tdfusion_edge.runtime.sources.simulated.SimulatedSource", Watched)
+    stream = tdfusion_edge.stream(SMALL, bundle=mean_bundle, threads=1)
+    next(stream)
+    assert closed == []
+    stream.close()  # type: ignore[attr-defined]
+    assert len(set(closed)) == 2

@@ -81,6 +81,8 @@ def main(args: argparse.Namespace) -> int:
             tensorboard=args.tensorboard,
         )
         best = fit(training)
+        if distributed.is_initialized():
+            distributed.barrier()  # who leaves first closes what the others still listen to
     except KeyboardInterrupt:
         kept = ", ".join(str(path) for path in sorted(output.glob("*.safetensors"))) or "none"
         say(f"interrupted; whole checkpoints: {kept}; go on with --resume", error=True)

@@ -123,7 +123,7 @@ class Traffic(NamedTuple):
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """Bytes in and out and of constants together."""
         return sum(self)
 
 

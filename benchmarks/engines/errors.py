@@ -77,7 +77,7 @@ def material(args: argparse.Namespace, opened: Bundle) -> Material:
         raise InputMissing(
             f"there is no folder {args.data}", hint="Name it: --data DIR, or --without-errors."
         )
-    names = pair_names(args.data, PairSource(names=args.names))[: args.first]
+    names = pair_names(args.data, PairSource(names=args.names), videos=False)[: args.first]
     labels = labels_of(args) if opened.manifest.head("boxes") is not None else None
     pairs = measured_pairs(args.data, names, labels, heads_of(opened.manifest))
     return Material(tuple(pairs), f"{len(names)} pairs of {args.data.name}")
@@ -116,7 +116,7 @@ def of_bundle(opened: Bundle, given: Material) -> dict[str, Gap]:
                 precision=precision,
                 graphs=way,
                 stretch="none",
-                score_threshold=least,
+                score_threshold=least if detect else None,
                 detect=detect,
             )
             return stack.enter_context(one)

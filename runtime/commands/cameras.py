@@ -58,7 +58,7 @@ def as_dict(camera: CameraInfo, chosen: rig.Rig) -> dict[str, Any]:
 
 
 def as_text(path: Path | None, chosen: rig.Rig, found: list[CameraInfo]) -> str:
-    """Both lists for people."""
+    """Cameras of the rig and of this machine, as lines for people."""
     source = "no rig file, these are simulated" if path is None else str(path)
     lines = [f"cameras of the rig ({source})"]
     for camera in found:

@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Score and print."""
     labels = labels_of(args)
-    pair_names(args.data, PairSource(names=args.names))  # before a checkpoint is exported
+    pair_names(args.data, PairSource(names=args.names), videos=False)  # before a checkpoint is exported
     opened = open_bundle(args.bundle, args.network)
     pairs = measured_pairs(args.data, args.names, labels, heads_of(opened.manifest))
     groups = parse_groups(args.groups, pairs.names)

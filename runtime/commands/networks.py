@@ -7,7 +7,6 @@ from typing import get_args
 
 from tdfusion_edge import bundle
 from tdfusion_edge.console import note
-from tdfusion_edge.errors import RequestError
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of, progress_shower
 from tdfusion_edge.runtime.executors import GRAPHS
@@ -60,23 +59,14 @@ def open_fuser(
         BundleError: the bundle is damaged.
         EngineError: a network cannot be loaded.
     """
-    choice, threshold = choice_of(args), args.score_threshold
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise RequestError("--score-threshold", expected="0 to 1", got=f"{threshold:g}")
+    choice = choice_of(args)
     note(f"loading bundle {args.bundle.name} ...")
-    opened = bundle.read(args.bundle)
-    if threshold is not None and not (detect and opened.manifest.head("boxes")):
-        raise RequestError(
-            "--score-threshold, but nothing is detected",
-            expected="a bundle with a detector, and its boxes to be asked for",
-            got=f"bundle '{opened.manifest.name}' with {', '.join(opened.manifest.graphs)}",
-        )
     fuser = Fuser(
-        opened,
+        args.bundle,
         **choice._asdict(),
         graphs=args.graphs,
         detect=detect,
-        score_threshold=threshold,
+        score_threshold=args.score_threshold,
         range=thermal,
         stretch=args.stretch or stretch,
         registration=registration,

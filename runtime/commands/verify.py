@@ -145,7 +145,7 @@ def _figures(gap: Gap) -> dict[str, float | None]:
 
 
 def as_text(opened: Bundle, ran: Compared, data: str, one_pass: Compared | str) -> str:
-    """The same for people."""
+    """Everything measured, as lines for people."""
     lines = [
         f"bundle {opened.manifest.name}: {ran.backend} in {ran.precision} against {REFERENCE} in fp32, "
         f"{data}",

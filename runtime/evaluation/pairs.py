@@ -71,7 +71,7 @@ def measured_pairs(
     """
     source = PairSource(names=names if names is None or isinstance(names, str) else tuple(names))
     if labels is None:
-        return open_pairs(data, source, colour=colour)
+        return open_pairs(data, source, colour=colour, videos=False)
     classes = heads.get(labels.kind, ())
     title = kind_of(labels.kind).title
     if not classes:
@@ -86,7 +86,7 @@ def measured_pairs(
     if labels.format in ("yolo", "mask") and not labels.classes:
         labels = replace(labels, classes=classes)
     of_labels = replace(source, labels=labels)
-    return open_pairs(data, of_labels, classes, whose=f"the bundle's {title}", colour=colour)
+    return open_pairs(data, of_labels, classes, whose=f"the bundle's {title}", colour=colour, videos=False)
 
 
 def compared_pairs(

@@ -187,7 +187,7 @@ class _Sums:
             comparison.add(*both)
 
     def gap(self) -> Gap | None:
-        """All of it; None where there was no pair."""
+        """How far these engines are over all pairs; None where there was no pair."""
         if not self._changes:
             return None
         qabf, ssim = (float(part) for part in np.mean(self._changes, axis=0))

@@ -48,6 +48,8 @@ def why_not_one_pass(manifest: Manifest, backend: str, precision: Precision) -> 
         return "the bundle has no such graph"
     if precision not in graph.files:
         return f"there is none in {precision}"
+    if other := [name for name, head in manifest.heads.items() if head.kind != "boxes"]:
+        return f"the graph leaves out the bundle's {', '.join(other)}"
     return f"{backend} builds none" if engines.BACKENDS[backend].one_pass is None else None
 
 

@@ -67,7 +67,7 @@ class Comparison(Protocol):
         """Count one more pair: by the reference, and by what is compared with it."""
 
     def gap(self) -> HeadGap:
-        """All of it; where all pairs are labelled also how good both are.
+        """What was gathered over all pairs; where all are labelled also how good both runs are.
 
         Raises:
             RequestError: the scoring library is not installed.

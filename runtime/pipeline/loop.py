@@ -59,7 +59,7 @@ def run(plan: Plan) -> Report:
 
 
 def results(plan: Plan) -> Iterator[Result]:
-    """The same loop without sinks: whoever takes the results is the sink.
+    """The results of a plan, one by one: whoever takes them is the sink.
 
     Raises:
         SourceError: a source failed; all results before it were given.

@@ -128,7 +128,7 @@ class Report:
         }
 
     def as_table(self) -> str:
-        """The same for people."""
+        """Everything that :meth:`as_dict` gives, as a table for people."""
         facts = self.as_dict()
         fps = "" if facts["fps"] is None else f", {facts['fps']:.1f} a second of capture time"
         lines = [f"{self.pictures} pictures in {facts['seconds']:.1f} s{fps}"]

@@ -49,7 +49,7 @@ def pyramid(image: U8, density: float, foot: tuple[float, float], levels: list[f
 
 
 def mirrored(sprite: Sprite) -> Sprite:
-    """The same seen in a mirror."""
+    """This sprite seen in a mirror."""
     image = np.ascontiguousarray(sprite.colour[:, ::-1])
     return Sprite(image, sprite.density, (image.shape[1] - sprite.foot[0], sprite.foot[1]))
 

@@ -72,5 +72,5 @@ class View:
         return np.stack([columns, rows], axis=1).astype(np.float32)
 
     def supersampled(self, factor: int) -> View:
-        """The same view in a picture ``factor`` times as wide and high."""
+        """This view in a picture ``factor`` times as wide and high."""
         return View(self.width * factor, self.height * factor, self.eye)

@@ -89,10 +89,10 @@ class FolderSink:
         self._count += 1
 
     def close(self) -> None:
-        """Nothing is left to do."""
+        """End; every picture was whole when it was written."""
 
     def abort(self) -> None:
-        """Nothing either: what stands is whole."""
+        """End after a failure; every picture that stands is whole."""
 
     def _name(self, result: Result) -> str:
         if self._stem is None:

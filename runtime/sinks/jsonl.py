@@ -31,7 +31,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     time_ns: int
     """Capture time of the pair, monotonic nanoseconds."""
     t: float
-    """The same in seconds since the first line."""
+    """Capture time of the pair in seconds since that of the first line."""
     skew_ms: float | None
     """Infrared minus visible capture time in milliseconds; null for a single frame."""
     infrared_sequence: int | None

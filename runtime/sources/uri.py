@@ -50,7 +50,7 @@ class SourceUri:
         return f"{self.scheme}://{quote(self.path)}{query}"
 
     def asking(self, **options: str | None) -> SourceUri:
-        """The same address with further options; one that is None is left out.
+        """This address with further options; one that is None is left out.
 
         Raises:
             RequestError: an option is in the address already, with another value.

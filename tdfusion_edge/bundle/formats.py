@@ -10,6 +10,11 @@ OLDEST = 2
 
 _PARITY = ("graph", "precision", "against", "pictures", "max_error")
 """Fields of a row of format 2 that are no figures of today's."""
+_FIGURES = (
+    "mean_error", "box_error_px", "psnr_db", "qabf_change", "ssim_change", "boxes_kept", "score_error",
+    "pixels_equal", "mask_iou", "map50_change",
+)  # fmt: skip
+"""Fields of a row of format 2 that are."""
 
 
 def to_current(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -55,5 +60,6 @@ def _row(row: Any) -> Any:
     if not isinstance(row, dict):
         return row
     kept = {key: row[key] for key in _PARITY if key in row}
-    figures = {key: value for key, value in row.items() if key not in _PARITY and value is not None}
-    return kept | {"graph": _name(row.get("graph")), "figures": figures}
+    figures = {key: row[key] for key in _FIGURES if row.get(key) is not None}
+    unknown = {key: value for key, value in row.items() if key not in (*_PARITY, *_FIGURES)}
+    return unknown | kept | {"graph": _name(row.get("graph")), "figures": figures}

@@ -13,6 +13,9 @@ FUSION = "fusion"
 ONE_PASS = "onepass"  # noqa: S105 (no password)
 """Name of the graph that holds fusion network and boxes head in one."""
 
+SCORE_THRESHOLD = 0.25
+"""What counts as found where a bundle does not say."""
+
 Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
 
 
@@ -80,7 +83,7 @@ class HeadInfo(Table, frozen=True, kw_only=True):
     classes: tuple[str, ...]
     """What it tells apart, in the order of its scores or of the values of its mask."""
     score_threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
-    """Only what gets a higher score counts; None where the head gives no scores."""
+    """Only what gets a higher score counts; None where the head gives no scores, and for boxes 0.25."""
 
 
 class Parity(Table, frozen=True, kw_only=True):
@@ -135,6 +138,14 @@ class Manifest(Table, frozen=True, kw_only=True):
     sha256: dict[str, str]
     """Hex digest of every file but the manifest."""
 
+    def __post_init__(self) -> None:
+        # A ValueError here reaches the reader of a bundle as a ConfigError that names the manifest.
+        known = {FUSION, ONE_PASS, *self.heads}
+        if unknown := sorted(set(self.graphs) - known):
+            raise ValueError(f"graphs: '{unknown[0]}' is none of {', '.join(sorted(known))}")
+        if lacking := sorted(set(self.heads) - set(self.graphs)):
+            raise ValueError(f"heads: there is no graph of '{lacking[0]}'")
+
     def head(self, kind: str) -> HeadInfo | None:
         """The head of a kind, None where there is none of it."""
         return next((head for head in self.heads.values() if head.kind == kind), None)
@@ -148,4 +159,6 @@ class Manifest(Table, frozen=True, kw_only=True):
     def score_threshold(self) -> float:
         """Above which a box counts; 0 where nothing gives boxes."""
         head = self.head("boxes")
-        return 0.0 if head is None or head.score_threshold is None else head.score_threshold
+        if head is None:
+            return 0.0
+        return SCORE_THRESHOLD if head.score_threshold is None else head.score_threshold

@@ -100,6 +100,7 @@ def open_pairs(
     *,
     whose: str = "the task",
     colour: bool = False,
+    videos: bool = True,
 ) -> PairSet:
     """The pairs of one data source, each picture of which is read when it is asked for.
 
@@ -109,6 +110,8 @@ def open_pairs(
         classes: Of the head that the labels are mapped to; None leaves labels unread.
         whose: What that head is called in messages.
         colour: Whether the visible pictures' colours are kept beside their luma.
+        videos: Whether videos are pairs as well, all of whose frames are held in memory; without them they
+            are passed over.
 
     Returns:
         The set, with at least one pair. Without labels in source or layout, boxes and mask are None.
@@ -121,7 +124,7 @@ def open_pairs(
     """
     folder = root / source.folder
     require_division(source)
-    files = find_files(folder, source)
+    files = find_files(folder, source, videos=videos)
     names = pair_names(folder, source, files)
     pictures = _thinned([name for name in names if not is_video(files.infrared[name])], source)
     labels = None
@@ -147,7 +150,7 @@ def open_pairs(
 def load_pairs(
     root: Path, source: PairSource, classes: Sequence[str] | None = None, *, memory: int = IN_MEMORY
 ) -> Sequence[LabelledPair]:
-    """The same pairs in memory if they fit; labels' classes that the head does not know are logged.
+    """Pairs of one data source, in memory if they fit; classes that the head does not know are logged.
 
     Args:
         root: Folder that the source's folder is relative to.
@@ -173,8 +176,8 @@ def load_pairs(
     return list(pairs)
 
 
-def find_files(folder: Path, source: PairSource) -> Files:
-    """Pictures and videos of both sensors, without opening any.
+def find_files(folder: Path, source: PairSource, *, videos: bool = True) -> Files:
+    """Pictures and, unless they are not wanted, videos of both sensors, without opening any.
 
     Raises:
         InputMissing: the folder or that of a sensor is not there, or empty.
@@ -184,24 +187,28 @@ def find_files(folder: Path, source: PairSource) -> Files:
         raise InputMissing(f"there is no folder {folder}", hint="Name the data folder with --data DIR.")
     place = locate(folder, source)
     infrared, visible = (
-        by_stem(side, (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)) for side in (place.infrared, place.visible)
+        by_stem(side, (*IMAGE_SUFFIXES, *(VIDEO_SUFFIXES if videos else ())))
+        for side in (place.infrared, place.visible)
     )
     return Files(infrared, visible, place.labels)
 
 
-def pair_names(folder: Path, source: PairSource, files: Files | None = None) -> list[str]:
+def pair_names(
+    folder: Path, source: PairSource, files: Files | None = None, *, videos: bool = True
+) -> list[str]:
     """Stems of the pairs that a source takes: those of its list, or all, before ``every`` thins them.
 
     Args:
         folder: The source's.
         source: What to read.
         files: What the folder holds, where that is known.
+        videos: Whether videos are pairs as well.
 
     Raises:
         InputMissing: there is no such list, or a pair of it is not there; or as :func:`find_files`.
         RequestError: as :func:`find_files`.
     """
-    files = find_files(folder, source) if files is None else files
+    files = find_files(folder, source, videos=videos) if files is None else files
     names = files.common if source.names is None else listed(folder, source.names)
     lacking = [name for name in names if name not in files.infrared or name not in files.visible]
     if lacking:

@@ -103,6 +103,7 @@ def one_of_two(rank: int, folder: str) -> None:
         average_buffers({"task": network})
         kept |= {f"{seed}.{key}": part for key, part in network.state_dict().items()}
     save_file(kept, Path(folder) / f"buffers-{rank}.safetensors")
+    distributed.barrier()  # who leaves first closes what the other still listens to
     distributed.destroy_process_group()
 
 

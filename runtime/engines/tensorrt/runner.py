@@ -220,13 +220,13 @@ class TensorRtEngine:
 
 
 class TensorRtRtxEngine(TensorRtEngine):
-    """The same with TensorRT-RTX, whose engines can be built without the GPU they are for."""
+    """Runs a graph in TensorRT-RTX, whose engines can be built without the GPU they are for."""
 
     flavour: ClassVar[Flavour] = "tensorrt-rtx"
 
 
 class TorchTensorRtEngine(TensorRtEngine):
-    """The same as TensorRT's, with engines that Torch-TensorRT built on a workstation.
+    """Runs a network in TensorRT with engines that Torch-TensorRT built on a workstation.
 
     ``tdfusion-edge export --engine torch-tensorrt`` puts them into the store. Here they are only found: to
     build one takes the network in PyTorch, which a runtime does not have.

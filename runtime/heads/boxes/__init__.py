@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tdfusion_edge.bundle import Graph, HeadInfo
+from tdfusion_edge.bundle.manifest import SCORE_THRESHOLD
 from tdfusion_edge.detection_scores import DetectionScores
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.frames import Image
@@ -26,8 +27,8 @@ class BoxesKind(Kind):
 
     def open(self, graph: Graph, engine: Engine, info: HeadInfo, threshold: float | None = None) -> Detector:
         """A detector at work, as :class:`~tdfusion_edge.runtime.heads.base.Kind` says."""
-        least = info.score_threshold if threshold is None else threshold
-        return Detector(graph, engine, info.classes, threshold=least or 0.0)
+        given = SCORE_THRESHOLD if info.score_threshold is None else info.score_threshold
+        return Detector(graph, engine, info.classes, threshold=given if threshold is None else threshold)
 
     def draw(self, picture: Image, found: Detections) -> Image:
         """The picture with boxes, each with its class and score."""

@@ -104,7 +104,7 @@ class BoxesComparison:
             tallies.append(tally(one))
 
     def gap(self) -> BoxesGap:
-        """All of it; where all pairs are labelled also how good both are."""
+        """What was gathered over all pairs; where all are labelled also how good both runs are."""
         scores = [score(tallies) for tallies in self._tallies]
         before, after = (None if one is None else one.map50 for one in scores)
         change = None if before is None or after is None else after - before

@@ -91,7 +91,7 @@ class MaskComparison:
             tallies.append(tally(one))
 
     def gap(self) -> MaskGap:
-        """All of it; where all pairs are labelled also how good both are."""
+        """What was gathered over all pairs; where all are labelled also how good both runs are."""
         scores = [score(tallies) for tallies in self._tallies]
         before, after = (None if one is None else one.miou for one in scores)
         change = None if before is None or after is None else after - before

@@ -125,3 +125,16 @@ def test_hidden_files_are_no_pairs(
         (data_folder / part / "._1.png").write_bytes(b"not a picture")
     assert main(["eval", str(mean_bundle_path), "--data", str(data_folder)]) == 0
     assert capsys.readouterr().out.startswith("3 pairs")
+
+
+@pytest.mark.parametrize("command", ["eval", "verify"])
+def test_videos_beside_the_pictures_are_passed_over(
+    data_folder: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """All of their frames would be held in memory and measured; and nobody asked for them."""
+    for side in ("ir", "vi"):
+        for name in ("clip.mp4", "0.mp4"):
+            (data_folder / side / name).write_bytes(b"no video at all")
+    assert main([command, str(mean_bundle_path), "--data", str(data_folder), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["pairs"] if command == "eval" else printed["gap"]["pairs"]) == 3

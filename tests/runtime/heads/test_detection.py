@@ -138,7 +138,7 @@ def test_the_threshold_is_the_manifests_unless_told(finder_bundle: bundle.Bundle
         with Fuser(finder_bundle, threads=1, score_threshold=threshold) as fuser:
             assert set(boxes(fuser.find(picture)["boxes"])) == names, threshold
     for bad in (-0.1, 1.1, float("nan")):
-        with pytest.raises(RequestError, match="score threshold: expected 0 to 1"):
+        with pytest.raises(RequestError, match="score-threshold: expected 0 to 1"):
             Fuser(finder_bundle, score_threshold=bad)
     info = msgspec.structs.replace(finder_bundle.manifest.heads["detector"], score_threshold=0.6)
     strict = msgspec.structs.replace(finder_bundle.manifest, heads={"detector": info})
