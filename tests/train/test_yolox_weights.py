@@ -16,7 +16,7 @@ from torch import nn
 from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.errors import ConfigError, InputMissing
 from tdfusion_edge.export.fold import folded
-from tdfusion_edge.export.graph import smooth_pair
+from tdfusion_edge.export.graph import LEGACY, smooth_pair
 from tdfusion_edge.export.heads.graph import head_onnx
 from tdfusion_edge.train.models.yolox.coco import NAMES
 from tdfusion_edge.train.models.yolox.network import YOLOX
@@ -70,7 +70,7 @@ def own_file(path: Path, classes: int, size: str = "nano") -> tuple[Path, YOLOX]
     with torch.no_grad():
         network(torch.rand(2, 1, 64, 64))
     view = TaskView(classes=tuple(map(str, range(classes))), height=64, width=64)
-    path.write_bytes(head_onnx(folded(network, (torch.zeros(1, 1, 64, 64),)), view))
+    path.write_bytes(head_onnx(folded(network, (torch.zeros(1, 1, 64, 64),)), view, LEGACY))
     return path, network.eval()
 
 

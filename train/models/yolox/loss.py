@@ -77,8 +77,10 @@ def simota(predicted: Tensor, scores: Tensor, output: RawBoxes, truths: Tensor, 
         torch.cat((centres - truths[:, None, :2], truths[:, None, 2:] - centres), dim=-1).amin(dim=-1) > 0
     )
     overlap = iou(truths[:, None], predicted[None]).clamp(min=0) * region
-    wanted = F.one_hot(classes, scores.shape[1]).to(scores.dtype)[:, None].expand(-1, len(scores), -1)
-    mistake = F.binary_cross_entropy(scores.expand_as(wanted), wanted, reduction="none").sum(dim=-1)
+    # Binary cross entropy with the object's class: that of no class, and what this one changes.
+    sure = scores.clamp(EPS, 1 - 1e-6)
+    none = -torch.log1p(-sure)
+    mistake = none.sum(dim=1) - (none + sure.log())[:, classes].T
     cost = mistake - BOX_COST * (overlap + EPS).log() + OUTSIDE * ~inside + NEVER * ~region
     most = min(TOP, len(scores))
     counts = overlap.topk(most, dim=1).values.sum(dim=1).int().clamp(min=1)
