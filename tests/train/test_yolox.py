@@ -16,7 +16,8 @@ from tdfusion_edge.errors import ConfigError, RequestError
 from tdfusion_edge.train.data.types import BoxTargets
 from tdfusion_edge.train.models.yolo_loss import iou
 from tdfusion_edge.train.models.yolox.loss import RawBoxes, box_losses, decoded, encoded, simota
-from tdfusion_edge.train.models.yolox.network import YOLOX, picture
+from tdfusion_edge.train.models.yolox.network import YOLOX
+from tdfusion_edge.train.models.yolox.picture import picture
 from tdfusion_edge.train.strategies.steps import Stepper
 
 
@@ -101,6 +102,17 @@ def test_boxes_come_back_from_what_they_are_encoded_as(seed: int) -> None:
 def test_a_wild_side_stays_a_number() -> None:
     raw = RawBoxes(torch.full((1, 1, 4), 200.0), *(torch.zeros(1, 1, n) for n in (1, 1)), *cells(1)[:2])
     assert decoded(raw).isfinite().all()
+
+
+def test_a_score_is_objectness_times_class() -> None:
+    objectness, classes = torch.tensor([[0.0, 2.0]]), torch.tensor([[[0.0, -1.0], [3.0, 0.5]]])
+    raw = RawBoxes(torch.zeros(1, 2, 4), objectness, classes, torch.zeros(2, 2), torch.full((2,), 8.0))
+    found = YOLOX(2).decode(raw)
+    wanted = [
+        [1 / (1 + math.exp(-o)) / (1 + math.exp(-c)) for c in row] for o, row in ((0, (0, -1)), (2, (3, 0.5)))
+    ]
+    torch.testing.assert_close(found.scores[0], torch.tensor(wanted))
+    assert found.boxes[0, 0].tolist() == [-4, -4, 4, 4]
 
 
 def cells(side: int, stride: float = 8) -> tuple[Tensor, Tensor]:
@@ -203,6 +215,8 @@ def test_pictures_without_objects_have_a_loss_and_a_gradient(l1: bool) -> None:
 def test_a_class_is_the_largest_of_its_rows_and_the_largest_learns() -> None:
     torch.manual_seed(0)
     network = YOLOX(2, coco=[["person"], ["car", "bus", "truck"]], norm=False)
+    with torch.no_grad():
+        network.heads[2].classes.bias.copy_(torch.tensor([0.0, -1, 2, 1]))  # type: ignore[union-attr, operator]
     rows: list[Tensor] = []
     network.heads[2].classes.register_forward_hook(lambda module, args, output: rows.append(output))  # type: ignore[union-attr]
     raw = network(torch.rand(1, 1, 64, 64))
@@ -210,7 +224,7 @@ def test_a_class_is_the_largest_of_its_rows_and_the_largest_learns() -> None:
     assert torch.equal(raw.classes[0, -4:, 0], last[:, 0])
     assert torch.equal(raw.classes[0, -4:, 1], last[:, 1:].amax(1))
     (gradient,) = torch.autograd.grad(raw.classes[0, -1, 1], rows[0])
-    assert gradient[0, :, -1, -1].tolist() == [0, *(float(v == last[-1, 1:].max()) for v in last[-1, 1:])]
+    assert gradient[0, :, -1, -1].tolist() == [0, 0, 1, 0]
 
 
 @pytest.mark.parametrize("norm", [True, False])

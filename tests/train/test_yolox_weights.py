@@ -98,6 +98,7 @@ def test_a_network_of_one_s_own_loads_and_trains(own: tuple[Path, YOLOX]) -> Non
         ({"classes": 3}, r"tells 2 classes apart: expected 3$"),
         ({"classes": 1, "coco": [["car"]]}, "does not tell COCO's classes apart: expected 80, got 2"),
         ({"classes": 1, "coco": [["auto"]]}, r"coco of the network yolox: expected names among .*, got auto"),
+        ({"classes": 1, "coco": ["car"]}, "expected a list of names for each class"),
         ({"classes": 2, "coco": [["car"]]}, "expected 2 lists of COCO's classes.* got 1"),
     ],
 )

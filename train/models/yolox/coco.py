@@ -27,11 +27,15 @@ def rows_of(coco: Sequence[Sequence[str]], classes: int) -> list[list[int | None
         classes: Number of classes of the task.
 
     Raises:
-        ConfigError: COCO has no such class, or they are not as many.
+        ConfigError: COCO has no such class, or they are not as many lists.
 
     >>> rows_of([["person"], ["car", "bus", "truck"], []], 3)
     [[0], [2, 5, 7], [None]]
     """
+    if isinstance(coco, str) or any(isinstance(names, str) for names in coco):
+        raise ConfigError(
+            "coco of the network yolox", expected="a list of names for each class", got="a name without one"
+        )
     if len(coco) != classes:
         raise ConfigError(
             "coco of the network yolox",

@@ -12,7 +12,6 @@ left out, as in files that have it folded. Assignment and losses: ``loss.py``; w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -27,15 +26,10 @@ from tdfusion_edge.train.data.types import BoxTargets
 from tdfusion_edge.train.models.task import BoxNetwork, BoxPrediction
 from tdfusion_edge.train.models.yolox.blocks import Blocks, Focus, Pyramid
 from tdfusion_edge.train.models.yolox.coco import rows_of
+from tdfusion_edge.train.models.yolox.head import Head, cells
 from tdfusion_edge.train.models.yolox.loss import RawBoxes, box_losses, decoded
+from tdfusion_edge.train.models.yolox.picture import picture
 from tdfusion_edge.train.models.yolox.weights import load_onnx
-
-STRIDES = (8, 16, 32)
-RARE = math.log(0.01 / 0.99)
-"""First logit of objectness and classes: focal loss's prior of 0.01 (arXiv 1708.02002, section 4.1)."""
-RED, GREEN, BLUE = 0.299, 0.587, 0.114
-"""BT.601, as in ``tdfusion_edge.color``."""
-GREY = 128 / 255
 
 
 class Size(NamedTuple):
@@ -52,29 +46,6 @@ class Size(NamedTuple):
 SIZES: Mapping[str, Size] = MappingProxyType({"nano": Size(16, 1, True), "tiny": Size(24, 1, False)})
 
 
-class Head(nn.Module):
-    """The decoupled head of one stride; modules stand in the order in which they run."""
-
-    def __init__(self, blocks: Blocks, inputs: int, hidden: int, rows: int) -> None:
-        super().__init__()
-        self.stem = blocks.point(inputs, hidden)
-        self.class_body = nn.Sequential(blocks.wide(hidden, hidden), blocks.wide(hidden, hidden))
-        self.classes = nn.Conv2d(hidden, rows, 1)
-        self.box_body = nn.Sequential(blocks.wide(hidden, hidden), blocks.wide(hidden, hidden))
-        self.boxes = nn.Conv2d(hidden, 4, 1)
-        self.objectness = nn.Conv2d(hidden, 1, 1)
-        for layer in (self.classes, self.objectness):
-            nn.init.constant_(layer.bias, RARE)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, C, H, W) to (B, H * W, n) each: boxes (4), objectness (1), rows of classes."""
-        x = self.stem(x)
-        classes = self.classes(self.class_body(x))
-        x = self.box_body(x)
-        boxes, objectness = self.boxes(x), self.objectness(x)
-        return _rows(boxes), _rows(objectness), _rows(classes)
-
-
 class YOLOX(BoxNetwork):
     """Detector on fused luma, or on the colour picture that luma and chroma make.
 
@@ -85,9 +56,9 @@ class YOLOX(BoxNetwork):
             nothing is fetched. None starts afresh.
         coco: For each class, the names of COCO's classes that it is made of. Its logit is the largest of
             theirs, before and while it is trained; one without a name starts afresh. None: a row a class.
-        norm: Whether convolutions have a batch norm. Folded weights have none left: one that changes nothing
-            on average over COCO would change everything as soon as it took the mean of a batch. So
-            ``pretrained`` needs false.
+        norm: Whether convolutions have a batch norm. Folded weights have none left, so ``pretrained`` needs
+            false: put back as one that changes nothing, it would in training normalise by each batch, which
+            is another network than the one that was learned.
         l1: Whether the loss has the L1 term of the paper's last epochs.
 
     Raises:
@@ -164,7 +135,7 @@ class YOLOX(BoxNetwork):
         levels = (y3, y4, y5)
         found = zip(*(head(x) for head, x in zip(self.heads, levels, strict=True)), strict=True)
         boxes, objectness, rows = (torch.cat(parts, dim=1) for parts in found)
-        return RawBoxes(boxes, objectness[..., 0], self._merged(rows), *_cells(levels))
+        return RawBoxes(boxes, objectness[..., 0], self._merged(rows), *cells(levels))
 
     def decode(self, output: RawBoxes) -> BoxPrediction:
         """Boxes in pixels of the input, and objectness times class score, both in float32."""
@@ -181,41 +152,3 @@ class YOLOX(BoxNetwork):
             return rows
         groups = torch.split(rows, self.groups, dim=-1)
         return torch.cat([group.amax(-1, keepdim=True) for group in groups], dim=-1)
-
-
-def picture(luma: Tensor, chroma: Tensor | None = None) -> Tensor:
-    """Blue, green and red, (B, 3, H, W) in 0 to 255, of luma (B, 1, H, W) and chroma (B, 2, H, W) in [0, 1].
-
-    Colours that no screen has are cut off, as in an 8-bit picture; a grey one stays as it is.
-
-    Raises:
-        RequestError: the chroma is of another size.
-    """
-    if chroma is None:
-        return luma.expand(-1, 3, -1, -1) * 255
-    if chroma.shape != (luma.shape[0], 2, *luma.shape[2:]):
-        raise RequestError(
-            "chroma for yolox",
-            expected=str((luma.shape[0], 2, *luma.shape[2:])),
-            got=str(tuple(chroma.shape)),
-        )
-    red, blue = 2 * (1 - RED) * (chroma[:, :1] - GREY), 2 * (1 - BLUE) * (chroma[:, 1:] - GREY)
-    green = (RED * red + BLUE * blue) / -GREEN
-    return (luma + torch.cat((blue, green, red), dim=1)).clamp(0, 1) * 255
-
-
-def _rows(x: Tensor) -> Tensor:
-    """(B, C, H, W) to (B, H * W, C)."""
-    return x.flatten(2).transpose(1, 2)
-
-
-def _cells(levels: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-    """Upper left corners (A, 2) and strides (A,) of all cells, pixels."""
-    origins, strides = [], []
-    for level, stride in zip(levels, STRIDES, strict=True):
-        height, width = level.shape[-2:]
-        y, x = (torch.arange(n, device=level.device, dtype=torch.float32) * stride for n in (height, width))
-        grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
-        origins.append(torch.stack((grid_x.flatten(), grid_y.flatten()), dim=1))
-        strides.append(torch.full((height * width,), float(stride), device=level.device))
-    return torch.cat(origins), torch.cat(strides)
