@@ -78,7 +78,10 @@ def read_convolutions(path: Path) -> list[Convolution]:
             numbers that are not finite, or the library onnx is not installed.
     """
     if not path.is_file():
-        raise InputMissing(f"there is no file {path} of YOLOX weights")
+        raise InputMissing(
+            f"there is no file {path} of YOLOX weights",
+            hint="Name one: --set task.network_options.pretrained=FILE.onnx",
+        )
     onnx = _onnx()
     try:
         model = onnx.load(path, load_external_data=False)  # it names no other file to read
