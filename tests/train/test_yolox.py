@@ -140,7 +140,7 @@ def written_out(
                 for c, p in enumerate(scores[a])
             )
             outside = not (x1 < x < x2 and y1 < y < y2)
-            cost[t, a] = wrong - 3 * math.log(overlap + 1e-8) + 1e5 * outside
+            cost[t, a] = wrong - 3 * math.log(overlap + 1e-8) + 1e3 * outside
         count = max(1, int(sum(sorted(overlaps, reverse=True)[:10])))
         for a in sorted((a for u, a in cost if u == t), key=lambda a: cost[t, a])[:count]:
             if a not in claimed or cost[t, a] < cost[claimed[a], a]:

@@ -28,8 +28,8 @@ RADIUS = 2.5
 """Half a side of the region around an object's centre, in strides."""
 TOP = 10
 BOX_COST, BOX_WEIGHT = 3.0, 5.0
-OUTSIDE, NEVER = 1e5, 1e9
-"""Added to the cost of a cell outside of the object, and outside of its region."""
+OUTSIDE, NEVER = 1e3, 1e9
+"""Added to the cost of a cell outside of the object, and outside of its region; no other part comes near."""
 EPS = 1e-8
 
 
