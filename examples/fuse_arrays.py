@@ -27,7 +27,8 @@ def main() -> None:
     with tdfusion_edge.Fuser("edge") as fuse:
         result = fuse(infrared, visible)
 
-    cv2.imwrite(args.output, result.picture)
+    if not cv2.imwrite(args.output, result.picture):
+        parser.error(f"{args.output} cannot be written")
     found = result.detections
     for (left, top, right, bottom), score, class_id in zip(
         found.boxes, found.scores, found.class_ids, strict=True

@@ -31,8 +31,8 @@ def main() -> None:
         found = result.detections
         people = sum(found.names[class_id] == "person" for class_id in found.class_ids)
         print(f"picture {result.index}: {people} people")
-        if people:
-            cv2.imwrite(str(args.folder / f"{result.index:06d}.png"), result.picture)
+        if people and not cv2.imwrite(str(args.folder / f"{result.index:06d}.png"), result.picture):
+            raise OSError(f"{args.folder} cannot be written")
 
     run(args.cameras, args.seconds, keep)
 

@@ -49,7 +49,7 @@ class Cameras(NamedTuple):
         Raises:
             RequestError: ``linear`` where the rig gives no counts.
         """
-        return with_mode(self.infrared[1].range, asked)
+        return rig.thermal(asked, self.infrared[1].range)
 
     def files(self) -> list[Path]:
         """Files and folders that are read."""
@@ -119,23 +119,6 @@ def choose_cameras(
         chosen.sync, **{key: value for key, value in asked.items() if value is not None}
     )
     return Cameras(infrared, visible, sync, chosen.registration, path is not None)
-
-
-def with_mode(table: rig.ThermalRange, asked: rig.RangeName | rig.ThermalRange | None) -> rig.ThermalRange:
-    """A thermal range with the mode that is asked for, if one is.
-
-    Raises:
-        RequestError: ``linear`` where the table gives no counts.
-    """
-    if isinstance(asked, rig.ThermalRange):
-        return asked
-    require_one_of("--range", asked, get_args(rig.RangeName))
-    try:
-        return table if asked is None else msgspec.structs.replace(table, mode=asked)
-    except ValueError as error:
-        raise RequestError(
-            f"--range {asked}: {error}", hint="Set low and high in [cameras.NAME.range] of a rig file."
-        ) from error
 
 
 def delivery_mode(asked: Mode | None, sources: dict[rig.Role, Source]) -> Mode:

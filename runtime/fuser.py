@@ -6,25 +6,28 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, get_args
+
+import numpy as np
 
 from tdfusion_edge import bundle
 from tdfusion_edge.bundle import FUSION, ONE_PASS, Bundle, Manifest, Precision
 from tdfusion_edge.color import U8
-from tdfusion_edge.errors import BundleError, RequestError
+from tdfusion_edge.errors import RequestError
 from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.result import Findings, Result
-from tdfusion_edge.runtime import heads, rig
-from tdfusion_edge.runtime.engines import Choice, Engine, Opened, open_graph
+from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.engines import Choice, Engine, OnProgress
 from tdfusion_edge.runtime.executors import takes_one_pass
 from tdfusion_edge.runtime.executors.base import F32, Executor, Looked, Timed, untimed
+from tdfusion_edge.runtime.executors.loading import Loader
 from tdfusion_edge.runtime.executors.onepass import OnePass
 from tdfusion_edge.runtime.executors.staged import Staged
 from tdfusion_edge.runtime.heads import Head, kind_of
 from tdfusion_edge.runtime.picture.alignment import Aligner
 from tdfusion_edge.runtime.picture.stretch import Stretch, StretchName
 
-OnProgress = Callable[[Any], None]
+MOST_THREADS = 1024
+"""More than any machine has cores; a library asked for a million of them takes all memory."""
 
 
 class Fuser:
@@ -45,14 +48,16 @@ class Fuser:
         threads: Of the CPU back end; 0 takes one a core.
         engine_cache: Folder of the engines that GPU back ends build; None takes the user's cache folder.
         graphs: ``staged`` runs network by network, ``onepass`` all in one graph, whose stretch is a picture
-            behind; ``auto`` takes that where the back end gains by it and the picture fits.
+            behind and therefore ``temporal`` or ``none``; ``auto`` takes that where the back end gains by it
+            and the picture fits.
         detect: Whether the bundle's heads (boxes, masks) look at the fused picture.
         score_threshold: Only boxes with a higher score count, 0 to 1; None takes the bundle's.
         range: How infrared becomes 8 bits: a name such as ``percentile``, or a rig's table; ``auto`` where
             None. See :class:`tdfusion_edge.runtime.rig.ThermalRange`.
         stretch: How the fused luma becomes 8 bits: ``image`` by the picture's own extremes, ``temporal`` by
             limits that move slowly, for streams, or ``none``.
-        registration: Where infrared pixels lie in the visible picture; None scales the one to the other.
+        registration: Where infrared pixels lie in the visible picture, a
+            :class:`tdfusion_edge.runtime.rig.Registration`; None scales the one to the other.
         on_progress: Told of the build of an engine: called with the graph's name, gives what takes progress.
         instrument: Wraps every engine, by its graph's name: for measuring.
 
@@ -70,7 +75,7 @@ class Fuser:
         backend: str = "auto",
         precision: Precision | None = None,
         threads: int = 0,
-        engine_cache: Path | None = None,
+        engine_cache: str | Path | None = None,
         graphs: str = "auto",
         detect: bool = True,
         score_threshold: float | None = None,
@@ -82,11 +87,17 @@ class Fuser:
     ) -> None:
         if score_threshold is not None and not 0 <= score_threshold <= 1:
             raise RequestError("--score-threshold", expected="0 to 1", got=f"{score_threshold:g}")
-        if threads < 0:
-            raise RequestError("--threads", expected="0 or more", got=str(threads))
-        thermal = _thermal(range)
+        if not isinstance(threads, int) or not 0 <= threads <= MOST_THREADS:
+            raise RequestError("--threads", expected=f"0 or more, at most {MOST_THREADS}", got=str(threads))
+        if registration is not None and not isinstance(registration, rig.Registration):
+            raise RequestError(
+                "registration",
+                expected="a tdfusion_edge.runtime.rig.Registration, as rig.read(path).registration is",
+                got=type(registration).__name__,
+            )
+        thermal = rig.thermal(range)
         self._mode: StretchName = Stretch(stretch).mode  # which refuses what is none
-        opened = source if isinstance(source, Bundle) else bundle.read(bundle.place(str(source)))
+        opened = source if isinstance(source, Bundle) else bundle.read(_place(source))
         self.manifest: Manifest = opened.manifest
         """What the bundle says of itself."""
         if score_threshold is not None and not (detect and self.manifest.head("boxes")):
@@ -95,9 +106,9 @@ class Fuser:
                 expected="a bundle with a detector, and its boxes to be asked for",
                 got=f"bundle '{self.manifest.name}' with {', '.join(self.manifest.graphs)}",
             )
-        choice = Choice(backend, precision, threads, engine_cache)
+        choice = Choice(backend, precision, threads, None if engine_cache is None else Path(engine_cache))
         with ExitStack() as stack:
-            load = _Loader(opened, choice, on_progress, instrument, stack)
+            load = Loader(opened, choice, on_progress, instrument, stack)
             fusion = load(FUSION)
             self.backend, self.precision = load.ran.backend, load.ran.precision
             self._one_pass = takes_one_pass(opened, load.ran, graphs, stretch=stretch, detect=detect)
@@ -118,7 +129,8 @@ class Fuser:
             minimum = self.manifest.graphs[FUSION].minimum_size
             self._aligner = Aligner(thermal, registration, minimum=minimum)
             self._closing = stack.pop_all()
-        self._count = 0
+        self._time_ns: int | None = None
+        """Of the last array that was given with a time."""
         self.forget()
 
     def __call__(self, infrared: Image, visible: Image, time_ns: int | None = None) -> Result:
@@ -128,7 +140,8 @@ class Fuser:
             infrared: uint8 or uint16 (H, W), hot is bright; uint8 (H, W, 3) BGR counts as its luma.
             visible: uint8 (H, W, 3) BGR, or (H, W). Of any size: infrared is brought to it.
             time_ns: Capture time in nanoseconds. Without it the pair stands alone; with it range and stretch
-                follow those of the pairs before it.
+                follow those of the pairs before it. A time before the last one begins a new stream, and so
+                does :meth:`forget`.
 
         Returns:
             The picture at the visible one's size, with what was found in it.
@@ -138,8 +151,11 @@ class Fuser:
             RequestError: the visible picture has 16 bits or is too small, or the registration does not fit.
             EngineError: a network failed.
         """
-        if time_ns is None:
+        if time_ns is None or self._time_ns is None or time_ns < self._time_ns:
             self.forget()
+        self._time_ns = time_ns
+        if time_ns is not None and isinstance(infrared, np.ndarray):
+            infrared = infrared.copy()  # compared with the next one, which may come in the same buffer
         at, number = time_ns or 0, self._count
         pair = Pair(Frame(infrared, at, number, "infrared"), Frame(visible, at, number, "visible"))
         result = self.fuse(pair)
@@ -229,74 +245,15 @@ class Fuser:
         self.close()
 
 
-class _Loader:
-    """Loads graphs of one bundle, closed by ``stack``."""
-
-    def __init__(
-        self,
-        opened: Bundle,
-        choice: Choice,
-        on_progress: Callable[[str], OnProgress] | None,
-        instrument: Callable[[str, Engine], Engine],
-        stack: ExitStack,
-    ) -> None:
-        self._opened, self._choice, self._stack = opened, choice, stack
-        self._on_progress, self._instrument = on_progress, instrument
-        self.ran: Opened
-        """What took the last graph."""
-
-    def __call__(self, name: str) -> Engine:
-        progress = None if self._on_progress is None else self._on_progress(name)
-        self.ran = open_graph(self._opened, name, self._choice, progress)
-        engine = self._instrument(name, self.ran.engine)
-        self._stack.callback(engine.close)
-        return engine
-
-    def heads(self, threshold: float | None) -> dict[str, Head]:
-        """All heads of the bundle, by kind.
-
-        Raises:
-            BundleError: a head is of a kind that is not known here.
-        """
-        manifest = self._opened.manifest
-        found: dict[str, Head] = {}
-        for name, info in manifest.heads.items():
-            if info.kind not in heads.HEADS:
-                raise BundleError(
-                    f"bundle '{manifest.name}' has a head of an unknown kind",
-                    expected=", ".join(heads.HEADS),
-                    got=info.kind,
-                    hint="A newer version of tdfusion-edge may know it.",
-                )
-            if info.kind in found:
-                raise BundleError(
-                    f"bundle '{manifest.name}' has two heads of one kind",
-                    expected="one",
-                    got=f"{info.kind} twice",
-                )
-            found[info.kind] = kind_of(info.kind).open(manifest.graphs[name], self(name), info, threshold)
-        return found
-
-
-def _thermal(range: rig.RangeName | rig.ThermalRange | None) -> rig.ThermalRange:
-    """The range as a rig's table.
+def _place(source: str | Path) -> Path:
+    """Where the bundle lies.
 
     Raises:
-        RequestError: a name that is none, or ``linear``, which needs counts.
+        RequestError: ``source`` is no name and no path.
     """
-    names = get_args(rig.RangeName)
-    name = range.mode if isinstance(range, rig.ThermalRange) else range
-    if name is not None and name not in names:
-        raise RequestError("range", expected=", ".join(names), got=repr(name))
-    if isinstance(range, rig.ThermalRange):
-        return range
-    if range == "linear":
-        raise RequestError(
-            "range 'linear'",
-            expected="low and high in counts",
-            hint="ThermalRange(mode='linear', low=…, high=…)",
-        )
-    return rig.ThermalRange(mode=range or "auto")
+    if not isinstance(source, str | Path) or not str(source):
+        raise RequestError("bundle", expected="a name, a path or a Bundle", got=repr(source))
+    return bundle.place(str(source))
 
 
 NAMED = 6

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, get_args
 
 from msgspec import Meta, field
+from msgspec.structs import replace
 
 from tdfusion_edge.config import Table, load
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
@@ -145,6 +146,30 @@ def find(explicit: Path | None) -> Path | None:
 def read(path: Path | None) -> Rig:
     """The rig in ``path``, or the simulated one for None."""
     return SIMULATED if path is None else load(path, Rig)
+
+
+def thermal(asked: RangeName | ThermalRange | None, table: ThermalRange | None = None) -> ThermalRange:
+    """How infrared becomes 8 bits: a table with the mode that is asked for.
+
+    Args:
+        asked: Name of a mode, or a whole table, which is taken as it is; None asks for nothing.
+        table: Of the camera in the rig; None takes the defaults.
+
+    Raises:
+        RequestError: a name that is none, or ``linear`` where the table gives no counts.
+    """
+    name = asked.mode if isinstance(asked, ThermalRange) else asked
+    if name is not None and name not in get_args(RangeName):
+        raise RequestError("--range", expected=", ".join(get_args(RangeName)), got=repr(name))
+    if isinstance(asked, ThermalRange):
+        return asked
+    table = ThermalRange() if table is None else table
+    try:
+        return table if asked is None else replace(table, mode=asked)
+    except ValueError as error:
+        raise RequestError(
+            f"--range {asked}: {error}", hint="Set low and high in [cameras.NAME.range] of a rig file."
+        ) from error
 
 
 def choose(rig: Rig, names: tuple[str, str]) -> tuple[tuple[str, Camera], tuple[str, Camera]]:

@@ -21,13 +21,14 @@ def stream(
     camera: str,
     *,
     bundle: str | Path | Bundle = "edge",
-    rig: Path | None = None,
+    rig: str | Path | None = None,
     seconds: float | None = None,
     mode: Mode | None = None,
     policy: rigs.Policy | None = None,
     tolerance_ms: float | None = None,
     range: rigs.RangeName | rigs.ThermalRange | None = None,
     stretch: StretchName = "temporal",
+    registration: rigs.Registration | None = None,
     **options: Any,
 ) -> Iterator[Result]:
     """Fuse two cameras, picture by picture, until the end of a recording or until nobody asks any more.
@@ -48,6 +49,7 @@ def stream(
         tolerance_ms: Largest time difference in a pair; the rig's if None.
         range: How infrared becomes 8 bits; the infrared camera's of the rig if None.
         stretch: Output stretch.
+        registration: Where infrared pixels lie in the visible picture; the rig's if None.
         options: Further ones of :class:`~tdfusion_edge.Fuser`: ``backend``, ``detect``, ``threads`` ...
 
     Yields:
@@ -59,13 +61,15 @@ def stream(
         EngineError: a network failed.
     """
     require_positive("seconds", seconds)
-    chosen = choose_cameras(camera, rig, policy=policy, tolerance_ms=tolerance_ms)
+    chosen = choose_cameras(
+        camera, None if rig is None else Path(rig), policy=policy, tolerance_ms=tolerance_ms
+    )
     with ExitStack() as stack:
         fuser = Fuser(
             bundle,
             range=chosen.thermal(range),
             stretch=stretch,
-            registration=chosen.registration,
+            registration=registration or chosen.registration,
             **options,
         )
         stack.enter_context(fuser)

@@ -52,6 +52,7 @@ COMMANDS = (
     Command("completion", "tdfusion_edge.completion", "print a script that completes commands in a shell"),
 )
 
+LOUD = ("-q", "--quiet", "-v", "--verbose")
 LOUDNESS = "loudness"
 """Where ``-q`` and ``-v`` stand among the arguments; a command never sees it."""
 
@@ -69,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments:
         root.print_help()
         return 2
+    if arguments[0] in LOUD and len(arguments) > 1:  # before the command is as good as behind it
+        arguments[:2] = arguments[1::-1]
     command = next((row for row in COMMANDS if row.name == arguments[0]), None)
     if command is None:
         root.parse_args(arguments)

@@ -33,6 +33,13 @@ class Frame:
 
     def __post_init__(self) -> None:
         image = self.image
+        if not isinstance(image, np.ndarray) or isinstance(image, np.matrix):
+            raise SourceError(
+                f"{self.source}: frame {self.sequence} is no picture",
+                expected="a NumPy array",
+                got=type(image).__name__,
+                hint="cv2.imread gives None for a file that it cannot read." if image is None else None,
+            )
         grey = image.ndim == 2 and image.dtype in (np.uint8, np.uint16)
         colour = image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8
         if not (grey or colour) or image.size == 0:

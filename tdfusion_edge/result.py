@@ -21,7 +21,7 @@ NOTHING: Findings = MappingProxyType({})
 """The findings of a picture that no head looked at."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Result:
     """One fused picture and what belongs to it."""
 
@@ -39,6 +39,12 @@ class Result:
     degraded: str | None = None
     """None, or why the picture is not fused from two fresh frames: ``held``, ``frozen``,
     ``infrared missing`` or ``visible missing``."""
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.picture.shape[1::-1]))
+        found = ", ".join(self.findings) or "nothing looked for"
+        degraded = "" if self.degraded is None else f", {self.degraded}"
+        return f"Result({self.index}: {size}, {len(self.detections)} detections ({found}){degraded})"
 
     @property
     def detections(self) -> Detections:

@@ -270,3 +270,9 @@ def test_what_is_not_understood_is_quoted_without_its_password(capsys: pytest.Ca
     said = capsys.readouterr().err
     assert "geheim" not in said
     assert "unrecognized arguments: rtsp://***@host/x" in said
+
+
+@pytest.mark.parametrize("flag", ["-q", "--verbose"])
+def test_how_loud_it_is_may_be_said_before_the_command(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([flag, "fuse", "nowhere.png", "nowhere.png", "-o", "x.png"]) == 2
+    assert "there is no nowhere.png" in capsys.readouterr().err

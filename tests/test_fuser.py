@@ -107,6 +107,31 @@ def test_pairs_with_times_are_a_stream(mean_bundle: bundle.Bundle) -> None:
     assert shown[1].picture.max() < alone.max() - 50, "the limits have hardly moved in 10 ms"
 
 
+def test_a_stream_after_a_plain_call_or_after_its_own_end_begins_anew(mean_bundle: bundle.Bundle) -> None:
+    ramp = np.linspace(0, 200, 48 * 64).reshape(48, 64).astype(np.uint8)
+    with Fuser(mean_bundle, threads=1, stretch="temporal") as fuse:
+        first = fuse(ramp, ramp, time_ns=5_000_000_000)
+        fuse(ramp // 4, ramp // 4)
+        for time_ns in (6_000_000_000, 0):  # behind a plain call, and a second recording
+            again = fuse(ramp, ramp, time_ns=time_ns)
+            assert again.index == 0
+            np.testing.assert_array_equal(again.picture, first.picture)
+            fuse(ramp // 2, ramp // 2, time_ns=time_ns + 10_000_000)
+
+
+def test_a_buffer_that_is_used_again_is_no_frozen_camera(mean_bundle: bundle.Bundle) -> None:
+    random, buffer = np.random.default_rng(0), np.empty((48, 64), np.uint8)
+    with Fuser(mean_bundle, threads=1) as fuse:
+        for number in range(12):
+            buffer[:] = random.integers(0, 256, buffer.shape)
+            assert fuse(buffer, flat(90), time_ns=number * 33_333_333).degraded is None
+
+
+def test_a_result_says_what_it_is_in_a_line(finder_bundle: bundle.Bundle) -> None:
+    with Fuser(finder_bundle, threads=1) as fuse:
+        assert repr(fuse(flat(9), flat(9))) == "Result(0: 64x48, 0 detections (boxes))"
+
+
 def test_what_is_found_is_in_the_result(finder_bundle: bundle.Bundle) -> None:
     picture = flat(20)
     picture[10:30, 8:20] = 240
@@ -147,6 +172,9 @@ def test_it_opens_names_paths_and_bundles(mean_bundle_path: Path, mean_bundle: b
         assert fuse.manifest.name == "edge_fixed"
     with pytest.raises(InputMissing, match="there is no bundle at nowhere"):
         Fuser("nowhere")
+    for bad in ("", None):
+        with pytest.raises(RequestError, match="bundle: expected a name, a path or a Bundle"):
+            Fuser(bad)  # type: ignore[arg-type]
 
 
 def test_closed_twice_and_used_no_more(mean_bundle: bundle.Bundle) -> None:
@@ -166,9 +194,12 @@ def test_closed_twice_and_used_no_more(mean_bundle: bundle.Bundle) -> None:
         ({"graphs": "onepass"}, "expected --stretch temporal or none, got --stretch image"),
         ({"score_threshold": 1.5}, "--score-threshold: expected 0 to 1, got 1.5"),
         ({"score_threshold": 0.5}, "but nothing is detected: expected a bundle with a detector"),
-        ({"threads": -1}, "--threads: expected 0 or more, got -1"),
-        ({"range": "wide"}, "range: expected auto, percentile"),
-        ({"range": "linear"}, "range 'linear': expected low and high in counts"),
+        ({"threads": -1}, "--threads: expected 0 or more, at most 1024, got -1"),
+        ({"range": "wide"}, "--range: expected auto, percentile"),
+        ({"range": "linear"}, "--range linear: .* needs low and high in counts"),
+        ({"threads": 1.5}, "--threads: expected 0 or more"),
+        ({"threads": 1_000_000}, "--threads: expected 0 or more, at most 1024"),
+        ({"registration": np.eye(3)}, "registration: expected a tdfusion_edge.runtime.rig.Registration"),
         ({"stretch": "wide"}, "output stretch: expected none"),
     ],
 )
@@ -190,6 +221,8 @@ def test_a_range_of_its_own_counts(mean_bundle: bundle.Bundle) -> None:
     ("infrared", "visible", "error", "message"),
     [
         (flat(1, dtype=np.float32), flat(1), SourceError, "expected uint8 or uint16"),
+        (None, flat(1), SourceError, "expected a NumPy array, got NoneType\n  cv2.imread gives None"),
+        (flat(1), [[1, 2]], SourceError, "visible: .* expected a NumPy array, got list"),
         (flat(1), flat(1, (48, 64, 4)), SourceError, r"got uint8 \(48, 64, 4\)"),
         (flat(1), flat(1, dtype=np.uint16), RequestError, "the visible picture has 16 bits"),
         (flat(1), flat(1, (8, 64)), RequestError, "too small for the network"),

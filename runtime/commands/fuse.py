@@ -18,7 +18,6 @@ from tdfusion_edge.console import say
 from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.images import IMAGE_SUFFIXES
 from tdfusion_edge.runtime import rig
-from tdfusion_edge.runtime.cameras import with_mode
 from tdfusion_edge.runtime.commands.networks import add_network_arguments, open_fuser
 from tdfusion_edge.runtime.commands.run import refuse_clashes
 from tdfusion_edge.runtime.picture.stretch import StretchName
@@ -73,7 +72,7 @@ def main(args: argparse.Namespace) -> int:
             expected="--rig FILE with one infrared camera",
             hint='Set role = "infrared" in [cameras.NAME] and low and high in [cameras.NAME.range] there.',
         )
-    table = with_mode(rig.ThermalRange() if camera is None else camera.range, args.range)
+    table = rig.thermal(args.range, None if camera is None else camera.range)
     detect = wanted != PLAIN
     stretch: StretchName = "temporal" if kinds[0] == "video" else "image"
     with open_fuser(args, table, registration, detect=detect, stretch=stretch) as fuser:

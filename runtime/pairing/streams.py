@@ -63,6 +63,8 @@ class Streams:
         """How often each live camera failed."""
         self.failure: TdfusionError | None = None
         """What ended the stream before its end."""
+        self._failed: rig.Role | None = None
+        """Whose recording that is."""
         self._crash: BaseException | None = None
         self._left_ns = None if seconds is None else round(seconds * 1e9)
         self._end_ns: int | None = None
@@ -126,10 +128,15 @@ class Streams:
             if self._crash is not None:
                 return None
             pairs = self.synchroniser.ready(self._clock())
+            if self._failed is not None:
+                pairs = self._before_the_failure(pairs, self._failed)
             # Deciding makes room for the readers, whether or not it gave a pair.
             self._changed.notify_all()
             if not pairs:
-                if self.failure is not None or not self._running:
+                # What the failed one gave before may still find its partner in what the other one gives.
+                if not self._running or (
+                    self._failed is not None and not self.synchroniser.waits(self._failed)
+                ):
                     return None
                 self._changed.wait(TICK_S)
             elif self._mode == "latest":
@@ -137,6 +144,16 @@ class Streams:
                     self.synchroniser.supersede(pair, "superseded")
                 pairs = pairs[-1:]
             return pairs
+
+    def _before_the_failure(self, pairs: list[Pair], failed: rig.Role) -> list[Pair]:
+        """The pairs up to the last one with a frame of the camera that failed; the others are left."""
+        shown = [pair.infrared is not None and not pair.held for pair in pairs]
+        if failed == "visible":
+            shown = [pair.visible is not None for pair in pairs]
+        count = max((place + 1 for place, there in enumerate(shown) if there), default=0)
+        for pair in pairs[count:]:
+            self.synchroniser.supersede(pair, "left")
+        return pairs[:count]
 
     def _is_over(self, now_ns: int) -> bool:
         """Whether the time asked for has passed since the first call."""
@@ -150,7 +167,9 @@ class Streams:
         try:
             self._read_until_end(role)
         except TdfusionError as error:
-            self.failure = self.failure or error
+            with self._changed:
+                if self.failure is None:
+                    self.failure, self._failed = error, role
         # Anything else is a defect; it is raised in the thread that iterates, not lost in this one.
         except BaseException as error:
             self._crash = error

@@ -101,6 +101,10 @@ class Synchroniser:
         """
         return len(self._streams[role].waiting) < self._capacity
 
+    def waits(self, role: rig.Role) -> bool:
+        """Whether a frame of this camera waits for a partner."""
+        return bool(self._streams[role].waiting)
+
     def push(self, role: rig.Role, frame: Frame, now_ns: int) -> None:
         """Take the next frame of a camera.
 

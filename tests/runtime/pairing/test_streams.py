@@ -102,6 +102,53 @@ def test_a_damaged_recording_gives_what_came_before_and_keeps_its_error() -> Non
     assert "cut at frame 5" in str(both.failure)
 
 
+class Later(Script):
+    """A source that gives nothing before an event has come."""
+
+    def __init__(self, name: str, steps: Iterable[Frame | Exception], event: threading.Event) -> None:
+        super().__init__(name, steps)
+        self._event = event
+
+    def read(self) -> Frame | None:
+        assert self._event.wait(20)
+        return super().read()
+
+
+class Breaking(Script):
+    """A source that is damaged behind its frames, and says when that was found."""
+
+    def __init__(self, name: str, steps: Iterable[Frame | Exception], event: threading.Event) -> None:
+        super().__init__(name, steps)
+        self._event = event
+
+    def read(self) -> Frame | None:
+        try:
+            return super().read()
+        except SourceError:
+            self._event.set()
+            raise
+
+
+@pytest.mark.parametrize("failed", ["infrared", "visible"])
+@pytest.mark.parametrize("policy", ["drop", "single", "hold-last"])
+def test_what_a_damaged_recording_gave_waits_for_the_other_camera(failed: str, policy: rig.Policy) -> None:
+    """Every pair of before the damage comes, whichever thread is the quicker, and none of after it."""
+    event = threading.Event()
+    broken = Breaking(failed, [*frames(failed, range(0, 100, 20)), SourceError("cut")], event)
+    whole = Later("whole", frames("whole", range(0, 4000, 20)), event)
+    sources = {"infrared": broken, "visible": whole}
+    if failed == "visible":
+        sources = {"infrared": whole, "visible": broken}
+    sync = rig.Sync(tolerance_ms=10, policy=policy, silent_ms=100)
+    with Streams(sources, sync, mode="every", stop=threading.Event()) as both:  # type: ignore[arg-type]
+        pairs = list(both)
+    assert [pair.time_ns for pair in pairs] == [t * MS for t in range(0, 100, 20)]
+    assert all(pair.infrared and pair.visible for pair in pairs)
+    for role, counts in both.synchroniser.counts.items():
+        assert counts["paired"] == 5, role
+        assert counts["single"] == counts["held"] == 0, role
+
+
 def test_a_live_camera_that_fails_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
     one, two, three = frames("ir", (0, 20, 40))
     failing = [one, SourceError("rtsp://user:secret@cam is silent"), SourceError("still silent"), two, three]

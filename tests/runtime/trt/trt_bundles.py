@@ -9,7 +9,7 @@ import trt_graphs as graphs
 from onnx import helper
 
 from tdfusion_edge import bundle
-from tdfusion_edge.bundle import Bundle, Graph, Precision, TensorInfo
+from tdfusion_edge.bundle import Bundle, Graph, HeadInfo, Precision, TensorInfo
 
 
 def info(name: str, shape: tuple[int | str, ...] = graphs.FREE) -> TensorInfo:
@@ -54,8 +54,20 @@ def manifest_of(raw: bytes) -> Graph:
 
 
 def fields(graphs_: dict[str, Graph]) -> dict[str, Any]:
-    """Of a manifest."""
-    return {"name": "tiny", "network": "n", "strategy": "s", "created": "2026-01-01", "graphs": graphs_}
+    """Of a manifest; a graph beside fusion and one pass is that of a head."""
+    heads = {
+        name: HeadInfo(kind="boxes", network="n", classes=("a",), score_threshold=0.5)
+        for name in graphs_
+        if name not in ("fusion", "onepass")
+    }
+    return {
+        "name": "tiny",
+        "network": "n",
+        "strategy": "s",
+        "created": "2026-01-01",
+        "graphs": graphs_,
+        "heads": heads,
+    }
 
 
 def fusing() -> Bundle:
