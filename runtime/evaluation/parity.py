@@ -159,7 +159,8 @@ def measure_each(
 
 
 def _run(fuser: Looks, pair: LabelledPair) -> tuple[Looked, Scores]:
-    looked = fuser.look(pair.infrared, pair.visible)
+    # In colour where there is any: swapped channels would not show in a grey picture.
+    looked = fuser.look(pair.infrared, pair.visible if pair.colour is None else pair.colour)
     return looked, evaluate(Stretch("none").apply(looked.fused, 0), pair.infrared, pair.visible)
 
 

@@ -30,6 +30,7 @@ from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.runtime import engines, rig
 from tdfusion_edge.runtime.engines import Choice, open_graph
+from tdfusion_edge.runtime.evaluation.pairs import simulated
 from tdfusion_edge.runtime.executors.base import untimed
 from tdfusion_edge.runtime.executors.onepass import OnePass as Executor
 from tdfusion_edge.runtime.executors.staged import Staged
@@ -250,6 +251,27 @@ def test_a_graph_that_gives_something_else_leaves_no_bundle(opened: Bundle) -> N
         said = {row.graph: row.pictures for row in rows}
         there = "one pair" if size == SIZE else "8 simulated pairs"
         assert said == {"fusion": "one pair", "onepass": there}
+
+
+def test_swapped_colours_leave_no_bundle(opened: Bundle) -> None:
+    """In pictures without colour nobody would see it, so the gate looks at such as have some."""
+    model = onnx.load_from_string(opened.graph("onepass", "fp16")[1])
+    (last,) = [node for node in model.graph.node if "fused" in node.output]
+    last.output[list(last.output).index("fused")] = "bgr"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([2, 1, 0]), "swap"))
+    model.graph.node.append(onnx.helper.make_node("Gather", ["bgr", "swap"], ["fused"], axis=2))
+    files = {**opened.files, "onepass.fp16.onnx": model.SerializeToString()}
+    fields = {
+        key: value
+        for key, value in msgspec.to_builtins(opened.manifest).items()
+        if key not in ("format", "sha256")
+    }
+    pairs = tuple(simulated(2, SIZE))
+    assert all(pair.colour is not None for pair in pairs)
+    with pytest.raises(ExportError, match="the one-pass graph: fp16 is too far from float32: largest error"):
+        passed(fields, files, Pairs(pairs, (), "two pairs"), SIZE)
+    grey = tuple(pair._replace(colour=None) for pair in pairs)
+    passed(fields, files, Pairs(grey, (), "two pairs"), SIZE)
 
 
 def test_verify_says_why_it_was_not_measured(

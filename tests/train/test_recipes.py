@@ -39,7 +39,8 @@ def small(recipe: Recipe, fusion: Path) -> Recipe:
     if recipe.task is not None:
         masked = recipe.task.network == "segformer"
         classes = CLASSES if masked else CLASSES[1:]
-        own = {key: value for key, value in recipe.task.network_options.items() if key != "class_weights"}
+        of_classes = ("class_weights", "pretrained", "coco")
+        own = {key: value for key, value in recipe.task.network_options.items() if key not in of_classes}
         changes["task"] = structs.replace(
             recipe.task, network_options=own, classes=classes, height=32, width=32, start=None
         )

@@ -11,12 +11,13 @@ from tiny import TinyTask
 from tdfusion_edge.train.models.tables import TASK_NETWORKS, build_task
 from tdfusion_edge.train.models.task import BoxNetwork, BoxPrediction, MaskNetwork, MaskOutput, TaskNetwork
 from tdfusion_edge.train.models.yolo import YOLO
+from tdfusion_edge.train.models.yolox.network import YOLOX
 
 CLASSES, HEIGHT, WIDTH = 3, 64, 96
 LUMA = torch.rand(2, 1, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(5))
 
 
-@pytest.mark.parametrize(("make", "kind"), [(YOLO, BoxNetwork), (TinyTask, MaskNetwork)])
+@pytest.mark.parametrize(("make", "kind"), [(YOLO, BoxNetwork), (YOLOX, BoxNetwork), (TinyTask, MaskNetwork)])
 def test_the_graphs_outputs_are_what_the_kind_says(
     make: Callable[..., TaskNetwork], kind: type[TaskNetwork]
 ) -> None:
@@ -56,4 +57,4 @@ def test_a_mask_networks_graph_gives_the_class_with_the_largest_score() -> None:
 
 def test_this_packages_networks_are_of_a_kind() -> None:
     kinds = {name: build_task(name, {}, CLASSES).labels for name in TASK_NETWORKS}
-    assert kinds == {"yolo": "boxes", "segformer": "mask"}
+    assert kinds == {"yolo": "boxes", "yolox": "boxes", "segformer": "mask"}

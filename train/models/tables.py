@@ -35,6 +35,7 @@ LOSS_NETWORKS: Mapping[str, str] = MappingProxyType(
 TASK_NETWORKS: Mapping[str, str] = MappingProxyType(
     {
         "yolo": "tdfusion_edge.train.models.yolo:YOLO",
+        "yolox": "tdfusion_edge.train.models.yolox.network:YOLOX",
         "segformer": "tdfusion_edge.train.models.segformer:SegFormer",
     }
 )
