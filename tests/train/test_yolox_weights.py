@@ -14,11 +14,11 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from tdfusion_edge.checkpoint import TaskView
+from tdfusion_edge.coco import NAMES
 from tdfusion_edge.errors import ConfigError, InputMissing
 from tdfusion_edge.export.fold import folded
 from tdfusion_edge.export.graph import LEGACY, smooth_pair
 from tdfusion_edge.export.heads.graph import head_onnx
-from tdfusion_edge.train.models.yolox.coco import NAMES
 from tdfusion_edge.train.models.yolox.network import YOLOX
 
 COCO = (("person",), ("bicycle",), ("car", "bus", "truck"))

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdfusion_edge import Fuser, bundle
+from tdfusion_edge.coco import NAMES
 from tdfusion_edge.color import split
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.errors import EngineError, InputMissing, RequestError
-from tdfusion_edge.runtime.heads.boxes.foreign import coco
 from tdfusion_edge.runtime.heads.boxes.foreign.run import FREE, ForeignDetector, open_detector
 
 DARK, BRIGHT = 20, 255
@@ -117,8 +117,8 @@ def test_classes_are_merged_as_asked(files: dict[str, Path]) -> None:
     assert found("Car", "truck") == {"Car": 0.5, "truck": 0.8}, "what is named apart is not taken in"
     assert found("Bike", "bus") == {"Bike": 0.3}
     everything = open_detector(files["YOLOX"], threads=1)
-    assert everything.names == coco.NAMES
-    assert (len(coco.NAMES), len(set(coco.NAMES)), coco.NAMES.index("toothbrush")) == (80, 80, 79)
+    assert everything.names == NAMES
+    assert (len(NAMES), len(set(NAMES)), NAMES.index("toothbrush")) == (80, 80, 79)
 
 
 def test_the_score_threshold(files: dict[str, Path]) -> None:

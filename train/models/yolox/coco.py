@@ -1,22 +1,11 @@
-"""The 80 classes of COCO (Lin et al., ECCV 2014, arXiv 1405.0312), and what a task makes of them."""
+"""What a task makes of the 80 classes of COCO."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tdfusion_edge.coco import NAMES
 from tdfusion_edge.errors import ConfigError
-
-LISTED = (
-    "person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, "
-    "stop sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, "
-    "backpack, umbrella, handbag, tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat, "
-    "baseball glove, skateboard, surfboard, tennis racket, bottle, wine glass, cup, fork, knife, spoon, "
-    "bowl, banana, apple, sandwich, orange, broccoli, carrot, hot dog, pizza, donut, cake, chair, couch, "
-    "potted plant, bed, dining table, toilet, tv, laptop, mouse, remote, keyboard, cell phone, microwave, "
-    "oven, toaster, sink, refrigerator, book, clock, vase, scissors, teddy bear, hair drier, toothbrush"
-)
-NAMES = tuple(name.strip() for name in LISTED.split(","))
-"""In the order of published weights."""
 
 
 def rows_of(coco: Sequence[Sequence[str]], classes: int) -> list[list[int | None]]:

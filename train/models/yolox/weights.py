@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from tdfusion_edge.coco import NAMES
 from tdfusion_edge.errors import ConfigError, InputMissing
 from tdfusion_edge.install import install_command
-from tdfusion_edge.train.models.yolox.coco import NAMES
 
 
 class Convolution(NamedTuple):

@@ -1,4 +1,4 @@
-"""COCO's 80 classes, and how they become those that somebody asks for."""
+"""How COCO's 80 classes become those that somebody asks for."""
 
 from __future__ import annotations
 
@@ -10,22 +10,10 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from tdfusion_edge.coco import NAMES
 from tdfusion_edge.errors import RequestError
 
 F32: TypeAlias = npt.NDArray[np.float32]
-
-NAMES: tuple[str, ...] = (
-    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
-    "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow",
-    "elephant", "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee",
-    "skis", "snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard",
-    "tennis racket", "bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple",
-    "sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch",
-    "potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote", "keyboard",
-    "cell phone", "microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors",
-    "teddy bear", "hair drier", "toothbrush",
-)  # fmt: skip
-"""In the order of a detector's scores."""
 
 MERGED: Mapping[str, tuple[str, ...]] = MappingProxyType({"car": ("car", "bus", "truck")})
 """What a class takes in beside itself: labels of cars mostly count vans, and small detectors call those truck
@@ -42,7 +30,7 @@ class Classes(NamedTuple):
 
     names: tuple[str, ...]
     columns: tuple[tuple[int, ...], ...]
-    """Of each name, places in :data:`NAMES`."""
+    """Of each name, places in :data:`tdfusion_edge.coco.NAMES`."""
 
     def merged(self, scores: F32) -> F32:
         """(A, C) of COCO's (A, 80): of the classes that a name is made of, the highest score."""
