@@ -31,7 +31,7 @@ from typing import get_args
 
 from tdfusion_edge import bundle, detection_scores
 from tdfusion_edge.console import note, say
-from tdfusion_edge.errors import RequestError
+from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.pairs import Labels, PairSource
 from tdfusion_edge.pairs.reader import pair_names
 from tdfusion_edge.pairs.source import labels_of
@@ -164,6 +164,7 @@ def _detector_classes(args: argparse.Namespace, labels: Labels | None) -> tuple[
 
     Raises:
         RequestError: there is nothing to score it by, or no detector for the classes.
+        InputMissing: there is no such file.
     """
     named = detector_classes(args)
     if args.detector is None:
@@ -176,6 +177,8 @@ def _detector_classes(args: argparse.Namespace, labels: Labels | None) -> tuple[
             expected="--labels with boxes to score it by",
             got=str(labels or "none"),
         )
+    if not args.detector.is_file():  # before a checkpoint is exported
+        raise InputMissing(f"there is no detector {args.detector}", expected="an ONNX file")
     labelled = tuple(name for name in labels.classes if coco.known(name))
     return named or labelled or None
 
