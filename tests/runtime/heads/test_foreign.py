@@ -18,6 +18,7 @@ from tdfusion_edge.coco import NAMES
 from tdfusion_edge.color import split
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.errors import EngineError, InputMissing, RequestError
+from tdfusion_edge.runtime.engines import Engine
 from tdfusion_edge.runtime.heads.boxes.foreign.run import FREE, ForeignDetector, open_detector
 
 DARK, BRIGHT = 20, 255
@@ -101,6 +102,52 @@ def test_boxes_come_back_to_the_picture_from_any_size(
     inner = [max(1, round(side * scale)) for side in size]
     tolerance = max(1.0, *(side / there for side, there in zip(size, inner, strict=True)))
     assert found["car"][0] == pytest.approx([x1, y1, x2, y2], abs=tolerance + 0.01)
+
+
+class Watched:
+    """An engine that keeps what it was given last."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self.inputs, self.outputs = engine, engine.inputs, engine.outputs
+        self.given: Any = None
+
+    def run(self, inputs: Any) -> Any:
+        self.given = inputs["images"][0].copy()
+        return self._engine.run(inputs)
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+@pytest.mark.parametrize(
+    ("family", "first", "grey", "white"),
+    [
+        ("YOLOX", 0, [114, 114, 114], [255, 255, 255]),
+        ("YOLOv8", 16, [114 / 255] * 3, [1, 1, 1]),
+        (
+            "NanoDet",
+            16,
+            [(114 - 103.53) / 57.375, (114 - 116.28) / 57.12, (114 - 123.675) / 58.395],
+            [(255 - 103.53) / 57.375, (255 - 116.28) / 57.12, (255 - 123.675) / 58.395],
+        ),
+    ],
+)
+def test_the_picture_lies_where_its_training_put_it(
+    files: dict[str, Path], family: str, first: int, grey: list[float], white: list[float]
+) -> None:
+    """A picture twice as wide as the input leaves half of it grey: below it, or above and below."""
+    watched: list[Watched] = []
+
+    def watch(name: str, engine: Engine) -> Engine:
+        assert name == "detector"
+        watched.append(Watched(engine))
+        return watched[0]
+
+    open_detector(files[family], threads=1, instrument=watch).find(np.full((64, 192), 255, np.uint8))
+    wanted = np.empty((3, *SIZE[::-1]), np.float32)
+    wanted[:] = np.float32(grey)[:, None, None]
+    wanted[:, first : first + 32] = np.float32(white)[:, None, None]
+    np.testing.assert_allclose(watched[0].given, wanted, rtol=1e-5)
 
 
 def test_classes_are_merged_as_asked(files: dict[str, Path]) -> None:
@@ -197,7 +244,11 @@ def test_it_stands_in_for_the_detector_of_a_bundle_and_beside_its_masks(
 ) -> None:
     bright = block(SIZE, (30, 10, 62, 50))
     options: dict[str, Any] = {"detector": files["YOLOX"], "detector_classes": ["car"], "threads": 1}
-    with Fuser(finder_bundle, **options) as fuse:
+    loaded: list[str] = []
+    with Fuser(
+        finder_bundle, **options, instrument=lambda name, engine: loaded.append(name) or engine
+    ) as fuse:
+        assert loaded == ["fusion", "detector"], "the bundle's own is not loaded as well"
         result = fuse(bright, bright)
         assert rows(result.detections) == {"car": (pytest.approx([30, 10, 62, 50], abs=0.02), 0.8)}
         assert str(fuse).endswith("detects car")
