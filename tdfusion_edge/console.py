@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from tdfusion_edge.redact import redact
 
@@ -23,6 +23,8 @@ TERMINAL_S, LINES_S = 0.2, 10.0
 """Seconds between two lines of progress: rewritten in place on a terminal, new lines elsewhere."""
 CLEAR = "\r\x1b[K"
 """Takes a half-written line of progress off a terminal."""
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -158,6 +160,21 @@ class Progress:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def watched(items: Iterable[T], count: int, what: str, unit: str = "pairs") -> Iterator[T]:
+    """The items one by one, with a line on standard error that says how many are done.
+
+    Args:
+        items: What is worked through.
+        count: How many there are.
+        what: What is being done with them: "comparing".
+        unit: What they are, for the line.
+    """
+    with Progress(what) as progress:
+        for number, item in enumerate(items, 1):
+            yield item
+            progress.update(number / count, f"{number} of {count} {unit}")
 
 
 def in_words(seconds: float) -> str:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tdfusion_edge.console import CLEAR, Progress, in_words, listening, note, say
+from tdfusion_edge.console import CLEAR, Progress, in_words, listening, note, say, watched
 
 
 class Terminal(io.StringIO):
@@ -189,3 +189,17 @@ def test_a_reader_that_has_gone_does_not_end_the_work(monkeypatch: pytest.Monkey
             for _ in range(3):
                 clock.now_s += 60
                 progress.update(0.5)
+
+
+def test_a_long_loop_says_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, clock = Terminal(), Clock()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(Progress.__init__, "__kwdefaults__", {"clock": clock, "stream": None})
+    with listening(logging.INFO):
+        seen = []
+        for item in watched("abcd", 4, "comparing"):
+            seen.append(item)
+            clock.now_s += 2
+    assert "".join(seen) == "abcd"
+    assert "comparing: 25%, about 6 s left, 1 of 4 pairs" in terminal.getvalue()
+    assert "4 of 4 pairs" in terminal.getvalue()

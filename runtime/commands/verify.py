@@ -15,12 +15,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from tdfusion_edge import bundle
 from tdfusion_edge.bundle import ONE_PASS, Bundle, Precision
-from tdfusion_edge.console import say
+from tdfusion_edge.console import say, watched
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.pairs.source import labels_of
 from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of, progress_shower
@@ -56,7 +56,8 @@ def main(args: argparse.Namespace) -> int:
     opened = bundle.read(args.bundle)
     pairs = compared_pairs(args.data, args.names, labels, heads_of(opened.manifest))
     shapes: set[tuple[int, ...]] = set()
-    ran = _compare(opened, choice, "staged", _noted(pairs, shapes), scored=labels is not None)
+    noted = _noted(watched(pairs, len(pairs), "comparing, staged"), shapes)
+    ran = _compare(opened, choice, "staged", noted, scored=labels is not None)
     one_pass = _one_pass(opened, choice, ran, pairs, shapes, scored=labels is not None)
     data = described(args.data, ran.gap.pairs)
     if args.json:
@@ -108,7 +109,7 @@ def _one_pass(
     opened: Bundle,
     choice: Choice,
     ran: Compared,
-    pairs: Iterable[LabelledPair],
+    pairs: Sequence[LabelledPair],
     shapes: Iterable[tuple[int, ...]],
     *,
     scored: bool,
@@ -121,7 +122,8 @@ def _one_pass(
     if not all(graph.serves(*shape) for shape in shapes):
         return f"it takes {graph.sizes_in_words}, which not all of these pairs are"
     choice = choice._replace(precision=ran.precision)
-    return _compare(opened, choice, "onepass", pairs, scored=scored)
+    watching = watched(pairs, len(pairs), "comparing, in one pass")
+    return _compare(opened, choice, "onepass", watching, scored=scored)
 
 
 def as_json(ran: Compared, data: str, one_pass: Compared | str) -> dict[str, object]:

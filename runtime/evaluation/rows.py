@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from tdfusion_edge.color import U8, split
+from tdfusion_edge.console import watched
 from tdfusion_edge.errors import InputMissing
 from tdfusion_edge.images import by_stem, read_luma8
 from tdfusion_edge.metrics import Scores, evaluate, mean
@@ -92,7 +93,7 @@ def measure(
 
     # The metrics are NumPy and OpenCV, which release the interpreter: threads are enough.
     with ThreadPoolExecutor(cv2.getNumberOfCPUs()) as pool:
-        columns = list(pool.map(one, range(len(pairs))))
+        columns = list(watched(pool.map(one, range(len(pairs))), len(pairs), "scoring"))
     return {name: [column[place] for column in columns] for place, name in enumerate(rows)}
 
 
