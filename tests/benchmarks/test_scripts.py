@@ -175,7 +175,7 @@ def test_quality_scores_every_method_with_both_stretches(
     twice = ["--bundle", str(random_bundle), *options]
     assert script.main(BENCHMARK, [*twice, "--output", str(tmp_path / "quality_2.json")]) == 2
     scores = {(row.method, row.stretch): row.metrics for row in read(path).results.scores}
-    methods = {"random", "seafusion", "mmdrfuse", "infrared", "visible", "average", "maximum"}
+    methods = {"random", "seafusion", "mmdrfuse", "infrared", "visible", "average", "additive", "maximum"}
     assert set(scores) == {(method, stretch) for method in methods for stretch in ("none", "image")}
     # A stretch of 8-bit levels is one to one: it moves them apart and leaves the entropy.
     assert scores["average", "image"]["en"] == pytest.approx(scores["average", "none"]["en"])
