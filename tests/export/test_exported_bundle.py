@@ -27,7 +27,7 @@ from tdfusion_edge.export.heads import boxes
 from tdfusion_edge.export.onepass import OnePass
 from tdfusion_edge.export.pairs import Pairs
 from tdfusion_edge.frames import Frame, Image, Pair
-from tdfusion_edge.pairs import LabelledPair
+from tdfusion_edge.pairs import Boxes, LabelledPair
 from tdfusion_edge.runtime import engines, rig
 from tdfusion_edge.runtime.engines import Choice, open_graph
 from tdfusion_edge.runtime.evaluation.pairs import simulated
@@ -251,6 +251,25 @@ def test_a_graph_that_gives_something_else_leaves_no_bundle(opened: Bundle) -> N
         said = {row.graph: row.pictures for row in rows}
         there = "one pair" if size == SIZE else "8 simulated pairs"
         assert said == {"fusion": "one pair", "onepass": there}
+
+
+def test_scores_of_a_part_of_the_pairs_are_not_in_a_row(opened: Bundle) -> None:
+    """They could not be held against those of the networks, which saw all pairs."""
+    boxes = Boxes(np.array([[20, 20, 90, 90]], np.float32), np.array([0]))
+    labelled = tuple(pair._replace(boxes=boxes) for pair in simulated(2, SIZE))
+    fields = {
+        key: value
+        for key, value in msgspec.to_builtins(opened.manifest).items()
+        if key not in ("format", "sha256")
+    }
+    whole = {row.graph: row for row in passed(fields, opened.files, Pairs(labelled, (), "2 pairs"), SIZE)}
+    assert all("map50_change" in row.figures for row in whole.values())
+    other = next(iter(simulated(1, (96, 80))))._replace(boxes=boxes)
+    some = Pairs((*labelled, other), (), "3 pairs")
+    part = {row.graph: row for row in passed(fields, opened.files, some, SIZE)}
+    assert part["onepass"].pictures == "2 of 3 pairs"
+    assert "map50_change" not in part["onepass"].figures
+    assert "map50_change" in part["fusion"].figures
 
 
 def test_swapped_colours_leave_no_bundle(opened: Bundle) -> None:
