@@ -60,7 +60,7 @@ def prepared(args: argparse.Namespace) -> Callable[[], None] | None:
 
 def _through_torch(args: argparse.Namespace, sizes: tuple[Size, ...]) -> Callable[[], None]:
     from tdfusion_edge.export.networks import choose
-    from tdfusion_edge.export.torch_tensorrt import NETWORKS, build_through_torch, open_torch_tensorrt
+    from tdfusion_edge.export.torch_tensorrt import build_through_torch, open_torch_tensorrt, why_left_out
 
     refuse_targets("tensorrt", args.target)
     library = open_torch_tensorrt()
@@ -69,8 +69,9 @@ def _through_torch(args: argparse.Namespace, sizes: tuple[Size, ...]) -> Callabl
         opened, chosen = bundle.read(args.output), choose(args.checkpoints, args.network)
         for made in build_through_torch(library, chosen, opened, sizes, args.engine_cache):
             say(f"{line_of_made(made)} ({library.title})")
-        for name in sorted(set(opened.manifest.graphs) - set(NETWORKS)):
-            say(f"left out: the {name} graph, which is more than one network")
+        for name in sorted(opened.manifest.graphs):
+            if reason := why_left_out(opened.manifest, name):
+                say(f"left out: the {name} graph; {reason}")
         here = "" if args.engine_cache is None else f" --engine-cache {args.engine_cache}"
         say(f"next: tdfusion-edge verify {args.output} --backend {THROUGH_TORCH}{here}")
 

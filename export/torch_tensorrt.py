@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.export.passes import move_to_device_pass
 
-from tdfusion_edge.bundle import Bundle, Graph, Precision
+from tdfusion_edge.bundle import ONE_PASS, Bundle, Graph, Manifest, Precision
 from tdfusion_edge.errors import EngineError
 from tdfusion_edge.export.fold import folded
 from tdfusion_edge.export.fp16 import half
@@ -46,10 +46,16 @@ from tdfusion_edge.runtime.engines.tensorrt.store import EngineStore
 from tdfusion_edge.runtime.engines.tensorrt.store.request import Request, request_for
 
 EXTRA = "torch-tensorrt"
-NETWORKS: tuple[str, ...] = ("fusion", "detector")
-"""Graphs that are one network each."""
 WEAK = "enabled_precisions"
 """An option of the versions that choose types themselves."""
+
+
+def why_left_out(manifest: Manifest, name: str) -> str | None:
+    """Why no engine of a graph is built through PyTorch, in words; None where one is."""
+    if name == ONE_PASS:
+        return "it is more than one network"
+    kinds = {tensor.dtype for tensor in manifest.graphs[name].outputs}
+    return None if kinds == {"float32"} else f"it gives {', '.join(sorted(kinds - {'float32'}))}"
 
 
 class TorchTensorRt(NamedTuple):
@@ -132,7 +138,7 @@ def build_through_torch(
     store = EngineStore(engine_cache)
     every = list(wanted_of(opened, Choice("torch-tensorrt"), sizes))
     for one in every:
-        if one.graph not in NETWORKS:
+        if why_left_out(opened.manifest, one.graph) is not None:
             continue
         graph, onnx = opened.graph(one.graph, one.precision)
         request = request_for(

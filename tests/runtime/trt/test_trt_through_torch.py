@@ -40,6 +40,7 @@ from tdfusion_edge.export.torch_tensorrt import (
     _options,
     build_through_torch,
     open_torch_tensorrt,
+    why_left_out,
 )
 from tdfusion_edge.runtime.engines import Engine
 from tdfusion_edge.runtime.engines.tensorrt.prebuild import Made
@@ -378,3 +379,21 @@ def test_the_stand_in_is_like_the_real_one(library: Library) -> None:
     assert WEAK not in real
     assert f'f"{OUTPUT.format("{i}")}"' in interpreter
     assert "NetworkDefinitionCreationFlag.STRONGLY_TYPED" in interpreter
+
+
+def test_what_is_left_out_is_said_with_its_reason() -> None:
+    """A mask is uint8, which Torch-TensorRT gives no engine for, and one pass is several networks."""
+    luma, mask = (
+        bundle.TensorInfo(name=name, dtype=dtype, shape=(1, 1, 8, 12), content="")
+        for name, dtype in (("luma", "float32"), ("mask", "uint8"))
+    )
+    plain = bundles.described({"fp32": "fusion.onnx"})
+    masks = bundle.Graph(files={"fp32": "m.onnx"}, inputs=(luma,), outputs=(mask,), minimum_size=8, opset=17)
+    graphs_ = {"fusion": plain, "onepass": plain, "segmentation": masks}
+    files = {"fusion.onnx": b"", "m.onnx": b""}
+    manifest = bundle.assembled(bundles.fields(graphs_), files).manifest
+    assert {name: why_left_out(manifest, name) for name in graphs_} == {
+        "fusion": None,
+        "onepass": "it is more than one network",
+        "segmentation": "it gives uint8",
+    }
