@@ -9,7 +9,6 @@ The faster-coco-eval library does the matching and is imported at use (extra ``m
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ import numpy.typing as npt
 
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.install import install_command
+from tdfusion_edge.install import imported
 
 THRESHOLD = 0.001
 """Lowest score of the detections to hand in: the curve goes down to where nearly everything is found."""
@@ -163,13 +162,7 @@ def _row(picture: int, corners: Sequence[float], class_id: int) -> dict[str, Any
 def _library() -> Any:
     # It reports every step of its work as information.
     logging.getLogger("faster_coco_eval").setLevel(logging.WARNING)
-    try:
-        return importlib.import_module("faster_coco_eval")
-    except ImportError as error:
-        raise RequestError(
-            f"scoring boxes needs faster-coco-eval, which cannot be imported: {error}",
-            hint=f"Install it: {install_command('metrics')}",
-        ) from error
+    return imported("faster_coco_eval", "metrics", "scoring boxes needs faster-coco-eval", RequestError)
 
 
 def _mean(values: Any) -> float:

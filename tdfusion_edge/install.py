@@ -5,9 +5,12 @@ The package is on no index, so that ``pip install tdfusion-edge[train]`` would f
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
+from typing import Any
 
+from tdfusion_edge.errors import TdfusionError
 from tdfusion_edge.redact import redact
 
 NAME = "tdfusion-edge"
@@ -24,6 +27,26 @@ def install_command(extra: str, *, options: str = "", beside: str = "") -> str:
     """
     wanted = requirement(extra, package=PACKAGE, record=_record(), here=Path.cwd())
     return " ".join(word for word in ("pip install", options, beside, wanted) if word)
+
+
+def imported(module: str, extra: str, need: str, error: type[TdfusionError]) -> Any:
+    """A library that only an extra of this package brings, imported when it is needed.
+
+    Args:
+        module: Its name in Python.
+        extra: The extra that brings it.
+        need: Who needs it, for people: ``scoring boxes needs faster-coco-eval``.
+        error: What to raise.
+
+    Raises:
+        TdfusionError: as ``error``, where it cannot be imported.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as reason:
+        raise error(
+            f"{need}, which cannot be imported: {reason}", hint=f"Install it: {install_command(extra)}"
+        ) from reason
 
 
 def requirement(extra: str, *, package: Path, record: str | None, here: Path) -> str:

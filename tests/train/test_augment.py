@@ -204,7 +204,8 @@ def test_gain_changes_each_sensor_by_itself_and_stays_in_range(seed: int, amount
     first, second = gain(image, amount, random), gain(image, amount, random)
     assert first.dtype == np.float32
     assert 0 <= first.min() <= first.max() <= 1
-    assert not np.array_equal(first, second)
+    # Two pictures that are clipped to black throughout are equal, which needs an amount above 2/3.
+    assert not np.array_equal(first, second) or (amount > 2 / 3 and first.max() == 0)
     # Brighter stays brighter, and 0 +- amount / 2 is where black may go.
     assert (np.diff(first.ravel()) >= 0).all()
     assert first.min() <= amount / 2 + 1e-6

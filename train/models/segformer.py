@@ -9,7 +9,6 @@ is written out, so that a strategy may differentiate T twice, which PyTorch's fu
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tdfusion_edge.errors import ConfigError
-from tdfusion_edge.install import install_command
+from tdfusion_edge.install import imported
 from tdfusion_edge.train.models.task import MaskNetwork, MaskPrediction
 
 IGNORE = 255
@@ -112,13 +111,7 @@ class SegFormer(MaskNetwork):
 
 def _transformers() -> Any:
     # By name: it has no types that mypy --strict could use, and takes seconds to import.
-    try:
-        return importlib.import_module("transformers")
-    except ImportError as error:
-        raise ConfigError(
-            f"SegFormer needs Hugging Face's transformers, which cannot be imported: {error}",
-            hint=f"Install it: {install_command('segformer')}",
-        ) from error
+    return imported("transformers", "segformer", "SegFormer needs Hugging Face's transformers", ConfigError)
 
 
 @contextmanager

@@ -21,8 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tdfusion_edge.errors import ConfigError, RequestError
+from tdfusion_edge.errors import ConfigError
 from tdfusion_edge.train.data.types import BoxTargets
+from tdfusion_edge.train.models.detector_blocks import Bottleneck, Conv, Pyramid, require_luma
 from tdfusion_edge.train.models.task import BoxNetwork, BoxPrediction
 from tdfusion_edge.train.models.yolo_loss import assign, box_losses
 
@@ -48,30 +49,6 @@ SIZES: Mapping[str, Size] = MappingProxyType(
 )
 
 
-class Conv(nn.Sequential):
-    """Convolution, batch norm, SiLU."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> None:
-        super().__init__(
-            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
-            nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.03),
-            nn.SiLU(),
-        )
-
-
-class Bottleneck(nn.Module):
-    """Two 3x3 convolutions, with a skip where asked."""
-
-    def __init__(self, channels: int, *, skip: bool) -> None:
-        super().__init__()
-        self.first, self.second, self.skip = Conv(channels, channels, 3), Conv(channels, channels, 3), skip
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same shape."""
-        y: Tensor = self.second(self.first(x))
-        return x + y if self.skip else y
-
-
 class C2f(nn.Module):
     """Cross-stage block: every bottleneck's output goes to the last convolution."""
 
@@ -79,7 +56,9 @@ class C2f(nn.Module):
         super().__init__()
         hidden = outputs // 2
         self.enter = Conv(inputs, 2 * hidden)
-        self.blocks = nn.ModuleList(Bottleneck(hidden, skip=skip) for _ in range(repeats))
+        self.blocks = nn.ModuleList(
+            Bottleneck(Conv(hidden, hidden, 3), Conv(hidden, hidden, 3), skip=skip) for _ in range(repeats)
+        )
         self.leave = Conv((2 + repeats) * hidden, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,22 +66,6 @@ class C2f(nn.Module):
         parts = list(self.enter(x).chunk(2, dim=1))
         for block in self.blocks:
             parts.append(block(parts[-1]))
-        out: Tensor = self.leave(torch.cat(parts, dim=1))
-        return out
-
-
-class Pyramid(nn.Module):
-    """SPPF: three 5x5 maxima in a row, all of them kept."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.enter, self.leave = Conv(channels, channels // 2), Conv(2 * channels, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same shape."""
-        parts = [self.enter(x)]
-        for _ in range(3):
-            parts.append(F.max_pool2d(parts[-1], 5, 1, 2))
         out: Tensor = self.leave(torch.cat(parts, dim=1))
         return out
 
@@ -155,7 +118,11 @@ class YOLO(BoxNetwork):
         self.stage2 = nn.Sequential(Conv(1, w1, 3, 2), Conv(w1, w2, 3, 2), C2f(w2, w2, r2, skip=True))
         self.stage3 = nn.Sequential(Conv(w2, w3, 3, 2), C2f(w3, w3, r3, skip=True))
         self.stage4 = nn.Sequential(Conv(w3, w4, 3, 2), C2f(w4, w4, r4, skip=True))
-        self.stage5 = nn.Sequential(Conv(w4, w5, 3, 2), C2f(w5, w5, r5, skip=True), Pyramid(w5))
+        self.stage5 = nn.Sequential(
+            Conv(w4, w5, 3, 2),
+            C2f(w5, w5, r5, skip=True),
+            Pyramid(Conv(w5, w5 // 2), Conv(2 * w5, w5)),  # SPPF
+        )
         self.up4 = C2f(w5 + w4, w4, r2, skip=False)
         self.up3 = C2f(w4 + w3, w3, r2, skip=False)
         self.shrink3 = Conv(w3, w3, 3, 2)
@@ -182,12 +149,7 @@ class YOLO(BoxNetwork):
         Raises:
             RequestError: another shape.
         """
-        if luma.ndim != 4 or luma.shape[1] != 1 or luma.shape[2] % 32 or luma.shape[3] % 32:
-            raise RequestError(
-                "input of yolo",
-                expected="(B, 1, H, W) with H and W multiples of 32",
-                got=str(tuple(luma.shape)),
-            )
+        require_luma(luma, "yolo")
         x3 = self.stage3(self.stage2(luma))
         x4 = self.stage4(x3)
         x5 = self.stage5(x4)

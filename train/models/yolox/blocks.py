@@ -1,38 +1,17 @@
-"""What YOLOX is built of: convolutions with their activation, cross-stage blocks, focus, pyramid of maxima.
+"""What YOLOX is built of, in its sizes: wide and point convolutions, cross-stage blocks, focus.
 
 Sources: YOLOX (arXiv 2107.08430), section 2.1, takes its backbone over from YOLOv4's CSPDarknet
 (arXiv 2004.10934, section 3.4; CSPNet, arXiv 1911.11929, section 3.2; spatial pyramid pooling,
 arXiv 1406.4729) with the activation SiLU. The paper gives no table of layers: their order, kernels and
 channels are those of the published weights, read from the ONNX graphs that hold them.
-
-Difference: three 5x5 maxima in a row stand for the maxima over 5x5, 9x9 and 13x13, which they equal.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-
-class Conv(nn.Sequential):
-    """Convolution, batch norm, SiLU; without batch norm the convolution has a bias.
-
-    Args:
-        inputs: Channels.
-        outputs: Channels.
-        kernel: Side, odd.
-        stride: 1 or 2.
-        groups: As in ``nn.Conv2d``.
-        norm: Whether there is a batch norm.
-    """
-
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1, *, norm: bool
-    ) -> None:
-        convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=not norm)
-        between = [nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.03)] if norm else []
-        super().__init__(convolution, *between, nn.SiLU())
+from tdfusion_edge.train.models.detector_blocks import Bottleneck, Conv, Pyramid
 
 
 class Blocks:
@@ -58,6 +37,14 @@ class Blocks:
             Conv(inputs, inputs, 3, stride, groups=inputs, norm=self.norm), self.point(inputs, outputs)
         )
 
+    def bottleneck(self, channels: int, *, skip: bool) -> nn.Module:
+        """A 1x1 and a 3x3 convolution, with a skip where asked."""
+        return Bottleneck(self.point(channels, channels), self.wide(channels, channels), skip=skip)
+
+    def pyramid(self, channels: int) -> nn.Module:
+        """A :class:`Pyramid` of these blocks."""
+        return Pyramid(self.point(channels, channels // 2), self.point(2 * channels, channels))
+
     def cross_stage(self, inputs: int, outputs: int, repeats: int, *, skip: bool) -> nn.Module:
         """A :class:`CrossStage` of these blocks."""
         return CrossStage(self, inputs, outputs, repeats, skip=skip)
@@ -78,20 +65,6 @@ class Focus(nn.Module):
         return out
 
 
-class Bottleneck(nn.Module):
-    """A 1x1 and a 3x3 convolution, with a skip where asked."""
-
-    def __init__(self, blocks: Blocks, channels: int, *, skip: bool) -> None:
-        super().__init__()
-        self.first, self.second = blocks.point(channels, channels), blocks.wide(channels, channels)
-        self.skip = skip
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same shape."""
-        y: Tensor = self.second(self.first(x))
-        return x + y if self.skip else y
-
-
 class CrossStage(nn.Module):
     """Half of the channels go through bottlenecks, the other half past them."""
 
@@ -99,30 +72,11 @@ class CrossStage(nn.Module):
         super().__init__()
         hidden = outputs // 2
         self.enter, self.past = blocks.point(inputs, hidden), blocks.point(inputs, hidden)
-        self.body = nn.Sequential(*(Bottleneck(blocks, hidden, skip=skip) for _ in range(repeats)))
+        self.body = nn.Sequential(*(blocks.bottleneck(hidden, skip=skip) for _ in range(repeats)))
         self.leave = blocks.point(2 * hidden, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) to (B, outputs, H, W)."""
         entered, past = self.enter(x), self.past(x)
         out: Tensor = self.leave(torch.cat((self.body(entered), past), dim=1))
-        return out
-
-
-class Pyramid(nn.Module):
-    """What is there and its maxima over three neighbourhoods, joined."""
-
-    def __init__(self, blocks: Blocks, channels: int) -> None:
-        super().__init__()
-        self.enter, self.leave = (
-            blocks.point(channels, channels // 2),
-            blocks.point(2 * channels, channels),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same shape."""
-        parts = [self.enter(x)]
-        for _ in range(3):
-            parts.append(F.max_pool2d(parts[-1], 5, 1, 2))
-        out: Tensor = self.leave(torch.cat(parts, dim=1))
         return out

@@ -21,10 +21,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tdfusion_edge.errors import ConfigError, RequestError
+from tdfusion_edge.errors import ConfigError
 from tdfusion_edge.train.data.types import BoxTargets
+from tdfusion_edge.train.models.detector_blocks import require_luma
 from tdfusion_edge.train.models.task import BoxNetwork, BoxPrediction
-from tdfusion_edge.train.models.yolox.blocks import Blocks, Focus, Pyramid
+from tdfusion_edge.train.models.yolox.blocks import Blocks, Focus
 from tdfusion_edge.train.models.yolox.coco import rows_of
 from tdfusion_edge.train.models.yolox.head import Head, cells
 from tdfusion_edge.train.models.yolox.loss import RawBoxes, box_losses, decoded
@@ -96,7 +97,7 @@ class YOLOX(BoxNetwork):
         self.stage3 = nn.Sequential(blocks.wide(w2, w3, 2), blocks.cross_stage(w3, w3, 3 * n, skip=True))
         self.stage4 = nn.Sequential(blocks.wide(w3, w4, 2), blocks.cross_stage(w4, w4, 3 * n, skip=True))
         end = blocks.cross_stage(w5, w5, n, skip=False)
-        self.stage5 = nn.Sequential(blocks.wide(w4, w5, 2), Pyramid(blocks, w5), end)
+        self.stage5 = nn.Sequential(blocks.wide(w4, w5, 2), blocks.pyramid(w5), end)
         self.narrow5 = blocks.point(w5, w4)
         self.up4 = blocks.cross_stage(2 * w4, w4, n, skip=False)
         self.narrow4 = blocks.point(w4, w3)
@@ -119,12 +120,7 @@ class YOLOX(BoxNetwork):
         Raises:
             RequestError: another shape.
         """
-        if luma.ndim != 4 or luma.shape[1] != 1 or luma.shape[2] % 32 or luma.shape[3] % 32:
-            raise RequestError(
-                "input of yolox",
-                expected="(B, 1, H, W) with H and W multiples of 32",
-                got=str(tuple(luma.shape)),
-            )
+        require_luma(luma, "yolox")
         x3 = self.stage3(self.stage2(self.stem(picture(luma, chroma))))
         x4 = self.stage4(x3)
         n5 = self.narrow5(self.stage5(x4))

@@ -6,7 +6,6 @@ convolutions in the order in which they run, which is the order of this network'
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from tdfusion_edge.coco import NAMES
 from tdfusion_edge.errors import ConfigError, InputMissing
-from tdfusion_edge.install import install_command
+from tdfusion_edge.install import imported
 
 
 class Convolution(NamedTuple):
@@ -130,10 +129,4 @@ def _of_classes(
 
 
 def _onnx() -> Any:
-    try:
-        return importlib.import_module("onnx")
-    except ImportError as error:
-        raise ConfigError(
-            f"YOLOX weights need the library onnx, which cannot be imported: {error}",
-            hint=f"Install it: {install_command('export')}",
-        ) from error
+    return imported("onnx", "export", "YOLOX weights need the library onnx", ConfigError)
