@@ -87,8 +87,9 @@ class SegFormer(MaskNetwork):
             else:
                 self.network = _load(transformers, Path(pretrained), options)
 
-    def forward(self, luma: Tensor) -> SegFormerOutput:
-        """(B, 1, H, W) float in [0, 1] to logits; H and W are multiples of 32."""
+    def forward(self, luma: Tensor, chroma: Tensor | None = None) -> SegFormerOutput:
+        """(B, 1, H, W) float in [0, 1] to logits; H and W are multiples of 32, and colours have no effect."""
+        del chroma
         return SegFormerOutput(self.network(luma).logits)
 
     def loss(self, output: SegFormerOutput, targets: Tensor) -> Mapping[str, Tensor]:

@@ -1,6 +1,6 @@
 """What every task network T takes and gives.
 
-A task network sees the fused luma alone. It subclasses :class:`BoxNetwork` or :class:`MaskNetwork` by what it
+A task network sees the fused luma, and where it says so the visible picture's chroma beside it. It subclasses :class:`BoxNetwork` or :class:`MaskNetwork` by what it
 gives; a kind of its own subclasses :class:`TaskNetwork`. Its class is called with ``classes=N`` and the
 recipe's options.
 """
@@ -58,12 +58,25 @@ class TaskNetwork(nn.Module, ABC):
     """What it gives and is trained with, which is its kind: ``boxes``, ``mask``, or a kind of its own."""
     stride: int = 1
     """Height and width of the input must be multiples of this."""
+    colour: bool = False
+    """Whether it sees the fused luma in the visible picture's colours; :meth:`forward` and
+    :meth:`graph_output` then take the chroma as a second argument."""
     outputs: ClassVar[Mapping[str, Output]] = {}
     """What :meth:`graph_output` gives, by the names and in the order of its fields."""
 
     @abstractmethod
-    def forward(self, luma: Tensor) -> Any:
-        """(B, 1, H, W) float in [0, 1] to whatever :meth:`loss` and :meth:`decode` take."""
+    def forward(self, luma: Tensor, chroma: Tensor | None = None) -> Any:
+        """A picture to whatever :meth:`loss` and :meth:`decode` take.
+
+        Args:
+            luma: (B, 1, H, W) float in [0, 1].
+            chroma: (B, 2, H, W) float in [0, 1], Cr then Cb around 128 / 255; None for a grey picture. It is
+                given to networks alone that say :attr:`colour`.
+        """
+
+    def look(self, luma: Tensor, chroma: Tensor | None) -> Any:
+        """:meth:`forward`, given the chroma only where the network sees colours."""
+        return self(luma, chroma) if self.colour else self(luma)
 
     @abstractmethod
     def loss(self, output: Any, targets: Any) -> Mapping[str, Tensor]:
@@ -80,8 +93,8 @@ class TaskNetwork(nn.Module, ABC):
         """Predictions from what :meth:`forward` gave, by operations that ONNX has."""
 
     @abstractmethod
-    def graph_output(self, luma: Tensor) -> tuple[Tensor, ...]:
-        """(B, 1, H, W) float in [0, 1] to the outputs of the exported graph, a named tuple."""
+    def graph_output(self, luma: Tensor, chroma: Tensor | None = None) -> tuple[Tensor, ...]:
+        """What :meth:`forward` takes to the outputs of the exported graph, a named tuple."""
 
 
 class BoxNetwork(TaskNetwork):
@@ -103,9 +116,9 @@ class BoxNetwork(TaskNetwork):
     def decode(self, output: Any) -> BoxPrediction:
         """Boxes and scores from what :meth:`forward` gave, by operations that ONNX has."""
 
-    def graph_output(self, luma: Tensor) -> BoxPrediction:
-        """(B, 1, H, W) float in [0, 1] to boxes and scores."""
-        return self.decode(self(luma))
+    def graph_output(self, luma: Tensor, chroma: Tensor | None = None) -> BoxPrediction:
+        """What :meth:`forward` takes to boxes and scores."""
+        return self.decode(self.look(luma, chroma))
 
 
 class MaskNetwork(TaskNetwork):
@@ -124,10 +137,10 @@ class MaskNetwork(TaskNetwork):
     def decode(self, output: Any) -> MaskPrediction:
         """Class scores of every pixel from what :meth:`forward` gave, by operations that ONNX has."""
 
-    def graph_output(self, luma: Tensor) -> MaskOutput:
-        """(B, 1, H, W) float in [0, 1] to the class with the largest score at every pixel."""
+    def graph_output(self, luma: Tensor, chroma: Tensor | None = None) -> MaskOutput:
+        """What :meth:`forward` takes to the class with the largest score at every pixel."""
         # By way of float: TensorRT makes uint8 of floating-point numbers alone.
-        return MaskOutput(self.decode(self(luma)).logits.argmax(1).float().to(torch.uint8))
+        return MaskOutput(self.decode(self.look(luma, chroma)).logits.argmax(1).float().to(torch.uint8))
 
 
 TASK_BASES = f"{__name__}.{BoxNetwork.__name__} or {MaskNetwork.__name__}"

@@ -61,6 +61,7 @@ class YOLOX(BoxNetwork):
             false: put back as one that changes nothing, it would in training normalise by each batch, which
             is another network than the one that was learned.
         l1: Whether the loss has the L1 term of the paper's last epochs.
+        colour: Whether it sees the luma in the visible picture's colours, as COCO's pictures have them.
 
     Raises:
         InputMissing: there is no file of weights.
@@ -77,6 +78,7 @@ class YOLOX(BoxNetwork):
         coco: Sequence[Sequence[str]] | None = None,
         norm: bool = True,
         l1: bool = False,
+        colour: bool = False,
     ) -> None:
         if size not in SIZES:
             raise ConfigError("size of the network yolox", expected=" or ".join(SIZES), got=size)
@@ -87,7 +89,7 @@ class YOLOX(BoxNetwork):
         super().__init__()
         rows = None if coco is None else rows_of(coco, classes)
         self.groups = [1] * classes if rows is None else [len(group) for group in rows]
-        self.l1 = l1
+        self.l1, self.colour = l1, colour
         width, n, depthwise = SIZES[size]
         blocks = Blocks(depthwise=depthwise, norm=norm)
         w2, w3, w4, w5 = (width * 2**step for step in range(1, 5))
