@@ -1,8 +1,8 @@
 """What every task network T takes and gives.
 
-A task network sees the fused luma, and where it says so the visible picture's chroma beside it. It subclasses :class:`BoxNetwork` or :class:`MaskNetwork` by what it
-gives; a kind of its own subclasses :class:`TaskNetwork`. Its class is called with ``classes=N`` and the
-recipe's options.
+A task network sees the fused luma, and where it says so the visible picture's chroma beside it. It subclasses
+:class:`BoxNetwork` or :class:`MaskNetwork` by what it gives; a kind of its own subclasses
+:class:`TaskNetwork`. Its class is called with ``classes=N`` and the recipe's options.
 """
 
 from __future__ import annotations
