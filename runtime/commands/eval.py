@@ -17,7 +17,7 @@ labelled objects; masks by mIoU, the share of pixels that are right, and the IoU
 share of the labelled pixels. A checkpoint is exported first, because what is scored is what will run.
 
 With --detector FILE.onnx that detector, unchanged, looks in place of the bundle's. It sees colours: the fused
-rows (the bundle, --compare, average, additive, maximum) and visible have those of the visible picture,
+rows (the bundle, --compare, mean, additive, maximum) and visible have those of the visible picture,
 infrared is grey. Its classes are those of --detector-classes, or of --classes, or all 80.
 """
 
@@ -35,13 +35,13 @@ from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.pairs import Labels, PairSource
 from tdfusion_edge.pairs.reader import pair_names
 from tdfusion_edge.pairs.source import labels_of
+from tdfusion_edge.plain import PLAIN
 from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of, progress_shower
 from tdfusion_edge.runtime.commands.networks import add_detector_arguments, detector_classes
 from tdfusion_edge.runtime.evaluation.checkpoint import open_bundle
 from tdfusion_edge.runtime.evaluation.pairs import add_pair_arguments, heads_of, measured_pairs
 from tdfusion_edge.runtime.evaluation.parity import least_score
 from tdfusion_edge.runtime.evaluation.rows import (
-    BASELINES,
     Row,
     baselines,
     by_fuser,
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--baselines",
         action="store_true",
-        help="rows for each sensor, their average, .5 infrared + .9 visible, and their maximum",
+        help="rows for each sensor, their mean, .5 infrared + .9 visible, and their maximum",
     )
     parser.add_argument(
         "--groups", default="", metavar="NAME=PATTERN,NAME=PATTERN",
@@ -147,13 +147,13 @@ def parse_groups(text: str, names: list[str]) -> dict[str, list[str]]:
 def _rows(args: argparse.Namespace, network: str, fuser: Fuser) -> dict[str, Row]:
     """What is scored, by the names of the rows."""
     rows = {network: by_fuser(fuser, args.stretch)}
-    if args.baselines and network in BASELINES:
+    if args.baselines and network in PLAIN:
         raise RequestError(f"the bundle is called '{network}' like a row of --baselines")
     for compared in args.compare:
         name, _, folder = compared.partition("=")
         if not (name and folder):
             raise RequestError(f"--compare {compared}", expected="NAME=FOLDER")
-        if name in rows or (args.baselines and name in BASELINES):
+        if name in rows or (args.baselines and name in PLAIN):
             raise RequestError(f"two rows are called '{name}'", hint="Give --compare another NAME.")
         rows[name] = from_folder(Path(folder))
     return rows | (baselines() if args.baselines else {})

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from tdfusion_edge.train.data.types import TaskView
 from tdfusion_edge.train.meta import Average, Parameters, gradients, trainable
 from tdfusion_edge.train.models.task import TaskNetwork
 
@@ -20,7 +21,7 @@ def virtual_task(
     task: TaskNetwork,
     optimiser: torch.optim.Optimizer,
     luma: Tensor,
-    targets: Any,
+    view: TaskView,
     *,
     step: Literal["sgd", "adam", "none"],
     average: Average,
@@ -31,7 +32,7 @@ def virtual_task(
         task: T; in training mode it normalises by this batch, and its running statistics stay.
         optimiser: T's; its rate is taken, and for ``adam`` its moments.
         luma: (B, 1, h, w), fused.
-        targets: Their labels.
+        view: What they are of: their colours and labels.
         step: Which step.
         average: Averages gradients over processes.
     """
@@ -42,8 +43,8 @@ def virtual_task(
     at = {name: part.requires_grad_() for name, part in parameters.items()}
     # The running statistics would be updated in place: in a copy that is thrown away.
     spare = {name: part.clone() for name, part in buffers.items()}
-    output = functional_call(task, {**at, **spare}, (luma,))
-    gradient = average(gradients(task.loss(output, targets)["loss"], at))
+    output = functional_call(task, {**at, **spare}, task.arguments(luma, view.chroma))
+    gradient = average(gradients(task.loss(output, view.targets)["loss"], at))
     owners = trainable(task)
     move = _adam if step == "adam" else _plain
     stepped = {
