@@ -38,7 +38,7 @@ PLAIN: Mapping[str, Plain] = MappingProxyType(
     {
         "infrared": lambda infrared, visible: infrared,
         "visible": lambda infrared, visible: visible,
-        "mean": mean,
+        "average": mean,
         "additive": additive,
         "maximum": lambda infrared, visible: cast(U8, np.maximum(infrared, visible)),
     }

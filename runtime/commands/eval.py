@@ -17,7 +17,7 @@ labelled objects; masks by mIoU, the share of pixels that are right, and the IoU
 share of the labelled pixels. A checkpoint is exported first, because what is scored is what will run.
 
 With --detector FILE.onnx that detector, unchanged, looks in place of the bundle's. It sees colours: the fused
-rows (the bundle, --compare, mean, additive, maximum) and visible have those of the visible picture,
+rows (the bundle, --compare, average, additive, maximum) and visible have those of the visible picture,
 infrared is grey. Its classes are those of --detector-classes, or of --classes, or all 80.
 """
 
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--baselines",
         action="store_true",
-        help="rows for each sensor, their mean, .5 infrared + .9 visible, and their maximum",
+        help="rows for each sensor, their average, .5 infrared + .9 visible, and their maximum",
     )
     parser.add_argument(
         "--groups", default="", metavar="NAME=PATTERN,NAME=PATTERN",

@@ -134,5 +134,5 @@ class TaskOnly(Strategy):
                 checkpoint.of_role(checkpoint.read(path)[1], "fusion")
             )
             return fuser
-        plain = PLAIN[options.picture]
+        plain = PLAIN["average" if options.picture == "mean" else options.picture]
         return lambda sample: plain(sample.infrared, sample.visible)

@@ -208,7 +208,13 @@ class TDFusionStrategy(Strategy):
     def _virtual_task(self, view: TaskView) -> Parameters:
         """T', a step of T on the meta-train pictures as F fuses them now."""
         return virtual_task(
-            self.task, self._t.optimiser, self._seen(view), view, step=self.options.task_step, average=average
+            self.task,
+            self._t.optimiser,
+            self._seen(view),
+            view.targets,
+            step=self.options.task_step,
+            average=average,
+            chroma=view.chroma,
         )
 
     def _seen(self, view: TaskView) -> Tensor:

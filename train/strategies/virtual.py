@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from tdfusion_edge.train.data.types import TaskView
 from tdfusion_edge.train.meta import Average, Parameters, gradients, trainable
 from tdfusion_edge.train.models.task import TaskNetwork
 
@@ -21,10 +20,11 @@ def virtual_task(
     task: TaskNetwork,
     optimiser: torch.optim.Optimizer,
     luma: Tensor,
-    view: TaskView,
+    targets: Any,
     *,
     step: Literal["sgd", "adam", "none"],
     average: Average,
+    chroma: Tensor | None = None,
 ) -> Parameters:
     """Parameters and buffers of T after one step on ``luma``.
 
@@ -32,9 +32,10 @@ def virtual_task(
         task: T; in training mode it normalises by this batch, and its running statistics stay.
         optimiser: T's; its rate is taken, and for ``adam`` its moments.
         luma: (B, 1, h, w), fused.
-        view: What they are of: their colours and labels.
+        targets: Their labels.
         step: Which step.
         average: Averages gradients over processes.
+        chroma: Their colours, (B, 2, h, w); None: grey.
     """
     parameters = {name: part.detach() for name, part in trainable(task).items()}
     buffers = {name: part.clone() for name, part in task.named_buffers()}
@@ -43,8 +44,8 @@ def virtual_task(
     at = {name: part.requires_grad_() for name, part in parameters.items()}
     # The running statistics would be updated in place: in a copy that is thrown away.
     spare = {name: part.clone() for name, part in buffers.items()}
-    output = functional_call(task, {**at, **spare}, task.arguments(luma, view.chroma))
-    gradient = average(gradients(task.loss(output, view.targets)["loss"], at))
+    output = functional_call(task, {**at, **spare}, task.arguments(luma, chroma))
+    gradient = average(gradients(task.loss(output, targets)["loss"], at))
     owners = trainable(task)
     move = _adam if step == "adam" else _plain
     stepped = {
