@@ -92,7 +92,7 @@ def test_eval_shows_every_row_in_its_colours(
     rows = evaluated(capsys, street, mean_bundle_path, *classes, *compare)
     seen = {name: row["classes"]["car"]["map50"] for name, row in rows.items()}
     assert seen == {
-        "average": 1, "others": 1, "infrared": 0, "visible": 1, "average": 1, "additive": 1, "maximum": 1,
+        "mean": 1, "others": 1, "infrared": 0, "visible": 1, "average": 1, "additive": 1, "maximum": 1,
     }  # fmt: skip
     assert rows["visible"]["classes"].keys() == {"person", "bicycle", "car"}
     assert rows["visible"]["classes"]["person"]["boxes"] == 0
