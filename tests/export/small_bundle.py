@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from checkpoints import MADE_UP, save
+from taught import taught_edge
 from tiny_task import TinyDetector
 
 from tdfusion_edge import bundle, checkpoint
@@ -50,8 +51,7 @@ def seen(kind: type[TinyDetector] = TinyDetector, seed: int = 0) -> TinyDetector
 
 def saved(folder: Path) -> Checkpoints:
     """Checkpoints of networks that were never trained."""
-    torch.manual_seed(0)
-    fusion, detector = Edge(width=4, depth=1), seen(seed=1)
+    fusion, detector = taught_edge(width=4, depth=1), seen(seed=1)
     networks: dict[str, tuple[torch.nn.Module, str, dict[str, Any]]] = {
         "fusion": (fusion, "edge", {"width": 4, "depth": 1}),
         "loss": (torch.nn.Linear(2, 2), "nowhere:Loss", {}),

@@ -14,6 +14,7 @@ import pytest
 import torch
 from alone import Alone
 from onnx import TensorProto
+from taught import taught_edge
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
@@ -207,8 +208,7 @@ def test_the_same_network_all_in_fp16_is_what_the_lint_is_for(
 
 def test_no_cast_in_edges_graph_is_superfluous() -> None:
     """Two lumas, one conversion for the convolutions, one for each gain; the blend itself is float32."""
-    torch.manual_seed(0)
-    network = Edge(width=4, depth=1).eval()
+    network = taught_edge(width=4, depth=1)
     example = tuple(torch.from_numpy(array) for array in smooth_pair(48, 64, 0))
     names = ("infrared", "visible")
     low = to_onnx(half(network), example, names, ("fused",))

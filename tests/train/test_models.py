@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from taught import taught_edge
 from torch.nn import functional as F
 
 from tdfusion_edge.errors import ConfigError, RequestError
@@ -105,24 +106,51 @@ def test_any_size_comes_out_at_its_own_size_in_the_unit_range(network: type, siz
     assert 0 <= fused.min() <= fused.max() <= 1
 
 
-def test_edge_gives_no_more_light_than_its_sources_have() -> None:
+def test_edge_begins_with_the_sum_that_it_is_told() -> None:
     torch.manual_seed(2)
-    network = Edge()
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=3)
+    infrared, visible = torch.rand(2, 1, 1, 51, 70)
+    with torch.inference_mode():
+        fused = Edge(start=(0.5, 0.9))(infrared, visible).fused
+    torch.testing.assert_close(fused, (0.5 * infrared + 0.9 * visible).clamp(max=1))
+
+
+def test_edges_gains_stay_within_the_largest_and_make_no_light() -> None:
+    network = taught_edge(2)
     infrared, visible = torch.rand(2, 2, 1, 51, 70)
     with torch.inference_mode():
-        fused = network(infrared, visible).fused
+        gains = network.gains(infrared, visible)
         dark = network(torch.zeros_like(infrared), torch.zeros_like(visible)).fused
-    assert (fused <= (infrared + visible).clamp(max=1) + 1e-6).all()
+    assert gains.shape == (2, 2, 51, 70)
+    assert 0 <= gains.min() < 1 < gains.max() <= network.most
     assert not dark.any()
+
+
+def test_edges_gains_are_interpolated_bilinearly() -> None:
+    """As PyTorch's own ``interpolate`` does it: no 2x2 pattern in the picture."""
+    network = taught_edge(4, width=4, depth=1)
+    infrared, visible = torch.rand(2, 1, 1, 37, 46)
+    with torch.inference_mode():
+        features = network.stem(torch.cat((infrared, visible), dim=1)).relu()
+        coarse = network.most * network.head(network.body[0](features).relu()).sigmoid()
+        expected = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
+        gains = network.gains(infrared, visible)
+    torch.testing.assert_close(gains, expected[..., :37, :46])
+
+
+@pytest.mark.parametrize("start", [(0.0, 0.9), (0.5, 2.5), (0.5,)])
+def test_a_start_that_edges_gains_cannot_have_is_refused(start: tuple[float, ...]) -> None:
+    with pytest.raises(RequestError, match=r"two gains between 0 and 2\.5"):
+        Edge(start=start)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("side", ["infrared", "visible"])
 def test_every_pixel_of_both_sources_can_change_the_edge_output(side: str) -> None:
-    torch.manual_seed(3)
-    network = Edge()
-    inputs = {name: torch.rand(1, 1, 37, 45, requires_grad=name == side) for name in ("infrared", "visible")}
+    network = taught_edge(3)
+    # Dark enough that nothing is clipped: a clipped pixel has no gradient.
+    inputs = {
+        name: (0.15 * torch.rand(1, 1, 37, 45)).requires_grad_(name == side)
+        for name in ("infrared", "visible")
+    }
     network(**inputs).fused.square().sum().backward()
     gradient = inputs[side].grad
     assert gradient is not None

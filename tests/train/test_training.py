@@ -29,14 +29,16 @@ def rows(run: Path, kind: str) -> list[dict[str, Any]]:
 
 
 def test_training_learns_and_writes_checkpoints_that_say_what_they_are(made: Path, tmp_path: Path) -> None:
-    best = trained(recipe(), made, tmp_path / "run")
+    # It begins so dark that there is something to learn.
+    options = {"width": 8, "depth": 1, "start": [0.1, 0.1]}
+    best = trained(recipe(network_options=options), made, tmp_path / "run")
     losses, figures = rows(tmp_path / "run", "losses"), rows(tmp_path / "run", "validation")
     assert [row["step"] for row in figures] == [20, 40, 60]
     assert losses[-1]["loss"] < 0.8 * losses[0]["loss"]
     header, weights = checkpoint.read(best)
     assert header.recipe == "tiny"
     assert header.networks["fusion"].name == "edge"
-    assert header.networks["fusion"].options == {"width": 8, "depth": 1}
+    assert header.networks["fusion"].options == options
     assert header.metrics["ssim"] == pytest.approx(figures[header.step // 20 - 1]["ssim"], abs=1e-4)
     assert header.training_data[0].pairs == PAIRS
     assert weights["fusion.stem.weight"].shape == (8, 2, 3, 3)
