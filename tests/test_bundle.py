@@ -130,14 +130,14 @@ def test_the_bundle_that_ships_with_the_package_is_whole() -> None:
 def test_a_shipped_bundle_may_be_called_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    fixed = bundle.read(bundle.place("edge_fixed"))
-    assert (fixed.manifest.strategy, set(fixed.manifest.graphs)) == ("fixed", {"fusion"})
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert bundle.place("edge") == bundle.default_path()
     assert bundle.place("nothing") == Path("nothing")
-    assert bundle.place("./edge_fixed") == Path("edge_fixed")
+    assert bundle.place("./edge") == Path("edge")
     assert bundle.place("..") == Path("..")
-    Path("edge_fixed").mkdir()
-    assert bundle.place("edge_fixed") == Path("edge_fixed")
+    Path("edge").mkdir()
+    assert bundle.place("edge") == Path("edge")
     assert bundle.place(str(whole)) == whole
 
 

@@ -20,7 +20,7 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare which networks run, on what, and what becomes of their output."""
     parser.add_argument(
         "--bundle", type=bundle.place, default=bundle.default_path(), metavar="BUNDLE",
-        help="path of a bundle, or the name of a shipped one: edge, edge_fixed (default: edge)",
+        help="path of a bundle, or the name of a shipped one (default: edge)",
     )  # fmt: skip
     add_engine_arguments(parser)
     parser.add_argument(

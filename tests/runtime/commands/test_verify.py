@@ -157,6 +157,7 @@ def test_labels_that_cannot_be_used_are_a_wrong_request(
     street: Path,
     tmp_path: Path,
     finder_bundle: bundle.Bundle,
+    mean_bundle_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     place = str(finding(tmp_path / "bundle", finder_bundle, 0.75))
@@ -175,7 +176,7 @@ def test_labels_that_cannot_be_used_are_a_wrong_request(
             [place, *here, "--labels", "yolo:none"],
             "no object of the bundle's detector in 3 pairs: expected labels of bright",
         ),
-        (["edge_fixed", *here, "--labels", "yolo:boxes"], "there is no detector to score"),
+        ([str(mean_bundle_path), *here, "--labels", "yolo:boxes"], "there is no detector to score"),
     ):
         assert main(["verify", *arguments]) == 2
         assert message in capsys.readouterr().err

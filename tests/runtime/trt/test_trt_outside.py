@@ -28,9 +28,8 @@ SHAPE = (1, 1, 8, 12)
 RIGHT = bundles.manifest_of(graphs.blend())
 INFRARED, VISIBLE = RIGHT.inputs
 SHIPPED = [
-    (place, name, precision)
-    for place in ("edge", "edge_fixed")
-    for name, graph in bundle.read(bundle.place(place)).manifest.graphs.items()
+    (name, precision)
+    for name, graph in bundle.read(bundle.default_path()).manifest.graphs.items()
     for precision in graph.files
 ]
 
@@ -38,9 +37,9 @@ SHIPPED = [
 # --- the manifest --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("place", "name", "precision"), SHIPPED)
-def test_the_shipped_manifests_say_what_onnx_runtime_reads(place: str, name: str, precision: Any) -> None:
-    graph, raw = bundle.read(bundle.place(place)).graph(name, precision)
+@pytest.mark.parametrize(("name", "precision"), SHIPPED)
+def test_the_shipped_manifests_say_what_onnx_runtime_reads(name: str, precision: Any) -> None:
+    graph, raw = bundle.read(bundle.default_path()).graph(name, precision)
     reference = OnnxRuntimeEngine(raw)
     assert (tensors_of(graph.inputs), tensors_of(graph.outputs)) == (reference.inputs, reference.outputs)
 
@@ -135,6 +134,6 @@ def test_a_name_with_the_word_in_it_is_none(name: str) -> None:
     refuse_other_files(model.SerializeToString())
 
 
-@pytest.mark.parametrize(("place", "name", "precision"), SHIPPED)
-def test_the_shipped_graphs_name_no_file(place: str, name: str, precision: Any) -> None:
-    refuse_other_files(bundle.read(bundle.place(place)).graph(name, precision)[1])
+@pytest.mark.parametrize(("name", "precision"), SHIPPED)
+def test_the_shipped_graphs_name_no_file(name: str, precision: Any) -> None:
+    refuse_other_files(bundle.read(bundle.default_path()).graph(name, precision)[1])

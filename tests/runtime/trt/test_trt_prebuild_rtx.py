@@ -34,8 +34,10 @@ def never(*_: Any, **__: Any) -> Any:
     raise AssertionError("it builds what was built")
 
 
-def test_a_device_finds_what_was_built_for_it(engines: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    build = ["engines", "edge_fixed", "--backend", "tensorrt-rtx", "--size", f"{SIZE[1]}x{SIZE[0]}"]
+def test_a_device_finds_what_was_built_for_it(
+    engines: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build = ["engines", str(mean_bundle_path), "--backend", "tensorrt-rtx", "--size", f"{SIZE[1]}x{SIZE[0]}"]
     place = ["--engine-cache", str(engines)]
     assert main([*build, "--target", "sm_89", *place]) == 0
     printed = capsys.readouterr()
@@ -51,7 +53,7 @@ def test_a_device_finds_what_was_built_for_it(engines: Path, capsys: pytest.Capt
 
     trt = importlib.import_module("tensorrt_rtx")
     ada = Gpu("NVIDIA GeForce RTX 4090", "sm_89")
-    graph, onnx = bundle.read(bundle.place("edge_fixed")).graph("fusion")
+    graph, onnx = bundle.read(mean_bundle_path).graph("fusion")
     device = HostDevice(ada)
     engine = TensorRtRtxEngine(onnx, graph=graph, engine_cache=engines, trt=trt, device=device, build=never)
     engine._runtime = Runtime()
