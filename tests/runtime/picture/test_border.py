@@ -200,7 +200,7 @@ def test_with_a_border_the_networks_run_one_by_one(
 
 
 def test_one_pass_that_is_demanded_is_refused_with_the_reason() -> None:
-    with pytest.raises(RequestError, match=r"--graphs onepass: the graph cannot blend the border(?s:.*)without infrared"):
+    with pytest.raises(RequestError, match=r"cannot blend the border(?s:.*)without infrared"):
         Fuser("edge", graphs="onepass", stretch="none", registration=registration(TILTED))
     with pytest.raises(ConfigError, match="homography cannot be inverted"):
         Fuser("edge", graphs="onepass", stretch="none", registration=registration(((0, 0, 0),) * 3))
