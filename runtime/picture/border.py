@@ -1,4 +1,4 @@
-"""The border of infrared's view: outside of it the picture is visible alone, and no edge shows.
+"""The border of infrared's view: outside of it the picture is visible alone, and passes softly into it.
 
 Where both of its inputs are the visible luma, a network gives nearly that, and a pixel further in something
 else altogether. So the fused luma is blended, before anything looks at it.

@@ -86,7 +86,7 @@ def test_outside_is_visible_and_inside_what_the_network_gives(placed: rig.Regist
     assert ((result.fused >= low - 1e-6) & (result.fused <= high + 1e-6)).all(), "only a mean of the two"
 
 
-@pytest.mark.parametrize("size", [(640, 480), (1280, 960), (240, 320)])
+@pytest.mark.parametrize("size", [(640, 480), (1280, 960), (240, 320), (641, 479)])
 def test_there_is_no_step_over_the_border(mean_bundle: bundle.Bundle, size: tuple[int, int]) -> None:
     """80 levels lie between visible and the network's mean: a smooth step over a thirtieth of the side."""
     flat = {level: np.full(size[::-1], level, np.uint8) for level in (20, 180)}
