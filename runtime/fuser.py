@@ -63,7 +63,8 @@ class Fuser:
         stretch: How the fused luma becomes 8 bits: ``image`` by the picture's own extremes, ``temporal`` by
             limits that move slowly, for streams, or ``none``.
         registration: Where infrared pixels lie in the visible picture, a
-            :class:`tdfusion_edge.runtime.rig.Registration`; None scales the one to the other.
+            :class:`tdfusion_edge.runtime.rig.Registration`; None scales the one to the other. Where it leaves
+            a part without infrared, visible stands there, and the networks run ``staged``.
         on_progress: Told of the build of an engine: called with the graph's name, gives what takes progress.
         instrument: Wraps every engine, by its graph's name: for measuring.
 
@@ -71,6 +72,7 @@ class Fuser:
         InputMissing: there is no such bundle or detector.
         BundleError: it is damaged, or has no graph in this precision.
         RequestError: an option that is none, or that the bundle cannot serve.
+        ConfigError: one pass would be taken, and the registration's homography is of no use.
         EngineError: the back end cannot load a network.
     """
 
@@ -122,7 +124,13 @@ class Fuser:
             fusion = load(FUSION)
             self.backend, self.precision = load.ran.backend, load.ran.precision
             self._one_pass = takes_one_pass(
-                opened, load.ran, graphs, stretch=stretch, detect=detect, foreign=foreign is not None
+                opened,
+                load.ran,
+                graphs,
+                stretch=stretch,
+                detect=detect,
+                foreign=foreign is not None,
+                registration=registration,
             )
             self.heads: Mapping[str, Head] = load.heads(score_threshold, foreign) if detect else {}
             """What looks at the fused picture, by kind."""

@@ -8,11 +8,12 @@ times as much wherever the ratio is not two both ways. OpenCV is imported at use
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
+F32: TypeAlias = npt.NDArray[np.float32]
 Picture = TypeVar("Picture", bound="npt.NDArray[Any]")
 
 
@@ -66,3 +67,21 @@ def resized(image: Picture, width: int, height: int) -> Picture:
 def resized_planes(planes: Picture, width: int, height: int) -> Picture:
     """Several planes (C, H, W) of one picture, each by :func:`resized`, to (C, height, width)."""
     return cast(Picture, np.stack([resized(plane, width, height) for plane in planes]))
+
+
+def as_seen(luma: npt.NDArray[np.uint8] | F32, width: int, height: int) -> F32:
+    """A luma as task networks see it: the one way to their input, whoever made the luma.
+
+    8 bits become float before they are made smaller. The other way around every mean of pixels would be
+    rounded to 8 bits as well, and a picture from a file would be seen otherwise than one from a network.
+
+    Args:
+        luma: (H, W), uint8 or float32 in [0, 1].
+        width: Pixels.
+        height: Pixels.
+
+    Returns:
+        float32 (height, width) in [0, 1].
+    """
+    unit = np.divide(luma, 255, dtype=np.float32) if luma.dtype == np.uint8 else luma
+    return resized(cast(F32, unit), width, height)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdfusion_edge.pairs import LabelledPair
-from tdfusion_edge.resize import halved, resized
+from tdfusion_edge.resize import as_seen, halved, resized
 from tdfusion_edge.train.data.augment import view
 from tdfusion_edge.train.recipe import Augmentation, Task
 
@@ -41,3 +41,12 @@ def test_the_training_sees_what_the_runtime_sees(width: int, height: int) -> Non
     trained = view(lambda: sample, task, plain, random).visible * 255
     assert np.abs(trained - resized(picture, width, height).astype(np.float32)).max() <= 8
     assert np.abs(trained - resized(picture, width, height).astype(np.float32)).mean() <= 0.5
+
+
+@given(st.integers(8, 90), st.integers(8, 90), st.integers(8, 64), st.integers(8, 64))
+def test_heads_see_the_same_of_8_bits_and_of_floats(rows: int, columns: int, width: int, height: int) -> None:
+    picture = np.random.default_rng(rows).integers(0, 256, (rows, columns), dtype=np.uint8)
+    shown = as_seen(picture, width, height)
+    assert (shown.dtype, shown.shape) == (np.float32, (height, width))
+    np.testing.assert_array_equal(shown, as_seen(picture / np.float32(255), width, height))
+    assert np.abs(shown * 255 - resized(picture, width, height)).max() <= 4

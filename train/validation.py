@@ -16,8 +16,8 @@ from tdfusion_edge.detections import Detections, found_in
 from tdfusion_edge.errors import ConfigError
 from tdfusion_edge.metrics import evaluate, mean
 from tdfusion_edge.pairs import Boxes, LabelledPair
-from tdfusion_edge.resize import resized, resized_planes
-from tdfusion_edge.train.data.tensors import chroma_tensor, to_tensor
+from tdfusion_edge.resize import as_seen, resized_planes
+from tdfusion_edge.train.data.tensors import chroma_tensor
 from tdfusion_edge.train.fusing import fuse
 from tdfusion_edge.train.models.task import BoxPrediction, MaskPrediction, TaskNetwork, task_of
 from tdfusion_edge.train.modes import in_mode
@@ -122,7 +122,7 @@ def _run(
     network: TaskNetwork, picture: U8, chroma: U8 | None, task: Task, kind: type[Prediction]
 ) -> Prediction:
     device = next(network.parameters()).device
-    luma = to_tensor(resized(picture, task.width, task.height)).to(device)
+    luma = torch.from_numpy(as_seen(picture, task.width, task.height))[None, None].to(device)
     colours: Tensor | None = None
     if network.colour and chroma is not None:
         colours = chroma_tensor([resized_planes(chroma, task.width, task.height)])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from tdfusion_edge.bundle import ONE_PASS, Bundle, Manifest, Precision
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.runtime import engines
+from tdfusion_edge.runtime import engines, rig
 from tdfusion_edge.runtime.engines import Opened
+from tdfusion_edge.runtime.picture.registration import leaves_border
 from tdfusion_edge.runtime.picture.stretch import StretchName
 
 GRAPHS = ("auto", "staged", "onepass")
@@ -13,7 +14,14 @@ GRAPHS = ("auto", "staged", "onepass")
 
 
 def takes_one_pass(
-    opened: Bundle, ran: Opened, graphs: str, *, stretch: StretchName, detect: bool, foreign: bool = False
+    opened: Bundle,
+    ran: Opened,
+    graphs: str,
+    *,
+    stretch: StretchName,
+    detect: bool,
+    foreign: bool = False,
+    registration: rig.Registration | None = None,
 ) -> bool:
     """Whether a bundle's one-pass graph is the way to go: the one place where that is decided.
 
@@ -24,9 +32,12 @@ def takes_one_pass(
         stretch: Output stretch; ``image`` depends on the very picture, so that no graph can have it inside.
         detect: Whether the heads are wanted: without them the graph would work for nothing.
         foreign: Whether another detector stands in for the bundle's, which is what the graph has inside.
+        registration: Of the rig. Where infrared sees a part of the picture only, the fused luma is blended
+            into the visible one before the heads see it: between two networks that the graph has as one.
 
     Raises:
         RequestError: another word, or ``onepass`` where it cannot be.
+        ConfigError: one pass would be taken, and the homography is of no use.
     """
     if graphs not in GRAPHS:
         raise RequestError("--graphs", expected=", ".join(GRAPHS), got=graphs)
@@ -41,9 +52,17 @@ def takes_one_pass(
             )
         if reason is not None:
             raise _refused(manifest, ran.precision, reason)
+        if registration is not None and leaves_border(registration):
+            raise RequestError(
+                "--graphs onepass: the graph cannot blend the border of infrared's view",
+                expected="a registration that brings infrared to all of the visible picture",
+                got="one that leaves a part without infrared",
+                hint="Leave --graphs out: the networks then run one by one.",
+            )
         return True
     gains = engines.BACKENDS[ran.backend].one_pass
-    return graphs == "auto" and bool(gains) and detect and stretch != "image" and reason is None
+    taken = graphs == "auto" and bool(gains) and detect and stretch != "image" and reason is None
+    return taken and not (registration is not None and leaves_border(registration))
 
 
 def why_not_one_pass(manifest: Manifest, backend: str, precision: Precision) -> str | None:

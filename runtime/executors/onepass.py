@@ -36,7 +36,7 @@ RANKS = MappingProxyType(
 
 
 class OnePass:
-    """The executor that takes pairs of two sensors and of the sizes that the graph serves.
+    """The executor that takes pairs of two sensors, without a border, of the sizes that the graph serves.
 
     Args:
         graph: What the manifest says about it.
@@ -45,7 +45,7 @@ class OnePass:
         threshold: Only scores above it count, 0 to 1.
         detect: Whether its boxes are wanted; the graph finds them either way.
         staged: Takes the pairs that the graph cannot take.
-        demanded: A size that the graph does not serve is an error; one sensor alone never is.
+        demanded: A size that the graph does not serve is an error; one sensor alone or a border never is.
 
     Raises:
         RequestError: the threshold lies outside.
@@ -83,7 +83,9 @@ class OnePass:
 
     def fuse(self, aligned: Aligned, stretch: Stretch, timed: Timed) -> Fused:
         """As :class:`~tdfusion_edge.runtime.executors.base.Executor` says."""
-        if aligned.infrared is None or aligned.visible is None:
+        # The graph blends no border. The registration that leaves one is refused for all of a stream; what
+        # comes here is a pixel's width of it, which shows at another size than the measured one.
+        if aligned.infrared is None or aligned.visible is None or aligned.border is not None:
             return self._staged.fuse(aligned, stretch, timed)
         if not self._graph.serves(*aligned.infrared.shape):
             if self._demanded:

@@ -14,6 +14,7 @@ from tdfusion_edge.runtime.engines import Engine
 from tdfusion_edge.runtime.executors.base import F32, Fused, Looked, Timed, untimed
 from tdfusion_edge.runtime.heads import Head, kind_of
 from tdfusion_edge.runtime.picture.alignment import Aligned
+from tdfusion_edge.runtime.picture.border import Border
 from tdfusion_edge.runtime.picture.stretch import Stretch
 from tdfusion_edge.runtime.picture.units import UNIT, unit_inputs
 
@@ -41,7 +42,7 @@ class Staged:
             if aligned.visible is not None:
                 visible, chroma = split(aligned.visible)
             if infrared is not None and visible is not None:
-                fused = self._fused(infrared, visible)
+                fused = self._fused(infrared, visible, aligned.border)
         alone = infrared if visible is None else visible
         assert alone is not None  # a pair has at least one frame
         # A head that was trained on fused pictures finds less in one sensor's; the result says so.
@@ -77,8 +78,8 @@ class Staged:
                 found[kind] = head.find(picture, chroma)
         return found
 
-    def _fused(self, infrared: U8, visible: U8) -> F32:
-        """float32 (H, W), by way of buffers that are made once a size."""
+    def _fused(self, infrared: U8, visible: U8, border: Border | None) -> F32:
+        """float32 (H, W), by way of buffers that are made once a size; blended at a border."""
         if self._buffers is None or self._buffers[0].shape[2:] != infrared.shape:
             shape = (1, 1, *infrared.shape)
             self._buffers = np.empty(shape, np.float32), np.empty(shape, np.float32)
@@ -86,4 +87,4 @@ class Staged:
             np.multiply(picture, UNIT, out=buffer[0, 0])
         given = dict(zip(("infrared", "visible"), self._buffers, strict=True))
         fused: F32 = self._fusion.run(given)["fused"][0, 0]
-        return fused
+        return fused if border is None else border.blend(fused, self._buffers[1][0, 0])

@@ -12,12 +12,13 @@ from tdfusion_edge.color import U8, luma
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.picture.border import Border
 from tdfusion_edge.runtime.picture.frozen import Frozen
 from tdfusion_edge.runtime.picture.range import ThermalRange
 from tdfusion_edge.runtime.picture.registration import Size, Warp
 
 WARPS = 4
-"""So many pairs of sizes are prepared for; the maps of one take 2.5 MB at 640x480."""
+"""So many pairs of sizes are prepared for; the maps of one take 2.5 MB at 640x480, and a border as much."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +32,8 @@ class Aligned:
     """uint8 (H, W) or (H, W, 3) BGR; None where only infrared is there."""
     degraded: str | None
     """None, or why the picture will not be made of two fresh frames."""
+    border: Border | None = None
+    """Of a pair of both, where infrared sees only a part of the visible picture."""
 
 
 class Aligner:
@@ -46,8 +49,8 @@ class Aligner:
         self, thermal: rig.ThermalRange, registration: rig.Registration | None = None, *, minimum: int = 1
     ) -> None:
         self._thermal, self._registration, self._minimum = thermal, registration, minimum
-        self._warps: dict[tuple[Size, Size], tuple[Warp, U8 | None]] = {}
-        """By the sizes of infrared and visible, each with the mask of where infrared does not see."""
+        self._warps: dict[tuple[Size, Size], tuple[Warp, Border | None]] = {}
+        """By the sizes of infrared and visible, each with the border of infrared's view, if there is one."""
         self.forget()
 
     def forget(self) -> None:
@@ -81,12 +84,14 @@ class Aligner:
         degraded = "held" if pair.held else "frozen" if self._frozen.update(pair.infrared) else None
         again = self._held is not None and self._held[0] is pair.infrared
         infrared = self._warped(pair.infrared, pair.visible.size)
-        outside = self._warp(pair.infrared.size, pair.visible.size)[1]
-        if outside is not None:
-            # Where infrared does not see, both inputs are the visible luma, and so is the fused one.
+        border = self._warp(pair.infrared.size, pair.visible.size)[1]
+        if border is not None:
+            # Where infrared does not see, both inputs are the visible luma: no network is to see an edge
+            # to nothing. What it gives there is replaced behind it.
             # Written into what the remap made; but that of a held frame may be on its way to a sink.
-            infrared = cast(U8, cv2.copyTo(luma(visible), outside, infrared.copy() if again else infrared))
-        return Aligned(pair, infrared, visible, degraded)
+            target = infrared.copy() if again else infrared
+            infrared = cast(U8, cv2.copyTo(luma(visible), border.outside, target))
+        return Aligned(pair, infrared, visible, degraded, border)
 
     def _checked(self, frame: Frame) -> Image:
         if frame.image.dtype != np.uint8:
@@ -113,12 +118,12 @@ class Aligner:
         self._held = frame, warped
         return warped
 
-    def _warp(self, infrared: Size, visible: Size) -> tuple[Warp, U8 | None]:
+    def _warp(self, infrared: Size, visible: Size) -> tuple[Warp, Border | None]:
         sizes = infrared, visible
         if sizes not in self._warps:
             warp = Warp(self._registration, *sizes)
-            outside = None if warp.valid is None else cast(U8, cv2.bitwise_not(warp.valid))
+            border = None if warp.valid is None else Border(warp.valid)
             if len(self._warps) == WARPS:
                 del self._warps[next(iter(self._warps))]
-            self._warps[sizes] = warp, outside
+            self._warps[sizes] = warp, border
         return self._warps[sizes]

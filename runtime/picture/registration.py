@@ -98,6 +98,15 @@ class Warp:
         return cast(Image, picture)
 
 
+def leaves_border(registration: rig.Registration) -> bool:
+    """Whether infrared sees only a part of the visible picture, at the sizes that were measured.
+
+    Raises:
+        ConfigError: a homography that :class:`Warp` refuses.
+    """
+    return Warp(registration, registration.infrared_size, registration.visible_size).valid is not None
+
+
 def _at_sizes(registration: rig.Registration, infrared: Size, visible: Size) -> F64:
     """The homography between pictures of the actual sizes."""
     measured = np.array(registration.homography, np.float64)

@@ -12,10 +12,9 @@ from tdfusion_edge.bundle import Graph
 from tdfusion_edge.color import U8
 from tdfusion_edge.detections import Detections, found_in
 from tdfusion_edge.errors import BundleError, EngineError, RequestError
-from tdfusion_edge.resize import resized
+from tdfusion_edge.resize import as_seen
 from tdfusion_edge.runtime.engines import Engine
 from tdfusion_edge.runtime.engines.agreement import listed, require_agreement
-from tdfusion_edge.runtime.picture.units import UNIT
 
 F32: TypeAlias = npt.NDArray[np.float32]
 
@@ -61,8 +60,7 @@ class Detector:
         """
         del chroma
         _, _, height, width = self._input.shape
-        shown = resized(luma, width, height)
-        np.multiply(shown, 1 if shown.dtype == np.float32 else UNIT, out=self._input[0, 0])
+        self._input[0, 0] = as_seen(luma, width, height)
         boxes, scores = _boxes_and_scores(self._engine.run({"luma": self._input}), len(self.names))
         try:
             return found_in(

@@ -11,10 +11,9 @@ from tdfusion_edge.bundle import Graph
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import BundleError, EngineError
 from tdfusion_edge.masks import Mask
-from tdfusion_edge.resize import resized
+from tdfusion_edge.resize import as_seen
 from tdfusion_edge.runtime.engines import Engine
 from tdfusion_edge.runtime.engines.agreement import listed, require_agreement
-from tdfusion_edge.runtime.picture.units import UNIT
 
 F32: TypeAlias = npt.NDArray[np.float32]
 
@@ -55,8 +54,7 @@ class Segmenter:
             EngineError: the graph fails or gives what is no mask of these classes.
         """
         _, _, height, width = self._input.shape
-        shown = resized(luma, width, height)
-        np.multiply(shown, 1 if shown.dtype == np.float32 else UNIT, out=self._input[0, 0])
+        self._input[0, 0] = as_seen(luma, width, height)
         mask = self._engine.run({"luma": self._input})["mask"]
         if mask.shape != (1, height, width) or int(mask.max()) >= len(self.names):
             raise EngineError(

@@ -17,7 +17,7 @@ from tdfusion_edge import bundle
 from tdfusion_edge.cli import main
 from tdfusion_edge.install import install_command
 from tdfusion_edge.pairs import LabelledPair, PairSource, open_pairs
-from tdfusion_edge.runtime.evaluation.rows import by_fuser, measure
+from tdfusion_edge.runtime.evaluation.rows import Fused, as_row, by_fuser, look_of, measure
 from tdfusion_edge.runtime.fuser import Fuser
 
 HEIGHT, WIDTH = 32, 40
@@ -240,6 +240,27 @@ def test_a_box_too_small_for_training_counts_neither_here(
         labels.write(small + enough)
     printed = evaluated(capsys, str(detector_bundle), "--data", str(street), "--labels", "yolo:boxes")
     assert printed["detection"]["mean"]["classes"]["person"]["boxes"] == 3
+
+
+def test_rows_in_8_bits_and_in_floats_are_seen_alike(finder_bundle: bundle.Bundle) -> None:
+    """Of noise every mean of pixels would be another one if it were rounded to 8 bits."""
+    noise = np.random.default_rng(0).integers(0, 256, (1, 250, 330), np.uint8)[0]
+    pair = LabelledPair("noise", noise, noise)
+    found = []
+    with Fuser(finder_bundle, threads=1, score_threshold=0.0) as fuser:
+        look = look_of(fuser, "boxes")
+        rows = {
+            "folder": as_row(lambda pair: pair.visible),
+            "network": lambda pair: Fused(pair.visible, pair.visible / np.float32(255)),
+        }
+
+        def noted(luma: Any, chroma: Any) -> Any:
+            found.append((luma.dtype, look(luma, chroma)["boxes"].to_rows()))
+            return {}
+
+        measure([pair], rows, noted)
+    assert [dtype for dtype, _ in found] == [np.uint8, np.float32]
+    assert found[0][1] == found[1][1] != []
 
 
 def test_the_detector_sees_what_comes_before_the_stretch(street: Path, detector_bundle: Path) -> None:
