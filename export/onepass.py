@@ -25,6 +25,9 @@ from tdfusion_edge.runtime.picture.stretch import PERCENTILES
 LUMA_BGR = (1868.0, 9617.0, 4899.0)
 """BT.601 in 1/16384, as OpenCV rounds it: training and runtime see that luma, to the last bit."""
 LUMA_ONE = 16384.0
+CR_OF_RED, CB_OF_BLUE = 11682.0, 9241.0
+"""Of their differences from luma, likewise 0.713 and 0.564. OpenCV has another luma here than elsewhere for one
+colour in 380, and so its chroma is a level from this one's for 2 colours in 1000."""
 CUT = round(100 / PERCENTILES[0])
 """One pixel in so many lies below the lower limit of the stretch, and one above the upper."""
 LEAST = 32
@@ -56,7 +59,8 @@ class OnePass(nn.Module):
 
     Args:
         fusion: Takes and gives float32 (1, 1, H, W) in [0, 1].
-        detector: Takes float32 (1, 1, h, w), its output is what ``decode`` takes; None leaves boxes out.
+        detector: Takes float32 (1, 1, h, w) and, if it has ``colour``, (1, 2, h, w); its output is what
+            ``decode`` takes. None leaves boxes out.
         view: The detector's size and classes; needed with one.
         size: Width and height in pixels. The graph serves all sizes that the detector's picture is made of by
             as many halvings; :func:`size_range` says which.
@@ -93,18 +97,27 @@ class OnePass(nn.Module):
         measured = percentiles(fused[0, 0, :: self.step, :: self.step].flatten(), self.extremes)
         if self.detector is None:
             return FusedOutput(picture, measured)
-        found = self.detector.decode(self.detector(self.resized(fused)))  # type: ignore[operator]
+        seen = (self.resized(fused),)
+        if getattr(self.detector, "colour", False):
+            seen = (*seen, self.resized(self.chroma(colour, luma)))
+        found = self.detector.decode(self.detector(*seen))  # type: ignore[operator]
         # Two numbers instead of a tensor of them: the exporter would keep the example's size in it for ever.
         rows, columns = visible.shape[0] / self.seen[0], visible.shape[1] / self.seen[1]
         boxes = found.boxes.float()
         boxes = torch.stack((boxes[..., 0::2] * columns, boxes[..., 1::2] * rows), dim=-1).flatten(-2)
         return OnePassOutput(picture, measured, boxes, found.scores.float())
 
-    def resized(self, fused: Tensor) -> Tensor:
-        """The fused luma at the detector's size, as ``tdfusion_edge.resize`` makes it."""
+    def chroma(self, colour: Tensor, luma: Tensor) -> Tensor:
+        """(1, 2, H, W) in [0, 1], Cr then Cb in levels of 8 bits, of BGR (H, W, 3) and its luma (H, W)."""
+        apart = ((colour[..., 2] - luma) * CR_OF_RED, (colour[..., 0] - luma) * CB_OF_BLUE)
+        levels = torch.floor((torch.stack(apart)[None] + (128 + 0.5) * LUMA_ONE) / LUMA_ONE)
+        return levels.clamp(0, 255) / 255
+
+    def resized(self, planes: Tensor) -> Tensor:
+        """Fused luma or chroma, (1, C, H, W), at the detector's size, as ``tdfusion_edge.resize`` makes it."""
         for kernel in self.halvings:
-            fused = F.avg_pool2d(fused, kernel)
-        return F.interpolate(fused, self.seen, mode="bilinear", align_corners=False)
+            planes = F.avg_pool2d(planes, kernel)
+        return F.interpolate(planes, self.seen, mode="bilinear", align_corners=False)
 
 
 def halvings(size: tuple[int, int], seen: tuple[int, int]) -> tuple[tuple[int, int], ...]:
