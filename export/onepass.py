@@ -97,9 +97,9 @@ class OnePass(nn.Module):
         measured = percentiles(fused[0, 0, :: self.step, :: self.step].flatten(), self.extremes)
         if self.detector is None:
             return FusedOutput(picture, measured)
-        seen = (self.resized(fused),)
+        seen = [self.resized(fused)]
         if getattr(self.detector, "colour", False):
-            seen = (*seen, self.resized(self.chroma(colour, luma)))
+            seen.append(self.resized(self.chroma(colour, luma)))
         found = self.detector.decode(self.detector(*seen))  # type: ignore[operator]
         # Two numbers instead of a tensor of them: the exporter would keep the example's size in it for ever.
         rows, columns = visible.shape[0] / self.seen[0], visible.shape[1] / self.seen[1]
