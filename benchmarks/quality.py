@@ -33,7 +33,8 @@ from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.images import by_stem, read_luma8
 from tdfusion_edge.pairs import LabelledPair, PairSource, load_pairs
 from tdfusion_edge.pairs.reader import pair_names
-from tdfusion_edge.runtime.evaluation.rows import BASELINES, Fuse, score
+from tdfusion_edge.plain import PLAIN
+from tdfusion_edge.runtime.evaluation.rows import Fuse, of_pair, score
 from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.picture.stretch import F32, Stretch
 from tdfusion_edge.runtime.picture.units import UNIT
@@ -68,7 +69,7 @@ def measure(args: argparse.Namespace) -> Measured:
     with ExitStack() as stack:
         for place in args.bundle or [bundle.place(name) for name in SHIPPED]:
             opened = bundle.read(place)
-            if opened.manifest.name in {*methods, *PEERS, *BASELINES}:
+            if opened.manifest.name in {*methods, *PEERS, *PLAIN}:
                 raise RequestError(
                     f"{place}: there is a row '{opened.manifest.name}' already",
                     expected="bundles of different names",
@@ -87,7 +88,7 @@ def _rows(data: Path, names: list[str], methods: dict[str, Method]) -> Iterator[
     for peer in PEERS:
         methods[peer] = partial(_from_pictures, by_stem(data / "peers" / peer))
     pairs = load_pairs(data, PairSource(names=tuple(names)))
-    methods |= {name: partial(_unit, fuse) for name, fuse in BASELINES.items()}
+    methods |= {name: partial(_unit, of_pair(plain)) for name, plain in PLAIN.items()}
     for stretch in get_args(StretchMode):
         for method, fused in methods.items():
             say(f"{method}, stretch {stretch} ...", error=True)

@@ -16,6 +16,9 @@ from tdfusion_edge.frames import Image
 
 U8 = npt.NDArray[np.uint8]
 
+NEUTRAL = 128
+"""Chroma of what has no colour."""
+
 
 def luma(image: Image) -> Image:
     """Luma of a picture: (H, W) unchanged in its dtype, or uint8 (H, W, 3) BGR to uint8 (H, W)."""

@@ -8,7 +8,7 @@ from msgspec import Meta, field
 
 from tdfusion_edge.config import Table
 from tdfusion_edge.pairs.source import PairSource
-from tdfusion_edge.train.losses import Border, Gradient, Intensity
+from tdfusion_edge.train.losses import Border, Gains, Gradient, Intensity
 
 Count: TypeAlias = Annotated[int, Meta(ge=1)]
 Positive: TypeAlias = Annotated[float, Meta(gt=0)]
@@ -31,7 +31,12 @@ class Loss(Table, frozen=True, kw_only=True):
     """``[loss]``: L = L_int + alpha * L_grad (TDFusion, section 3.2)."""
 
     intensity: Intensity = "linear"
-    """``linear``: the paper; ``squared``: its released code; ``max``: the brighter source."""
+    """``linear``: the paper; ``squared``: its released code; ``max``: the brighter source; ``additive``: as
+    ``linear`` with a sum of both sensors in the place of each (ours)."""
+    towards_infrared: Gains = (1.0, 0.5)
+    """Gains of infrared and visible in the sum that w_ir weighs; ``additive`` alone."""
+    towards_visible: Gains = (0.5, 0.9)
+    """Those in the sum that w_vis weighs."""
     weight_infrared: Fraction = 0.5
     """w_ir of L_int; w_vis = 1 - w_ir. 1/2 is the ablation "fixed" of the paper. Not used by ``max``, nor
     by the strategy ``tdfusion``, whose weights come from G."""
@@ -54,10 +59,20 @@ class Task(Table, frozen=True, kw_only=True):
     height: Annotated[int, Meta(ge=32)]
     """Size of the whole pictures that T is trained on, pixels."""
     width: Annotated[int, Meta(ge=32)]
+    fused_height: Annotated[int, Meta(ge=32)] | None = None
+    """Size at which F fuses what T sees, pixels; the fused picture is then resized to T's, as the runtime
+    does it. What is fine detail in a small picture is none in a large one, so an F that is trained through T
+    should see pictures of the size that it will be used at. None: T's own."""
+    fused_width: Annotated[int, Meta(ge=32)] | None = None
     learning_rate: Positive | None = None
     """None: that of ``[optimiser]``."""
     start: str | None = None
     """Checkpoint whose task network T starts from; None: fresh weights."""
+
+    @property
+    def fused_size(self) -> tuple[int, int]:
+        """Height and width at which F fuses for T, pixels."""
+        return self.fused_height or self.height, self.fused_width or self.width
 
 
 class Augmentation(Table, frozen=True, kw_only=True):

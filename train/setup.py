@@ -135,8 +135,11 @@ def _load(recipe: Recipe, data: Path, strategy: Strategy) -> tuple[Parts, tuple[
     """Samples by part, and what the model card says about those that are trained on."""
     sources: dict[str, list[Sequence[LabelledPair]]] = {"train": [], "validation": [], "meta-test": []}
     training_data: list[TrainingData] = []
+    task = task_of(strategy.networks)
+    colour = task is not None and task.colour
     for source in recipe.data:
-        samples = load_pairs(data, source, None if recipe.task is None else recipe.task.classes)
+        classes = None if recipe.task is None else recipe.task.classes
+        samples = load_pairs(data, source, classes, colour=colour)
         if recipe.task is not None:
             _refuse_unlabelled(source.folder, samples, strategy)
         sources[source.part].append(samples)

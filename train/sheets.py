@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from tdfusion_edge import plain
 from tdfusion_edge.color import U8
 from tdfusion_edge.files import write_aside
 from tdfusion_edge.pairs import Boxes, LabelledPair
@@ -23,7 +24,7 @@ from tdfusion_edge.train.fusing import fuse
 from tdfusion_edge.train.models.task import TaskNetwork, task_of
 from tdfusion_edge.train.modes import in_mode
 from tdfusion_edge.train.recipe import Task
-from tdfusion_edge.train.validation import detect, mean_picture, segment
+from tdfusion_edge.train.validation import chroma_of, detect, segment
 
 ROWS = 4
 """Pairs on a sheet at most: spread over all validation pairs, and the same ones every time."""
@@ -75,7 +76,7 @@ def spread(count: int) -> list[int]:
 def _tiles(networks: Mapping[str, nn.Module], sample: LabelledPair, task: Task | None) -> dict[str, U8]:
     """The pictures of one row by title, all of one size."""
     fusion, loss, found_by = networks.get("fusion"), networks.get("loss"), task_of(networks)
-    picture = fuse(fusion, sample) if fusion is not None else mean_picture(sample)
+    picture = fuse(fusion, sample) if fusion is not None else plain.mean(sample.infrared, sample.visible)
     tiles: dict[str, U8] = {}
     if fusion is not None:
         tiles = {
@@ -87,9 +88,9 @@ def _tiles(networks: Mapping[str, nn.Module], sample: LabelledPair, task: Task |
         tiles["w_ir, blue 0 to red 1"] = _heat(_weights(loss, sample))
     if found_by is not None and task is not None:
         if found_by.labels == "boxes":
-            tiles["found (labels white)"] = _boxes(found_by, picture, sample.boxes, task)
+            tiles["found (labels white)"] = _boxes(found_by, picture, sample, task)
         else:
-            tiles["found"] = _mask(segment(found_by, picture, task), picture)
+            tiles["found"] = _mask(segment(found_by, picture, task, chroma_of(sample)), picture)
             if sample.mask is not None:
                 tiles["labels"] = _mask(sample.mask, picture)
     return tiles
@@ -115,12 +116,12 @@ def _heat(weights: U8) -> U8:
     return cast(U8, cv2.applyColorMap(_scaled(weights), cv2.COLORMAP_JET))
 
 
-def _boxes(network: TaskNetwork, picture: U8, labelled: Boxes | None, task: Task) -> U8:
+def _boxes(network: TaskNetwork, picture: U8, sample: LabelledPair, task: Task) -> U8:
     tile = _scaled(picture)
     scale = tile.shape[1] / picture.shape[1]
-    for box in (labelled or Boxes.none()).corners:
+    for box in (sample.boxes or Boxes.none()).corners:
         _rectangle(tile, box * scale, WHITE)
-    found = detect(network, picture, task, SURE)
+    found = detect(network, picture, task, SURE, chroma=chroma_of(sample))
     for box, score, number in zip(found.boxes, found.scores, found.class_ids, strict=True):
         colour = colour_of(int(number))
         left, top = _rectangle(tile, box * scale, colour)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeVar, cast
 
-import cv2
 import numpy as np
 import torch
 from torch import nn
 
-from tdfusion_edge import detection_scores, mask_scores
-from tdfusion_edge.color import U8
+from tdfusion_edge import detection_scores, mask_scores, plain
+from tdfusion_edge.color import U8, split
 from tdfusion_edge.detection_scores import Truth
 from tdfusion_edge.detections import Detections, found_in
 from tdfusion_edge.errors import ConfigError
@@ -44,7 +43,7 @@ def validate(
         # One pair at a time: of a large data set neither the pairs nor their pictures need fit in memory.
         for sample in samples:
             if fusion is None:
-                picture = mean_picture(sample)
+                picture = plain.mean(sample.infrared, sample.visible)
             else:
                 picture = fuse(fusion, sample)
                 fused_scores.append(evaluate(picture, sample.infrared, sample.visible))
@@ -52,13 +51,6 @@ def validate(
                 scorer.add(picture, sample)
     figures: dict[str, float] = mean(fused_scores)._asdict() if fused_scores else {}
     return figures | ({} if scorer is None else scorer.figures())
-
-
-def mean_picture(sample: LabelledPair) -> U8:
-    """Mean of both sensors, (H, W) uint8."""
-    if sample.infrared is sample.visible:
-        return sample.visible
-    return cast(U8, cv2.addWeighted(sample.infrared, 0.5, sample.visible, 0.5, 0))
 
 
 class TaskScorer:
@@ -77,12 +69,13 @@ class TaskScorer:
         self._matrix = np.zeros((len(task.classes), len(task.classes)), np.int64)
 
     def add(self, picture: U8, sample: LabelledPair) -> None:
-        """Let T look at one picture, and compare what it finds with the pair's labels."""
+        """Let T look at one picture in the pair's colours, and compare what it finds with the labels."""
+        chroma = chroma_of(sample)
         if self._boxes:
-            self._found.append(detect(self._network, picture, self._task))
+            self._found.append(detect(self._network, picture, self._task, chroma=chroma))
             self._truths.append(Truth(*(sample.boxes or Boxes.none())))
         elif sample.mask is not None:
-            predicted = segment(self._network, picture, self._task)
+            predicted = segment(self._network, picture, self._task, chroma)
             self._matrix += mask_scores.confusion(sample.mask, predicted, len(self._task.classes))
 
     def figures(self) -> dict[str, float]:
@@ -99,11 +92,21 @@ class TaskScorer:
         return {name: value for name, value in figures.items() if value is not None}
 
 
+def chroma_of(sample: LabelledPair) -> U8 | None:
+    """The colours of a pair, uint8 (2, H, W); None where it has none."""
+    return None if sample.colour is None else split(sample.colour)[1]
+
+
 def detect(
-    network: TaskNetwork, picture: U8, task: Task, threshold: float = detection_scores.THRESHOLD
+    network: TaskNetwork,
+    picture: U8,
+    task: Task,
+    threshold: float = detection_scores.THRESHOLD,
+    *,
+    chroma: U8 | None = None,
 ) -> Detections:
-    """What T finds in one 8-bit picture, boxes in its pixels."""
-    output = _run(network, picture, task, BoxPrediction)
+    """What T finds in one 8-bit picture (H, W) in colours (2, H, W), boxes in its pixels."""
+    output = _run(network, picture, chroma, task, BoxPrediction)
     return found_in(
         output.boxes[0].float().cpu().numpy(),
         output.scores[0].float().cpu().numpy(),
@@ -114,18 +117,24 @@ def detect(
     )
 
 
-def segment(network: TaskNetwork, picture: U8, task: Task) -> U8:
-    """Class of every pixel of one 8-bit picture, uint8 (H, W)."""
-    output = _run(network, picture, task, MaskPrediction)
+def segment(network: TaskNetwork, picture: U8, task: Task, chroma: U8 | None = None) -> U8:
+    """Class of every pixel of one 8-bit picture (H, W) in colours (2, H, W), uint8 (H, W)."""
+    output = _run(network, picture, chroma, task, MaskPrediction)
     full = nn.functional.interpolate(output.logits.float(), picture.shape, mode="bilinear")
     return cast(U8, full[0].argmax(dim=0).to(torch.uint8).cpu().numpy())
 
 
-def _run(network: TaskNetwork, picture: U8, task: Task, kind: type[Prediction]) -> Prediction:
-    seen = resized(picture, task.width, task.height)
+def _run(
+    network: TaskNetwork, picture: U8, chroma: U8 | None, task: Task, kind: type[Prediction]
+) -> Prediction:
     device = next(network.parameters()).device
+    luma = to_tensor(resized(picture, task.width, task.height)).to(device)
+    colours = None
+    if network.colour and chroma is not None:
+        planes = np.stack([resized(plane, task.width, task.height) for plane in chroma])
+        colours = torch.from_numpy(planes)[None].to(device).float().div(255)
     with torch.inference_mode():
-        output = network.decode(network(to_tensor(seen).to(device)))
+        output = network.decode(network.look(luma, colours))
     if not isinstance(output, kind):
         raise ConfigError(
             "what the task network's decode() gives", expected=kind.__name__, got=type(output).__name__

@@ -35,13 +35,13 @@ from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.pairs import Labels, PairSource
 from tdfusion_edge.pairs.reader import pair_names
 from tdfusion_edge.pairs.source import labels_of
+from tdfusion_edge.plain import PLAIN
 from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of, progress_shower
 from tdfusion_edge.runtime.commands.networks import add_detector_arguments, detector_classes
 from tdfusion_edge.runtime.evaluation.checkpoint import open_bundle
 from tdfusion_edge.runtime.evaluation.pairs import add_pair_arguments, heads_of, measured_pairs
 from tdfusion_edge.runtime.evaluation.parity import least_score
 from tdfusion_edge.runtime.evaluation.rows import (
-    BASELINES,
     Row,
     baselines,
     by_fuser,
@@ -149,13 +149,13 @@ def parse_groups(text: str, names: list[str]) -> dict[str, list[str]]:
 def _rows(args: argparse.Namespace, network: str, fuser: Fuser) -> dict[str, Row]:
     """What is scored, by the names of the rows."""
     rows = {network: by_fuser(fuser, args.stretch)}
-    if args.baselines and network in BASELINES:
+    if args.baselines and network in PLAIN:
         raise RequestError(f"the bundle is called '{network}' like a row of --baselines")
     for compared in args.compare:
         name, _, folder = compared.partition("=")
         if not (name and folder):
             raise RequestError(f"--compare {compared}", expected="NAME=FOLDER")
-        if name in rows or (args.baselines and name in BASELINES):
+        if name in rows or (args.baselines and name in PLAIN):
             raise RequestError(f"two rows are called '{name}'", hint="Give --compare another NAME.")
         rows[name] = from_folder(Path(folder))
     return rows | (baselines() if args.baselines else {})

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias
 
 import cv2
-import numpy as np
 
 from tdfusion_edge.color import U8, split
 from tdfusion_edge.console import watched
@@ -18,6 +17,7 @@ from tdfusion_edge.images import by_stem, read_luma8
 from tdfusion_edge.metrics import Scores, evaluate, mean
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.pairs.reader import require_equal_sizes
+from tdfusion_edge.plain import GREY, PLAIN, Plain
 from tdfusion_edge.result import Findings
 from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.heads import kind_of
@@ -55,18 +55,6 @@ class Measured(NamedTuple):
     scores: Scores
     tallies: Mapping[str, Any]
     """What counts of each head that was asked, by its kind, as its ``tally`` gives it."""
-
-
-BASELINES: Mapping[str, Fuse] = {
-    "infrared": lambda pair: pair.infrared,
-    "visible": lambda pair: pair.visible,
-    "average": lambda pair: cast(U8, cv2.addWeighted(pair.infrared, 0.5, pair.visible, 0.5, 0)),
-    "additive": lambda pair: cast(U8, cv2.addWeighted(pair.infrared, 0.5, pair.visible, 0.9, 0)),
-    "maximum": lambda pair: cast(U8, np.maximum(pair.infrared, pair.visible)),
-}
-"""What needs no network; what is brighter than 255 is cut."""
-GREY = ("infrared",)
-"""The baselines without colour: the others are seen in those of the visible picture."""
 
 
 def score(pairs: Sequence[LabelledPair], fuse: Fuse) -> Scores:
@@ -123,8 +111,13 @@ def as_row(fuse: Fuse, *, coloured: bool = True) -> Row:
 
 
 def baselines() -> dict[str, Row]:
-    """The rows of :data:`BASELINES`, by name."""
-    return {name: as_row(fuse, coloured=name not in GREY) for name, fuse in BASELINES.items()}
+    """The rows of :data:`~tdfusion_edge.plain.PLAIN`, by name."""
+    return {name: as_row(of_pair(plain), coloured=name not in GREY) for name, plain in PLAIN.items()}
+
+
+def of_pair(plain: Plain) -> Fuse:
+    """What makes a picture of two lumas, for pairs."""
+    return lambda pair: plain(pair.infrared, pair.visible)
 
 
 def by_fuser(fuser: Fuser, stretch: StretchName) -> Row:

@@ -148,7 +148,12 @@ def open_pairs(
 
 
 def load_pairs(
-    root: Path, source: PairSource, classes: Sequence[str] | None = None, *, memory: int = IN_MEMORY
+    root: Path,
+    source: PairSource,
+    classes: Sequence[str] | None = None,
+    *,
+    colour: bool = False,
+    memory: int = IN_MEMORY,
 ) -> Sequence[LabelledPair]:
     """Pairs of one data source, in memory if they fit; classes that the head does not know are logged.
 
@@ -156,6 +161,7 @@ def load_pairs(
         root: Folder that the source's folder is relative to.
         source: What to read.
         classes: Of the head that the labels are mapped to; None leaves labels unread.
+        colour: Whether the visible pictures' colours are kept beside their luma.
         memory: Bytes that the pictures may take; above that they are read at use, and a pair that turns
             out unusable then is a :class:`SourceError`.
 
@@ -167,7 +173,7 @@ def load_pairs(
         RequestError: likewise, or the two pictures of a pair differ in size or have more than 8 bits.
         SourceError: a picture or video is cut short or cannot be decoded.
     """
-    pairs = open_pairs(root, source, classes)
+    pairs = open_pairs(root, source, classes, colour=colour)
     note = None if pairs.labels is None else pairs.labels.note()
     if note is not None:
         logger.warning("%s", note)
@@ -286,7 +292,7 @@ def _needed(pairs: PairSet) -> int:
             pair = pairs[index]
         except SourceError:
             continue
-        arrays: tuple[U8 | None, ...] = (pair.infrared, pair.visible, pair.mask)
+        arrays: tuple[U8 | None, ...] = (pair.infrared, pair.visible, pair.mask, pair.colour)
         return pairs.pictures * sum(array.nbytes for array in arrays if array is not None)
     return 0
 

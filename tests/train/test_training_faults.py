@@ -160,8 +160,8 @@ def test_a_training_with_pairs_without_objects_goes_on(tmp_path: Path) -> None:
 def lazy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read every pair when it is asked for, and keep none: as with a set that does not fit into memory."""
 
-    def load(root: Path, source: DataSource, task: Task | None = None) -> Any:
-        pairs = load_pairs(root, source, task, memory=0)
+    def load(root: Path, source: DataSource, task: Task | None = None, **options: Any) -> Any:
+        pairs = load_pairs(root, source, task, memory=0, **options)
         return LazyPairs(len(pairs), pairs.__getitem__, cached=1)
 
     monkeypatch.setattr("tdfusion_edge.train.setup.load_pairs", load)
@@ -231,8 +231,8 @@ def test_a_large_set_is_not_read_at_the_start(
 ) -> None:
     asked: list[int] = []
 
-    def load(root: Path, source: DataSource, task: Task | None = None) -> Any:
-        pairs = load_pairs(root, source, task)
+    def load(root: Path, source: DataSource, task: Task | None = None, **options: Any) -> Any:
+        pairs = load_pairs(root, source, task, **options)
         if source.part == "validation":
             return pairs
 

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from tdfusion_edge.color import U8
+from tdfusion_edge.color import NEUTRAL, U8, split
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.pairs import Boxes, LabelledPair
-from tdfusion_edge.resize import halved
+from tdfusion_edge.resize import halved, resized
 from tdfusion_edge.train.recipe import Augmentation, Task
 
 F32 = npt.NDArray[np.float32]
@@ -40,6 +40,8 @@ class View(NamedTuple):
     boxes: Boxes | None
     """In pixels of the view."""
     mask: U8 | None
+    chroma: U8 | None = None
+    """uint8 (2, h, w), Cr then Cb; None for a pair without colours."""
 
 
 def crop(sample: LabelledPair, augmentation: Augmentation, random: np.random.Generator) -> tuple[F32, F32]:
@@ -87,14 +89,27 @@ def view(
 
     Args:
         pick: Gives the pair, and three more for a mosaic.
-        task: Size of the view.
+        task: Size of the view, and of its two lumas where F fuses larger ones.
         augmentation: ``zoom``, ``flip``, ``gain`` and ``mosaic``.
         random: What decides.
     """
-    size = task.height, task.width
     if augmentation.mosaic and random.random() < augmentation.mosaic:
-        return _mosaic(pick, size, augmentation, random)
-    return _whole(pick(), size, augmentation, random)
+        made = _mosaic(pick, task.fused_size, augmentation, random)
+    else:
+        made = _whole(pick(), task.fused_size, augmentation, random)
+    return _seen(made, task)
+
+
+def _seen(view: View, task: Task) -> View:
+    """A view whose labels and colours are those of T's size, while its lumas keep theirs."""
+    size = height, width = task.height, task.width
+    scale = np.diag([width / view.visible.shape[1], height / view.visible.shape[0], 1])[:2]
+    if view.visible.shape == size:
+        return view
+    boxes = None if view.boxes is None else _moved(view.boxes, scale, (0, 0, width, height))
+    mask = None if view.mask is None else _warp(view.mask, scale, size, IGNORED, cv2.INTER_NEAREST)
+    chroma = None if view.chroma is None else np.stack([resized(one, width, height) for one in view.chroma])
+    return view._replace(boxes=boxes, mask=mask, chroma=chroma)
 
 
 def gain(image: U8, amount: float, random: np.random.Generator) -> F32:
@@ -125,7 +140,9 @@ def _whole(
     )
     mask = None if sample.mask is None else _warp(sample.mask, matrix, size, IGNORED, cv2.INTER_NEAREST)
     boxes = None if sample.boxes is None else _moved(sample.boxes, matrix, (0, 0, width, height))
-    return View(infrared, visible, boxes, mask)
+    colour = sample.colour
+    chroma = None if colour is None else split(_warp(colour, matrix, size, OUTSIDE))[1]
+    return View(infrared, visible, boxes, mask, chroma)
 
 
 def _mosaic(
@@ -140,6 +157,7 @@ def _mosaic(
     quarters = ((0, 0, cx, cy), (cx, 0, width, cy), (0, cy, cx, height), (cx, cy, width, height))
     infrared, visible = np.empty(size, np.float32), np.empty(size, np.float32)
     mask: U8 | None = None
+    chroma: U8 | None = None
     corners, classes = [], []
     for quarter in quarters:
         sample = pick()
@@ -153,13 +171,17 @@ def _mosaic(
             if mask is None:
                 mask = np.full(size, IGNORED, np.uint8)
             mask[y1:y2, x1:x2] = part.mask[window]
+        if part.chroma is not None:
+            if chroma is None:
+                chroma = np.full((2, *size), NEUTRAL, np.uint8)
+            chroma[:, y1:y2, x1:x2] = part.chroma[(slice(None), *window)]
         if part.boxes is not None:
             shift = np.array([[1, 0, x1 - left], [0, 1, y1 - top]], np.float64)
             moved = _moved(part.boxes, shift, quarter)
             corners.append(moved.corners)
             classes.append(moved.classes)
     boxes = Boxes(np.concatenate(corners), np.concatenate(classes)) if corners else None
-    return View(infrared, visible, boxes, mask)
+    return View(infrared, visible, boxes, mask, chroma)
 
 
 def _matrix(
@@ -178,14 +200,14 @@ def _warp(
 ) -> U8:
     height, width = size
     if how == cv2.INTER_LINEAR:
-        source_height, source_width = image.shape
+        source_height, source_width = image.shape[:2]
         image = halved(image, source_width * abs(matrix[0, 0]), source_height * matrix[1, 1])
         # From corners of the smaller picture: its columns are as many times wider as there are fewer.
         matrix = matrix @ np.diag([source_width / image.shape[1], source_height / image.shape[0], 1])
     # OpenCV counts from pixel centres, the matrix from corners.
     centred = matrix.copy()
     centred[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
-    return cast(U8, cv2.warpAffine(image, centred, (width, height), flags=how, borderValue=(fill,)))
+    return cast(U8, cv2.warpAffine(image, centred, (width, height), flags=how, borderValue=(fill,) * 3))
 
 
 def _moved(boxes: Boxes, matrix: npt.NDArray[np.float64], limits: tuple[float, float, float, float]) -> Boxes:

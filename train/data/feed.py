@@ -102,6 +102,7 @@ class Feed:
                 "the batch cannot be shared out", expected=f"a multiple of {share.world}", got=str(batch)
             )
         self._samples, self._augmentation, self._batch, self._seed = samples, augmentation, batch, seed
+        self._task_size = None if task is None else (task.height, task.width)
         self._task, self._share, self.device = task, share, torch.device(device)
         self._thread: ThreadPoolExecutor | None = None
         self._prefetched: Prefetched | None = None
@@ -267,7 +268,7 @@ class Feed:
                 views.append(view(pick, self._task, self._augmentation, random))
         _refuse_mixed({one.shape for one, _ in crops}, "make no batch")
         infrared, visible = (torch.from_numpy(np.stack(parts)[:, None]) for parts in zip(*crops, strict=True))
-        return Batch(infrared, visible, collate(views) if views else None)
+        return Batch(infrared, visible, collate(views, self._task_size) if views else None)
 
     def _pool(self, order: Indices, drawn: int, offset: int, count: int) -> list[int]:
         """Indices that one of ``count`` batches may use, first its own.

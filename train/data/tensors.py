@@ -7,21 +7,54 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from tdfusion_edge.color import U8
+from tdfusion_edge.color import NEUTRAL, U8
 from tdfusion_edge.pairs import Boxes
 from tdfusion_edge.train.data.augment import View
 from tdfusion_edge.train.data.types import BoxTargets, TaskView
 
 
-def collate(views: Sequence[View]) -> TaskView:
-    """Views to tensors; masks if all have a mask, boxes otherwise."""
+def collate(views: Sequence[View], size: tuple[int, int] | None = None) -> TaskView:
+    """Views to tensors; masks if all have a mask, boxes otherwise.
+
+    Args:
+        views: All of one size.
+        size: Height and width that labels and colours are for; None: the lumas'.
+    """
     infrared = torch.from_numpy(np.stack([one.infrared for one in views])[:, None])
     visible = torch.from_numpy(np.stack([one.visible for one in views])[:, None])
     masks = [one.mask for one in views if one.mask is not None]
+    targets: BoxTargets | Tensor = box_targets(views)
     if len(masks) == len(views):
-        return TaskView(infrared, visible, torch.from_numpy(np.stack(masks).astype(np.int64)))
-    return TaskView(infrared, visible, box_targets(views))
+        targets = torch.from_numpy(np.stack(masks).astype(np.int64))
+    return TaskView(infrared, visible, targets, chroma_of([one.chroma for one in views]), size)
+
+
+def chroma_of(planes: Sequence[U8 | None]) -> Tensor | None:
+    """Chroma uint8 (2, h, w) of several pictures of one size, (B, 2, h, w) float32 in [0, 1].
+
+    A picture without colours has grey among others that have some; None where none has.
+    """
+    shape = next((one.shape for one in planes if one is not None), None)
+    if shape is None:
+        return None
+    grey = np.full(shape, NEUTRAL, np.uint8)
+    return torch.from_numpy(np.stack([grey if one is None else one for one in planes])).float().div(255)
+
+
+def shown(fused: Tensor, view: TaskView) -> Tensor:
+    """Fused lumas (B, 1, H, W) at the size that T sees, by the rule of :mod:`tdfusion_edge.resize`."""
+    height, width = view.size or fused.shape[-2:]
+    while fused.shape[-2] > 2 * height or fused.shape[-1] > 2 * width:
+        rows, columns = (
+            side // 2 if side > 2 * wanted else side
+            for side, wanted in zip(fused.shape[-2:], (height, width), strict=True)
+        )
+        fused = F.interpolate(fused, (rows, columns), mode="area")
+    if fused.shape[-2:] == (height, width):
+        return fused
+    return F.interpolate(fused, (height, width), mode="bilinear", align_corners=False)
 
 
 def box_targets(views: Sequence[View]) -> BoxTargets:

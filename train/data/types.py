@@ -26,14 +26,18 @@ class BoxTargets(NamedTuple):
 
 
 class TaskView(NamedTuple):
-    """Whole pictures at the task's size, with their labels."""
+    """Whole pictures of which T's own are made, with what T should find in those of (h, w) pixels."""
 
     infrared: Tensor
-    """(B, 1, h, w) float32 in [0, 1]."""
+    """(B, 1, H, W) float32 in [0, 1], at the size that F fuses for T: h and w, or larger."""
     visible: Tensor
-    """(B, 1, h, w) float32 in [0, 1]."""
+    """(B, 1, H, W) float32 in [0, 1]."""
     targets: BoxTargets | Tensor
     """Boxes, or an int64 mask (B, h, w) with 255 where a pixel does not count."""
+    chroma: Tensor | None = None
+    """(B, 2, h, w) float32 in [0, 1], Cr then Cb around 128 / 255; None where no pair has colours."""
+    size: tuple[int, int] | None = None
+    """h and w; None: H and W."""
 
 
 class Batch(NamedTuple):
@@ -52,5 +56,8 @@ class Batch(NamedTuple):
         if view is not None:
             targets = view.targets
             targets = targets.map(change) if isinstance(targets, BoxTargets) else change(targets)
-            view = TaskView(change(view.infrared), change(view.visible), targets)
+            chroma = None if view.chroma is None else change(view.chroma)
+            view = view._replace(
+                infrared=change(view.infrared), visible=change(view.visible), targets=targets, chroma=chroma
+            )
         return Batch(change(self.infrared), change(self.visible), view)

@@ -76,7 +76,11 @@ class TaskNetwork(nn.Module, ABC):
 
     def look(self, luma: Tensor, chroma: Tensor | None) -> Any:
         """:meth:`forward`, given the chroma only where the network sees colours."""
-        return self(luma, chroma) if self.colour else self(luma)
+        return self(*self.arguments(luma, chroma))
+
+    def arguments(self, luma: Tensor, chroma: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Of :meth:`forward`: the chroma is left out where the network sees no colours."""
+        return (luma, chroma) if self.colour else (luma,)
 
     @abstractmethod
     def loss(self, output: Any, targets: Any) -> Mapping[str, Tensor]:

@@ -22,20 +22,23 @@ from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
 from tdfusion_edge.images import by_stem, read_luma8
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.pairs.lazy import LazyPairs
+from tdfusion_edge.plain import GREY, PLAIN
 from tdfusion_edge.train.data.feed import Feed
 from tdfusion_edge.train.fusing import Fuser, load_fusion, start_task
 from tdfusion_edge.train.recipe import Fraction, Recipe
 from tdfusion_edge.train.strategies.base import Strategy
 from tdfusion_edge.train.strategies.steps import Stepper
-from tdfusion_edge.train.validation import mean_picture
 
 
 class Options(Table, frozen=True, kw_only=True):
     """``[strategy_options]`` of the strategy ``task``."""
 
-    picture: Literal["fused", "infrared", "visible", "mean", "blend", "folder"] = "fused"
-    """What T sees: the pictures of ``checkpoint``'s fusion network, one sensor, the mean of both, a blend of
-    both by chance (validated on the mean), or the pictures of ``folder`` with the pairs' stems."""
+    picture: Literal["fused", "infrared", "visible", "mean", "additive", "maximum", "blend", "folder"] = (
+        "fused"
+    )
+    """What T sees: the pictures of ``checkpoint``'s fusion network, a plain one
+    (:data:`tdfusion_edge.plain.PLAIN`), a blend of both sensors by chance (validated on the mean), or the
+    pictures of ``folder`` with the pairs' stems."""
     checkpoint: str | None = None
     """Checkpoint with a fusion network, for ``fused``."""
     folder: str | None = None
@@ -70,7 +73,7 @@ class TaskOnly(Strategy):
         """The same labels with the one picture that T sees in the place of both sensors."""
         if self.options.picture == "blend":
             return samples
-        picture = self._picture()
+        picture, grey = self._picture(), self.options.picture in GREY
 
         def seen(index: int) -> LabelledPair:
             one = samples[index]
@@ -81,7 +84,7 @@ class TaskOnly(Strategy):
                     expected="{1}x{0}".format(*one.visible.shape),
                     got="{1}x{0}".format(*picked.shape),
                 )
-            return LabelledPair(one.name, picked, picked, one.boxes, one.mask)
+            return one._replace(infrared=picked, visible=picked, colour=None if grey else one.colour)
 
         if isinstance(samples, list):
             return [seen(index) for index in range(len(samples))]
@@ -96,7 +99,7 @@ class TaskOnly(Strategy):
             share = torch.rand(len(luma), 1, 1, 1).to(luma.device)
             luma = torch.lerp(luma, batch.task.infrared, share)
         with self._stepper.autocast(luma):
-            losses = self._live.loss(self._live(luma), batch.task.targets)
+            losses = self._live.loss(self._live.look(luma, batch.task.chroma), batch.task.targets)
         self._stepper.step(losses["loss"])
         if self.options.average:
             self._follow(number)
@@ -131,12 +134,5 @@ class TaskOnly(Strategy):
                 checkpoint.of_role(checkpoint.read(path)[1], "fusion")
             )
             return fuser
-        return PICTURES[options.picture]
-
-
-PICTURES: dict[str, Fuser] = {
-    "infrared": lambda sample: sample.infrared,
-    "visible": lambda sample: sample.visible,
-    "mean": mean_picture,
-}
-"""Pictures that T may see and that need no network, by their name in the options."""
+        plain = PLAIN["average" if options.picture == "mean" else options.picture]
+        return lambda sample: plain(sample.infrared, sample.visible)

@@ -28,6 +28,7 @@ from tdfusion_edge.checkpoint import Network
 from tdfusion_edge.config import Table, convert
 from tdfusion_edge.errors import ConfigError
 from tdfusion_edge.train.data.feed import Feed
+from tdfusion_edge.train.data.tensors import shown
 from tdfusion_edge.train.data.types import Batch, BoxTargets, TaskView
 from tdfusion_edge.train.fusing import start_task
 from tdfusion_edge.train.losses import fusion_loss
@@ -150,8 +151,8 @@ class TDFusionStrategy(Strategy):
 
         def outer(virtual: Parameters) -> Tensor:
             fused = functional_call(self.fusion, virtual, (view.infrared, view.visible)).fused
-            output = functional_call(self.task, task, (fused,))
-            return self.task.loss(output, view.targets)["loss"]
+            seen = self.task.arguments(shown(fused, view), view.chroma)
+            return self.task.loss(functional_call(self.task, task, seen), view.targets)["loss"]
 
         with (
             in_mode([self.fusion, self.loss_network], training=False),
@@ -198,20 +199,28 @@ class TDFusionStrategy(Strategy):
 
     def _task_step(self, view: TaskView) -> Mapping[str, float]:
         """Step T on the pictures as F fuses them now; no gradient goes back into F."""
-        with torch.no_grad():
-            seen = self.fusion(view.infrared, view.visible).fused
+        seen = self._seen(view)
         with self._t.autocast(seen):
-            losses = self.task.loss(self.task(seen), view.targets)
+            losses = self.task.loss(self.task.look(seen, view.chroma), view.targets)
         self._t.step(losses["loss"])
         return {f"task {name}": value.item() for name, value in losses.items()}
 
     def _virtual_task(self, view: TaskView) -> Parameters:
         """T', a step of T on the meta-train pictures as F fuses them now."""
-        with torch.no_grad():
-            seen = self.fusion(view.infrared, view.visible).fused
         return virtual_task(
-            self.task, self._t.optimiser, seen, view.targets, step=self.options.task_step, average=average
+            self.task,
+            self._t.optimiser,
+            self._seen(view),
+            view.targets,
+            step=self.options.task_step,
+            average=average,
+            chroma=view.chroma,
         )
+
+    def _seen(self, view: TaskView) -> Tensor:
+        """What T sees of a view, with no gradient to F."""
+        with torch.no_grad():
+            return shown(self.fusion(view.infrared, view.visible).fused, view)
 
     def _step_normalised(self, gradient: Parameters) -> None:
         largest = max(float(part.abs().max()) for part in gradient.values())
@@ -238,7 +247,8 @@ def switched(batch: Batch) -> Batch:
             )
         else:
             targets = torch.cat((view.targets, view.targets))
-        view = TaskView(*_swapped(view.infrared, view.visible), targets)
+        chroma = None if view.chroma is None else torch.cat((view.chroma, view.chroma))
+        view = TaskView(*_swapped(view.infrared, view.visible), targets, chroma, view.size)
     return Batch(*_swapped(batch.infrared, batch.visible), view)
 
 

@@ -24,6 +24,7 @@ def virtual_task(
     *,
     step: Literal["sgd", "adam", "none"],
     average: Average,
+    chroma: Tensor | None = None,
 ) -> Parameters:
     """Parameters and buffers of T after one step on ``luma``.
 
@@ -34,6 +35,7 @@ def virtual_task(
         targets: Their labels.
         step: Which step.
         average: Averages gradients over processes.
+        chroma: Their colours, (B, 2, h, w); None: grey.
     """
     parameters = {name: part.detach() for name, part in trainable(task).items()}
     buffers = {name: part.clone() for name, part in task.named_buffers()}
@@ -42,7 +44,7 @@ def virtual_task(
     at = {name: part.requires_grad_() for name, part in parameters.items()}
     # The running statistics would be updated in place: in a copy that is thrown away.
     spare = {name: part.clone() for name, part in buffers.items()}
-    output = functional_call(task, {**at, **spare}, (luma,))
+    output = functional_call(task, {**at, **spare}, task.arguments(luma, chroma))
     gradient = average(gradients(task.loss(output, targets)["loss"], at))
     owners = trainable(task)
     move = _adam if step == "adam" else _plain

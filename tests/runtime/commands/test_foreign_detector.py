@@ -15,7 +15,8 @@ from tdfusion_edge.cli import main
 from tdfusion_edge.color import split
 from tdfusion_edge.detection_scores import Truth, score
 from tdfusion_edge.pairs import Labels, PairSource, open_pairs
-from tdfusion_edge.runtime.evaluation.rows import BASELINES, baselines
+from tdfusion_edge.plain import PLAIN
+from tdfusion_edge.runtime.evaluation.rows import baselines
 from tdfusion_edge.runtime.heads.boxes.foreign.run import open_detector
 
 BOX = [30, 10, 62, 50]
@@ -115,7 +116,7 @@ def test_which_classes_eval_asks_a_detector_for(
 
 def test_the_additive_row_is_cut_at_white() -> None:
     pair = next(iter(made()))
-    assert BASELINES["additive"](pair).tolist() == [[0, 95, 140, 255]]
+    assert PLAIN["additive"](pair.infrared, pair.visible).tolist() == [[0, 95, 140, 255]]
     grey = {name for name, row in baselines().items() if not row(pair).coloured}
     assert grey == {"infrared"}
 
@@ -180,7 +181,7 @@ def test_published_detectors_find_what_real_pictures_show(data: Path, name: str)
         assert pair.boxes is not None
         truths.append(Truth(*pair.boxes))
         for row, lines in found.items():
-            lines.append(one.find(BASELINES[row](pair), split(pair.colour)[1]))
+            lines.append(one.find(PLAIN[row](pair.infrared, pair.visible), split(pair.colour)[1]))
     for row, lines in found.items():
         scores = score(lines, truths, classes)
         assert scores.map50 is not None

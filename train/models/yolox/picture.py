@@ -8,11 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tdfusion_edge.color import NEUTRAL
 from tdfusion_edge.errors import RequestError
 
 RED, GREEN, BLUE = 0.299, 0.587, 0.114
 """What each gives to the luma."""
-GREY = 128 / 255
+GREY = NEUTRAL / 255
 """Chroma of what has no colour."""
 
 
