@@ -55,16 +55,10 @@ def head_part(
         opset: Of the graphs.
 
     Raises:
-        ExportError: a graph cannot be made, or is not the network, or the network sees colours.
+        ExportError: a graph cannot be made, or is not the network.
     """
     header, network, view, _ = task
     kind, name = task.kind, task.kind.head
-    if network.colour:
-        raise ExportError(
-            "the task network sees colours, and bundles do not hold such a one yet",
-            expected="a head that sees the fused luma alone",
-            hint="Train one without network_options.colour on the finished fusion network's pictures.",
-        )
     plain = example_folded(task)
     graphs = in_precisions(
         plain,
