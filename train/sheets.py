@@ -24,7 +24,7 @@ from tdfusion_edge.train.fusing import fuse
 from tdfusion_edge.train.models.task import TaskNetwork, task_of
 from tdfusion_edge.train.modes import in_mode
 from tdfusion_edge.train.recipe import Task
-from tdfusion_edge.train.validation import chroma_of, detect, segment
+from tdfusion_edge.train.validation import detect, segment
 
 ROWS = 4
 """Pairs on a sheet at most: spread over all validation pairs, and the same ones every time."""
@@ -90,7 +90,7 @@ def _tiles(networks: Mapping[str, nn.Module], sample: LabelledPair, task: Task |
         if found_by.labels == "boxes":
             tiles["found (labels white)"] = _boxes(found_by, picture, sample, task)
         else:
-            tiles["found"] = _mask(segment(found_by, picture, task, chroma_of(sample)), picture)
+            tiles["found"] = _mask(segment(found_by, picture, task, sample.chroma), picture)
             if sample.mask is not None:
                 tiles["labels"] = _mask(sample.mask, picture)
     return tiles
@@ -121,7 +121,7 @@ def _boxes(network: TaskNetwork, picture: U8, sample: LabelledPair, task: Task) 
     scale = tile.shape[1] / picture.shape[1]
     for box in (sample.boxes or Boxes.none()).corners:
         _rectangle(tile, box * scale, WHITE)
-    found = detect(network, picture, task, SURE, chroma=chroma_of(sample))
+    found = detect(network, picture, task, SURE, chroma=sample.chroma)
     for box, score, number in zip(found.boxes, found.scores, found.class_ids, strict=True):
         colour = colour_of(int(number))
         left, top = _rectangle(tile, box * scale, colour)

@@ -7,17 +7,17 @@ from typing import TypeVar, cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tdfusion_edge import detection_scores, mask_scores, plain
-from tdfusion_edge.color import U8, split
+from tdfusion_edge.color import U8
 from tdfusion_edge.detection_scores import Truth
 from tdfusion_edge.detections import Detections, found_in
 from tdfusion_edge.errors import ConfigError
 from tdfusion_edge.metrics import evaluate, mean
 from tdfusion_edge.pairs import Boxes, LabelledPair
-from tdfusion_edge.resize import resized
-from tdfusion_edge.train.data.tensors import to_tensor
+from tdfusion_edge.resize import resized, resized_planes
+from tdfusion_edge.train.data.tensors import chroma_tensor, to_tensor
 from tdfusion_edge.train.fusing import fuse
 from tdfusion_edge.train.models.task import BoxPrediction, MaskPrediction, TaskNetwork, task_of
 from tdfusion_edge.train.modes import in_mode
@@ -70,12 +70,11 @@ class TaskScorer:
 
     def add(self, picture: U8, sample: LabelledPair) -> None:
         """Let T look at one picture in the pair's colours, and compare what it finds with the labels."""
-        chroma = chroma_of(sample)
         if self._boxes:
-            self._found.append(detect(self._network, picture, self._task, chroma=chroma))
+            self._found.append(detect(self._network, picture, self._task, chroma=sample.chroma))
             self._truths.append(Truth(*(sample.boxes or Boxes.none())))
         elif sample.mask is not None:
-            predicted = segment(self._network, picture, self._task, chroma)
+            predicted = segment(self._network, picture, self._task, sample.chroma)
             self._matrix += mask_scores.confusion(sample.mask, predicted, len(self._task.classes))
 
     def figures(self) -> dict[str, float]:
@@ -90,11 +89,6 @@ class TaskScorer:
             result = mask_scores.score(self._matrix, names)
             figures = {"miou": result.miou, **{f"iou {n}": row.iou for n, row in result.per_class.items()}}
         return {name: value for name, value in figures.items() if value is not None}
-
-
-def chroma_of(sample: LabelledPair) -> U8 | None:
-    """The colours of a pair, uint8 (2, H, W); None where it has none."""
-    return None if sample.colour is None else split(sample.colour)[1]
 
 
 def detect(
@@ -129,12 +123,11 @@ def _run(
 ) -> Prediction:
     device = next(network.parameters()).device
     luma = to_tensor(resized(picture, task.width, task.height)).to(device)
-    colours = None
+    colours: Tensor | None = None
     if network.colour and chroma is not None:
-        planes = np.stack([resized(plane, task.width, task.height) for plane in chroma])
-        colours = torch.from_numpy(planes)[None].to(device).float().div(255)
+        colours = chroma_tensor([resized_planes(chroma, task.width, task.height)])
     with torch.inference_mode():
-        output = network.decode(network.look(luma, colours))
+        output = network.decode(network.look(luma, None if colours is None else colours.to(device)))
     if not isinstance(output, kind):
         raise ConfigError(
             "what the task network's decode() gives", expected=kind.__name__, got=type(output).__name__

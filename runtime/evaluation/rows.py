@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import cv2
 
-from tdfusion_edge.color import U8, split
+from tdfusion_edge.color import U8
 from tdfusion_edge.console import watched
 from tdfusion_edge.errors import InputMissing
 from tdfusion_edge.images import by_stem, read_luma8
@@ -89,8 +89,7 @@ def _measured(pair: LabelledPair, fused: Fused, look: Look | None) -> Measured:
     require_equal_sizes(pair.name, "fused", fused.picture, pair.visible)
     findings: Findings = {}
     if look is not None:
-        chroma = split(pair.colour)[1] if fused.coloured and pair.colour is not None else None
-        findings = look(fused.luma, chroma)
+        findings = look(fused.luma, pair.chroma if fused.coloured else None)
     tallies = {kind: kind_of(kind).tally(Seen(pair, found)) for kind, found in findings.items()}
     return Measured(pair.name, evaluate(fused.picture, pair.infrared, pair.visible), tallies)
 

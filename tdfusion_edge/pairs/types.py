@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tdfusion_edge.color import U8, is_grey, luma
+from tdfusion_edge.color import U8, is_grey, luma, split
 
 
 class Boxes(NamedTuple):
@@ -40,6 +40,11 @@ class LabelledPair(NamedTuple):
     colour: U8 | None = None
     """(H, W, 3) uint8 BGR, the visible picture as it is stored; None: it is grey, or colour was not asked
     for."""
+
+    @property
+    def chroma(self) -> U8 | None:
+        """uint8 (2, H, W), Cr then Cb around 128, of :attr:`colour`; None where there is none."""
+        return None if self.colour is None else split(self.colour)[1]
 
 
 def paired(name: str, infrared: U8, visible: U8, *, colour: bool = False) -> LabelledPair:

@@ -49,6 +49,8 @@ def test_each_picture(made: Path, tmp_path: Path) -> None:
         ({"picture": "infrared"}, lambda infrared, visible: infrared),
         ({"picture": "visible"}, lambda infrared, visible: visible),
         ({"picture": "mean"}, lambda infrared, visible: (infrared.astype(float) + visible) / 2),
+        ({"picture": "additive"}, lambda infrared, visible: np.minimum(0.5 * infrared + 0.9 * visible, 255)),
+        ({"picture": "maximum"}, np.maximum),
         ({"picture": "folder", "folder": str(tmp_path)}, lambda infrared, visible: np.full((64, 80), 106)),
     ):
         infrared, visible, seen = shown(options, made)
@@ -104,6 +106,18 @@ def test_a_blend_is_drawn_for_every_picture_anew(made: Path) -> None:
     torch.testing.assert_close(
         seen[0], torch.lerp(visible, infrared, shares.view(-1, 1, 1, 1)), atol=1e-4, rtol=0
     )
+
+
+@pytest.mark.parametrize("picture", ["mean", "blend"])
+def test_t_is_trained_at_its_own_size_where_the_recipe_fuses_larger_ones(made: Path, picture: str) -> None:
+    task = Task(
+        network="tiny:TinyTask", classes=CLASSES, height=32, width=40, fused_height=64, fused_width=80
+    )
+    training = setup(task_recipe({"picture": picture}, task=task), made, made / "nothing")
+    seen: list[torch.Tensor] = []
+    training.strategy.networks["task"].register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    training.strategy.step(0, training.feed)
+    assert seen[0].shape == (2, 1, 32, 40)
 
 
 def test_t_learns_and_the_checkpoint_holds_t_alone(made: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tdfusion_edge.color import NEUTRAL, U8, split
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.pairs import Boxes, LabelledPair
-from tdfusion_edge.resize import halved, resized
+from tdfusion_edge.resize import halved, resized_planes
 from tdfusion_edge.train.recipe import Augmentation, Task
 
 F32 = npt.NDArray[np.float32]
@@ -103,12 +103,12 @@ def view(
 def _seen(view: View, task: Task) -> View:
     """A view whose labels and colours are those of T's size, while its lumas keep theirs."""
     size = height, width = task.height, task.width
-    scale = np.diag([width / view.visible.shape[1], height / view.visible.shape[0], 1])[:2]
     if view.visible.shape == size:
         return view
+    scale = np.diag([width / view.visible.shape[1], height / view.visible.shape[0], 1])[:2]
     boxes = None if view.boxes is None else _moved(view.boxes, scale, (0, 0, width, height))
     mask = None if view.mask is None else _warp(view.mask, scale, size, IGNORED, cv2.INTER_NEAREST)
-    chroma = None if view.chroma is None else np.stack([resized(one, width, height) for one in view.chroma])
+    chroma = None if view.chroma is None else resized_planes(view.chroma, width, height)
     return view._replace(boxes=boxes, mask=mask, chroma=chroma)
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from tdfusion_edge.color import NEUTRAL, U8
 from tdfusion_edge.pairs import Boxes
+from tdfusion_edge.resize import halvings
 from tdfusion_edge.train.data.augment import View
 from tdfusion_edge.train.data.types import BoxTargets, TaskView
 
@@ -28,10 +29,10 @@ def collate(views: Sequence[View], size: tuple[int, int] | None = None) -> TaskV
     targets: BoxTargets | Tensor = box_targets(views)
     if len(masks) == len(views):
         targets = torch.from_numpy(np.stack(masks).astype(np.int64))
-    return TaskView(infrared, visible, targets, chroma_of([one.chroma for one in views]), size)
+    return TaskView(infrared, visible, targets, chroma_tensor([one.chroma for one in views]), size)
 
 
-def chroma_of(planes: Sequence[U8 | None]) -> Tensor | None:
+def chroma_tensor(planes: Sequence[U8 | None]) -> Tensor | None:
     """Chroma uint8 (2, h, w) of several pictures of one size, (B, 2, h, w) float32 in [0, 1].
 
     A picture without colours has grey among others that have some; None where none has.
@@ -46,12 +47,8 @@ def chroma_of(planes: Sequence[U8 | None]) -> Tensor | None:
 def shown(fused: Tensor, view: TaskView) -> Tensor:
     """Fused lumas (B, 1, H, W) at the size that T sees, by the rule of :mod:`tdfusion_edge.resize`."""
     height, width = view.size or fused.shape[-2:]
-    while fused.shape[-2] > 2 * height or fused.shape[-1] > 2 * width:
-        rows, columns = (
-            side // 2 if side > 2 * wanted else side
-            for side, wanted in zip(fused.shape[-2:], (height, width), strict=True)
-        )
-        fused = F.interpolate(fused, (rows, columns), mode="area")
+    for size in halvings((fused.shape[-2], fused.shape[-1]), width, height):
+        fused = F.interpolate(fused, size, mode="area")
     if fused.shape[-2:] == (height, width):
         return fused
     return F.interpolate(fused, (height, width), mode="bilinear", align_corners=False)

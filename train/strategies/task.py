@@ -24,6 +24,7 @@ from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.pairs.lazy import LazyPairs
 from tdfusion_edge.plain import GREY, PLAIN
 from tdfusion_edge.train.data.feed import Feed
+from tdfusion_edge.train.data.tensors import shown
 from tdfusion_edge.train.fusing import Fuser, load_fusion, start_task
 from tdfusion_edge.train.recipe import Fraction, Recipe
 from tdfusion_edge.train.strategies.base import Strategy
@@ -98,6 +99,7 @@ class TaskOnly(Strategy):
         if self.options.picture == "blend":
             share = torch.rand(len(luma), 1, 1, 1).to(luma.device)
             luma = torch.lerp(luma, batch.task.infrared, share)
+        luma = shown(luma, batch.task)
         with self._stepper.autocast(luma):
             losses = self._live.loss(self._live.look(luma, batch.task.chroma), batch.task.targets)
         self._stepper.step(losses["loss"])
