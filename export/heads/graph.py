@@ -20,7 +20,6 @@ from tdfusion_edge.export.part import Part, files_of
 from tdfusion_edge.export.precisions import Fused, in_precisions
 from tdfusion_edge.train.models.task import Output, TaskNetwork
 
-
 CONTENT = {
     "luma": "fused luma in [0, 1] as the fusion graph gives it, the whole picture resized",
     CHROMA: "Cr then Cb of the visible picture in [0, 1], 128 / 255 where it is grey, resized likewise",
@@ -104,7 +103,9 @@ def head_onnx(network: TaskNetwork, view: TaskView, opset: int = OPSET) -> bytes
         ExportError: what comes out is no graph, or gives something else than the network says it does.
     """
     given = example(network, view)
-    model = to_onnx(Looking(network), given, tuple(CONTENT)[: len(given)], tuple(network.outputs), opset=opset)
+    model = to_onnx(
+        Looking(network), given, tuple(CONTENT)[: len(given)], tuple(network.outputs), opset=opset
+    )
     gives = {tensor.name: tensor for tensor in described(model.graph.output)}
     if not _fits(network.outputs, gives, view):
         raise ExportError(

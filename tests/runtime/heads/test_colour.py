@@ -65,7 +65,11 @@ def test_one_sensor_alone_has_its_own_colours(red_bundle: Path) -> None:
         Frame(image, 0, 0, "x") for image in (np.full(SIZE[::-1], 90, np.uint8), street(0, 1))
     )
     with Fuser(red_bundle, threads=1) as fuse:
-        for pair, count in ((Pair(None, visible), 2), (Pair(infrared, visible), 2), (Pair(infrared, None), 0)):
+        for pair, count in (
+            (Pair(None, visible), 2),
+            (Pair(infrared, visible), 2),
+            (Pair(infrared, None), 0),
+        ):
             result = fuse.fuse(pair)
             assert result is not None
             assert len(result.detections) == count
@@ -76,7 +80,7 @@ def test_a_grey_picture_is_one_without_colours(red_bundle: Path) -> None:
     with Fuser(red_bundle, threads=1, score_threshold=0.0) as fuse:
         for chroma in (None, np.full((2, *luma.shape), 128, np.uint8), None):
             assert fuse.find(luma, chroma)["boxes"].scores.tolist() == [NEUTRAL, NEUTRAL]
-        assert NEUTRAL == pytest.approx(128 / 255, abs=1e-7)
+        assert pytest.approx(128 / 255, abs=1e-7) == NEUTRAL
 
 
 def test_pixels_are_given_classes_by_their_colours() -> None:
