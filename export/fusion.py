@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from tdfusion_edge.bundle import FUSION, Graph, Parity, Precision, TensorInfo
-from tdfusion_edge.color import split
 from tdfusion_edge.errors import ExportError
 from tdfusion_edge.export.fold import folded
 from tdfusion_edge.export.graph import OPSET, smooth_pair, to_onnx
@@ -163,7 +162,7 @@ def fused_pictures(graph: bytes, pairs: Pairs) -> Fused:
 
         def seen(pair: LabelledPair) -> Picture:
             fused = engine.run(unit_inputs(pair.infrared, pair.visible))["fused"][0, 0]
-            return Picture(fused, None if pair.colour is None else split(pair.colour)[1])
+            return Picture(fused, pair.chroma)
 
         some = pairs.measured[:IN_RANGE], pairs.calibrating
         ranges, calibration = ([seen(pair) for pair in part] for part in some)

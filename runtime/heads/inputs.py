@@ -1,4 +1,4 @@
-"""What the graph of a head takes, filled from one picture; the same for every kind of head, and for the export."""
+"""What the graph of a head takes, filled from one picture; one way for all kinds of head and the export."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from tdfusion_edge import color
 from tdfusion_edge.bundle import CHROMA, Graph
 from tdfusion_edge.color import U8
-from tdfusion_edge.resize import resized
+from tdfusion_edge.resize import resized, resized_planes
 from tdfusion_edge.runtime.picture.units import UNIT
 
 F32: TypeAlias = npt.NDArray[np.float32]
 
-NEUTRAL = np.float32(128) * UNIT
-"""Chroma of what has no colour."""
+NEUTRAL = np.float32(color.NEUTRAL) * UNIT
+"""Chroma of what has no colour, in [0, 1]."""
 EXPECTED = "luma float32 (1, 1, h, w), and chroma float32 (1, 2, h, w) if it sees colours,"
 """What a graph takes whose inputs :func:`inputs_of` can fill, for messages."""
 
@@ -33,10 +34,8 @@ class Inputs:
         self.width, self.height = width, height
         self._luma = np.zeros((1, 1, height, width), np.float32)
         self._given = {"luma": self._luma}
-        self._chroma: F32 | None = None
-        self._grey = True
         if colour:
-            self._chroma = self._given[CHROMA] = np.full((1, 2, height, width), NEUTRAL)
+            self._given[CHROMA] = np.empty((1, 2, height, width), np.float32)
 
     def of(self, luma: U8 | F32, chroma: U8 | None = None) -> dict[str, F32]:
         """The whole picture resized as in the training, its aspect changed where the two differ.
@@ -48,22 +47,14 @@ class Inputs:
 
         Returns:
             ``luma`` (1, 1, h, w) float32 in [0, 1], and ``chroma`` (1, 2, h, w) likewise for a graph that
-            sees colours.
+            sees colours, all 128 / 255 of a grey picture.
         """
         shown = resized(luma, self.width, self.height)
         np.multiply(shown, 1 if shown.dtype == np.float32 else UNIT, out=self._luma[0, 0])
-        if self._chroma is not None:
-            self._colour(self._chroma[0], chroma)
+        if CHROMA in self._given:
+            planes = NEUTRAL if chroma is None else resized_planes(chroma, self.width, self.height) * UNIT
+            self._given[CHROMA][0] = planes
         return self._given
-
-    def _colour(self, planes: F32, chroma: U8 | None) -> None:
-        if chroma is None:
-            if not self._grey:
-                planes.fill(NEUTRAL)
-        else:
-            for plane, buffer in zip(chroma, planes, strict=True):
-                np.multiply(resized(plane, self.width, self.height), UNIT, out=buffer)
-        self._grey = chroma is None
 
 
 def inputs_of(graph: Graph) -> Inputs | None:
@@ -73,5 +64,7 @@ def inputs_of(graph: Graph) -> Inputs | None:
     size = given.get("luma", ("", ()))[1][2:]
     if given != {name: ("float32", (1, count, *size)) for name, count in planes.items()}:
         return None
-    sides = [side for side in size if isinstance(side, int)]
-    return Inputs(sides[1], sides[0], colour=graph.takes_chroma) if len(sides) == len(size) == 2 else None
+    match size:
+        case (int(height), int(width)):
+            return Inputs(width, height, colour=graph.takes_chroma)
+    return None
