@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import cv2
 import numpy as np
-import onnx
 import pytest
 import torch
 from checkpoints import save
+from colour_pairs import SIZE, saved, scene
+from torch import Tensor, nn
 
 from tdfusion_edge import bundle, checkpoint
 from tdfusion_edge.bundle import ONE_PASS, Bundle, Precision
@@ -23,10 +24,7 @@ from tdfusion_edge.export.graph import LEGACY
 from tdfusion_edge.export.heads import boxes
 from tdfusion_edge.export.heads.graph import example_folded, head_onnx
 from tdfusion_edge.export.networks import choose
-from tdfusion_edge.export.precisions import Fused, in_precisions
-from tdfusion_edge.export.precisions import Picture as Seen
 from tdfusion_edge.frames import Frame, Pair
-from tdfusion_edge.pairs import PairSource, open_pairs
 from tdfusion_edge.resize import resized, resized_planes
 from tdfusion_edge.runtime.engines import Engine
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
@@ -36,10 +34,8 @@ from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.yolox.network import YOLOX
 
 VIEW = checkpoint.TaskView(classes=("person", "car"), height=64, width=96)
-SIZE = (256, 192)
-"""Of the cameras; it is halved once before the head's picture is made of it."""
 EDGE = {"width": 4, "depth": 1}
-RED, BLUE = (20, 30, 230), (230, 62, 20)
+RED, BLUE = (20, 30, 230), (230, 97, 20)
 """BGR of one luma."""
 
 
@@ -53,56 +49,41 @@ class Made(NamedTuple):
     """The bundle of the same weights that sees luma alone, in float32 without one pass."""
     network: YOLOX
     data: Path
-    """Four pairs with colours that were measured and calibrated on."""
-
-
-def scene(seed: int, size: tuple[int, int] = SIZE) -> tuple[np.ndarray, np.ndarray]:
-    """Infrared uint8 (H, W) and visible uint8 (H, W, 3) with large patches of every colour."""
-    random, (width, height) = np.random.default_rng(seed), size
-    small = random.integers(0, 256, (6, 8, 4), np.uint8)
-    whole = cv2.resize(small, size, interpolation=cv2.INTER_CUBIC)
-    noisy = np.clip(whole + random.normal(0, 4, (height, width, 4)), 0, 255).astype(np.uint8)
-    return noisy[..., 0], np.ascontiguousarray(noisy[..., 1:])
+    """Three pairs with colours, which were measured on."""
 
 
 def yolox(*, colour: bool) -> YOLOX:
-    """Never trained, with scores about a quarter and a batch norm that has seen pictures."""
-    torch.manual_seed(3)
-    network = YOLOX(len(VIEW.classes), colour=colour)
+    """Never trained, with weights by which what differs in the picture neither fades nor grows on its way."""
+    torch.manual_seed(0)
+    network = YOLOX(len(VIEW.classes), colour=colour, norm=False)
+    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     with torch.no_grad():
-        for head in network.heads:
-            for layer in (head.classes, head.objectness):
-                layer.bias.zero_()
-                layer.weight.mul_(4)
-        for seed in range(4):
-            lumas, chromas = zip(*(split(scene(9 + 2 * seed + n, (96, 64))[1]) for n in (0, 1)), strict=True)
-            network(torch.from_numpy(np.stack(lumas)[:, None] / np.float32(255)), chroma_tensor(chromas))
+        for layer in layers:
+            nn.init.normal_(layer.weight, std=1.5 / layer.weight[0].numel() ** 0.5)
+            nn.init.zeros_(cast(Tensor, layer.bias))
+        layers[0].weight.div_(100)  # of levels
     return network.eval()
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("colour")
-    for side in ("ir", "vi"):
-        (folder / "pairs" / side).mkdir(parents=True)
-    for number in range(4):
-        for side, picture in zip(("ir", "vi"), scene(number), strict=True):
-            cv2.imwrite(str(folder / "pairs" / side / f"{number}.png"), picture)
+    data = saved(folder / "pairs", 3)
     torch.manual_seed(0)
     fusion = Edge(**EDGE)
     for colour in (True, False):
         networks: dict[str, Any] = {
             "fusion": (fusion, "edge", EDGE),
-            "task": (yolox(colour=colour), "yolox", {"colour": colour}),
+            "task": (yolox(colour=colour), "yolox", {"colour": colour, "norm": False}),
         }
         path = save(folder / f"{colour}.safetensors", networks, task=VIEW)
-        precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8") if colour else ("fp32",)
+        precisions: tuple[Precision, ...] = ("fp32", "fp16") if colour else ("fp32",)
         export(
             [path],
             folder / f"{colour}",
             precisions=precisions,
             size=SIZE if colour else None,
-            data=folder / "pairs" if colour else None,
+            data=data if colour else None,
             threshold=0.3,
         )
     return Made(
@@ -110,7 +91,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         folder / "True",
         folder / "False",
         yolox(colour=True),
-        folder / "pairs",
+        data,
     )
 
 
@@ -250,50 +231,14 @@ def test_the_manifest_says_that_it_takes_chroma(made: Made, opened: Bundle) -> N
     assert "Sees the fused luma, not stretched" in plain
 
 
-def test_every_precision_takes_chroma_and_keeps_to_float32(made: Made, opened: Bundle) -> None:
-    assert set(opened.manifest.graphs["detector"].files) == {"fp32", "fp16", "int8"}
+def test_float16_takes_chroma_and_keeps_to_float32(made: Made, opened: Bundle) -> None:
+    assert set(opened.manifest.graphs["detector"].files) == {"fp32", "fp16"}
     infrared, visible = scene(7)
     want = looked(made.coloured, infrared, visible)["scores"]
     without = looked(made.coloured, infrared, luma(visible))["scores"]
-    for precision, most in (("fp16", 0.01), ("int8", 0.1)):
-        got = looked(made.coloured, infrared, visible, precision=precision)["scores"]
-        error = np.abs(got - want).mean()
-        assert 0 < error < most
-        assert error < np.abs(without - want).mean() / 2, f"colours move more than {precision} does"
-
-
-def test_int8_is_calibrated_in_colours(made: Made, opened: Bundle) -> None:
-    """The scales are those of what the network sees of the pairs that calibrate: every second one."""
-    pairs = open_pairs(made.data, PairSource(names=("1", "3")), colour=True)
-    with Fuser(opened, threads=1, precision="fp32", detect=False) as fuse:
-        lumas = [fuse.luma(pair.infrared, pair.visible) for pair in pairs]
-    task = choose([made.checkpoint]).heads["detector"]
-    plain = example_folded(task)
-    scales = {}
-    for name in ("colour", "grey"):
-        chromas = [pair.chroma if name == "colour" else None for pair in pairs]
-        assert name == "grey" or all(chroma is not None for chroma in chromas)
-        seen = Fused((), [Seen(*one) for one in zip(lumas, chromas, strict=True)])
-        real = seen.at(VIEW.width, VIEW.height, colour=True)
-        graphs = in_precisions(
-            plain, lambda network: head_onnx(network, VIEW), real, ("int8",), task.kind.stay_float
-        )
-        scales[name] = scales_of(graphs["int8"])
-    written = scales_of(opened.graph("detector", "int8")[1])
-    assert written == scales["colour"]
-    assert written != scales["grey"]
-
-
-def scales_of(raw: bytes) -> dict[str, list[float]]:
-    """All scales of an INT8 graph, by name."""
-    model = onnx.load_from_string(raw)
-    found = {
-        one.name: onnx.numpy_helper.to_array(one).ravel().tolist()
-        for one in model.graph.initializer
-        if one.name.endswith("_scale")
-    }
-    assert found
-    return found
+    got = looked(made.coloured, infrared, visible, precision="fp16")["scores"]
+    error = np.abs(got - want).mean()
+    assert 0 < error < np.abs(without - want).mean() / 10
 
 
 def test_the_legacy_exporter_writes_it_too(made: Made) -> None:
@@ -312,13 +257,12 @@ def test_the_legacy_exporter_writes_it_too(made: Made) -> None:
 
 
 def test_verify_measures_both_ways_in_colours(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
-    for precision in ("fp16", "int8"):
-        command = ["verify", str(made.coloured), "--precision", precision, "--data", str(made.data)]
-        assert main([*command, "--json"]) == 0
-        said = json.loads(capsys.readouterr().out)
-        assert said["gap"]["pairs"] == 4
-        assert said["gap"]["boxes"] > 0
-        assert ("gap" in said["onepass"]) == (precision == "fp16")
+    command = ["verify", str(made.coloured), "--precision", "fp16", "--data", str(made.data)]
+    assert main([*command, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    for way in (said["gap"], said["onepass"]["gap"]):
+        assert way["pairs"] == 3
+        assert way["boxes"] > 0
 
 
 def test_run_and_fuse_find_the_same_in_the_same_pictures(
@@ -345,7 +289,7 @@ def test_run_and_fuse_find_the_same_in_the_same_pictures(
     capsys.readouterr()
     assert scores_in(rows) == found["staged"]
     assert found["grey"] != found["staged"]
-    assert len(found["staged"]) == 4
+    assert len(found["staged"]) == 3
     for staged, one in zip(found["staged"], found["onepass"], strict=True):
         assert len(staged) > 3
         assert abs(len(staged) - len(one)) <= 2
