@@ -121,7 +121,11 @@ class OnePass(nn.Module):
         return levels(torch.stack(apart)[None] + NEUTRAL * CHROMA_ONE, CHROMA_ONE).clamp(0, 255) / 255
 
     def resized(self, planes: Tensor) -> Tensor:
-        """Fused luma or chroma, (1, C, H, W), at the detector's size, as ``tdfusion_edge.resize`` says."""
+        """Fused luma or chroma, (1, C, H, W), at the detector's size, as ``tdfusion_edge.resize`` makes it.
+
+        Outside of the graph chroma has 8 bits at every step. Here it is not rounded: halves would fall one
+        way in one back end and the other way in the next, and a detector sees the level between.
+        """
         for kernel in self.halvings:
             planes = F.avg_pool2d(planes, kernel)
         return F.interpolate(planes, self.seen, mode="bilinear", align_corners=False)

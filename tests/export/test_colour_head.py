@@ -35,6 +35,7 @@ from tdfusion_edge.train.models.yolox.network import YOLOX
 
 VIEW = checkpoint.TaskView(classes=("person", "car"), height=64, width=96)
 EDGE = {"width": 4, "depth": 1}
+TOLERANCES = {"boxes": boxes.BOX_TOLERANCE, "scores": boxes.SCORE_TOLERANCE}
 RED, BLUE = (20, 30, 230), (230, 97, 20)
 """BGR of one luma."""
 
@@ -159,13 +160,13 @@ def test_one_pass_finds_what_the_staged_way_finds(made: Made, grey: bool) -> Non
     visible = luma(visible) if grey else visible
     staged = looked(made.coloured, infrared, visible)
     one = looked(made.coloured, infrared, visible, graphs="onepass")
-    scale = np.array([SIZE[0] / VIEW.width, SIZE[1] / VIEW.height] * 2, np.float32)
-    apart = np.abs(one["scores"] - staged["scores"])
-    # Colours are rounded to 8 bits when the runtime makes them smaller, and inside of the graph are not.
-    assert apart.max() <= (boxes.SCORE_TOLERANCE if grey else 0.01)
-    assert np.abs(one["boxes"] - staged["boxes"] * scale).mean() <= 0.05
-    seen_by_colour = np.abs(staged["scores"] - without["scores"]).max()
-    assert seen_by_colour == 0 if grey else seen_by_colour > 10 * apart.max()
+    scale = {"scores": 1, "boxes": np.array([SIZE[0] / VIEW.width, SIZE[1] / VIEW.height] * 2, np.float32)}
+    for name, factor in scale.items():
+        apart = np.abs(one[name] - staged[name] * factor).mean()
+        by_colour = np.abs((without[name] - staged[name]) * factor).mean()
+        # Smaller colours are rounded to 8 bits outside of the graph, and are not inside of it.
+        assert apart <= (TOLERANCES[name] if grey else by_colour / 20)
+        assert (by_colour == 0) == grey
 
 
 def test_red_and_blue_of_one_luma_differ_to_a_head_that_sees_colours_alone(made: Made) -> None:
@@ -276,6 +277,7 @@ def test_run_and_fuse_find_the_same_in_the_same_pictures(
     infrared, visible = made.data / "ir", made.data / "vi"
     rows = tmp_path / "rows.jsonl"
     common = ["--bundle", str(made.coloured), "--stretch", "none", "--range", "camera"]
+    common += ["--score-threshold", "0.26"]
     for name, folder, options in (
         ("staged", visible, ["--graphs", "staged"]),
         ("onepass", visible, ["--graphs", "onepass"]),
@@ -291,7 +293,7 @@ def test_run_and_fuse_find_the_same_in_the_same_pictures(
     assert found["grey"] != found["staged"]
     assert len(found["staged"]) == 3
     for staged, one in zip(found["staged"], found["onepass"], strict=True):
-        assert len(staged) > 3
+        assert len(staged) > 0
         assert abs(len(staged) - len(one)) <= 2
         assert staged[0] == pytest.approx(one[0], abs=0.01)
 
