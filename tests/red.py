@@ -18,12 +18,13 @@ INPUTS = {"luma": (1, 1, HEIGHT, WIDTH), "chroma": (1, 2, HEIGHT, WIDTH)}
 FINDS = {"boxes": (1, 2, 4), "scores": (1, 2, 1)}
 
 
-def red_graph() -> bytes:
-    """A detector with a box at each of two places, whose score is the mean of Cr within it."""
+def red_graph(*, colour: bool = True) -> bytes:
+    """A detector with a box at each of two places, whose score is the mean of Cr within it, or of luma."""
+    seen = "chroma" if colour else "luma"
     nodes, ends = [], []
     for k, (x1, y1, x2, y2) in enumerate(PLACES):
         nodes += [
-            helper.make_node("Slice", ["chroma", f"from{k}", f"to{k}", "axes"], [f"part{k}"]),
+            helper.make_node("Slice", [seen, f"from{k}", f"to{k}", "axes"], [f"part{k}"]),
             helper.make_node("ReduceMean", [f"part{k}", "axes"], [f"level{k}"], keepdims=1),
         ]
         ends += [
@@ -44,7 +45,8 @@ def red_graph() -> bytes:
         name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
         for name, shape in (INPUTS | FINDS).items()
     }
-    return _checked(nodes, [values[name] for name in INPUTS], [values[name] for name in FINDS], ends)
+    given = [values[name] for name in INPUTS if colour or name == "luma"]
+    return _checked(nodes, given, [values[name] for name in FINDS], ends)
 
 
 def red_mask_graph() -> bytes:

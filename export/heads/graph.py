@@ -100,12 +100,13 @@ def head_onnx(network: TaskNetwork, view: TaskView, opset: int = OPSET) -> bytes
     The size is fixed: anchors become constants, and every size would need its own weights to be as good.
 
     Raises:
-        ExportError: what comes out is no graph, or gives something else than the network says it does.
+        ExportError: what comes out is no graph, does not read what the network says it sees, or gives
+            something else than it says it does.
     """
     given = example(network, view)
-    model = to_onnx(
-        Looking(network), given, tuple(CONTENT)[: len(given)], tuple(network.outputs), opset=opset
-    )
+    names = tuple(CONTENT)[: len(given)]
+    model = to_onnx(Looking(network), given, names, tuple(network.outputs), opset=opset)
+    _require_read(names, model)
     gives = {tensor.name: tensor for tensor in described(model.graph.output)}
     if not _fits(network.outputs, gives, view):
         raise ExportError(
@@ -115,6 +116,22 @@ def head_onnx(network: TaskNetwork, view: TaskView, opset: int = OPSET) -> bytes
         )
     raw: bytes = model.SerializeToString()
     return raw
+
+
+def _require_read(names: tuple[str, ...], model: onnx.ModelProto) -> None:
+    """Refuse a graph that has no use for an input: some exporters leave such a one out.
+
+    Raises:
+        ExportError: it has none.
+    """
+    read = {name for node in model.graph.node for name in node.input}
+    if unread := [name for name in names if name not in read]:
+        raise ExportError(
+            "the graph of a task network does not read all that the network says it sees",
+            expected=" and ".join(names),
+            got=f"no use of {' and '.join(unread)}",
+            hint="A network that looks at the fused luma alone has colour = False.",
+        )
 
 
 def head_parity(task: Task, graph: bytes) -> Parity:

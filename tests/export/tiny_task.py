@@ -61,6 +61,14 @@ class TinyColour(TinyDetector):
         return super().forward(torch.cat((luma, chroma), dim=1))
 
 
+class TinyBlind(TinyColour):
+    """It says that it sees colours, and does not look at them."""
+
+    def forward(self, luma: Tensor, chroma: Tensor | None = None) -> Tensor:
+        """(B, 1, H, W) to (B, 4 + C, H / 8, W / 8)."""
+        return super().forward(luma, luma.expand(-1, 2, -1, -1))
+
+
 class Swapped(TinyDetector):
     """Its rows are columns."""
 

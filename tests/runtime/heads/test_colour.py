@@ -122,6 +122,31 @@ def test_chroma_that_does_not_fit_the_luma_is_refused(wrong: dict[str, tuple[int
         Detector(described(**wrong), engine, CLASSES, threshold=0.5)
 
 
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_manifest_that_says_otherwise_than_the_graph_is_refused(
+    colour: bool, red_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Colours that are in the graph and not in the manifest, and the other way round."""
+    opened = bundle.read(red_bundle)
+    inputs = described().inputs if colour else described().inputs[:1]
+    fields = {
+        name: getattr(opened.manifest, name) for name in ("name", "network", "strategy", "created", "heads")
+    }
+    fields["graphs"] = {**opened.manifest.graphs, "detector": replace(described(), inputs=inputs)}
+    raw = red_graph(colour=not colour)
+    bundle.write(tmp_path / "wrong", fields, {**opened.files, "detector.onnx": raw})
+    for side, picture in (("ir", street()[..., 0]), ("vi", street(0))):
+        cv2.imwrite(str(tmp_path / f"{side}.png"), picture)
+    pair = [str(tmp_path / f"{side}.png") for side in ("ir", "vi")]
+    command = ["fuse", *pair, "-o", str(tmp_path / "out.png"), "--boxes", "--bundle", str(tmp_path / "wrong")]
+    assert main(command) == 1
+    told = capsys.readouterr().err
+    assert "the detector graph is not what the manifest says: expected luma float32" in told
+    expected, _, got = told.partition("got luma")
+    assert ("chroma float32" in expected, "chroma float32" in got) == (colour, not colour)
+    assert "Export the bundle again." in told
+
+
 def test_eval_reads_colours_for_a_head_that_sees_them(
     red_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
