@@ -15,7 +15,7 @@ from tdfusion_edge import __version__, bundle
 from tdfusion_edge.bundle import Precision
 from tdfusion_edge.console import note
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.export.fusion import fused_lumas, fusion_part
+from tdfusion_edge.export.fusion import fused_pictures, fusion_part
 from tdfusion_edge.export.gate import passed
 from tdfusion_edge.export.graph import LEGACY, OPSET, OPSETS
 from tdfusion_edge.export.heads import KINDS
@@ -91,7 +91,7 @@ def export(
     pairs = choose_pairs(data, names, calibration, precisions, size, labels=labels, heads=heads)
     parts = [fusion_part(chosen.fusion, precisions, pairs, opset)]
     if chosen.heads:
-        fused = fused_lumas(parts[0].files["fusion.onnx"], pairs)
+        fused = fused_pictures(parts[0].files["fusion.onnx"], pairs)
         parts += [head_part(task, precisions, fused, threshold, opset) for task in chosen.heads.values()]
     if size is not None and sizes is not None:
         parts.append(onepass_part(chosen, precisions, size, sizes, opset))

@@ -19,7 +19,7 @@ from tdfusion_edge.export.model_card import fusion_metrics
 from tdfusion_edge.export.networks import Loaded
 from tdfusion_edge.export.pairs import Pairs
 from tdfusion_edge.export.part import Part, files_of
-from tdfusion_edge.export.precisions import IN_RANGE, Fused, Real, StayFloat, in_precisions
+from tdfusion_edge.export.precisions import IN_RANGE, Fused, Picture, Real, StayFloat, in_precisions
 from tdfusion_edge.export.ranges import Feeds
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
@@ -154,13 +154,16 @@ def fusion_feeds(pairs: Sequence[LabelledPair]) -> list[Feeds]:
     return [unit_inputs(pair.infrared, pair.visible) for pair in pairs]
 
 
-def fused_lumas(graph: bytes, pairs: Pairs) -> Fused:
+def fused_pictures(graph: bytes, pairs: Pairs) -> Fused:
     """What heads see of the pairs that they are looked at with, by the float32 fusion graph."""
     if not pairs.measured:
         return Fused((), ())
     with closing(OnnxRuntimeEngine(graph)) as engine:
-        ranges, calibration = (
-            [engine.run(feeds)["fused"][0, 0] for feeds in fusion_feeds(some)]
-            for some in (pairs.measured[:IN_RANGE], pairs.calibrating)
-        )
+
+        def seen(pair: LabelledPair) -> Picture:
+            fused = engine.run(unit_inputs(pair.infrared, pair.visible))["fused"][0, 0]
+            return Picture(fused, pair.chroma)
+
+        some = pairs.measured[:IN_RANGE], pairs.calibrating
+        ranges, calibration = ([seen(pair) for pair in part] for part in some)
     return Fused(ranges, calibration)

@@ -18,13 +18,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tdfusion_edge.checkpoint import TaskView
+from tdfusion_edge.color import NEUTRAL
 from tdfusion_edge.errors import ExportError
 from tdfusion_edge.runtime.picture.range import sample_step
 from tdfusion_edge.runtime.picture.stretch import PERCENTILES
+from tdfusion_edge.train.models.task import TaskNetwork
 
-LUMA_BGR = (1868.0, 9617.0, 4899.0)
-"""BT.601 in 1/16384, as OpenCV rounds it: training and runtime see that luma, to the last bit."""
-LUMA_ONE = 16384.0
+LUMA_BGR, LUMA_ONE = (3735.0, 19235.0, 9798.0), 32768.0
+"""BT.601 in 1/32768, as OpenCV rounds it: training and runtime see that luma, to the last bit."""
+COARSE_BGR, CHROMA_ONE = (1868.0, 9617.0, 4899.0), 16384.0
+"""The same in 1/16384: what OpenCV takes chroma from, for one colour in 380 a level from that luma."""
+CR_OF_RED, CB_OF_BLUE = 11682.0, 9241.0
+"""0.713 and 0.564 in 1/16384: Cr of red's difference from that luma, Cb of blue's."""
 CUT = round(100 / PERCENTILES[0])
 """One pixel in so many lies below the lower limit of the stretch, and one above the upper."""
 LEAST = 32
@@ -56,14 +61,14 @@ class OnePass(nn.Module):
 
     Args:
         fusion: Takes and gives float32 (1, 1, H, W) in [0, 1].
-        detector: Takes float32 (1, 1, h, w), its output is what ``decode`` takes; None leaves boxes out.
+        detector: A task network that gives boxes, on luma alone or with chroma; None leaves boxes out.
         view: The detector's size and classes; needed with one.
         size: Width and height in pixels. The graph serves all sizes that the detector's picture is made of by
             as many halvings; :func:`size_range` says which.
     """
 
     def __init__(
-        self, fusion: nn.Module, detector: nn.Module | None, view: TaskView | None, size: tuple[int, int]
+        self, fusion: nn.Module, detector: TaskNetwork | None, view: TaskView | None, size: tuple[int, int]
     ) -> None:
         super().__init__()
         self.fusion, self.detector = fusion, detector
@@ -74,6 +79,7 @@ class OnePass(nn.Module):
         rows, columns = (-(-largest // self.step) for _, largest, _ in ranges)
         self.extremes = 1 + rank(rows * columns)
         self.register_buffer("luma_bgr", torch.tensor(LUMA_BGR), persistent=False)
+        self.register_buffer("coarse_bgr", torch.tensor(COARSE_BGR), persistent=False)
 
     def forward(self, infrared: Tensor, visible: Tensor, limits: Tensor) -> OnePassOutput | FusedOutput:
         """Fuse one pair, and detect.
@@ -84,7 +90,7 @@ class OnePass(nn.Module):
             limits: (2,) float32, the fused luma that is shown as 0 and as 255; the second above the first.
         """
         colour = visible.float()
-        luma = torch.floor(((colour * cast(Tensor, self.luma_bgr)).sum(-1) + LUMA_ONE / 2) / LUMA_ONE)
+        luma = levels((colour * cast(Tensor, self.luma_bgr)).sum(-1), LUMA_ONE)
         fused = self.fusion(infrared.float()[None, None] / 255, luma[None, None] / 255).fused
         low, high = limits[0], limits[1]
         shown = torch.round((fused[0, 0] - low) * (255 / (high - low))).clamp(0, 255)
@@ -93,18 +99,41 @@ class OnePass(nn.Module):
         measured = percentiles(fused[0, 0, :: self.step, :: self.step].flatten(), self.extremes)
         if self.detector is None:
             return FusedOutput(picture, measured)
-        found = self.detector.decode(self.detector(self.resized(fused)))  # type: ignore[operator]
+        chroma = self.resized(self.chroma(colour)) if self.detector.colour else None
+        found = self.detector.decode(self.detector.look(self.resized(fused), chroma))
         # Two numbers instead of a tensor of them: the exporter would keep the example's size in it for ever.
         rows, columns = visible.shape[0] / self.seen[0], visible.shape[1] / self.seen[1]
         boxes = found.boxes.float()
         boxes = torch.stack((boxes[..., 0::2] * columns, boxes[..., 1::2] * rows), dim=-1).flatten(-2)
         return OnePassOutput(picture, measured, boxes, found.scores.float())
 
-    def resized(self, fused: Tensor) -> Tensor:
-        """The fused luma at the detector's size, as ``tdfusion_edge.resize`` makes it."""
+    def chroma(self, colour: Tensor) -> Tensor:
+        """Chroma as ``tdfusion_edge.color`` splits it off, to the last bit.
+
+        Args:
+            colour: (H, W, 3) float32 BGR, whole numbers of 0 to 255.
+
+        Returns:
+            (1, 2, H, W) float32 in [0, 1], Cr then Cb around 128 / 255, in levels of 8 bits.
+        """
+        luma = levels((colour * cast(Tensor, self.coarse_bgr)).sum(-1), CHROMA_ONE)
+        apart = (colour[..., 2] - luma) * CR_OF_RED, (colour[..., 0] - luma) * CB_OF_BLUE
+        return levels(torch.stack(apart)[None] + NEUTRAL * CHROMA_ONE, CHROMA_ONE).clamp(0, 255) / 255
+
+    def resized(self, planes: Tensor) -> Tensor:
+        """Fused luma or chroma, (1, C, H, W), at the detector's size, as ``tdfusion_edge.resize`` makes it.
+
+        Outside of the graph chroma has 8 bits at every step. Here it is not rounded: halves would fall one
+        way in one back end and the other way in the next, and a detector sees the level between.
+        """
         for kernel in self.halvings:
-            fused = F.avg_pool2d(fused, kernel)
-        return F.interpolate(fused, self.seen, mode="bilinear", align_corners=False)
+            planes = F.avg_pool2d(planes, kernel)
+        return F.interpolate(planes, self.seen, mode="bilinear", align_corners=False)
+
+
+def levels(sums: Tensor, one: float) -> Tensor:
+    """The nearest whole numbers of sums in 1 / ``one``, whole themselves and below 2^24; halves go up."""
+    return torch.floor((sums + one / 2) / one)
 
 
 def halvings(size: tuple[int, int], seen: tuple[int, int]) -> tuple[tuple[int, int], ...]:

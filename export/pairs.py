@@ -20,7 +20,7 @@ class Pairs(NamedTuple):
     measured: tuple[LabelledPair, ...]
     """In colour; with boxes or masks where there are labels."""
     calibrating: tuple[LabelledPair, ...]
-    """For INT8 alone."""
+    """For INT8 alone; in colour too."""
     pictures: str
     """What a manifest says of those that are measured."""
 
@@ -83,7 +83,7 @@ def choose_pairs(
         if not apart:
             raise RequestError("INT8: pairs to calibrate on and others to measure", expected="two", got="one")
     measured = tuple(compared_pairs(data, stems, labels, heads))
-    calibrating = tuple(open_pairs(data, PairSource(names=tuple(apart)))) if apart else ()
+    calibrating = tuple(open_pairs(data, PairSource(names=tuple(apart)), colour=True)) if apart else ()
     return Pairs(measured, calibrating, described(data, len(measured)))
 
 

@@ -15,7 +15,7 @@ from tdfusion_edge.export.fp16 import half
 from tdfusion_edge.export.int8 import convolutions, quantised
 from tdfusion_edge.export.lint import require_clean
 from tdfusion_edge.export.ranges import Feeds, hard_inputs, require_in_range
-from tdfusion_edge.resize import resized
+from tdfusion_edge.runtime.heads.inputs import Inputs
 
 IN_RANGE = 4
 """Real pairs of the range test; the hard pictures go further than more of them would."""
@@ -49,15 +49,24 @@ class Real(NamedTuple):
     """For INT8."""
 
 
+class Picture(NamedTuple):
+    """What a head sees of a pair, before resizing."""
+
+    luma: npt.NDArray[np.float32]
+    """(H, W), fused, in [0, 1]."""
+    chroma: npt.NDArray[np.uint8] | None
+    """(2, H, W), Cr then Cb around 128, of the visible picture; None where it is grey."""
+
+
 class Fused(NamedTuple):
-    """Fused lumas of real pairs, float32 (H, W), for the same two purposes."""
+    """Real pairs as heads see them, for the same two purposes."""
 
-    ranges: Sequence[npt.NDArray[np.float32]]
-    calibration: Sequence[npt.NDArray[np.float32]]
+    ranges: Sequence[Picture]
+    calibration: Sequence[Picture]
 
-    def at(self, width: int, height: int) -> Real:
-        """What a network of this size gets of them."""
-        return Real(*(task_feeds(some, width, height) for some in self))
+    def at(self, width: int, height: int, *, colour: bool = False) -> Real:
+        """What a network of this size gets of them, which sees colours or not."""
+        return Real(*(task_feeds(some, width, height, colour=colour) for some in self))
 
 
 def in_precisions(
@@ -96,6 +105,6 @@ def in_precisions(
     return graphs
 
 
-def task_feeds(fused: Sequence[np.ndarray], width: int, height: int) -> list[Feeds]:
-    """What a task network's graph takes for each fused luma, float32 (H, W)."""
-    return [{"luma": resized(luma, width, height)[None, None]} for luma in fused]
+def task_feeds(fused: Sequence[Picture], width: int, height: int, *, colour: bool) -> list[Feeds]:
+    """What a task network's graph takes for each picture, as the runtime gives it."""
+    return [Inputs(width, height, colour=colour).of(*picture) for picture in fused]

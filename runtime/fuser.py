@@ -231,7 +231,7 @@ class Fuser:
 
         Args:
             luma: uint8 (H, W) or float32 (H, W) in [0, 1].
-            chroma: uint8 (2, H, W), Cr then Cb around 128, for a ``detector`` that sees colours; None: grey.
+            chroma: uint8 (2, H, W), Cr then Cb around 128, for heads that see colours; None: grey.
 
         Raises:
             EngineError: a head failed.

@@ -125,6 +125,7 @@ def test_the_bundle_that_ships_with_the_package_is_whole() -> None:
         ("person", "bicycle", "car"),
     )
     assert "MODEL_CARD.md" in opened.files
+    assert not opened.manifest.sees_colours("boxes")
 
 
 def test_a_shipped_bundle_may_be_called_by_its_name(
@@ -224,6 +225,7 @@ def test_a_bundle_of_the_format_before_is_read_as_todays(whole: Path) -> None:
         "detector": HeadInfo(kind="boxes", network="yolo", classes=("person",), score_threshold=0.5),
         "segmentation": HeadInfo(kind="mask", network="segformer", classes=("soil", "crop")),
     }
+    assert not any(manifest.sees_colours(kind) for kind in ("boxes", "mask"))
     (row,) = manifest.parity
     assert (row.graph, row.max_error, row.figures) == ("onepass", 0.5, {"psnr_db": 60.0})
 

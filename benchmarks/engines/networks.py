@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeVar, cast
 
 import onnx
 import torch
@@ -38,6 +38,8 @@ FOLDING = (96, 128)
 """Height and width of the pictures on which folding is checked: the layers do not depend on them."""
 TARGETS = ("sm_86", "sm_89", "sm_120")
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Case(NamedTuple):
@@ -119,7 +121,7 @@ NETWORKS: Mapping[str, Callable[[Precision, tuple[int, int]], Case]] = MappingPr
 )
 
 
-def _ready(network: nn.Module, precision: Precision, inputs: int) -> nn.Module:
+def _ready(network: Network, precision: Precision, inputs: int) -> Network:
     """Folded, and in half precision if that is asked."""
     example = tuple(_luma(FOLDING) for _ in range(inputs))
     plain = folded(network.eval(), example)

@@ -31,10 +31,11 @@ def compare(network: TaskNetwork, graph: bytes, view: TaskView) -> Gap:
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     edges = np.array([view.width, view.height] * 2, np.float32)
     boxes_px, score = 0.0, 0.0
-    for luma in pictures(view):
+    for given in pictures(view, colour=network.colour):
         with torch.inference_mode():
-            boxes, scores = (tensor.numpy() for tensor in network.graph_output(torch.from_numpy(luma)))
-        got = session.run(list(BoxPrediction._fields), {"luma": luma})
+            wanted = network.graph_output(*map(torch.from_numpy, given.values()))
+        boxes, scores = (tensor.numpy() for tensor in wanted)
+        got = session.run(list(BoxPrediction._fields), given)
         require_finite(KIND.title, boxes, scores, *got)
         boxes_px = max(boxes_px, float(np.abs(np.clip(boxes, 0, edges) - np.clip(got[0], 0, edges)).max()))
         score = max(score, float(np.abs(scores - got[1]).max()))

@@ -8,7 +8,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from tdfusion_edge.bundle import Graph, HeadInfo, Parity, Precision, TensorInfo
+from tdfusion_edge.bundle import CHROMA, Graph, HeadInfo, Parity, Precision, TensorInfo
 from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.errors import ExportError
 from tdfusion_edge.export.fold import folded
@@ -20,17 +20,25 @@ from tdfusion_edge.export.part import Part, files_of
 from tdfusion_edge.export.precisions import Fused, in_precisions
 from tdfusion_edge.train.models.task import Output, TaskNetwork
 
+CONTENT = {
+    "luma": "fused luma in [0, 1] as the fusion graph gives it, the whole picture resized",
+    CHROMA: "Cr then Cb of the visible picture in [0, 1], 128 / 255 where it is grey, resized likewise",
+}
+
 
 class Looking(nn.Module):
-    """A task network as its graph has it: the fused luma in, the declared outputs out."""
+    """A task network as its graph has it: the fused luma in, and chroma if it sees colours; the outputs out.
+
+    The names of the parameters become those of the inputs.
+    """
 
     def __init__(self, network: TaskNetwork) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, luma: Tensor) -> tuple[Tensor, ...]:
-        """(1, 1, h, w) float32 in [0, 1] to what the network's ``outputs`` names."""
-        return self.network.graph_output(luma)
+    def forward(self, luma: Tensor, chroma: Tensor | None = None) -> tuple[Tensor, ...]:
+        """(1, 1, h, w) and maybe (1, 2, h, w), float32 in [0, 1], to what the network's ``outputs`` names."""
+        return self.network.graph_output(*(given for given in (luma, chroma) if given is not None))
 
 
 def head_part(
@@ -46,21 +54,15 @@ def head_part(
         opset: Of the graphs.
 
     Raises:
-        ExportError: a graph cannot be made, or is not the network, or the network sees colours.
+        ExportError: a graph cannot be made, or is not the network.
     """
     header, network, view, _ = task
     kind, name = task.kind, task.kind.head
-    if network.colour:
-        raise ExportError(
-            "the task network sees colours, and bundles do not hold such a one yet",
-            expected="a head that sees the fused luma alone",
-            hint="Train one without network_options.colour on the finished fusion network's pictures.",
-        )
     plain = example_folded(task)
     graphs = in_precisions(
         plain,
         lambda one: head_onnx(one, view, opset),
-        fused.at(view.width, view.height),
+        fused.at(view.width, view.height, colour=network.colour),
         precisions,
         kind.stay_float,
     )
@@ -83,7 +85,13 @@ def head_part(
 
 def example_folded(task: Task) -> TaskNetwork:
     """The network with its batch norm folded, of the size that it is exported at."""
-    return folded(task.network, (torch.zeros(1, 1, task.view.height, task.view.width),))
+    return folded(task.network, example(task.network, task.view))
+
+
+def example(network: TaskNetwork, view: TaskView) -> tuple[Tensor, ...]:
+    """What the network is exported with: a luma, and chroma if it sees colours."""
+    planes = (1, 2) if network.colour else (1,)
+    return tuple(torch.zeros(1, count, view.height, view.width) for count in planes)
 
 
 def head_onnx(network: TaskNetwork, view: TaskView, opset: int = OPSET) -> bytes:
@@ -92,19 +100,38 @@ def head_onnx(network: TaskNetwork, view: TaskView, opset: int = OPSET) -> bytes
     The size is fixed: anchors become constants, and every size would need its own weights to be as good.
 
     Raises:
-        ExportError: what comes out is no graph, or gives something else than the network says it does.
+        ExportError: what comes out is no graph, does not read what the network says it sees, or gives
+            something else than it says it does.
     """
-    example = (torch.zeros(1, 1, view.height, view.width),)
-    model = to_onnx(Looking(network), example, ("luma",), tuple(network.outputs), opset=opset)
-    given = {tensor.name: tensor for tensor in described(model.graph.output)}
-    if not _fits(network.outputs, given, view):
+    given = example(network, view)
+    names = tuple(CONTENT)[: len(given)]
+    model = to_onnx(Looking(network), given, names, tuple(network.outputs), opset=opset)
+    _require_read(names, model)
+    gives = {tensor.name: tensor for tensor in described(model.graph.output)}
+    if not _fits(network.outputs, gives, view):
         raise ExportError(
             "the graph of a task network gives something else than the network says",
             expected=_listed((name, one.dtype, _shape(one, view)) for name, one in network.outputs.items()),
-            got=_listed((name, one.dtype, one.shape) for name, one in given.items()),
+            got=_listed((name, one.dtype, one.shape) for name, one in gives.items()),
         )
     raw: bytes = model.SerializeToString()
     return raw
+
+
+def _require_read(names: tuple[str, ...], model: onnx.ModelProto) -> None:
+    """Refuse a graph that has no use for an input: some exporters leave such a one out.
+
+    Raises:
+        ExportError: it has none.
+    """
+    read = {name for node in model.graph.node for name in node.input}
+    if unread := [name for name in names if name not in read]:
+        raise ExportError(
+            "the graph of a task network does not read all that the network says it sees",
+            expected=" and ".join(names),
+            got=f"no use of {' and '.join(unread)}",
+            hint="A network that looks at the fused luma alone has colour = False.",
+        )
 
 
 def head_parity(task: Task, graph: bytes) -> Parity:
@@ -127,16 +154,13 @@ def head_parity(task: Task, graph: bytes) -> Parity:
 def describe_head(network: TaskNetwork, graph: bytes, files: dict[Precision, str]) -> Graph:
     """What the manifest says about a head's graph, whose files are given by precision."""
     model = onnx.load_from_string(graph)
-    (luma,) = described(
-        model.graph.input,
-        {"luma": "fused luma in [0, 1] as the fusion graph gives it, the whole picture resized"},
-    )
+    inputs = described(model.graph.input, CONTENT)
     content = {name: output.content for name, output in network.outputs.items()}
     return Graph(
         files=files,
-        inputs=(luma,),
+        inputs=inputs,
         outputs=described(model.graph.output, content),
-        minimum_size=min(int(side) for side in luma.shape[-2:]),
+        minimum_size=min(int(side) for side in inputs[0].shape[-2:]),
         opset=opset_of(graph),
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from tdfusion_edge.bundle import CHROMA
 from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.errors import ExportError
 from tdfusion_edge.export.graph import smooth_pair
@@ -59,10 +60,21 @@ class Kind(NamedTuple):
     compare: Compare
 
 
-def pictures(view: TaskView) -> Iterator[npt.NDArray[np.float32]]:
-    """:data:`PICTURES` smooth random lumas of the head's size, (1, 1, h, w) float32 in [0, 1]."""
+def pictures(view: TaskView, *, colour: bool = False) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
+    """:data:`PICTURES` smooth random pictures of the head's size, as its graph takes them.
+
+    Args:
+        view: The head's.
+        colour: Whether it sees colours.
+
+    Yields:
+        ``luma`` (1, 1, h, w) float32 in [0, 1] and, with colour, ``chroma`` (1, 2, h, w) likewise.
+    """
     for seed in range(PICTURES):
-        yield smooth_pair(view.height, view.width, seed)[0]
+        given = {"luma": smooth_pair(view.height, view.width, seed)[0]}
+        if colour:
+            given[CHROMA] = np.concatenate(smooth_pair(view.height, view.width, PICTURES + seed), axis=1)
+        yield given
 
 
 def require_finite(title: str, *arrays: npt.NDArray[np.float32] | torch.Tensor) -> None:

@@ -38,12 +38,12 @@ def compare(network: TaskNetwork, graph: bytes, view: TaskView) -> Gap:
     """
     session, scores = _with_scores(graph)
     worst, same = 0.0, []
-    for luma in pictures(view):
+    for given in pictures(view, colour=network.colour):
         with torch.inference_mode():
-            prediction = network.decode(network(torch.from_numpy(luma)))
+            prediction = network.decode(network(*map(torch.from_numpy, given.values())))
         want = cast(MaskPrediction, prediction).logits.numpy()
         _require_shape(want, view)
-        mask, got = session.run(["mask", scores], {"luma": luma})
+        mask, got = session.run(["mask", scores], given)
         require_finite(KIND.title, want, got)
         if not np.array_equal(mask, got.argmax(1)):
             raise ExportError("the segmentation's mask is not the class with the largest score")

@@ -16,9 +16,10 @@ every row. Boxes are scored by mAP50 and mAP50:95, and the AP50/AP50:95 of each 
 labelled objects; masks by mIoU, the share of pixels that are right, and the IoU of each class behind its
 share of the labelled pixels. A checkpoint is exported first, because what is scored is what will run.
 
-With --detector FILE.onnx that detector, unchanged, looks in place of the bundle's. It sees colours: the fused
-rows (the bundle, --compare, average, additive, maximum) and visible have those of the visible picture,
-infrared is grey. Its classes are those of --detector-classes, or of --classes, or all 80.
+With --detector FILE.onnx that detector, unchanged, looks in place of the bundle's. It sees colours, and so
+does a head that was trained with them: the fused rows (the bundle, --compare, average, additive, maximum) and
+visible have those of the visible picture, infrared is grey. The classes of such a detector are those of
+--detector-classes, or of --classes, or all 80.
 """
 
 from __future__ import annotations
@@ -102,7 +103,9 @@ def main(args: argparse.Namespace) -> int:
     if foreign:
         heads["boxes"] = coco.chosen(classes).names
     whose = "the given" if foreign else "the bundle's"
-    pairs = measured_pairs(args.data, args.names, labels, heads, colour=foreign, whose=whose)
+    # Only where a head looks at them: to keep them and to take them apart costs time.
+    colour = foreign or (labels is not None and opened.manifest.sees_colours(labels.kind))
+    pairs = measured_pairs(args.data, args.names, labels, heads, colour=colour, whose=whose)
     groups = parse_groups(args.groups, pairs.names)
     left_out = None if pairs.labels is None else pairs.labels.note(scored=True)
     if left_out is not None:

@@ -31,7 +31,7 @@ class Head(Protocol):
             luma: uint8 (H, W), or float32 (H, W) in [0, 1]: the fused luma as the network gives it, without
                 the stretch, as in the training. Of a single sensor, its own luma.
             chroma: uint8 (2, H, W), Cr then Cb around 128: the visible picture's colours; None where it
-                is grey or not there. Heads of a bundle were trained on luma and ignore it.
+                is grey or not there. A head that was trained on luma alone ignores it.
 
         Raises:
             EngineError: the graph fails, or gives what cannot be used.

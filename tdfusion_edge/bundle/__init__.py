@@ -16,6 +16,7 @@ from typing import Any
 from tdfusion_edge import archive
 from tdfusion_edge.bundle.formats import FORMAT, OLDEST, to_current
 from tdfusion_edge.bundle.manifest import (
+    CHROMA,
     FUSION,
     ONE_PASS,
     Graph,
@@ -31,6 +32,7 @@ from tdfusion_edge.config import convert, decode, to_json
 from tdfusion_edge.errors import BundleError, InputMissing, RequestError, TdfusionError
 
 __all__ = [
+    "CHROMA",
     "FORMAT",
     "FUSION",
     "MANIFEST",

@@ -12,6 +12,8 @@ FUSION = "fusion"
 """Name of the graph of the fusion network, which every bundle has."""
 ONE_PASS = "onepass"  # noqa: S105 (no password)
 """Name of the graph that holds fusion network and boxes head in one."""
+CHROMA = "chroma"
+"""Name of the second input of a head's graph that sees colours."""
 
 SCORE_THRESHOLD = 0.25
 """What counts as found where a bundle does not say."""
@@ -66,6 +68,11 @@ class Graph(Table, frozen=True, kw_only=True):
             return True
         rows, columns = self.sizes
         return rows.takes(height) and columns.takes(width)
+
+    @property
+    def takes_chroma(self) -> bool:
+        """Whether it sees the visible picture's colours beside a luma, as a head may."""
+        return any(tensor.name == CHROMA for tensor in self.inputs)
 
     @property
     def sizes_in_words(self) -> str:
@@ -149,6 +156,10 @@ class Manifest(Table, frozen=True, kw_only=True):
     def head(self, kind: str) -> HeadInfo | None:
         """The head of a kind, None where there is none of it."""
         return next((head for head in self.heads.values() if head.kind == kind), None)
+
+    def sees_colours(self, kind: str) -> bool:
+        """Whether the head of a kind takes chroma; not where there is none of it."""
+        return any(head.kind == kind and self.graphs[name].takes_chroma for name, head in self.heads.items())
 
     def classes(self, kind: str) -> tuple[str, ...]:
         """What the head of a kind tells apart; nothing where there is none of it."""

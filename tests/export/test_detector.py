@@ -9,12 +9,13 @@ import pytest
 import torch
 from checkpoints import MADE_UP, save
 from small_bundle import FINDS, VIEW, Checkpoints, seen
-from tiny_task import Swapped, TinyMask, TinyNeither
+from tiny_task import Swapped, TinyBlind, TinyMask, TinyNeither
 
 from tdfusion_edge import bundle, checkpoint
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import ConfigError, ExportError, RequestError
 from tdfusion_edge.export.assemble import export
+from tdfusion_edge.export.graph import LEGACY, OPSET
 from tdfusion_edge.export.heads import boxes
 from tdfusion_edge.export.heads.graph import head_onnx
 from tdfusion_edge.export.model_card import model_card
@@ -138,6 +139,13 @@ def test_what_gives_no_boxes_is_refused() -> None:
         ExportError, match=r"expected boxes float32 \(1, anchors, 4\).*got boxes float32 \(1, 4, 48\)"
     ):
         head_onnx(seen(Swapped), VIEW)
+
+
+@pytest.mark.parametrize("opset", [LEGACY, OPSET])
+def test_a_network_that_does_not_look_at_its_colours_is_refused(opset: int) -> None:
+    with pytest.raises(ExportError, match=r"expected luma and chroma, got no use of chroma") as raised:
+        head_onnx(TinyBlind(3).eval(), VIEW, opset)
+    assert "colour = False" in str(raised.value)
 
 
 def test_a_graph_of_other_weights_is_refused() -> None:

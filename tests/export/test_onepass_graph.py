@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -19,11 +19,12 @@ from tdfusion_edge.export import onepass_graph
 from tdfusion_edge.export.onepass import OnePass, OnePassOutput, halvings, percentiles, size_range
 from tdfusion_edge.resize import resized
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from tdfusion_edge.runtime.heads.inputs import NEUTRAL, Inputs
 from tdfusion_edge.runtime.picture import range as thermal
 from tdfusion_edge.runtime.picture import stretch
 from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.models.edge import Edge
-from tdfusion_edge.train.models.task import BoxPrediction
+from tdfusion_edge.train.models.task import BoxNetwork, BoxPrediction
 
 VIEW = TaskView(classes=("a", "b"), height=24, width=32)
 
@@ -35,21 +36,35 @@ class Mean(nn.Module):
         return FusionOutput((infrared + visible) / 2)
 
 
+class Kept(Mean):
+    """It keeps the visible luma that it was given."""
+
+    def forward(self, infrared: Tensor, visible: Tensor) -> FusionOutput:
+        self.visible = visible
+        return super().forward(infrared, visible)
+
+
 class Seen(NamedTuple):
-    luma: Tensor
+    planes: Tensor
 
 
-class Echo(nn.Module):
-    """A detector whose scores are the picture that it sees; its one box is all of it."""
+class Echo(BoxNetwork):
+    """A detector whose scores are what it sees; each plane's one box is all of the picture."""
 
-    labels = "boxes"
+    def __init__(self, *, colour: bool = False) -> None:
+        super().__init__()
+        self.colour = colour
 
-    def forward(self, luma: Tensor) -> Seen:
-        return Seen(luma)
+    def forward(self, luma: Tensor, chroma: Tensor | None = None) -> Seen:
+        return Seen(luma if chroma is None else torch.cat((luma, chroma), dim=1))
+
+    def loss(self, output: Any, targets: Any) -> dict[str, Tensor]:
+        raise NotImplementedError
 
     def decode(self, output: Seen) -> BoxPrediction:
-        height, width = output.luma.shape[-2:]
-        return BoxPrediction(torch.tensor([[[0.0, 0.0, width, height]]]), output.luma.flatten(2))
+        count, height, width = output.planes.shape[-3:]
+        boxes = torch.tensor([[[0.0, 0.0, width, height]] * count])
+        return BoxPrediction(boxes, output.planes.flatten(2))
 
 
 def pair(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -60,8 +75,14 @@ def pair(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray
     )
 
 
-def run(infrared: np.ndarray, visible: np.ndarray, limits: tuple[float, float] = (0.0, 1.0)) -> OnePassOutput:
-    network = OnePass(Mean(), Echo(), VIEW, visible.shape[1::-1]).eval()
+def run(
+    infrared: np.ndarray,
+    visible: np.ndarray,
+    limits: tuple[float, float] = (0.0, 1.0),
+    *,
+    colour: bool = False,
+) -> OnePassOutput:
+    network = OnePass(Mean(), Echo(colour=colour), VIEW, visible.shape[1::-1]).eval()
     with torch.inference_mode():
         output = network(torch.from_numpy(infrared), torch.from_numpy(visible), torch.tensor(limits))
     assert isinstance(output, OnePassOutput)
@@ -99,6 +120,37 @@ def test_the_detector_sees_what_it_was_trained_on(size: tuple[int, int]) -> None
     assert np.abs(output.scores[0, 0].numpy() - expected.ravel()).max() < 2e-3
     assert np.abs(output.scores[0, 0].numpy() - expected.ravel()).mean() < 2e-4
     assert output.boxes.tolist() == [[[0, 0, *size]]]
+
+
+@pytest.mark.parametrize("size", [(64, 48), (96, 80), (128, 96), (160, 120), (40, 30), (61, 47)])
+def test_a_detector_that_sees_colours_sees_the_visible_picture_s(size: tuple[int, int]) -> None:
+    infrared, visible = pair(size[1], size[0])
+    plain, coloured = run(infrared, visible), run(infrared, visible, colour=True)
+    assert torch.equal(coloured.scores[:, 0], plain.scores[:, 0])
+    expected = Inputs(VIEW.width, VIEW.height, colour=True).of(*split(visible))["chroma"][0]
+    # On white noise: the runtime rounds to 8 bits at every halving, and once more at the end.
+    difference = np.abs(coloured.scores[0, 1:].numpy() - expected.reshape(2, -1))
+    assert difference.max() <= 1.6 / 255
+    assert difference.mean() < 0.5 / 255
+
+
+def test_a_grey_picture_has_the_chroma_of_one_without_colours() -> None:
+    infrared, luma_alone = pair(48, 64)[0], pair(48, 64, 1)[0]
+    seen = run(infrared, np.repeat(luma_alone[..., None], 3, axis=2), colour=True).scores[0, 1:]
+    assert np.array_equal(np.unique(seen.numpy()), [NEUTRAL])
+
+
+def test_luma_and_chroma_are_the_runtime_s_to_the_last_bit() -> None:
+    """Of every colour whose blue is a multiple of five."""
+    network = OnePass(Kept(), None, None, (256, 256))
+    green, red = np.mgrid[:256, :256].astype(np.uint8)
+    for blue in range(0, 256, 5):
+        picture = np.dstack((np.full_like(red, blue), green, red))
+        network(torch.zeros(256, 256), torch.from_numpy(picture), torch.tensor((0.0, 1.0)))
+        want_luma, want_chroma = split(picture)
+        assert np.array_equal(network.fusion.visible[0, 0].mul(255).round().numpy(), want_luma)
+        chroma = network.chroma(torch.from_numpy(picture).float())
+        assert np.array_equal(chroma[0].mul(255).round().numpy(), want_chroma)
 
 
 def test_the_limits_are_those_of_the_stretch() -> None:

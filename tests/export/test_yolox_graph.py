@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
-import pytest
 import torch
 from checkpoints import save
 
 from tdfusion_edge.checkpoint import TaskView
-from tdfusion_edge.errors import ExportError
 from tdfusion_edge.export.fold import folded
 from tdfusion_edge.export.fp16 import half
 from tdfusion_edge.export.heads import boxes
-from tdfusion_edge.export.heads.graph import head_onnx, head_part
+from tdfusion_edge.export.heads.graph import head_onnx
 from tdfusion_edge.export.heads.kind import pictures
 from tdfusion_edge.export.lint import require_clean
 from tdfusion_edge.export.networks import choose
@@ -40,7 +38,7 @@ def test_the_graph_is_the_network_in_float32_and_half() -> None:
     assert gap.max_error <= boxes.SCORE_TOLERANCE
     low = onnx.load_from_string(head_onnx(half(plain), VIEW))
     require_clean(low)
-    feeds = {str(number): {"luma": luma} for number, luma in enumerate(pictures(VIEW))}
+    feeds = {str(number): given for number, given in enumerate(pictures(VIEW))}
     require_in_range(low, {**feeds, **hard_inputs({"luma": (1, 1, VIEW.height, VIEW.width)})})
     kinds = {tensor.data_type for tensor in low.graph.initializer if tensor.name.endswith("weight")}
     assert kinds <= {onnx.TensorProto.FLOAT16}
@@ -57,15 +55,3 @@ def test_a_checkpoint_needs_the_file_no_more_that_it_began_with(tmp_path: Path) 
     path = save(tmp_path / "both.safetensors", networks, task=VIEW)  # type: ignore[arg-type]
     loaded = choose([path]).heads["detector"].network
     assert all(torch.equal(value, made.state_dict()[name]) for name, value in loaded.state_dict().items())
-
-
-def test_a_network_that_sees_colours_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    small = {"width": 4, "depth": 1}
-    networks = {
-        "fusion": (Edge(**small), "edge", small),
-        "task": (YOLOX(3, colour=True), "yolox", {"colour": True}),
-    }
-    path = save(tmp_path / "both.safetensors", networks, task=VIEW)  # type: ignore[arg-type]
-    task = choose([path]).heads["detector"]
-    with pytest.raises(ExportError, match="sees colours"):
-        head_part(task, ("fp32",), None, 0.25)  # type: ignore[arg-type]

@@ -46,6 +46,29 @@ class TinyDetector(BoxNetwork):
         return BoxPrediction(boxes, rows[..., 4:].sigmoid())
 
 
+class TinyColour(TinyDetector):
+    """It sees colours."""
+
+    colour = True
+
+    def __init__(self, classes: int, width: int = 4) -> None:
+        super().__init__(classes, width)
+        self.body[0] = nn.Conv2d(3, width, STRIDE, STRIDE, bias=False)
+
+    def forward(self, luma: Tensor, chroma: Tensor | None = None) -> Tensor:
+        """(B, 1, H, W) and (B, 2, H, W) to (B, 4 + C, H / 8, W / 8)."""
+        assert chroma is not None
+        return super().forward(torch.cat((luma, chroma), dim=1))
+
+
+class TinyBlind(TinyColour):
+    """It says that it sees colours, and does not look at them."""
+
+    def forward(self, luma: Tensor, chroma: Tensor | None = None) -> Tensor:
+        """(B, 1, H, W) to (B, 4 + C, H / 8, W / 8)."""
+        return super().forward(luma, luma.expand(-1, 2, -1, -1))
+
+
 class Swapped(TinyDetector):
     """Its rows are columns."""
 

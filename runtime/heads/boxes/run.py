@@ -12,9 +12,9 @@ from tdfusion_edge.bundle import Graph
 from tdfusion_edge.color import U8
 from tdfusion_edge.detections import Detections, found_in
 from tdfusion_edge.errors import BundleError, EngineError, RequestError
-from tdfusion_edge.resize import as_seen
 from tdfusion_edge.runtime.engines import Engine
 from tdfusion_edge.runtime.engines.agreement import listed, require_agreement
+from tdfusion_edge.runtime.heads.inputs import EXPECTED, Inputs, inputs_of
 
 F32: TypeAlias = npt.NDArray[np.float32]
 
@@ -23,8 +23,8 @@ class Detector:
     """A detector graph at work; its input buffer is made once, so one stream at a time.
 
     Args:
-        graph: What the manifest says about it: takes ``luma`` (1, 1, h, w), gives ``boxes`` (1, A, 4)
-            and ``scores`` (1, A, C).
+        graph: What the manifest says about it: takes ``luma`` (1, 1, h, w) and maybe ``chroma`` (1, 2, h, w),
+            gives ``boxes`` (1, A, 4) and ``scores`` (1, A, C).
         engine: The graph, loaded; closed by :meth:`close`.
         names: C class names.
         threshold: Only scores above it count, 0 to 1.
@@ -39,7 +39,7 @@ class Detector:
             raise RequestError("score threshold", expected="0 to 1", got=f"{threshold:g}")
         self.names, self.threshold = names, threshold
         self._engine = engine
-        self._input = np.zeros(_input_shape(graph, engine, len(names)), np.float32)
+        self._inputs = _inputs(graph, engine, len(names))
 
     def find(self, luma: U8 | F32, chroma: U8 | None = None) -> Detections:
         """What a picture shows.
@@ -50,7 +50,8 @@ class Detector:
         Args:
             luma: uint8 (H, W), or float32 (H, W) in [0, 1]. The fused luma as the network gives it:
                 the detector was trained without the stretch. Of a single sensor, its own luma.
-            chroma: Of no effect: it was trained on luma.
+            chroma: uint8 (2, H, W), Cr then Cb around 128: the visible picture's colours; None where it is
+                grey. Of no effect on a detector that was trained on luma.
 
         Returns:
             Boxes in pixels of ``luma``, cut at its edges.
@@ -58,16 +59,14 @@ class Detector:
         Raises:
             EngineError: the graph fails or gives what are no boxes and scores.
         """
-        del chroma
-        _, _, height, width = self._input.shape
-        self._input[0, 0] = as_seen(luma, width, height)
-        boxes, scores = _boxes_and_scores(self._engine.run({"luma": self._input}), len(self.names))
+        given = self._inputs.of(luma, chroma)
+        boxes, scores = _boxes_and_scores(self._engine.run(given), len(self.names))
         try:
             return found_in(
                 boxes,
                 scores,
                 self.names,
-                seen=(width, height),
+                seen=(self._inputs.width, self._inputs.height),
                 picture=(luma.shape[1], luma.shape[0]),
                 threshold=self.threshold,
             )
@@ -94,21 +93,20 @@ def _boxes_and_scores(output: Mapping[str, npt.NDArray[np.float32]], classes: in
     return boxes[0], scores[0]
 
 
-def _input_shape(graph: Graph, engine: Engine, classes: int) -> tuple[int, ...]:
-    """Shape of the input, once graph, engine and class names agree."""
+def _inputs(graph: Graph, engine: Engine, classes: int) -> Inputs:
+    """What it takes, once graph, engine and class names agree."""
     require_agreement("detector", graph, engine)
-    shapes = {tensor.name: tensor.shape for tensor in (*graph.inputs, *graph.outputs)}
-    fixed = tuple(axis for axis in shapes.get("luma", ()) if isinstance(axis, int))
-    fits = [tensor.name for tensor in graph.inputs] == ["luma"] and fixed[:2] == (1, 1) and len(fixed) == 4
+    inputs = inputs_of(graph)
+    shapes = {tensor.name: tensor.shape for tensor in graph.outputs}
     boxes, scores = shapes.get("boxes", ()), shapes.get("scores", ())
     outputs = [*(tensor.shape for tensor in graph.outputs), *(tensor.shape for tensor in engine.outputs)]
     rows = {shape[1] for shape in outputs if len(shape) == 3 and isinstance(shape[1], int)}  # as far as known
-    fits = fits and boxes[::2] == (1, 4) and scores[::2] == (1, classes) and len(rows) <= 1
-    if not fits or not classes:
+    fits = boxes[::2] == (1, 4) and scores[::2] == (1, classes) and len(rows) <= 1
+    if inputs is None or not fits or not classes:
         raise BundleError(
             "the detector graph has other inputs or outputs than a detector",
-            expected=f"luma (1, 1, h, w) to boxes (1, A, 4) and scores (1, A, {classes or 'C'}), "
+            expected=f"{EXPECTED} to boxes (1, A, 4) and scores (1, A, {classes or 'C'}), "
             "one A, as many scores as the manifest has classes",
             got=f"{listed(graph.inputs)} to {listed(graph.outputs)}",
         )
-    return fixed
+    return inputs

@@ -11,9 +11,9 @@ from tdfusion_edge.bundle import Graph
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import BundleError, EngineError
 from tdfusion_edge.masks import Mask
-from tdfusion_edge.resize import as_seen
 from tdfusion_edge.runtime.engines import Engine
 from tdfusion_edge.runtime.engines.agreement import listed, require_agreement
+from tdfusion_edge.runtime.heads.inputs import EXPECTED, Inputs, inputs_of
 
 F32: TypeAlias = npt.NDArray[np.float32]
 
@@ -22,8 +22,8 @@ class Segmenter:
     """A segmentation graph at work; its input buffer is made once, so one stream at a time.
 
     Args:
-        graph: What the manifest says about it: takes ``luma`` (1, 1, h, w) float32, gives ``mask`` (1, h, w)
-            uint8.
+        graph: What the manifest says about it: takes ``luma`` (1, 1, h, w) and maybe ``chroma`` (1, 2, h, w),
+            float32, gives ``mask`` (1, h, w) uint8.
         engine: The graph, loaded; closed by :meth:`close`.
         names: Class names.
 
@@ -35,9 +35,9 @@ class Segmenter:
         require_agreement("segmentation", graph, engine)
         self.names = names
         self._engine = engine
-        self._input = np.zeros(_input_shape(graph, names), np.float32)
+        self._inputs = _inputs(graph, names)
 
-    def classes_of(self, luma: U8 | F32) -> U8:
+    def classes_of(self, luma: U8 | F32, chroma: U8 | None = None) -> U8:
         """The class of every pixel.
 
         The whole picture is resized to the network's size as in the training, its aspect changed where the
@@ -46,6 +46,8 @@ class Segmenter:
         Args:
             luma: uint8 (H, W), or float32 (H, W) in [0, 1]. The fused luma as the network gives it, without
                 the stretch. Of a single sensor, its own luma.
+            chroma: uint8 (2, H, W), Cr then Cb around 128: the visible picture's colours; None where it is
+                grey. Of no effect on a network that was trained on luma.
 
         Returns:
             uint8 (h, w) of the network's size, each the place of a class in ``names``.
@@ -53,9 +55,8 @@ class Segmenter:
         Raises:
             EngineError: the graph fails or gives what is no mask of these classes.
         """
-        _, _, height, width = self._input.shape
-        self._input[0, 0] = as_seen(luma, width, height)
-        mask = self._engine.run({"luma": self._input})["mask"]
+        width, height = self._inputs.width, self._inputs.height
+        mask = self._engine.run(self._inputs.of(luma, chroma))["mask"]
         if mask.shape != (1, height, width) or int(mask.max()) >= len(self.names):
             raise EngineError(
                 "the segmentation's output cannot be used",
@@ -65,25 +66,22 @@ class Segmenter:
         return np.asarray(mask[0], np.uint8)
 
     def find(self, luma: U8 | F32, chroma: U8 | None = None) -> Mask:
-        """The class of every pixel with the names, by :meth:`classes_of`; ``chroma`` has no effect."""
-        del chroma
-        return Mask(self.classes_of(luma), self.names)
+        """The class of every pixel with the names, by :meth:`classes_of`."""
+        return Mask(self.classes_of(luma, chroma), self.names)
 
     def close(self) -> None:
         """Release the engine; safe to call twice."""
         self._engine.close()
 
 
-def _input_shape(graph: Graph, names: tuple[str, ...]) -> tuple[int, ...]:
-    """Shape of the input, once manifest and class names agree."""
-    inputs, outputs = ({t.name: (t.dtype, t.shape) for t in some} for some in (graph.inputs, graph.outputs))
-    dtype, shape = inputs.get("luma", ("", ()))
-    fixed = tuple(axis for axis in shape if isinstance(axis, int))
-    good = inputs.keys() == {"luma"} and dtype == "float32" and len(fixed) == 4 and fixed[:2] == (1, 1)
-    if not (good and outputs == {"mask": ("uint8", (1, *fixed[2:]))} and 0 < len(names) <= 255):
+def _inputs(graph: Graph, names: tuple[str, ...]) -> Inputs:
+    """What it takes, once manifest and class names agree."""
+    inputs, outputs = inputs_of(graph), {t.name: (t.dtype, t.shape) for t in graph.outputs}
+    size = None if inputs is None else (1, inputs.height, inputs.width)
+    if inputs is None or outputs != {"mask": ("uint8", size)} or not 0 < len(names) <= 255:
         raise BundleError(
-            "the segmentation graph has another input or output than a segmentation network, or no classes",
-            expected="luma float32 (1, 1, h, w) to mask uint8 (1, h, w), 1 to 255 names in the manifest",
+            "the segmentation graph has other inputs or outputs than a segmentation network, or no classes",
+            expected=f"{EXPECTED} to mask uint8 (1, h, w), 1 to 255 names in the manifest",
             got=f"{listed(graph.inputs)} to {listed(graph.outputs)}, {len(names)} names",
         )
-    return fixed
+    return inputs

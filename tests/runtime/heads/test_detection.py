@@ -160,7 +160,7 @@ def test_a_bundle_without_detector_has_none(mean_bundle: bundle.Bundle) -> None:
         (msgspec.structs.replace(described(), outputs=described().outputs[:1]), CLASSES, "not what"),
         (described(), ("bright",), r"as many scores as the manifest has classes"),
         (described(), (), "scores"),
-        (described(luma=(1, 1, "height", 32)), CLASSES, r"expected luma \(1, 1, h, w\)"),
+        (described(luma=(1, 1, "height", 32)), CLASSES, r"expected luma float32 \(1, 1, h, w\)"),
     ],
 )
 def test_a_graph_that_does_not_fit_is_refused(

@@ -73,6 +73,17 @@ def test_every_version_gives_what_onnx_runtime_gives(engines: Path, version: str
     assert bench.device.closed
 
 
+def test_a_head_that_sees_colours_is_run_by_both_of_its_inputs(engines: Path) -> None:
+    bench = Bench(engines, onnx=graphs.in_colour())
+    reference, random = OnnxRuntimeEngine(graphs.in_colour()), np.random.default_rng(0)
+    shapes = {tensor.name: tensor.shape for tensor in bench.engine.inputs}
+    assert shapes == {"luma": (1, 1, 4, 6), "chroma": (1, 2, 4, 6)}
+    for _ in range(2):
+        given = {name: random.random(shape, np.float32) for name, shape in shapes.items()}
+        assert np.array_equal(bench.engine.run(given)["sum"], reference.run(given)["sum"])
+    assert [asked.shapes for asked in bench.build.asked] == [shapes]
+
+
 def test_an_engine_is_built_for_each_shape_once(engines: Path) -> None:
     bench = Bench(engines)
     for size in ((5, 7), (5, 7), (6, 7), (5, 7)):

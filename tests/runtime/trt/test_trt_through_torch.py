@@ -39,6 +39,7 @@ from tdfusion_edge.export.torch_tensorrt import (
     TorchTensorRt,
     _options,
     build_through_torch,
+    network_of,
     open_torch_tensorrt,
     why_left_out,
 )
@@ -69,6 +70,20 @@ class Boxes(BoxNetwork):
     def decode(self, output: Tensor) -> BoxPrediction:
         rows = output.flatten(2).transpose(1, 2)
         return BoxPrediction(rows[..., :4] + torch.arange(rows.shape[1])[:, None], rows[..., 4:].sigmoid())
+
+
+class InColour(Boxes):
+    """The same on luma and chroma."""
+
+    colour = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body[0] = nn.Conv2d(3, 7, 8, 8, bias=False)
+
+    def forward(self, luma: Tensor, chroma: Tensor | None = None) -> Tensor:
+        assert chroma is not None
+        return super().forward(torch.cat((luma, chroma), dim=1))
 
 
 @pytest.fixture(scope="module")
@@ -221,6 +236,19 @@ def test_the_program_keeps_names_types_and_size(once: Once) -> None:
     assert (value.dtype, tuple(value.shape)) == (torch.float32, (1, 1, *SIZE[::-1]))
     asked, workspace = once.library.asked[0], 4 << 30
     assert asked == {"device": torch.device("cpu"), "disable_tf32": True, "workspace_size": workspace}
+
+
+def test_a_head_that_sees_colours_takes_both(chosen: Chosen) -> None:
+    head = chosen.heads["detector"]
+    torch.manual_seed(0)
+    coloured = head._replace(network=InColour().eval())
+    network = network_of(chosen._replace(heads={"detector": coloured}), "detector", "fp16")
+    luma, chroma = torch.rand(1, 1, 32, 40), torch.rand(1, 2, 32, 40)
+    program = torch.export.export(network, (luma, chroma))
+    assert program.graph_signature.user_inputs == ("luma", "chroma")
+    (_, scores), (_, want) = program.module()(luma, chroma), coloured.network.graph_output(luma, chroma)
+    assert torch.allclose(scores, want, atol=1e-3)
+    assert not torch.allclose(scores, coloured.network.graph_output(luma, 1 - chroma)[1], atol=1e-2)
 
 
 def test_kernel_times_are_kept_with_the_engines(once: Once) -> None:

@@ -47,6 +47,13 @@ def blend(dtype: int = FLOAT, shape: tuple[int | str, ...] = FREE, opset: int = 
     return model(nodes, inputs, outputs, [half], opset=opset)
 
 
+def in_colour() -> bytes:
+    """A luma and its chroma in, as a head that sees colours takes them; their sum out."""
+    node = helper.make_node("Add", ["luma", "chroma"], ["sum"], name="add")
+    shape = (1, 2, 4, 6)
+    return model([node], [tensor("luma", (1, 1, 4, 6)), tensor("chroma", shape)], [tensor("sum", shape)])
+
+
 def one_picture() -> bytes:
     """One picture in, float32."""
     node = helper.make_node("Relu", ["infrared"], ["fused"], name="relu")
