@@ -85,7 +85,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
             precisions=precisions,
             size=SIZE if colour else None,
             data=data if colour else None,
-            threshold=0.3,
+            threshold=0.2,
         )
     return Made(
         folder / "True.safetensors",
