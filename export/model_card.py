@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 from tdfusion_edge.checkpoint import Header
 from tdfusion_edge.export.networks import Task
@@ -103,11 +105,21 @@ def _data(fusion: Header, heads: Mapping[str, Task]) -> str:
 
 def _settings(header: Header) -> str:
     rows = _rows(
-        (table, ", ".join(f"{key} {value}" for key, value in header.settings[table].items()))
+        (
+            table,
+            ", ".join(f"{key} {_without_folders(value)}" for key, value in header.settings[table].items()),
+        )
         for table in ("task", "loss", "augmentation", "optimiser")
         if isinstance(header.settings.get(table), dict)
     )
     return f"| table | options |\n|---|---|\n{rows}"
+
+
+def _without_folders(value: Any) -> Any:
+    """A setting as it may be shown to anybody: of a file its name, wherever it lay on the machine that trained."""
+    if isinstance(value, dict):
+        return {key: _without_folders(inner) for key, inner in value.items()}
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def _metrics(metrics: Mapping[str, float]) -> str:
