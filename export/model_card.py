@@ -116,7 +116,7 @@ def _settings(header: Header) -> str:
 
 
 def _without_folders(value: Any) -> Any:
-    """A setting as it may be shown to anybody: of a file its name, wherever it lay on the machine that trained."""
+    """Settings as anybody may read them: of a file its name, wherever it lay on the machine that trained."""
     if isinstance(value, dict):
         return {key: _without_folders(inner) for key, inner in value.items()}
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value

@@ -20,7 +20,10 @@ def save(path: Path, networks: dict[str, tuple[torch.nn.Module, str, dict[str, A
         "seed": 0,
         "step": 1,
         "steps": 2,
-        "settings": {"loss": {"alpha": 1.5}},
+        "settings": {
+            "loss": {"alpha": 1.5},
+            "task": {"network_options": {"pretrained": "/home/someone/nano.onnx"}},
+        },
         "limits": ("Only a | test.",),
         "training_data": (MADE_UP,),
         "metrics": {"qabf": 0.5},

@@ -76,6 +76,7 @@ def test_the_manifest_says_what_the_graph_takes_and_gives(
     card = bundle.read(exported[0]).files["MODEL_CARD.md"].decode()
     assert "public domain" in card
     assert "| loss | alpha 1.5 |" in card
+    assert "network_options {'pretrained': 'nano.onnx'}" in card  # and not the folder that it lay in
     assert "checkpoint of step 1 of 2" in card
     assert r"Only a \| test." in card
 
