@@ -26,7 +26,7 @@ from tdfusion_edge.runtime.heads.boxes.foreign.run import open_detector
 from tdfusion_edge.train.fusing import load_fusion
 from tdfusion_edge.train.models.task import TaskNetwork
 from tdfusion_edge.train.recipe import Recipe
-from tdfusion_edge.train.validation import chroma_of, detect
+from tdfusion_edge.train.validation import detect
 
 FORMAT = 1
 """Of the kept files: another one makes them anew."""
@@ -79,7 +79,7 @@ def matches_of(look: Look, data: Path, work: Path) -> Matches:
     fuse, find = _fuse(look.picture, data), _find(look.detector)
     parts = []
     for pair in watched(pairs, len(pairs), look.name):
-        found = find(fuse(pair), None if look.picture.grey else chroma_of(pair))
+        found = find(fuse(pair), None if look.picture.grey else pair.chroma)
         parts.append(match(found, pair.boxes or Boxes.none(), len(CLASSES)))
     matches = joined(parts)
     save(path, matches)
