@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 from collections.abc import Iterator, Sequence
 from itertools import combinations
@@ -22,7 +23,7 @@ from benchmarks.schema import read  # noqa: E402
 from benchmarks.table import as_table  # noqa: E402
 from benchmarks.training import runs as training_runs  # noqa: E402
 from benchmarks.training import simulated  # noqa: E402
-from benchmarks.training.cross_validation import looks, networks, recipes  # noqa: E402
+from benchmarks.training.cross_validation import looks, networks, plan, recipes  # noqa: E402
 from benchmarks.training.cross_validation.__main__ import BENCHMARK  # noqa: E402
 from benchmarks.training.cross_validation.bootstrap import interval, resampled, resamples  # noqa: E402
 from benchmarks.training.cross_validation.folds import GAP, LONGEST, divided, frame_of  # noqa: E402
@@ -34,8 +35,10 @@ from tdfusion_edge.detection_scores import Truth, score  # noqa: E402
 from tdfusion_edge.detections import Detections  # noqa: E402
 from tdfusion_edge.errors import RequestError  # noqa: E402
 from tdfusion_edge.pairs import Boxes  # noqa: E402
+from tdfusion_edge.plain import PLAIN  # noqa: E402
 from tdfusion_edge.train.recipe_file import load_recipe  # noqa: E402
 from tdfusion_edge.train.state import LAST  # noqa: E402
+from tdfusion_edge.train.strategies.task import TaskOnly  # noqa: E402
 
 NAMES = ("person", "bicycle", "car")
 
@@ -246,6 +249,34 @@ def test_a_recipe_keeps_its_lists_less_the_fold(data: Path) -> None:
     ]
 
 
+def plan_for(data: Path, *options: str) -> plan.Plan:
+    parser = argparse.ArgumentParser()
+    BENCHMARK.add_arguments(parser)
+    return plan.plan_of(parser.parse_args(["--data", str(data), "--folds", "2", "--seeds", "0", *options]))
+
+
+def test_a_detector_is_trained_on_the_pictures_that_it_is_scored_on(data: Path, tmp_path: Path) -> None:
+    task = write_recipe(tmp_path / "t.toml", 'strategy = "task"')
+    found = plan_for(data, "--recipe", str(task))
+    pair = next(iter(simulated.pairs(1, (96, 64))))
+    assert {*PLAIN, "seafusion"} <= set(found.rows)
+    for row in PLAIN:
+        run = found.runs[row, 0, 0]
+        strategy = TaskOnly(load_recipe(run.recipe, run.changes))
+        (trained_on,) = strategy.prepare([pair])
+        assert (trained_on.visible == PLAIN[row](pair.infrared, pair.visible)).all()
+    of_peer = found.runs["seafusion", 1, 0]
+    options = load_recipe(of_peer.recipe, of_peer.changes).strategy_options
+    assert options == {"folder": str(looks.peers_of(data, "seafusion")), "picture": "folder"}
+
+
+@pytest.mark.parametrize("option", ["--rows", "--references"])
+@pytest.mark.parametrize("rows", ["visible,nobody", "visible,visible", "mean"])
+def test_unknown_rows_are_refused(data: Path, option: str, rows: str) -> None:
+    with pytest.raises(RequestError, match=f"{option} {rows}(?s:.*)some of infrared,visible,average"):
+        plan_for(data, option, rows)
+
+
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The trainings' own command line without a process for each: starting one takes longer than they do."""
@@ -311,20 +342,20 @@ def test_from_networks_of_the_folds_to_a_table(
 
     path = tmp_path / "cross_validation.json"
     given = [*common, "--work", str(tmp_path / "work"), "--recipe", str(task), "--resamples", "20"]
-    given += ["--rows", "visible,mean,joint", "--output", str(path), "--set", "optimiser.batch=1"]
+    given += ["--rows", "visible,average,joint", "--output", str(path), "--set", "optimiser.batch=1"]
     pattern = str(folds / "joint_{fold}_{seed}" / LAST)
     assert script.main(BENCHMARK, [*given, "--network", f"joint={pattern}"]) == 0
     result = read(path).results
     assert [(one.protocol, one.row, one.seeds, one.pictures) for one in result.detectors] == [
-        ("fine-tuned", row, (3,), 8) for row in ("visible", "mean", "joint")
+        ("fine-tuned", row, (3,), 8) for row in ("visible", "average", "joint")
     ]
     assert {(one.row, one.reference) for one in result.differences} == {
-        ("joint", "mean"),
+        ("joint", "average"),
         ("joint", "visible"),
-        ("visible", "mean"),
+        ("visible", "average"),
     }
     assert "map50 night" in result.detectors[0].mean
-    assert "fine-tuned, t, joint - mean" in as_table(result)
+    assert "fine-tuned, t, joint - average" in as_table(result)
     assert str(tmp_path) not in path.read_text()
     header, _ = checkpoint.read(tmp_path / "work" / "joint_1_3" / LAST)
     assert header.settings["data"][1]["names"] == list(split.tested(1))
@@ -339,6 +370,6 @@ def test_from_networks_of_the_folds_to_a_table(
     wrong = str(folds / "joint_0_{seed}" / LAST)
     assert script.main(BENCHMARK, [*given, "--network", f"joint={wrong}"]) == 2
     assert "has seen pairs that it is to be scored on" in capsys.readouterr().err
-    start = f"joint:task.start={tmp_path / 'work' / 'mean_0_3' / LAST}"
+    start = f"joint:task.start={tmp_path / 'work' / 'average_0_3' / LAST}"
     assert networks.main([*options, "--set", start]) == 2
     assert "has seen pairs" in capsys.readouterr().err

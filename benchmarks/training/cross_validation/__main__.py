@@ -33,7 +33,7 @@ from tdfusion_edge.detection_scores import score
 from tdfusion_edge.train.state import LAST
 
 RECIPE = "detector_yolox"
-REFERENCES = ("mean", "additive", "infrared", "visible")
+REFERENCES = ("average", "additive", "infrared", "visible")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--references", default=",".join(REFERENCES), metavar="ROW,ROW",
-        help=f"rows that the others are compared with (default: {','.join(REFERENCES)})",
+        help=f"what the others are compared with, of the rows (default: {','.join(REFERENCES)})",
     )  # fmt: skip
     add_count(parser, "resamples", 1000, "resamples of the pairs")
     parser.add_argument(
@@ -83,7 +83,7 @@ def measure(args: argparse.Namespace) -> Measured:
     return Measured(
         Results(
             detectors=tuple(scores_of(seen, sampling)),
-            differences=tuple(differences_of(seen, sampling, args.references.split(","))),
+            differences=tuple(differences_of(seen, sampling, plan.references)),
         ),
         facts,
     )

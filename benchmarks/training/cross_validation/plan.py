@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.training.cross_validation.arguments import CHECKPOINT, filled, folds_of, named
@@ -18,6 +18,8 @@ from tdfusion_edge.plain import PLAIN
 from tdfusion_edge.train.recipe_file import load_recipe
 
 PEERS = ("seafusion", "mmdrfuse")
+TRAINED_ON = {**{row: row for row in PLAIN}, "average": "mean"}
+"""What the strategy ``task`` calls the pictures of the rows that need no network."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Plan:
     """A whole comparison."""
 
     rows: tuple[str, ...]
+    references: tuple[str, ...]
+    """Rows that the others are compared with, if they are among :attr:`rows`."""
     seeds: tuple[int, ...]
     folds: tuple[int, ...]
     """Numbers of those that take part."""
@@ -69,7 +73,8 @@ def plan_of(args: argparse.Namespace) -> Plan:
     pieces, folds = folds_of(args)
     seeds = tuple(map(int, args.seeds))
     networks = named(args.network, "--network", f"'runs/folds/NAME_{CHECKPOINT}'")
-    rows = _rows(args.rows, networks)
+    rows = _rows("--rows", args.rows, networks)
+    references = _rows("--references", args.references, networks)
     if args.unchanged_only and not args.detector:
         raise RequestError("--unchanged-only", expected="--detector FILE as well")
     twice = [path.stem for path in args.detector]
@@ -85,7 +90,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
                 facts[f"{row}, fold {fold}, seed {seed}"] = _network_fact(path)
                 require_unseen(path, args.data, pieces.unseen(fold))
     tested = {fold: pieces.tested(fold) for fold in folds}
-    plan = Plan(rows, seeds, tuple(folds), tested, pieces, networks, "", {}, facts)
+    plan = Plan(rows, references, seeds, tuple(folds), tested, pieces, networks, "", {}, facts)
     if args.unchanged_only:
         return plan
     # The seeds last: after the first of them every row can be compared.
@@ -96,17 +101,19 @@ def plan_of(args: argparse.Namespace) -> Plan:
         for row in rows
     }
     recipe = load_recipe(args.recipe, args.set).name
-    return Plan(rows, seeds, tuple(folds), tested, pieces, networks, recipe, runs, facts)
+    return replace(plan, recipe=recipe, runs=runs)
 
 
-def _rows(text: str | None, networks: Mapping[str, str]) -> tuple[str, ...]:
+def _rows(option: str, text: str | None, networks: Mapping[str, str]) -> tuple[str, ...]:
     known = (*PLAIN, *PEERS, *networks)
     if clash := set(networks) & {*PLAIN, *PEERS}:
         raise RequestError(f"--network {min(clash)}=: there is a row of that name already")
     rows = known if text is None else tuple(text.split(","))
     if not set(rows) <= set(known) or len(set(rows)) < len(rows):
         raise RequestError(
-            f"--rows {text}", expected=f"some of {','.join(known)}", hint="Networks are named with --network."
+            f"{option} {text}",
+            expected=f"some of {','.join(known)}",
+            hint="Networks are named with --network.",
         )
     return rows
 
@@ -135,9 +142,9 @@ def _run(plan: Plan, row: str, fold: int, seed: int, args: argparse.Namespace) -
     if network is not None:
         inputs[row] = network
         changes.append(change("strategy_options.checkpoint", network))
-    elif row not in PLAIN:
+    elif row in PEERS:
         changes.append(change("strategy_options.folder", peers_of(args.data, row)))
-    kind = "fused" if network is not None else row if row in PLAIN else "folder"
+    kind = "fused" if network is not None else TRAINED_ON.get(row, "folder")
     changes.append(f"strategy_options.picture={kind}")
     return Run(f"{row}_{fold}_{seed}", args.recipe, tuple(changes), inputs)
 
