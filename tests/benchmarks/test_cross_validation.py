@@ -270,6 +270,13 @@ def test_a_detector_is_trained_on_the_pictures_that_it_is_scored_on(data: Path, 
     assert options == {"folder": str(looks.peers_of(data, "seafusion")), "picture": "folder"}
 
 
+@pytest.mark.parametrize(("steps", "warm_up"), [(1000, 0.02), (60, 1 / 3), (10, 0.5)])
+def test_other_steps_leave_the_warm_up_as_long(data: Path, steps: int, warm_up: float) -> None:
+    run = plan_for(data, "--steps", str(steps), "--rows", "visible").runs["visible", 0, 0]
+    optimiser = load_recipe(run.recipe, run.changes).optimiser
+    assert (optimiser.steps, optimiser.warm_up) == (steps, pytest.approx(warm_up))
+
+
 @pytest.mark.parametrize("option", ["--rows", "--references"])
 @pytest.mark.parametrize("rows", ["visible,nobody", "visible,visible", "mean"])
 def test_unknown_rows_are_refused(data: Path, option: str, rows: str) -> None:

@@ -50,7 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--unchanged-only", action="store_true", help="train no detector")
     parser.add_argument("--recipe", default=RECIPE, help=f"the trained detector's (default: {RECIPE})")
-    parser.add_argument("--steps", type=parse_count, metavar="N", help="steps instead of the recipe's")
+    parser.add_argument(
+        "--steps", type=parse_count, metavar="N",
+        help="steps instead of the recipe's, as many of them to warm up",
+    )  # fmt: skip
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE",
         help="change the recipe, in every row, '{fold}' and '{seed}' standing for theirs",

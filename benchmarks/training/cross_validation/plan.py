@@ -132,9 +132,11 @@ def _network_fact(path: Path) -> str:
 def _run(plan: Plan, row: str, fold: int, seed: int, args: argparse.Namespace) -> Run:
     """The training of T on one row's pictures for one fold and seed."""
     changes = [*(filled(text, fold, seed) for text in args.set), f"seed={seed}"]
-    if args.steps is not None:
-        changes.append(f"optimiser.steps={args.steps}")
     recipe = load_recipe(args.recipe, changes)
+    if args.steps is not None:
+        # A share of few steps would be over before Adam knows the gradients, and what COCO taught lost.
+        warm_up = min(0.5, recipe.optimiser.warm_up * recipe.optimiser.steps / args.steps)
+        changes += [f"optimiser.steps={args.steps}", f"optimiser.warm_up={warm_up}"]
     inputs = _inputs(changes, args, plan.pieces.unseen(fold))
     training, tested = plan.pieces.training(fold), plan.tested[fold]
     changes.append(on_fold(recipe, training, tested))
