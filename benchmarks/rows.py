@@ -29,19 +29,33 @@ class Trained(Table, frozen=True, kw_only=True):
     """Standard deviation over the seeds with n - 1 in the denominator; empty with one seed."""
 
     def __post_init__(self) -> None:
-        name = f"training '{self.row}'"
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f"{name}: expected every seed once, got {self.seeds}")
-        if any(len(found) != len(self.seeds) for found in self.values.values()):
-            raise ValueError(f"{name}: expected a value for each of {len(self.seeds)} seeds")
-        for what, computed, stored in (
-            ("mean", means(self.values), self.mean),
-            ("deviation", deviations(self.values), self.deviation),
-        ):
-            if computed.keys() != stored.keys():
-                raise ValueError(f"{name}: expected the {what} of {', '.join(computed) or 'nothing'}")
-            for key, value in computed.items():
-                same(f"{name}, {what} of {key}", (value,), (stored[key],), SCORE_ROUNDING)
+        check_statistics(f"training '{self.row}'", self.seeds, self.values, self.mean, self.deviation)
+
+
+def check_statistics(
+    name: str,
+    seeds: Sequence[int],
+    values: Mapping[str, Sequence[float]],
+    mean: Mapping[str, float],
+    deviation: Mapping[str, float],
+) -> None:
+    """Compute mean and standard deviation of a row again from the values of its seeds.
+
+    Raises:
+        ValueError: a seed is there twice, a value is missing, or a figure is another.
+    """
+    if len(set(seeds)) != len(seeds):
+        raise ValueError(f"{name}: expected every seed once, got {seeds}")
+    if any(len(found) != len(seeds) for found in values.values()):
+        raise ValueError(f"{name}: expected a value for each of {len(seeds)} seeds")
+    for what, computed, stored in (
+        ("mean", means(values), mean),
+        ("deviation", deviations(values), deviation),
+    ):
+        if computed.keys() != stored.keys():
+            raise ValueError(f"{name}: expected the {what} of {', '.join(computed) or 'nothing'}")
+        for key, value in computed.items():
+            same(f"{name}, {what} of {key}", (value,), (stored[key],), SCORE_ROUNDING)
 
 
 def trained(row: str, seeds: Sequence[int], steps: int, values: Mapping[str, tuple[float, ...]]) -> Trained:

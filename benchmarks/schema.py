@@ -12,6 +12,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
+from benchmarks.detector_rows import DetectorScore, Difference, check_differences
 from benchmarks.numbers import Count, NotNegative, Text, same, spread
 from benchmarks.rows import Peak, RegionWeight, Trained, check_peaks, check_weights
 from tdfusion_edge.config import Table, load
@@ -145,6 +146,8 @@ class Results(Table, frozen=True, kw_only=True):
     trainings: tuple[Trained, ...] = ()
     peaks: tuple[Peak, ...] = ()
     weights: tuple[RegionWeight, ...] = ()
+    detectors: tuple[DetectorScore, ...] = ()
+    differences: tuple[Difference, ...] = ()
 
     def __post_init__(self) -> None:
         names = [
@@ -156,6 +159,8 @@ class Results(Table, frozen=True, kw_only=True):
             *(("training", row.row) for row in self.trainings),
             *(("peak", row.name) for row in self.peaks),
             *(("weight", row.name) for row in self.weights),
+            *(("detector's score", row.name) for row in self.detectors),
+            *(("difference", row.name) for row in self.differences),
         ]
         if not names:
             raise ValueError("results: expected at least one number, got none")
@@ -167,6 +172,7 @@ class Results(Table, frozen=True, kw_only=True):
             _check_ratio(ratio, timings)
         check_peaks(self.peaks)
         check_weights(self.weights)
+        check_differences(self.differences, self.detectors)
 
 
 class ResultFile(Table, frozen=True, kw_only=True):

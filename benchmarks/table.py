@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from benchmarks.detector_rows import DetectorScore
 from benchmarks.rows import Trained
 from benchmarks.schema import Results
 
@@ -33,7 +34,7 @@ def _rows(results: Results) -> Iterator[tuple[str, str]]:
         yield f"{results.scores[0].pairs} pairs", _cells(results.scores[0].metrics)
     for score in results.scores:
         yield f"{score.method}, stretch {score.stretch}", _cells(score.metrics.values())
-    yield from _trainings(results.trainings)
+    yield from _over_seeds([(row.row, row) for row in results.trainings])
     if results.peaks:
         yield "peak memory", _cells(("MB", "share"))
     for peak in results.peaks:
@@ -42,19 +43,25 @@ def _rows(results: Results) -> Iterator[tuple[str, str]]:
         yield "w_ir", _cells(("mean", "sd", "- 1/2", "- outside"))
     for weight in results.weights:
         yield weight.name, _cells((weight.mean, weight.deviation, weight.over_half, weight.over_outside))
+    yield from _over_seeds([(row.name, row) for row in results.detectors])
+    if results.differences:
+        yield "difference of map50", _cells(("value", "mean", "2.5 %", "97.5 %"))
+    for one in results.differences:
+        yield one.name, _cells((one.value, one.mean, one.low, one.high))
 
 
-def _trainings(trainings: Sequence[Trained]) -> Iterator[tuple[str, str]]:
+def _over_seeds(rows: Sequence[tuple[str, Trained | DetectorScore]]) -> Iterator[tuple[str, str]]:
     """Mean and spread over the seeds; what the values of each seed are stands in the file."""
-    metrics = list(dict.fromkeys(name for row in trainings for name in row.mean))
+    metrics = list(dict.fromkeys(metric for _, row in rows for metric in row.mean))
     if metrics:
-        yield f"mean +- sd of {len(trainings[0].seeds)}", "".join(f"{name:>17}" for name in metrics)
-    for row in trainings:
-        cells = (_with_spread(row, name) for name in metrics)
-        yield row.row, "".join(f"{cell:>17}" for cell in cells)
+        seeds = max(len(row.seeds) for _, row in rows)
+        yield f"mean +- sd of {seeds or 1}", "".join(f"{metric:>17}" for metric in metrics)
+    for name, row in rows:
+        cells = (_with_spread(row, metric) for metric in metrics)
+        yield name, "".join(f"{cell:>17}" for cell in cells)
 
 
-def _with_spread(row: Trained, name: str) -> str:
+def _with_spread(row: Trained | DetectorScore, name: str) -> str:
     if name not in row.mean:
         return "-"
     spread = f" +- {row.deviation[name]:.3f}" if name in row.deviation else ""

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from benchmarks import machine, script
 from benchmarks.common import interleaved, ratio, summary, timing, write
+from benchmarks.detector_rows import DetectorScore, Difference, detector_score
 from benchmarks.numbers import spread
 from benchmarks.rows import Peak, RegionWeight, trained
 from benchmarks.schema import Metadata, ResultFile, Results, check_published, pairwise, read
@@ -68,6 +69,8 @@ def result_file() -> ResultFile:
             for name, megabytes, share in (("exact", 80.0, 1.0), ("forward", 20.0, 0.25))
         ),
         weights=(weight("car", 0.75, 0.15), weight("outside", 0.6, 0.0)),
+        detectors=(found_on("fused", 0.5, 0.7), found_on("mean", 0.4, 0.6)),
+        differences=(difference(),),
     )
     return ResultFile(metadata=metadata, results=results)
 
@@ -82,6 +85,25 @@ def weight(region: str, mean: float, over_outside: float) -> RegionWeight:
         deviation=0.1,
         over_half=round(mean - 0.5, 5),
         over_outside=over_outside,
+    )
+
+
+def found_on(row: str, person: float, car: float) -> DetectorScore:
+    looks = [{"map50": (person + car) / 2, "map50 person": person, "map50 car": car}]
+    return detector_score("unchanged", "nano", row, ("person", "bicycle", "car"), 9, (), looks)
+
+
+def difference() -> Difference:
+    return Difference(
+        protocol="unchanged",
+        detector="nano",
+        row="fused",
+        reference="mean",
+        value=0.1,
+        resamples=1000,
+        mean=0.11,
+        low=-0.05,
+        high=0.25,
     )
 
 
@@ -116,6 +138,14 @@ def _peak(data: Any) -> Any:
 
 def _weight(data: Any) -> Any:
     return data["results"]["weights"][0]
+
+
+def _found(data: Any) -> Any:
+    return data["results"]["detectors"][0]
+
+
+def _difference(data: Any) -> Any:
+    return data["results"]["differences"][0]
 
 
 def _first_timing(data: Any) -> Any:
@@ -159,6 +189,16 @@ def _first_timing(data: Any) -> Any:
         (lambda data: _weight(data).update(over_half=0.3), "the samples give"),
         (lambda data: _weight(data).update(over_outside=0.2), "the samples give"),
         (lambda data: data["results"]["weights"].pop(), "expected the same of 'outside'"),
+        (lambda data: _found(data)["values"].update(map50=[0.7]), "mean of map50: the samples give"),
+        (lambda data: _found(data)["mean"].update(map50=0.7), "mean of map50: the samples give"),
+        (lambda data: _found(data)["values"].update({"map50 car": [0.8]}), "the samples give"),
+        (lambda data: _found(data).update(classes=["person"]), "fused', map50: the samples give"),
+        (lambda data: _found(data).update(classes=["dog"]), "that of every class"),
+        (lambda data: _found(data).update(seeds=[0, 1]), "each of 2 seeds"),
+        (lambda data: _found(data).update(row="mean"), "'unchanged, nano, mean' is there twice"),
+        (lambda data: _difference(data).update(value=0.2), "the samples give"),
+        (lambda data: _difference(data).update(low=0.3), "low <= high"),
+        (lambda data: _difference(data).update(reference="nobody"), "the score of 'nobody'"),
     ],
 )
 def test_a_broken_result_is_refused(tmp_path: Path, damage: Callable[[Any], None], complaint: str) -> None:
@@ -254,6 +294,8 @@ def test_a_table_names_every_number() -> None:
     assert "3.500" in table
     assert "0.300 +- 0.265" in table
     assert "seed 0, night, car" in table
+    assert "unchanged, nano, fused - mean" in table
+    assert "-0.050" in table
     assert "0.250" in table
     assert summary("x", [4.0, 2.0, 3.0]).median == 3.0
 
