@@ -239,8 +239,8 @@ def test_a_recipe_keeps_its_lists_less_the_fold(data: Path) -> None:
     assert changed.data[0].names == changed.data[1].names == wanted
     assert set(changed.data[2].names or ()) <= set(folds.training(1))
     assert changed.data[0].labels == recipe.data[0].labels
-    others = load_recipe("edge_fixed")
-    assert load_recipe("edge_fixed", [recipes.within(others, data, ())]).data[1] == others.data[1]
+    others = load_recipe("cwfid_fixed")
+    assert load_recipe("cwfid_fixed", [recipes.within(others, data, ())]).data == others.data
     detector = load_recipe("detector_yolox")
     on_fold = load_recipe("detector_yolox", [recipes.on_fold(detector, ("1D", "2D"), ("3D",))])
     assert [(one.part, one.names) for one in on_fold.data] == [

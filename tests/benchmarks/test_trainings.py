@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import psutil
 import pytest
-from msgspec.structs import replace
 
 torch = pytest.importorskip("torch")
 
@@ -25,19 +24,27 @@ from benchmarks.training.loss_weights import Learned, rows_of, sums_of  # noqa: 
 from benchmarks.training.meta_case import Setting, recipe_of  # noqa: E402
 from benchmarks.training.runs import Run, run_all  # noqa: E402
 from benchmarks.training.segmentation import BENCHMARK as SEGMENTATION  # noqa: E402
-from benchmarks.training.task_comparison import BENCHMARK as COMPARISON  # noqa: E402
 from tdfusion_edge import checkpoint, cli  # noqa: E402
-from tdfusion_edge.errors import RequestError, WorkError  # noqa: E402
+from tdfusion_edge.errors import InputMissing, RequestError, WorkError  # noqa: E402
 from tdfusion_edge.pairs import Boxes, LabelledPair  # noqa: E402
 from tdfusion_edge.train import state  # noqa: E402
 from tdfusion_edge.train.models.loss_network import LossWeights  # noqa: E402
 from tdfusion_edge.train.models.tables import resolve  # noqa: E402
 from tdfusion_edge.train.recipe import Recipe  # noqa: E402
-from tdfusion_edge.train.recipe_file import find_recipe, load_recipe  # noqa: E402
+from tdfusion_edge.train.recipe_file import load_recipe  # noqa: E402
 from tdfusion_edge.train.state import LAST, STATE  # noqa: E402
 from tdfusion_edge.train.strategies import STRATEGIES  # noqa: E402
 
-SMALL = ("task.height=64", "task.width=96", "optimiser.batch=2", "validate_every=1", "augmentation.crop=32")
+BOXES = (
+    'network = "yolo"\nnetwork_options = { size = "p" }\nclasses = ["person", "bicycle", "car"]',
+    '{ format = "yolo", path = "labels/fusion", classes = ["person", "bicycle", "car"] }',
+)
+"""Network and labels of a small T for boxes, as TOML."""
+MASKS = (
+    'network = "segformer"\nclasses = ["ground", "thing"]',
+    '{ format = "mask", path = "masks", classes = ["ground", "thing"] }',
+)
+"""The same for masks."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +52,7 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder laid out like the real one: six pairs of the simulated street with boxes and masks."""
     root = tmp_path_factory.mktemp("data")
     msrs = root / "msrs"
-    parts = {name: msrs / name for name in ("ir", "vi", "labels/fusion", "masks", "peers/seafusion")}
+    parts = {name: msrs / name for name in ("ir", "vi", "labels/fusion", "masks")}
     for folder in parts.values():
         folder.mkdir(parents=True)
     names = []
@@ -117,47 +124,52 @@ def write_checkpoint(path: Path, recipe: Recipe, *, head: float | None = None, s
 
 
 def fixed(seed: int = 0) -> Recipe:
-    """The recipe of the first shipped weights, with a smaller network."""
+    """A training on the fixed loss, with a smaller network."""
     return load_recipe("edge_fixed", (f"seed={seed}", "network_options={ width = 8, depth = 1 }"))
 
 
 def learned(seed: int) -> Recipe:
     """A training with a loss network on the pairs of ``street``."""
-    recipe = load_recipe("detector", (f"seed={seed}", "strategy=tdfusion", *SMALL))
-    assert recipe.task is not None
-    changes = {
-        "strategy_options": {"loss_network": "light"},
-        "network_options": {"width": 8, "depth": 1},
-        "task": replace(recipe.task, start=None),
-    }
-    return Recipe(**{name: getattr(recipe, name) for name in Recipe.__struct_fields__} | changes)
+    small = ("task.network=yolo", 'task.network_options={ size = "p" }', "task.height=64", "task.width=96")
+    changes = (*small, "network_options={ width = 8, depth = 1 }", "augmentation.crop=32")
+    return load_recipe("edge_tdfusion", (f"seed={seed}", *changes))
 
 
-def without_start(folder: Path) -> Path:
-    """The detector's recipe without the checkpoint that it starts from."""
-    lines = find_recipe("detector").read_text().splitlines()
-    path = folder / "detector.toml"
-    path.write_text("\n".join(line for line in lines if not line.startswith("start =")))
-    return path
+def write_recipes(folder: Path, task: tuple[str, str]) -> tuple[Path, Path]:
+    """Small recipes of F and of T on the pairs of ``street``.
+
+    Args:
+        folder: Where.
+        task: As :data:`BOXES`.
+    """
+    network, labels = task
+    sources = "".join(
+        f'[[data]]\nfolder = "msrs"\npart = "{part}"\nnames = "{names}"\nterms = "made up"\n'
+        f"labels = {labels}\n"
+        for part, names in (("train", "split_train.txt"), ("validation", "split_val.txt"))
+    )
+    rest = f"[augmentation]\ncrop = 32\n[optimiser]\nsteps = 9\nbatch = 2\n{sources}"
+    fusion, seen = folder / "f.toml", folder / "t.toml"
+    fusion.write_text('name = "f"\nnetwork_options = { width = 8, depth = 1 }\n' + rest)
+    seen.write_text(f'name = "t"\nstrategy = "task"\n[task]\n{network}\nheight = 64\nwidth = 96\n{rest}')
+    return fusion, seen
 
 
-def comparison(folder: Path, street: Path, *options: str) -> tuple[int, Path]:
-    path = folder / "out" / "task_comparison.json"
-    given = ["--data", str(street), "--work", str(folder / "work"), "--steps", "2", "--device", "cpu"]
-    given += ["--recipe", str(without_start(folder))]
-    given += [part for change in SMALL for part in ("--set", change)]
-    return script.main(COMPARISON, [*given, *options, "--output", str(path)]), path
+def compare(folder: Path, street: Path, task: tuple[str, str], *options: str) -> tuple[int, Path]:
+    """Exit code and output of a comparison with a few steps of small networks."""
+    fusion, seen = write_recipes(folder, task)
+    path = folder / "out" / "segmentation.json"
+    given = ["--data", str(street), "--work", str(folder / "work"), "--device", "cpu", "--steps", "2"]
+    given += ["--fixed", str(fusion), "--fusion-set", "optimiser.steps=2", "--segformer", str(seen)]
+    return script.main(SEGMENTATION, [*given, *options, "--output", str(path)]), path
 
 
 @pytest.mark.slow
-def test_the_comparison_trains_every_row_alike_and_only_once(
+def test_every_row_is_trained_alike_and_only_once(
     street: Path, tmp_path: Path, in_process: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for seed in (0, 1):
-        write_checkpoint(tmp_path / f"fixed_{seed}" / LAST, fixed(seed))
     options = ["--rows", "infrared,fixed", "--seeds", "0,1"]
-    options += ["--fixed", str(tmp_path / "fixed_{seed}" / LAST)]
-    code, path = comparison(tmp_path, street, *options)
+    code, path = compare(tmp_path, street, BOXES, *options)
     assert code == 0
     result = read(path)
     rows = {row.row: row for row in result.results.trainings}
@@ -170,65 +182,49 @@ def test_the_comparison_trains_every_row_alike_and_only_once(
             assert header.metrics["map50"] == row.values["map50"][index]
             assert header.settings["strategy_options"]["picture"] == ("fused" if name == "fixed" else name)
     assert result.metadata.facts["task network"] == "yolo, size p at 96x64"
-    assert "7 steps, sha256 " in result.metadata.facts["fixed 1"]
+    assert result.metadata.facts["fixed 1"].startswith("f, 2 steps, sha256 ")
     assert str(tmp_path) not in path.read_text()
-    shown = capsys.readouterr()
-    assert "mean +- sd of 2" in shown.out
+    assert "mean +- sd of 2" in capsys.readouterr().out
 
     times = {file: file.stat().st_mtime_ns for file in (tmp_path / "work").rglob("*.safetensors")}
-    assert comparison(tmp_path, street, *options)[0] == 0
+    assert compare(tmp_path, street, BOXES, *options)[0] == 0
     assert read(path).results == result.results
     assert times == {file: file.stat().st_mtime_ns for file in (tmp_path / "work").rglob("*.safetensors")}
-    assert "4 of 4 trainings are finished already" in capsys.readouterr().err
-    assert result.metadata.facts["start"] == "fresh weights, of the seed"
-    start = ["--start", str(tmp_path / "work" / "infrared_0" / LAST)]
-    assert comparison(tmp_path, street, *options, *start)[0] == 2
-    assert "changes in sha256 of.start" in capsys.readouterr().err
-    assert comparison(tmp_path, street, *options, "--set", "optimiser.learning_rate=0.1")[0] == 2
-    assert "optimiser.learning_rate (was 0.001, is 0.1)" in capsys.readouterr().err
-    write_checkpoint(tmp_path / "fixed_1" / LAST, fixed(1), step=7).touch()
-    header, weights = checkpoint.read(tmp_path / "fixed_1" / LAST)
-    checkpoint.write(tmp_path / "fixed_1" / LAST, {n: 2 * w for n, w in weights.items()}, header)
-    assert comparison(tmp_path, street, *options)[0] == 2
-    assert "fixed_1 holds another training" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "2 of 2 trainings are finished already" in said
+    assert "4 of 4 trainings are finished already" in said
+    assert compare(tmp_path, street, BOXES, *options, "--set", "optimiser.learning_rate=0.1")[0] == 2
+    assert "optimiser.learning_rate (was " in capsys.readouterr().err
+    fused_by = tmp_path / "work" / "fusion_fixed_1" / LAST
+    header, weights = checkpoint.read(fused_by)
+    checkpoint.write(fused_by, {name: 2 * weight for name, weight in weights.items()}, header)
+    assert compare(tmp_path, street, BOXES, *options)[0] == 2
+    said = capsys.readouterr().err
+    assert "fixed_1 holds another training" in said
+    assert "changes in sha256 of.fusion" in said
 
 
 @pytest.mark.slow
 def test_a_training_runs_as_a_child_and_a_failing_one_says_why(
     street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, path = comparison(tmp_path, street, "--rows", "visible,seafusion", "--seeds", "3", "--jobs", "1")
+    options = ["--rows", "visible,fixed", "--seeds", "3", "--jobs", "1"]
+    code, path = compare(tmp_path, street, BOXES, *options, "--set", "augmentation.crop=4096")
     assert code == 1
     said = capsys.readouterr().err
-    assert "seafusion_3 ended with code 2" in said
-    assert "peers/seafusion" in said
+    assert "visible_3 ended with code 2" in said
+    assert "is smaller than the crop: expected 4096x4096 or more" in said
     assert not path.exists()
-    header, _ = checkpoint.read(tmp_path / "work" / "visible_3" / LAST)
+    header, _ = checkpoint.read(tmp_path / "work" / "fusion_fixed_3" / LAST)
     assert (header.step, header.versions["torch threads"]) == (2, "1")
 
 
-def test_fusion_checkpoints_must_belong_to_their_row(
-    street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert comparison(tmp_path, street, "--rows", "fixed")[0] == 2
-    assert "expected --fixed 'runs/fixed_{seed}/last.safetensors'" in capsys.readouterr().err
-    path = write_checkpoint(tmp_path / "fixed_0" / LAST, fixed(0))
-    assert comparison(tmp_path, street, "--rows", "fixed", "--fixed", str(path))[0] == 2
-    assert (
-        "expected strategy fixed, seed 1, step 7 of 7, got strategy fixed, seed 0" in capsys.readouterr().err
-    )
-    assert comparison(tmp_path, street, "--rows", "tdfusion", "--tdfusion", str(path))[0] == 2
-    assert "expected strategy tdfusion" in capsys.readouterr().err
-    write_checkpoint(path, fixed(0), step=6)
-    assert comparison(tmp_path, street, "--rows", "fixed", "--fixed", str(path), "--seeds", "0")[0] == 2
-    assert "got strategy fixed, seed 0, step 6 of 7" in capsys.readouterr().err
-    assert not (tmp_path / "work").exists()
-
-
-@pytest.mark.parametrize("option", [["--rows", "fixed,other"], ["--seeds", "0,0"], ["--seeds", "a"]])
+@pytest.mark.parametrize(
+    "option", [["--rows", "fixed,other"], ["--rows", "mean,mean"], ["--seeds", "0,0"], ["--seeds", "a"]]
+)
 def test_options_that_name_nothing_are_refused(option: list[str]) -> None:
     with pytest.raises(SystemExit):
-        script.main(COMPARISON, option)
+        script.main(SEGMENTATION, option)
 
 
 def test_a_failure_ends_the_other_trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,23 +259,36 @@ def test_what_was_begun_is_gone_on_with(tmp_path: Path) -> None:
         training_runs.finished(run, tmp_path)
 
 
+def test_a_run_is_finished_by_its_last_step_with_the_same_settings_and_inputs(tmp_path: Path) -> None:
+    network = write_checkpoint(tmp_path / "network.safetensors", fixed(0))
+    small = ("seed=1", "network_options={ width = 8, depth = 1 }")
+    run = Run("a", "edge_fixed", small, {"network": network})
+    assert training_runs.finished(run, tmp_path) is None
+    training_runs._begin(run, tmp_path)
+    write_checkpoint(tmp_path / "a" / LAST, fixed(1), step=6)
+    assert training_runs.finished(run, tmp_path) is None
+    write_checkpoint(tmp_path / "a" / LAST, fixed(1))
+    header = training_runs.finished(run, tmp_path)
+    assert header is not None
+    assert header.step == 7
+    assert run_all([run], tmp_path, tmp_path) == {"a": header}
+    other = run._replace(changes=(*small, "optimiser.learning_rate=0.5"))
+    with pytest.raises(RequestError, match=r"optimiser\.learning_rate \(was 0\.002, is 0\.5\)"):
+        training_runs.finished(other, tmp_path)
+    write_checkpoint(network, fixed(2))
+    with pytest.raises(RequestError, match=r"a holds another training(?s:.*)changes in sha256 of\.network"):
+        run_all([run], tmp_path, tmp_path)
+    network.unlink()
+    with pytest.raises(InputMissing, match="there is no network"):
+        training_runs.finished(run, tmp_path)
+
+
 @pytest.mark.slow
 def test_masks_are_compared_behind_the_fusion_of_the_same_seed(
     street: Path, tmp_path: Path, in_process: None
 ) -> None:
-    labels = 'labels = { format = "mask", path = "masks", classes = ["ground", "thing"] }'
-    sources = "".join(
-        f'[[data]]\nfolder = "msrs"\npart = "{part}"\nnames = "{names}"\nterms = "made up"\n{labels}\n'
-        for part, names in (("train", "split_train.txt"), ("validation", "split_val.txt"))
-    )
-    task = '[task]\nnetwork = "segformer"\nclasses = ["ground", "thing"]\nheight = 64\nwidth = 64\n'
-    rest = f"[augmentation]\ncrop = 32\n[optimiser]\nsteps = 2\nbatch = 2\n{sources}"
-    (tmp_path / "f.toml").write_text('name = "f"\nnetwork_options = { width = 8, depth = 1 }\n' + rest)
-    (tmp_path / "t.toml").write_text(f'name = "t"\nstrategy = "task"\n{task}{rest}')
-    path = tmp_path / "segmentation.json"
-    options = ["--data", str(street), "--work", str(tmp_path / "work"), "--device", "cpu", "--seeds", "5"]
-    options += ["--fixed", str(tmp_path / "f.toml"), "--segformer", str(tmp_path / "t.toml")]
-    assert script.main(SEGMENTATION, [*options, "--rows", "visible,fixed", "--output", str(path)]) == 0
+    code, path = compare(tmp_path, street, MASKS, "--rows", "visible,fixed", "--seeds", "5")
+    assert code == 0
     result = read(path)
     assert [row.row for row in result.results.trainings] == ["visible", "fixed"]
     assert result.results.trainings[0].mean.keys() == {"miou", "iou ground", "iou thing"}

@@ -1,9 +1,8 @@
 r"""Fusion networks for the cross-validation: every fold's are trained on the other folds' pairs alone.
 
-  python -m benchmarks.training.cross_validation.networks --work runs/folds --train joint=edge_joint.toml
-  python -m benchmarks.training.cross_validation.networks --work runs/folds --train blend=detector_blend \
-      --train tdfusion=edge_tdfusion \
-      --set 'tdfusion:task.start=runs/folds/blend_{fold}_{seed}/last.safetensors'
+  python -m benchmarks.training.cross_validation.networks --work runs/folds --train fixed=edge_fixed
+  python -m benchmarks.training.cross_validation.networks --work runs/folds --train tdfusion=edge_tdfusion \
+      --set tdfusion:task.network_options.pretrained=yolox_nano.onnx
 
 The recipe's own lists are kept, less the fold and its neighbours; every= and without_every= select among
 what is left. A detector that a training starts from is one of the same fold. What is finished is not trained
