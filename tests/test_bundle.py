@@ -125,7 +125,7 @@ def test_the_bundle_that_ships_with_the_package_is_whole() -> None:
         ("person", "bicycle", "car"),
     )
     assert "MODEL_CARD.md" in opened.files
-    assert not opened.manifest.sees_colours("boxes")
+    assert opened.manifest.sees_colours("boxes")
 
 
 def test_a_shipped_bundle_may_be_called_by_its_name(

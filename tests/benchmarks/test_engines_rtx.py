@@ -162,7 +162,7 @@ def test_the_benchmark_tells_what_the_log_does(tmp_path: Path) -> None:
     figures = {figure.name: figure for figure in result.results.figures}
     assert len(figures) == 6
     assert {name.partition(",")[0] for name in figures} == {"edge fp32"}
-    assert figures["edge fp32, kernels"].value == 6
+    assert figures["edge fp32, kernels"].value == 8
     # Planes of 128x96 float32 that each kernel reads and writes: both inputs are joined and copied (2, 4); at
     # half size to 16 channels (2, 4), twice between 16 (4, 4), to 8 (4, 2); gains and copies make one (4, 1).
     planes = 2 + 4 + 2 + 4 + 2 * (4 + 4) + 4 + 2 + 4 + 1
