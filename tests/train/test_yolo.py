@@ -80,7 +80,7 @@ def brute_force(
     metric, overlaps = {}, {}
     for t, (x1, y1, x2, y2) in enumerate(wanted.corners.tolist()):
         for a, (x, y) in enumerate(centres.tolist()):
-            overlaps[t, a] = float(iou(wanted.corners[t], predicted[a]))
+            overlaps[t, a] = max(0.0, float(complete_iou(wanted.corners[t], predicted[a])))
             if min(x - x1, y - y1, x2 - x, y2 - y) > 1e-9:
                 score = float(scores[a, int(wanted.classes[t])])
                 metric[t, a] = score**0.5 * overlaps[t, a] ** 6

@@ -1,9 +1,10 @@
 """Task-aligned assignment and the three losses of the detector.
 
 Sources: the assignment is that of TOOD (Feng et al., ICCV 2021, arXiv 2108.07755, section 3.2), with the
-constants of YOLOv8 as method and code of TDFusion use them: top 10, alpha 0.5, beta 6. Box loss: complete
-IoU (Zheng et al., AAAI 2020, arXiv 1911.08287, equations 7 to 11). Distance loss: distribution focal loss
-(Li et al., NeurIPS 2020, arXiv 2006.04388, equation 6). Weights: box 7.5, class 0.5, distance 1.5.
+constants of YOLOv8 as method and code of TDFusion use them: top 10, alpha 0.5, beta 6, and complete IoU for
+the overlap, as YOLOv8's code takes it. Box loss: complete IoU (Zheng et al., AAAI 2020, arXiv 1911.08287,
+equations 7 to 11). Distance loss: distribution focal loss (Li et al., NeurIPS 2020, arXiv 2006.04388,
+equation 6). Weights: box 7.5, class 0.5, distance 1.5.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ def _assign_one(
     x, y = centres[:, 0], centres[:, 1]
     x1, y1, x2, y2 = truths[:, :, None].unbind(dim=1)
     inside = torch.stack((x - x1, y - y1, x2 - x, y2 - y)).amin(dim=0) > EPS  # (N, A)
-    overlap = iou(truths[:, None], predicted[None]).clamp(min=0) * inside
+    # Complete, as in YOLOv8's code: of two boxes with one overlap the better placed one answers.
+    overlap = complete_iou(truths[:, None], predicted[None]).clamp(min=0) * inside
     metric = scores[:, classes].T.pow(ALPHA) * overlap.pow(BETA) * inside
     top = metric.topk(min(TOP, metric.shape[1]), dim=1)
     candidate = torch.zeros_like(inside).scatter_(1, top.indices, top.values > EPS)
@@ -129,14 +131,14 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
     return common / (areas[0] + areas[1] - common + EPS)
 
 
-def complete_iou(predicted: Tensor, truth: Tensor) -> Tensor:
-    """IoU less the distance of the centres and the difference of the aspect ratios, (P, 4) each to (P,)."""
-    overlap = iou(predicted, truth)
-    sides = [box[:, 2:] - box[:, :2] for box in (predicted, truth)]
-    hull = torch.maximum(predicted[:, 2:], truth[:, 2:]) - torch.minimum(predicted[:, :2], truth[:, :2])
-    centres = [(box[:, 2:] + box[:, :2]) / 2 for box in (predicted, truth)]
-    distance = (centres[0] - centres[1]).square().sum(dim=1) / (hull.square().sum(dim=1) + EPS)
-    angles = [torch.atan(side[:, 0] / (side[:, 1] + EPS)) for side in sides]
+def complete_iou(a: Tensor, b: Tensor) -> Tensor:
+    """IoU less the distance of the centres and the difference of aspect ratios; axes as in :func:`iou`."""
+    overlap = iou(a, b)
+    sides = [box[..., 2:] - box[..., :2] for box in (a, b)]
+    hull = torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])
+    centres = [(box[..., 2:] + box[..., :2]) / 2 for box in (a, b)]
+    distance = (centres[0] - centres[1]).square().sum(dim=-1) / (hull.square().sum(dim=-1) + EPS)
+    angles = [torch.atan(side[..., 0] / (side[..., 1] + EPS)) for side in sides]
     aspect = 4 / math.pi**2 * (angles[0] - angles[1]).square()
     with torch.no_grad():
         trade_off = aspect / (1 - overlap + aspect + EPS)
