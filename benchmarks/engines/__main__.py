@@ -7,7 +7,7 @@ Engines are built for GPUs that need not be there, and the figures come from the
 latency is measured here, and the traffic is an estimate: every kernel's inputs, outputs and constants,
 each moved once, as if there were no cache.
 
-The errors are measured in ONNX Runtime on the CPU, FP16 graph against FP32 graph: of edge, yolo_p and the
+The errors are measured in ONNX Runtime on the CPU, FP16 graph against FP32 graph: of edge, yolox_nano and the
 one-pass graph with the weights of the shipped bundle, on the pairs of --data; of the other networks, for
 which none ship, with fresh ones of one seed, on the first few of these pairs. No other figure depends on the
 weights.
@@ -43,10 +43,12 @@ from tdfusion_edge.errors import RequestError
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 
 MEGA = 1e6
-SHIPPED: Mapping[str, str] = MappingProxyType({"edge": "fusion", "yolo_p": "detector", "onepass": "onepass"})
+SHIPPED: Mapping[str, str] = MappingProxyType(
+    {"edge": "fusion", "yolox_nano": "detector", "onepass": "onepass"}
+)
 """What of a bundle has the weights of a network."""
 FRESH_FUSION = ("edge", "tdfusion")
-FRESH_TASK = ("yolo_p", "yolo_n", "segformer_b0")
+FRESH_TASK = ("yolo_n", "segformer_b0")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

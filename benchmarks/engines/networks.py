@@ -28,9 +28,10 @@ from tdfusion_edge.runtime.engines.tensorrt.store.request import request_for
 from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.segformer import SegFormer
-from tdfusion_edge.train.models.task import BoxPrediction, MaskPrediction
+from tdfusion_edge.train.models.task import BoxPrediction, MaskPrediction, TaskNetwork
 from tdfusion_edge.train.models.tdfusion import TDFusion
 from tdfusion_edge.train.models.yolo import YOLO
+from tdfusion_edge.train.models.yolox.network import YOLOX
 
 SEED = 0
 CLASSES = ("a", "b", "c")
@@ -61,14 +62,14 @@ class Built(NamedTuple):
 class Decoded(nn.Module):
     """A task network and what it makes of its output."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: TaskNetwork) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, luma: Tensor) -> BoxPrediction | MaskPrediction:
-        """(1, 1, H, W) in [0, 1] to a prediction."""
+    def forward(self, luma: Tensor, chroma: Tensor | None = None) -> BoxPrediction | MaskPrediction:
+        """(1, 1, H, W) in [0, 1], and (1, 2, H, W) if it sees colours, to a prediction."""
         decode = cast(Callable[[object], BoxPrediction | MaskPrediction], self.network.decode)
-        return decode(self.network(luma))
+        return decode(self.network.look(luma, chroma))
 
 
 def edge() -> Edge:
@@ -84,24 +85,32 @@ def edge() -> Edge:
 
 def fusion(make: Callable[[], nn.Module], precision: Precision, size: tuple[int, int]) -> Case:
     """A fusion network alone."""
-    luma = _luma(size[::-1])
-    network = _ready(make(), precision, 2)
+    luma = _picture(size[::-1])
+    network = _ready(make(), precision, 1, 1)
     return Case(network, (luma, luma.clone()), ("infrared", "visible"), FusionOutput._fields)
 
 
 def task(
-    make: Callable[[], nn.Module], outputs: Sequence[str], precision: Precision, size: tuple[int, int]
+    make: Callable[[], TaskNetwork], outputs: Sequence[str], precision: Precision, size: tuple[int, int]
 ) -> Case:
     """A task network with its decoding, on pictures of that size."""
-    network = Decoded(_ready(make(), precision, 1))
-    return Case(network, (_luma(size[::-1]),), ("luma",), tuple(outputs))
+    made = make()
+    planes = (1, 2) if made.colour else (1,)
+    network = Decoded(_ready(made, precision, *planes))
+    given = tuple(_picture(size[::-1], count) for count in planes)
+    return Case(network, given, ("luma", "chroma")[: len(planes)], tuple(outputs))
+
+
+def yolox() -> YOLOX:
+    """The detector of the shipped bundle, with fresh weights."""
+    return YOLOX(len(CLASSES), size="nano", colour=True)
 
 
 def onepass(precision: Precision, size: tuple[int, int]) -> Case:
-    """``edge`` and ``yolo`` p as one graph; the detector sees 256x192, or a small picture as it is."""
-    width, height = min(256, size[0]), min(192, size[1])
+    """``edge`` and ``yolox`` nano as one graph; the detector sees 416x320, or a small picture as it is."""
+    width, height = min(416, size[0]), min(320, size[1])
     view = TaskView(classes=CLASSES, height=height, width=width)
-    networks = _ready(edge(), precision, 2), _ready(YOLO(len(CLASSES), "p"), precision, 1)
+    networks = _ready(edge(), precision, 1, 1), _ready(yolox(), precision, 1, 2)
     pictures = (torch.zeros(size[::-1], dtype=torch.uint8), torch.zeros(*size[::-1], 3, dtype=torch.uint8))
     inputs = ("infrared", "visible", "limits")
     return Case(
@@ -113,7 +122,7 @@ NETWORKS: Mapping[str, Callable[[Precision, tuple[int, int]], Case]] = MappingPr
     {
         "edge": lambda *how: fusion(edge, *how),
         "tdfusion": lambda *how: fusion(TDFusion, *how),
-        "yolo_p": lambda *how: task(lambda: YOLO(len(CLASSES), "p"), BoxPrediction._fields, *how),
+        "yolox_nano": lambda *how: task(yolox, BoxPrediction._fields, *how),
         "yolo_n": lambda *how: task(lambda: YOLO(len(CLASSES), "n"), BoxPrediction._fields, *how),
         "segformer_b0": lambda *how: task(lambda: SegFormer(len(CLASSES)), MaskPrediction._fields, *how),
         "onepass": onepass,
@@ -121,15 +130,15 @@ NETWORKS: Mapping[str, Callable[[Precision, tuple[int, int]], Case]] = MappingPr
 )
 
 
-def _ready(network: Network, precision: Precision, inputs: int) -> Network:
-    """Folded, and in half precision if that is asked."""
-    example = tuple(_luma(FOLDING) for _ in range(inputs))
+def _ready(network: Network, precision: Precision, *planes: int) -> Network:
+    """Folded, and in half precision if that is asked; ``planes`` has the channels of each input."""
+    example = tuple(_picture(FOLDING, count) for count in planes)
     plain = folded(network.eval(), example)
     return half(plain) if precision == "fp16" else plain
 
 
-def _luma(shape: Sequence[int]) -> Tensor:
-    return torch.rand(1, 1, *shape, generator=torch.Generator().manual_seed(SEED))
+def _picture(shape: Sequence[int], planes: int = 1) -> Tensor:
+    return torch.rand(1, planes, *shape, generator=torch.Generator().manual_seed(SEED))
 
 
 def build(name: str, precision: Precision, size: tuple[int, int], targets: Sequence[str]) -> Built:

@@ -91,11 +91,11 @@ def test_each_network_of_a_bundle_has_its_own_error(
         f"edge fp16, {what}" for what in ("PSNR", "largest error", "Qabf change", "SSIM change")
     }
     assert fusion["edge fp16, largest error"] == pytest.approx(0.01 * 200 / 255, abs=1e-6)
-    detector = values(figures_of_gap("yolo_p fp16", gaps["detector"], fusion=False))
+    detector = values(figures_of_gap("detector fp16", gaps["detector"], fusion=False))
     assert detector == {
-        "yolo_p fp16, largest error": pytest.approx(0.1 * 200 / 255, abs=1e-6),
-        "yolo_p fp16, boxes kept": 100,
-        "yolo_p fp16, mAP50 change": 0,
+        "detector fp16, largest error": pytest.approx(0.1 * 200 / 255, abs=1e-6),
+        "detector fp16, boxes kept": 100,
+        "detector fp16, mAP50 change": 0,
     }
     assert set(gaps) == {"fusion", "detector"}
 
