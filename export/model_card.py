@@ -107,7 +107,7 @@ def _settings(header: Header) -> str:
     rows = _rows(
         (
             table,
-            ", ".join(f"{key} {_without_folders(value)}" for key, value in header.settings[table].items()),
+            ", ".join(f"{key} {without_folders(value)}" for key, value in header.settings[table].items()),
         )
         for table in ("task", "loss", "augmentation", "optimiser")
         if isinstance(header.settings.get(table), dict)
@@ -115,10 +115,10 @@ def _settings(header: Header) -> str:
     return f"| table | options |\n|---|---|\n{rows}"
 
 
-def _without_folders(value: Any) -> Any:
+def without_folders(value: Any) -> Any:
     """Settings as anybody may read them: of a file its name, wherever it lay on the machine that trained."""
     if isinstance(value, dict):
-        return {key: _without_folders(inner) for key, inner in value.items()}
+        return {key: without_folders(inner) for key, inner in value.items()}
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.script import ROOT, add_count, parse_count
 from tdfusion_edge.checkpoint import Header
+from tdfusion_edge.export.model_card import without_folders
 
 
 def add_training_arguments(parser: argparse.ArgumentParser, work: Path, rows: Sequence[str]) -> None:
@@ -58,7 +59,8 @@ def parse_among(rows: Sequence[str]) -> Callable[[str], list[str]]:
 def task_facts(header: Header) -> Iterator[tuple[str, str]]:
     """The task network and its data; the same in all rows."""
     network, view = header.networks["task"], header.task
-    options = ", ".join(f"{name} {value}" for name, value in network.options.items())
+    shown = without_folders(network.options)
+    options = ", ".join(f"{name} {value}" for name, value in shown.items())
     size = f" at {view.width}x{view.height}" if view is not None else ""
     yield "task network", f"{network.name}, {options or 'defaults'}{size}"
     yield "training data", ", ".join(f"{one.pairs} pairs of {one.name}" for one in header.training_data)
