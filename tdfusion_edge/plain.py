@@ -18,6 +18,10 @@ Plain: TypeAlias = Callable[[U8, U8], U8]
 """Infrared and visible luma, uint8 (H, W) each, to a picture of their size; what passes 255 is cut."""
 
 
+ADDITIVE = (0.5, 0.9)
+"""Gains of infrared and visible in the additive picture."""
+
+
 def mean(infrared: U8, visible: U8) -> U8:
     """Half of each; a sensor that stands in both places is left as it is."""
     return visible if infrared is visible else _sum(infrared, 0.5, visible, 0.5)
@@ -25,7 +29,7 @@ def mean(infrared: U8, visible: U8) -> U8:
 
 def additive(infrared: U8, visible: U8) -> U8:
     """.5 infrared + .9 visible: neither sensor is switched off."""
-    return _sum(infrared, 0.5, visible, 0.9)
+    return _sum(infrared, ADDITIVE[0], visible, ADDITIVE[1])
 
 
 def _sum(infrared: U8, gain_infrared: float, visible: U8, gain_visible: float) -> U8:

@@ -28,12 +28,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tdfusion_edge.errors import RequestError
+from tdfusion_edge.plain import ADDITIVE
 from tdfusion_edge.train.models.base import FusionNetwork, FusionOutput, check_inputs
 
 STRIDE = 2
 MOST_WIDTH, MOST_DEPTH = 256, 16
-START = (0.5, 0.9)
-"""Gains of infrared and visible that it begins with: good to look at, and a detector reads both sensors."""
 
 
 class Edge(FusionNetwork):
@@ -43,11 +42,12 @@ class Edge(FusionNetwork):
         width: Channels of the features; 16 fills one vector register of AVX-512, or four of NEON.
         depth: 3x3 convolutions between stem and head.
         most: Largest gain.
-        start: Gains of infrared and visible before any training, the same at every pixel.
+        start: Gains of infrared and visible before any training, the same at every pixel. Those of the
+            additive picture: good to look at, and a detector reads both sensors.
     """
 
     def __init__(
-        self, width: int = 16, depth: int = 2, most: float = 2.5, start: tuple[float, float] = START
+        self, width: int = 16, depth: int = 2, most: float = 2.5, start: tuple[float, float] = ADDITIVE
     ) -> None:
         if not (1 <= width <= MOST_WIDTH and 1 <= depth <= MOST_DEPTH):
             raise RequestError(
