@@ -21,6 +21,7 @@ from tdfusion_edge.pairs.lazy import LazyPairs, PairSequence
 from tdfusion_edge.pairs.source import Labels, PairSource
 from tdfusion_edge.pairs.types import LabelledPair, paired
 from tdfusion_edge.pairs.videos import read_videos
+from tdfusion_edge.text import composed, few
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +29,6 @@ Item = TypeVar("Item")
 
 IN_MEMORY = 4 << 30
 """Bytes of luma and masks that one data source may hold in memory; a larger one is read at use."""
-
-NAMED = 5
-"""Pairs that a message names of those that are missing."""
 
 
 class Files(NamedTuple):
@@ -215,18 +213,24 @@ def pair_names(
         RequestError: as :func:`find_files`.
     """
     files = find_files(folder, source, videos=videos) if files is None else files
-    names = files.common if source.names is None else listed(folder, source.names)
+    names = files.common if source.names is None else listed(folder, source.names, files)
     lacking = [name for name in names if name not in files.infrared or name not in files.visible]
     if lacking:
         sides = (f"{next(iter(side.values())).parent.name}/{lacking[0]}.*" for side in files[:2])
-        more = f"{len(lacking)} pairs lacking: {', '.join(lacking[:NAMED])}" if len(lacking) > 1 else None
+        more = f"{len(lacking)} pairs lacking: {few(lacking)}" if len(lacking) > 1 else None
         raise InputMissing(f"{folder} lacks the pair '{lacking[0]}'", expected=" and ".join(sides), got=more)
     return names
 
 
-def listed(folder: Path, names: str | Sequence[str]) -> list[str]:
-    """The stems of a list: a file in ``folder``, or the stems themselves."""
-    return read_names(folder / names) if isinstance(names, str) else list(names)
+def listed(folder: Path, names: str | Sequence[str], files: Files) -> list[str]:
+    """The stems of a list: a file in ``folder``, or the stems themselves.
+
+    Raises:
+        InputMissing, RequestError: as :func:`~tdfusion_edge.images.read_names`.
+    """
+    if isinstance(names, str):
+        return read_names(folder / names, files.infrared.keys() | files.visible.keys())
+    return [composed(name) for name in names]
 
 
 def is_video(path: Path) -> bool:

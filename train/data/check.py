@@ -84,7 +84,7 @@ def open_set(folder: Path, source: PairSource) -> DataSet:
         faults["infrared_only"] = [name for name in files.infrared if name not in files.visible]
         faults["visible_only"] = [name for name in files.visible if name not in files.infrared]
     else:
-        common, wanted = set(names), listed(folder, source.names)
+        common, wanted = set(names), listed(folder, source.names, files)
         names = [name for name in wanted if name in common]
         faults["unnamed"] = [name for name in wanted if name not in common]
     pictures = [name for name in names if not is_video(files.infrared[name])]
