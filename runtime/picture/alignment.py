@@ -21,7 +21,7 @@ from tdfusion_edge.runtime.picture.registration import Size, Warp
 log = logging.getLogger(__name__)
 
 COLOURED_INFRARED = "their luma is fused, not thermal counts; take the counts, or a grey palette"
-"""What is said of a camera whose pictures were coloured by their temperature, or that is none for infrared."""
+"""What is said of pictures that were coloured by temperature, or by the world."""
 
 WARPS = 4
 """So many pairs of sizes are prepared for; the maps of one take 2.5 MB at 640x480, and a border as much."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from tdfusion_edge.console import Progress
 from tdfusion_edge.errors import ConfigError, RequestError, SinkError, SourceError
+from tdfusion_edge.files import aside_name
 from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.images import by_stem
 from tdfusion_edge.images.remarks import Remarks
@@ -200,7 +200,7 @@ def _aside(path: Path) -> Path:
         RequestError: ``path`` cannot be written.
     """
     require_writable(path)
-    return path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    return aside_name(path, f".partial{path.suffix}")
 
 
 def _put_in_place(aside: Path, output: Path, hint: str) -> None:
