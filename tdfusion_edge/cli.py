@@ -144,6 +144,13 @@ def _run(command: Command, arguments: Sequence[str]) -> int:
             raise
         say(_missing(command, error), error=True)
         return 2
+    except OSError as error:
+        # Wherever such a name is first asked after, it was somebody's request.
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise RequestError(
+            f"{error.filename}: {error.strerror}", expected="a name of 255 bytes or fewer"
+        ) from error
 
 
 def _logged(work: Callable[[argparse.Namespace], int], args: argparse.Namespace, line: str) -> int:
@@ -153,13 +160,6 @@ def _logged(work: Callable[[argparse.Namespace], int], args: argparse.Namespace,
     except TdfusionError:
         log.debug("where the error comes from", exc_info=True)
         raise
-    except OSError as error:
-        # Wherever such a name is first asked after, it was somebody's request.
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-        raise RequestError(
-            f"{error.filename}: {error.strerror}", expected="a name of 255 bytes or fewer"
-        ) from error
 
 
 def _missing(command: Command, error: ImportError) -> str:
