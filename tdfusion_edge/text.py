@@ -9,6 +9,9 @@ from collections.abc import Sequence
 NAMED = 5
 """So many of a list of names are written out."""
 
+CLASSES = 80
+"""So many classes are written out, where what is missing from a list of them matters: COCO's."""
+
 LONGEST = 255
 """Characters of one name that are written out: those of the longest file name."""
 

@@ -21,7 +21,7 @@ from tdfusion_edge.console import say
 from tdfusion_edge.errors import InputMissing
 from tdfusion_edge.pairs.layouts import LAYOUTS
 from tdfusion_edge.pairs.source import PairSource, add_label_arguments, labels_of
-from tdfusion_edge.text import few
+from tdfusion_edge.text import CLASSES, few
 from tdfusion_edge.train.data.check import Alignment, DataSet, Report, check, open_set
 from tdfusion_edge.train.data.inspection import KINDS, NOTES
 from tdfusion_edge.train.data.sheet import require_png, sheet, write_png
@@ -102,7 +102,7 @@ def as_text(report: Report, folder: Path) -> str:
 
 
 def _counts(counts: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+    return few([f"{name} {count}" for name, count in counts.items()], CLASSES) or "none"
 
 
 def _alignment(found: Alignment) -> str:

@@ -17,13 +17,11 @@ from tdfusion_edge.pairs.drawn import Drawn
 from tdfusion_edge.pairs.mask_files import read_mask, require_classes
 from tdfusion_edge.pairs.source import Labels
 from tdfusion_edge.pairs.types import Boxes
-from tdfusion_edge.text import composed, few
+from tdfusion_edge.text import CLASSES, composed, few
 
 SMALLEST = 1.0
 """A box that has less than so many pixels a side within the picture counts nowhere."""
 SUFFIXES = {"yolo": ".txt", "voc": ".xml", "mask": ".png"}
-ALL = 40
-"""Classes that a note names; a head with more of them has COCO's 80, or thousands."""
 MASK_ENDINGS = ("", "_mask", "_label", "_labels", "_annotation")
 """What the stem of a mask may have behind that of its picture."""
 
@@ -203,10 +201,10 @@ class HeadLabels:
         notes = []
         if self._unknown:
             verb = "ignored" if self._found.is_mask else "left out"
-            head = f"{self._whose} ({few(self.classes, ALL)})"
-            notes.append(f"{verb} {few(self._unknown, ALL)}, which {head} does not know")
+            head = f"{self._whose} ({few(self.classes, CLASSES)})"
+            notes.append(f"{verb} {few(self._unknown, CLASSES)}, which {head} does not know")
         if scored and self._unlabelled:
-            missing = few(self._unlabelled, ALL)
+            missing = few(self._unlabelled, CLASSES)
             notes.append(f"not scored {missing}, for which there is no class of labels")
         if difficult := sum(drawn.difficult for drawn in self._drawn.values()):
             notes.append(f"{difficult} objects marked difficult, which count as any other")
