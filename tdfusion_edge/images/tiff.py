@@ -15,12 +15,13 @@ MOST_PAGES = 65_535
 """Pages of a file; more are a chain that was made to be endless."""
 
 NEW_SUBFILE, SUBFILE, WIDTH, HEIGHT, BITS = 254, 255, 256, 257, 258
-PHOTOMETRIC, ORIENTATION, SAMPLES, SAMPLE_FORMAT = 262, 274, 277, 339
+PHOTOMETRIC, ORIENTATION, SAMPLES, EXTRA_SAMPLES, SAMPLE_FORMAT = 262, 274, 277, 338, 339
 
 _REDUCED, _TRANSPARENCY = 1, 4  # bits of NewSubfileType
 _OLD_REDUCED = 2  # value of SubfileType
 _WHITE_IS_ZERO, _BLACK_IS_ZERO = 0, 1
 _UNSIGNED, _SIGNED = 1, 2  # SampleFormat
+_MULTIPLIED, _APART = 1, 2  # ExtraSamples: what alpha has done to the other samples
 _SIZES = {1: 1, 3: 2, 4: 4, 16: 8}  # bytes of the unsigned kinds of a field
 
 
@@ -91,10 +92,11 @@ class Page(NamedTuple):
         return not other and self.value(SUBFILE, 0) != _OLD_REDUCED
 
     def plain(self, data: bytes | bytearray) -> list[tuple[int, bytes]]:
-        """What to write where, so that the file begins with this page, upright and with black as zero.
+        """What to write where, so that the file begins with this page, and with nothing to be done to it.
 
-        Decoders differ in which of the three they follow, and for which kinds of pixels. So they get a page
-        with nothing left to follow, and its orientation and polarity are applied to what they give.
+        Decoders differ in whether they turn it, count from black and multiply by alpha, and for which pixels.
+        So they get a page that is upright, has black as zero and alpha multiplied already; its orientation and
+        polarity are applied to what they give.
         """
         structure = self.structure
         place, size = structure.first, structure.word
@@ -104,6 +106,8 @@ class Page(NamedTuple):
             wanted.append((self.fields[ORIENTATION], 1))
         if self.white_is_zero:
             wanted.append((self.fields[PHOTOMETRIC], _BLACK_IS_ZERO))
+        if self.value(EXTRA_SAMPLES, _MULTIPLIED) == _APART:
+            wanted.append((self.fields[EXTRA_SAMPLES], _MULTIPLIED))
         return [
             (field.at, value.to_bytes(field.size, structure.order))
             for field, value in wanted

@@ -66,6 +66,16 @@ def test_counts_beside_alpha_in_a_tiff_are_refused_not_cut_to_8_bits(tmp_path: P
         read(tmp_path, data)
 
 
+@pytest.mark.parametrize("alpha", [0, 1, 2])
+def test_alpha_is_dropped_and_changes_nothing(tmp_path: Path, alpha: int) -> None:
+    half = np.full_like(LEVELS, 128)
+    colour = np.stack([LEVELS, LEVELS // 2, LEVELS // 3, half], axis=-1)
+    grey = np.stack([LEVELS, half], axis=-1)
+    np.testing.assert_array_equal(read(tmp_path, made.png_of(colour, 6)), colour[..., 2::-1])
+    np.testing.assert_array_equal(read(tmp_path, made.tiff_of([(colour, {338: alpha})])), colour[..., 2::-1])
+    np.testing.assert_array_equal(read(tmp_path, made.tiff_of([(grey, {338: alpha})])), LEVELS)
+
+
 @pytest.mark.parametrize(
     ("dtype", "form", "got"),
     [
