@@ -5,6 +5,7 @@ OpenCV decodes; it is imported at use, so that importing this module stays cheap
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -119,15 +120,19 @@ def read_image(path: Path, *, grey16_ok: bool = True) -> Image:
     return PictureFile(path).picture(grey16_ok=grey16_ok)
 
 
-def read_image8(path: Path) -> U8:
+def read_image8(path: Path, read: Callable[[Path], Image] = read_image) -> U8:
     """The picture in a file, uint8 (H, W) or (H, W, 3) BGR, as :func:`read_image` gives it.
+
+    Args:
+        path: As there.
+        read: What reads it: that function, or one that has something to say besides.
 
     Raises:
         InputMissing: there is no such file.
         RequestError: it has 16 bits, for which only a range fixed in advance gives comparable levels.
         SourceError: it cannot be read, as :func:`read_image` says.
     """
-    image = read_image(path)
+    image = read(path)
     if image.dtype != np.uint8:
         raise RequestError(
             f"{path} is a {image.dtype} picture",

@@ -35,7 +35,10 @@ def remarks_on(file: PictureFile) -> dict[str, str]:
 
 
 class Remarks:
-    """Reads pictures, and says of each kind of remark once what first gave reason for it."""
+    """Reads pictures, and says of each kind of remark once what first gave reason for it.
+
+    Several threads may read at once; then a kind may be said twice.
+    """
 
     def __init__(self) -> None:
         self._said: set[str] = set()

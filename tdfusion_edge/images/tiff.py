@@ -95,7 +95,7 @@ class Page(NamedTuple):
         """What to write where, so that the file begins with this page, and with nothing to be done to it.
 
         Decoders differ in whether they turn it, count from black and multiply by alpha, and for which pixels.
-        So they get a page that is upright, has black as zero and alpha multiplied already; its orientation and
+        So they get one that is upright, with black as zero and alpha multiplied already; its orientation and
         polarity are applied to what they give.
         """
         structure = self.structure

@@ -8,13 +8,22 @@ a step; evaluation reads pair by pair.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import InputMissing, RequestError, SourceError
-from tdfusion_edge.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES, by_stem, read_image8, read_names
+from tdfusion_edge.frames import Image
+from tdfusion_edge.images import (
+    IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    by_stem,
+    read_image,
+    read_image8,
+    read_names,
+)
+from tdfusion_edge.images.remarks import Remarks
 from tdfusion_edge.pairs.labels import HeadLabels, find_labels
 from tdfusion_edge.pairs.layouts import locate, require_division
 from tdfusion_edge.pairs.lazy import LazyPairs, PairSequence
@@ -75,6 +84,7 @@ class PairSet(PairSequence):
         self.names = [*pictures, *(pair.name for pair in frames)]
         """Of all pairs, in their order."""
         self._files, self._frames, self._colour = files, frames, colour
+        self._remarks = Remarks()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -84,7 +94,7 @@ class PairSet(PairSequence):
             return self._frames[index - self.pictures]
         name = self.names[index]
         infrared, visible = self._files.infrared[name], self._files.visible[name]
-        (pair,) = read_pair(name, infrared, visible, colour=self._colour)
+        (pair,) = read_pair(name, infrared, visible, colour=self._colour, read=self._remarks.read)
         if self.labels is None:
             return pair
         boxes, mask = self.labels.of(name, *pair.visible.shape)
@@ -239,7 +249,13 @@ def is_video(path: Path) -> bool:
 
 
 def read_pair(
-    name: str, infrared: Path, visible: Path, every: int = 1, *, colour: bool = False
+    name: str,
+    infrared: Path,
+    visible: Path,
+    every: int = 1,
+    *,
+    colour: bool = False,
+    read: Callable[[Path], Image] = read_image,
 ) -> list[LabelledPair]:
     """One pair of pictures, or every n-th of two videos, without labels.
 
@@ -249,6 +265,7 @@ def read_pair(
         visible: Of the same kind.
         every: Frames of a video to take one of.
         colour: Whether the colours of the visible side are kept beside its luma.
+        read: What reads a picture, as :func:`~tdfusion_edge.images.read_image` does.
 
     Raises:
         RequestError: they differ in size, kind or number of frames, or one has more than 8 bits.
@@ -263,7 +280,7 @@ def read_pair(
     if is_video(infrared):
         pairs = read_videos(name, infrared, visible, every, colour=colour)
     else:
-        pairs = [paired(name, read_image8(infrared), read_image8(visible), colour=colour)]
+        pairs = [paired(name, read_image8(infrared, read), read_image8(visible, read), colour=colour)]
     for pair in pairs:
         require_equal_sizes(pair.name, "infrared", pair.infrared, pair.visible)
     return pairs

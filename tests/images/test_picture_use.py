@@ -14,6 +14,7 @@ import pytest
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import FrameLost, SourceError
 from tdfusion_edge.frames import Frame
+from tdfusion_edge.pairs import Labels, PairSource, load_pairs, open_pairs
 from tdfusion_edge.runtime.sources.folder import FolderSource
 
 GREY = np.random.default_rng(0).integers(0, 256, (48, 64), np.uint8)
@@ -69,8 +70,6 @@ def test_labels_drawn_on_what_is_shown_lie_where_they_were_drawn(
         (tmp_path / side / "a.png").write_bytes(made.png(stored, 6))
     (tmp_path / "lab" / "a.txt").write_text(f"0 {18 / 48} {16 / 64} {12 / 48} {16 / 64}")
     (tmp_path / "masks" / "a.png").write_bytes(made.png(stored // 255, 6))
-    from tdfusion_edge.pairs import Labels, PairSource, open_pairs
-
     boxes = Labels(format="yolo", path="lab", classes=("person",))
     (pair,) = open_pairs(tmp_path, PairSource(labels=boxes), ("person",))
     np.testing.assert_array_equal(pair.visible, shown)
@@ -158,7 +157,10 @@ def test_pages_are_frames_where_the_file_stands_alone(
 
 
 def test_pages_of_files_among_others_are_told_of_once(
-    folder: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path,
+    mean_bundle_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     for number in (1, 2):
         (folder / "ir" / f"{number}.png").write_bytes(
@@ -169,6 +171,9 @@ def test_pages_of_files_among_others_are_told_of_once(
     assert "1.png has 2 pages: the first is taken, of this file and of every other" in line
     assert main(["dataset", "check", str(folder)]) == 0
     assert "note       2 files of several pages" in capsys.readouterr().out
+    caplog.clear()
+    assert len(load_pairs(folder, PairSource())) == 4
+    assert [record.getMessage().partition(" has ")[2][:7] for record in caplog.records] == ["2 pages"]
 
 
 def test_damaged_pictures_are_left_out_counted_and_said(
