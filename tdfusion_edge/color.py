@@ -86,8 +86,9 @@ def is_coloured(image: Image) -> bool:
     """
     if image.ndim == 2:
         return False
-    some = image[::16, ::16].reshape(-1, 3)
-    return bool((np.ptp(some, axis=1) > COLOURED).mean() > COLOURED_SHARE)
+    blue, green, red = np.moveaxis(image[::16, ::16], -1, 0).reshape(3, -1)
+    span = np.maximum(np.maximum(blue, green), red) - np.minimum(np.minimum(blue, green), red)
+    return bool(np.count_nonzero(span > COLOURED) > COLOURED_SHARE * span.size)
 
 
 def _equal_channels(image: Image) -> bool:
