@@ -23,7 +23,7 @@ from tdfusion_edge.errors import BundleError, SinkError
 MAX_FILES = 1000
 """A folder with more is some other folder: it is not walked to its end."""
 MAX_READ = 1 << 20
-"""Bytes that are read of a zip at once: its list of files is read in one piece, however long it says that is."""
+"""Bytes that are read of a zip at once: its list of files is read in one piece, as long as it says."""
 MAX_RATIO, ALWAYS_BYTES = 100, 64 << 20
 """What a zip may unpack to, as a multiple of its own size, and whatever its size. Weights hardly shrink."""
 

@@ -1,12 +1,12 @@
 """What an argument of the command line may be, whichever command takes it.
 
-argparse asks these in place of ``Path``, ``int`` and ``float`` (:class:`tdfusion_edge.cli.Parser`), so that every
-command refuses the same things in the same words. What a number may be for one option, the command knows.
+argparse asks these in place of ``Path`` and ``int`` (:class:`tdfusion_edge.cli.Parser`), so that
+every command refuses the same things in the same words. What a number may be for one option, its command
+knows.
 """
 
 from __future__ import annotations
 
-import math
 import os
 from argparse import ArgumentTypeError
 from pathlib import Path
@@ -25,7 +25,8 @@ def file_name(text: str) -> str:
         raise ArgumentTypeError("expected a file or folder, got an empty text")
     if text == "-":
         raise ArgumentTypeError(
-            "expected a file or folder, got '-': standard input and output are not used; ./- names such a file"
+            "expected a file or folder, got '-': no command reads standard input or writes pictures to "
+            "standard output; a file of that name is ./-"
         )
     if "://" in text:  # as a path it would lose a slash, and name folders of its parts
         raise ArgumentTypeError(f"expected a file or folder, got the address '{text}'")
@@ -40,6 +41,13 @@ def file_path(text: str) -> Path:
     return Path(file_name(text))
 
 
+def bundle_path(text: str) -> Path:
+    """As :func:`file_path`; the name of a bundle that ships with the package stands for it."""
+    from tdfusion_edge import bundle
+
+    return bundle.place(file_name(text))
+
+
 def whole_number(text: str) -> int:
     """An integer.
 
@@ -49,22 +57,7 @@ def whole_number(text: str) -> int:
     try:
         number = int(text)
     except ValueError:
-        number = LARGEST + 1
+        raise ArgumentTypeError(f"expected a whole number, got '{text}'") from None
     if abs(number) > LARGEST:
         raise ArgumentTypeError(f"expected a whole number of at most {LARGEST}, got '{text}'")
-    return number
-
-
-def finite_number(text: str) -> float:
-    """A number that is neither infinite nor NaN.
-
-    Raises:
-        ArgumentTypeError: it is none.
-    """
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise ArgumentTypeError(f"expected a finite number, got '{text}'")
     return number

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tdfusion_edge import __version__
-from tdfusion_edge.arguments import file_path, finite_number, whole_number
+from tdfusion_edge.arguments import file_path, whole_number
 from tdfusion_edge.console import guarded, listening, say
 from tdfusion_edge.errors import TdfusionError
 from tdfusion_edge.install import install_command
@@ -106,8 +106,8 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        for kind, reader in ((Path, file_path), (int, whole_number), (float, finite_number)):
-            self.register("type", kind, reader)
+        self.register("type", Path, file_path)
+        self.register("type", int, whole_number)
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if message:

@@ -45,7 +45,9 @@ class TdfusionError(Exception):
         hint: str | None = None,
     ) -> None:
         self.what = one_line(redact(what))
-        self.expected, self.got = (None if fact is None else one_line(redact(fact)) for fact in (expected, got))
+        self.expected, self.got = (
+            None if fact is None else one_line(redact(fact)) for fact in (expected, got)
+        )
         self.hint = None if hint is None else escape(redact(hint))
         facts = []
         if self.expected is not None:

@@ -1,7 +1,7 @@
 """Control characters in text from elsewhere, written as what they are.
 
-A file's name, a class, a bundle's name may hold what moves a terminal's cursor, colours it, or turns the order
-of its letters. All other Unicode stays as it is.
+A file's name, a class, a bundle's name may hold what moves a terminal's cursor, colours it, or turns the
+order of its letters. All other Unicode stays as it is.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A second Ctrl-C ends the program, whatever it is doing.
 
 Python hears of a signal between two of its own instructions: while a library computes, and a network may do
-so without end, nothing that is written in Python gets its turn. The C part of Python does: it writes the signal's
-number to a pipe, from which a thread reads.
+so without end, nothing that is written in Python gets its turn in the main thread. The C part of Python does:
+it writes the signal's number to a pipe, from which another thread reads.
 """
 
 from __future__ import annotations

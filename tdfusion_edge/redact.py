@@ -20,13 +20,9 @@ HIDDEN = "***"
 _SCHEME = r"[a-z][a-z0-9+.\-]{1,20}"
 _SLASH = r"\\?/"
 _USER_OPENS = re.compile(rf"{_SCHEME}:(?:{_SLASH}){{2}}(?!{_SLASH})", re.IGNORECASE)
-_ENCODED_USER_OPENS = re.compile(
-    rf"{_SCHEME}%(?:25)*3A(?:%(?:25)*2F){{1,2}}(?!%(?:25)*2F)", re.IGNORECASE
-)
+_ENCODED_USER_OPENS = re.compile(rf"{_SCHEME}%(?:25)*3A(?:%(?:25)*2F){{1,2}}(?!%(?:25)*2F)", re.IGNORECASE)
 # A path drops the second slash. Of files and devices, one slash is no sign of a host.
-_LOST_SLASH_OPENS = re.compile(
-    rf"(?<![a-z0-9+.\-])(?!(?:file|v4l2|sim):){_SCHEME}:/(?!/)", re.IGNORECASE
-)
+_LOST_SLASH_OPENS = re.compile(rf"(?<![a-z0-9+.\-])(?!(?:file|v4l2|sim):){_SCHEME}:/(?!/)", re.IGNORECASE)
 _OPENS = ((_USER_OPENS, r"@"), (_LOST_SLASH_OPENS, r"@"), (_ENCODED_USER_OPENS, r"@|%(?:25)*40"))
 # A second address after a comma starts anew.
 _NEXT_ADDRESS = re.compile(rf"(?<=[,;|])(?={_SCHEME}://)", re.IGNORECASE)
@@ -34,11 +30,12 @@ _WORD = re.compile(r"\S+")
 
 # A password with a blank in it: up to the last "@" before the next address, where a ":" opened it.
 _BLANK_IN_USER = re.compile(
-    rf"({_SCHEME}://)(?![/*])[^\s/@:\[\]'\"]*:(?:(?!{_SCHEME}://)[^\n])*@(?=[\w\[])", re.IGNORECASE
+    rf"({_SCHEME}://)(?![/*])[^\s/@:\[\]'\"]*:(?!//)(?:(?!{_SCHEME}://)[^\n])*@(?=[\w\[])", re.IGNORECASE
 )
 # "rtsp://user:pass" whose rest was cut off, as at a comma or a slash: a ":" that opens no port.
 _CUT_OFF = re.compile(
-    rf"({_SCHEME}:/{{1,2}})(?![/*])[^\s/@:\[\]'\"]*:(?!\d{{1,5}}(?![\w%!$&*+~.\-]))[^\s'\"]+", re.IGNORECASE
+    rf"({_SCHEME}:/{{1,2}})(?![/*])[^\s/@:?#\[\]'\"]*:(?!//|\d{{1,5}}(?![\w%!$&*+~.\-]))[^\s'\"]+",
+    re.IGNORECASE,
 )
 
 # "user:password@host" that lost its scheme, as libraries print after splitting an address.
@@ -80,15 +77,14 @@ _BRIEF = re.compile(r"((?<![\w.\-])[up]=)(?:(?![&;][\w.\-]+=)\S)*", re.IGNORECAS
 # "password: value" in prose. Only words that name a secret and nothing else: "key: value" and
 # "user: name" are ordinary English. In quotes, as in JSON or a dictionary, all keys that tell.
 _PROSE = re.compile(
-    rf"\b((?:password|passwd|passphrase|passcode|secret|(?:api|access)[_-]?key)\s?:\s?){_VALUE}", re.IGNORECASE
+    rf"\b((?:password|passwd|passphrase|passcode|secret|(?:api|access)[_-]?key)\s?:\s?){_VALUE}",
+    re.IGNORECASE,
 )
 _PAIR = re.compile(rf"([\"'][\w.\-]{{0,40}}{_TELLING}{_REST}[\"']\s?:\s?){_VALUE}", re.IGNORECASE)
 _DASHES = re.compile(rf"(--?[\w\-]{{0,40}}{_TELLING}{_REST}\s+)(?!-){_VALUE}", re.IGNORECASE)
 
 # HTTP headers: "Authorization: Basic YWRtaW46cHc=" to the end of the line; without colon its scheme tells.
-_HEADER = re.compile(
-    r"((?:(?:proxy-)?authorization|(?:set-)?cookie)[\"']?\s*[:=]\s*)[^\r\n]*", re.IGNORECASE
-)
+_HEADER = re.compile(r"((?:(?:proxy-)?authorization|(?:set-)?cookie)[\"']?\s*[:=]\s*)[^\r\n]*", re.IGNORECASE)
 _HEADER_WORDS = re.compile(
     r"(authorization\s+)(?:basic|bearer|digest|negotiate|ntlm|token|apikey)\s+\S+", re.IGNORECASE
 )
@@ -123,7 +119,7 @@ def redact(text: str) -> str:
 
 
 def _without_pair(found: re.Match[str]) -> str:
-    """"Basic" and what follows: hidden where that is a "user:password" in Base64, and no other word."""
+    """``Basic`` and what follows: hidden where that is a "user:password" in Base64, and no other word."""
     packed = found[2].rstrip("=").replace("-", "+").replace("_", "/")
     try:
         pair = base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)

@@ -68,7 +68,11 @@ def fusion_graph(wrong: str) -> bytes:
         "hostile",
         [values["infrared"], values["visible"]],
         [values["fused"]],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items() if name in used],
+        [
+            numpy_helper.from_array(np.asarray(value), name)
+            for name, value in constants.items()
+            if name in used
+        ],
     )
     raw: bytes = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 import tracemalloc
@@ -10,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hostile_graphs import TAILS, write_bundle
 
@@ -37,9 +39,7 @@ def graph_bomb(path: Path) -> None:
 
 
 def many_entries(path: Path) -> None:
-    """200,000 names for one file, as a list of names alone: its length is told, and its files are not there."""
-    import struct
-
+    """A list of 200,000 names; the files are not there."""
     entry = struct.pack("<4s4B4HL2L5H2L", b"PK\1\2", 20, 3, 20, 0, 0, 0, 0, 33, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0)
     names = b"".join(entry + b"%08d" % number for number in range(200_000))
     end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, len(names), 0, 0)
@@ -125,8 +125,6 @@ def test_a_misspelt_name_hints_at_the_near_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", TAILS)
 def test_what_a_fusion_graph_gives_is_a_picture_or_an_error_that_names_it(tmp_path: Path, wrong: str) -> None:
-    import numpy as np
-
     picture = np.full((48, 64), 100, np.uint8)
     with Fuser(write_bundle(tmp_path / "x", wrong), threads=1) as fuse:
         if wrong == "whole":

@@ -82,7 +82,7 @@ def test_other_commands_end_by_a_second_signal_too(street: Path, tmp_path: Path)
     white = tmp_path / "white.png"
     cv2.imwrite(str(white), np.full((64, 80), 255, np.uint8))
     process = subprocess.Popen(
-        [*PROGRAM, "fuse", str(white), str(white), "-o", str(tmp_path / "o.png"), "--bundle", str(street / "endless")],
+        [*PROGRAM, "fuse", white, white, "-o", tmp_path / "o.png", "--bundle", street / "endless"],
         stderr=subprocess.PIPE,
         text=True,
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """Whether what a graph gave is a picture: a graph may come from a stranger, and FP16 may overflow.
 
-Looked at for every picture: the sum of the squares of 640x480 pixels takes 0.02 ms, a two-thousandth of what the
-network takes on the same core.
+Looked at for every picture: the sum of the squares of 640x480 pixels takes 0.02 ms, a two-thousandth of what
+the networks take on the same core.
 """
 
 from __future__ import annotations

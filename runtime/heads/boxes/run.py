@@ -102,7 +102,7 @@ def require_scores(graph: str, scores: F32) -> None:
             outside [0, 1].
     """
     low, high = (float(scores.min()), float(scores.max())) if scores.size else (0.0, 0.0)
-    if not (-ROUNDED <= low and high <= 1 + ROUNDED):  # nor where they are NaN
+    if not (low >= -ROUNDED and high <= 1 + ROUNDED):  # nor where they are NaN
         finite = bool(np.isfinite(scores).all())
         raise EngineError(
             f"the {graph} graph's scores cannot be used",
