@@ -26,7 +26,7 @@ from typing import Any, TextIO, TypeVar
 
 from tdfusion_edge.errors import SinkError
 from tdfusion_edge.escape import escape, one_line
-from tdfusion_edge.redact import redact
+from tdfusion_edge.redact import redact, redact_all
 
 PACKAGE = "tdfusion_edge"
 """The logger above all of ours."""
@@ -63,16 +63,7 @@ def say_json(value: Any, *, indent: int | None = None) -> None:
         As :func:`say`.
     """
     # ASCII alone: JSON's own escapes stand for every control character but DEL.
-    _put(json.dumps(without_credentials(value), indent=indent).replace("\x7f", "\\u007f"))
-
-
-def without_credentials(value: Any) -> Any:
-    """Dictionaries, lists and scalars with credentials hidden in every text, keys too."""
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, dict):
-        return {without_credentials(key): without_credentials(one) for key, one in value.items()}
-    return [without_credentials(one) for one in value] if isinstance(value, (list, tuple)) else value
+    _put(json.dumps(redact_all(value), indent=indent).replace("\x7f", "\\u007f"))
 
 
 def _put(text: str, *, error: bool = False) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from typing import Any
 
 HIDDEN = "***"
 """What stands where a credential was."""
@@ -55,8 +56,9 @@ _TELLING = (
     r"|user(?:_|-)?(?:id|name)(?![a-z]))"
 )
 _REST = r"[\w.\-]{0,40}"
-# Keys that tell of a secret only where they are whole: as parts of words they are too common.
-_SHORT = r"(?:(?<![\w.\-/%])(?:key|sig|sid|jwt|session(?:[_-]?id)?|usr|user|uname)|(?<=/)(?:usr|user))"
+# Keys that tell of a secret only where they are whole: as parts of words they are too common. "KEY=VALUE" is
+# what help texts say.
+_SHORT = r"(?:(?<![\w.\-/%])(?:key(?!=(?-i:VALUE)\b)|sig|sid|jwt|session(?:[_-]?id)?|usr|user|uname)|(?<=/)(?:usr|user))"
 _SHORT_ENCODED = r"(?:(?<=%3F)|(?<=%26))(?:key|sig|sid|jwt|session(?:[_-]?id)?|usr|user|uname)"
 _QUOTED = r"(?:\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*')"
 # "key=value" in a query or a list of options. The value is what stands in quotes, if any, and all up to the
@@ -116,6 +118,15 @@ def redact(text: str) -> str:
     text = _USER_ALONE.sub(f"{HIDDEN}@", text)
     text = _BLANK_IN_USER.sub(rf"\g<1>{HIDDEN}@", text)
     return _CUT_OFF.sub(rf"\g<1>{HIDDEN}", text)
+
+
+def redact_all(value: Any) -> Any:
+    """Dictionaries, lists and scalars with credentials hidden in every text, keys too."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {redact_all(key): redact_all(one) for key, one in value.items()}
+    return [redact_all(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def _without_pair(found: re.Match[str]) -> str:

@@ -21,6 +21,7 @@ from tdfusion_edge import bundle
 from tdfusion_edge.arguments import bundle_path
 from tdfusion_edge.bundle import ONE_PASS, Bundle, Precision
 from tdfusion_edge.console import say, say_json, watched
+from tdfusion_edge.escape import one_line
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.pairs.source import labels_of
 from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of, progress_shower
@@ -149,8 +150,8 @@ def _figures(gap: Gap) -> dict[str, float | None]:
 def as_text(opened: Bundle, ran: Compared, data: str, one_pass: Compared | str) -> str:
     """Everything measured, as lines for people."""
     lines = [
-        f"bundle {opened.manifest.name}: {ran.backend} in {ran.precision} against {REFERENCE} in fp32, "
-        f"{data}",
+        f"bundle {one_line(opened.manifest.name)}: {ran.backend} in {ran.precision} "
+        f"against {REFERENCE} in fp32, {data}",
         *_lines(ran.gap, "fused luma"),
         *ran.said,
     ]

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from tdfusion_edge import archive
 from tdfusion_edge.bundle.formats import FORMAT, OLDEST, to_current
 from tdfusion_edge.bundle.manifest import (
@@ -33,6 +35,7 @@ from tdfusion_edge.bundle.manifest import (
 )
 from tdfusion_edge.config import convert, decode, to_json
 from tdfusion_edge.errors import BundleError, InputMissing, RequestError, TdfusionError
+from tdfusion_edge.redact import redact_all
 
 __all__ = [
     "CHROMA",
@@ -189,7 +192,8 @@ def assembled(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle
 def _assembled(path: Path, manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> tuple[Manifest, bytes]:
     """The manifest of these files, as a structure and as what is written."""
     digests = {name: _sha256(content) for name, content in files.items()}
-    raw = to_json({"format": FORMAT, **manifest, "sha256": digests})
+    # What was typed as a name, or as a data set's terms, may hold an address.
+    raw = to_json({"format": FORMAT, **redact_all(msgspec.to_builtins(manifest)), "sha256": digests})
     # Parsed like a file, so that nothing is written that read() would refuse.
     full = _parsed(path, raw)
     _check_names(path, full, files)
