@@ -31,7 +31,7 @@ _WORD = re.compile(r"\S+")
 
 # A password with a blank in it: up to the last "@" before the next address, where a ":" opened it.
 _BLANK_IN_USER = re.compile(
-    rf"({_SCHEME}://)(?![/*])[^\s/@:\[\]'\"]*:(?!//)(?:(?!{_SCHEME}://)[^\n])*@(?=[\w\[])", re.IGNORECASE
+    rf"({_SCHEME}:/{{1,2}})(?![/*])[^\s/@:\[\]'\"]*:(?!//)(?:(?!{_SCHEME}:/)[^\n])*@(?=[\w\[])", re.IGNORECASE
 )
 # "rtsp://user:pass" whose rest was cut off, as at a comma or a slash: a ":" that opens no port.
 _CUT_OFF = re.compile(
@@ -44,7 +44,9 @@ _CUT_OFF = re.compile(
 #                         inside a file path are no credentials.
 #   [^\s:/@]+:(?!//)      a user name without slash, a colon that does not belong to "://".
 #   \S*@(?=[\w\[])        up to the last "@" that a host name or a bracketed IPv6 address follows.
-_USER_ALONE = re.compile(r"(?<![^\s,;(\[<\"'=])[^\s:/@,;(\[<\"'=]+:(?!//)\S*@(?=[\w\[])")
+_USER_ALONE = re.compile(
+    r"(?<![^\s,;(\[<\"'=])(?!(?:file|v4l2|sim):/)[^\s:/@,;(\[<\"'=]+:(?!//)\S*@(?=[\w\[])"
+)
 
 # A word that tells of a secret wherever it stands in a key ("user-pw", "loginpas", "x_access_token"); the
 # short ones among them ("pass", "pw") only where the key's word ends with them, so that "bypass" is none.
@@ -58,7 +60,10 @@ _TELLING = (
 _REST = r"[\w.\-]{0,40}"
 # Keys that tell of a secret only where they are whole: as parts of words they are too common. "KEY=VALUE" is
 # what help texts say.
-_SHORT = r"(?:(?<![\w.\-/%])(?:key(?!=(?-i:VALUE)\b)|sig|sid|jwt|session(?:[_-]?id)?|usr|user|uname)|(?<=/)(?:usr|user))"
+_SHORT = (
+    r"(?:(?<![\w.\-/%])(?:key(?!=(?-i:VALUE)\b)|sig|sid|jwt|session(?:[_-]?id)?|usr|user|uname)"
+    r"|(?<=/)(?:usr|user))"
+)
 _SHORT_ENCODED = r"(?:(?<=%3F)|(?<=%26))(?:key|sig|sid|jwt|session(?:[_-]?id)?|usr|user|uname)"
 _QUOTED = r"(?:\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*')"
 # "key=value" in a query or a list of options. The value is what stands in quotes, if any, and all up to the
@@ -83,7 +88,7 @@ _PROSE = re.compile(
     re.IGNORECASE,
 )
 _PAIR = re.compile(rf"([\"'][\w.\-]{{0,40}}{_TELLING}{_REST}[\"']\s?:\s?){_VALUE}", re.IGNORECASE)
-_DASHES = re.compile(rf"(--?[\w\-]{{0,40}}{_TELLING}{_REST}\s+)(?!-){_VALUE}", re.IGNORECASE)
+_DASHES = re.compile(rf"((?<![\w\-])--?[\w\-]{{0,40}}{_TELLING}{_REST}\s+)(?!-){_VALUE}", re.IGNORECASE)
 
 # HTTP headers: "Authorization: Basic YWRtaW46cHc=" to the end of the line; without colon its scheme tells.
 _HEADER = re.compile(r"((?:(?:proxy-)?authorization|(?:set-)?cookie)[\"']?\s*[:=]\s*)[^\r\n]*", re.IGNORECASE)
