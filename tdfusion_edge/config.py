@@ -82,7 +82,7 @@ def _children(data: Any) -> list[Any]:
 def convert(data: Any, schema: type[T], *, name: str) -> T:
     """Decoded dictionaries, lists and scalars as ``schema``, with the errors of :func:`load`."""
     _refuse_unknown_keys(data, schema, name, "")
-    _refuse_infinite(data, name, "")
+    _refuse_unusable(data, name, "")
     try:
         return msgspec.convert(data, schema)
     except msgspec.ValidationError as error:
@@ -120,16 +120,19 @@ def _refuse_in_table(data: dict[str, Any], struct: type, name: str, where: str) 
         _refuse_unknown_keys(value, hints[known[key]], name, f"{where}.{key}" if where else key)
 
 
-def _refuse_infinite(data: Any, name: str, where: str) -> None:
-    """TOML can say ``inf`` and ``nan``, which pass every bound of a schema or none."""
+def _refuse_unusable(data: Any, name: str, where: str) -> None:
+    """TOML can say ``inf`` and ``nan``, which pass every bound or none, and NUL, which no file's name holds."""
     if isinstance(data, dict):
         for key, value in data.items():
-            _refuse_infinite(value, name, f"{where}.{key}" if where else key)
+            _refuse_unusable(key, name, f"a key in {where}" if where else "a key")
+            _refuse_unusable(value, name, f"{where}.{key}" if where else key)
     elif isinstance(data, list):
         for index, value in enumerate(data):
-            _refuse_infinite(value, name, f"{where}[{index}]")
+            _refuse_unusable(value, name, f"{where}[{index}]")
     elif isinstance(data, float) and not math.isfinite(data):
         raise ConfigError(f"{name}: {where}", expected="a finite number", got=str(data))
+    elif isinstance(data, str) and "\0" in data:
+        raise ConfigError(f"{name}: {where}", expected="a text without NUL", got=repr(data[:80]))
 
 
 def _structs_below(schema: Any) -> list[tuple[Any, str]]:

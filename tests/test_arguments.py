@@ -111,3 +111,8 @@ def test_spans_are_bounded(
 ) -> None:
     assert cli.main(["run", "--camera", "sim://ir,sim://vis", option, value]) == 2
     assert f"error: {option}: expected more than 0 and finite, at most 1e+09" in capsys.readouterr().err
+
+
+def test_nul_in_an_address_is_refused() -> None:
+    with pytest.raises(RequestError, match="a path without NUL"):
+        choose_cameras("file:///x%00y,sim://vis").files()

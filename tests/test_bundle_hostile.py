@@ -16,7 +16,8 @@ import pytest
 from hostile_graphs import TAILS, write_bundle
 
 from tdfusion_edge import archive, bundle
-from tdfusion_edge.errors import BundleError, EngineError, InputMissing
+from tdfusion_edge.errors import BundleError, ConfigError, EngineError, InputMissing
+from tdfusion_edge.runtime.commands import checkup
 from tdfusion_edge.runtime.fuser import Fuser
 
 MIB = 1 << 20
@@ -133,3 +134,20 @@ def test_what_a_fusion_graph_gives_is_a_picture_or_an_error_that_names_it(tmp_pa
         for give in (fuse, fuse.look):
             with pytest.raises(EngineError, match="the fusion graph's output cannot be used"):
                 give(picture, picture)
+
+
+@pytest.mark.parametrize("size", [0, -5, 1 << 17])
+def test_a_minimum_that_no_picture_has_is_refused(tmp_path: Path, size: int) -> None:
+    write_bundle(tmp_path / "x", "whole")
+    path = tmp_path / "x" / "manifest.json"
+    path.write_bytes(path.read_bytes().replace(b'"minimum_size": 32', b'"minimum_size": %d' % size))
+    with pytest.raises(ConfigError, match="minimum_size"):
+        bundle.read(tmp_path / "x")
+
+
+def test_doctor_tries_no_picture_that_takes_all_memory(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "x", "whole")
+    path = tmp_path / "x" / "manifest.json"
+    path.write_bytes(path.read_bytes().replace(b'"minimum_size": 32', b'"minimum_size": 60000'))
+    row = checkup.network(tmp_path / "x")
+    assert (row.status, row.found) == ("broken", "its network takes no pictures below 60000x60000")

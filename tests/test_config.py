@@ -62,12 +62,15 @@ def test_toml_and_json_say_the_same(tmp_path: Path) -> None:
     assert load(tmp_path / "car.json", Car) == WHOLE
 
 
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)))
+
+
 @given(
     st.builds(
         Car,
-        name=st.text(),
+        name=TEXTS,
         engine=st.none() | st.builds(Engine, power_kw=st.floats(allow_nan=False, allow_infinity=False)),
-        spare=st.dictionaries(st.text(), st.builds(Wheel, size_mm=st.floats(min_value=1e-3, max_value=1e9))),
+        spare=st.dictionaries(TEXTS, st.builds(Wheel, size_mm=st.floats(min_value=1e-3, max_value=1e9))),
     )
 )
 def test_what_is_written_is_read_back(car: Car) -> None:
@@ -160,6 +163,11 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.toml")
     with pytest.raises(InputMissing, match=r"x\.toml cannot be read: expected a file"):
         load(tmp_path / "x.toml", Car)
+
+
+@pytest.mark.parametrize("text", ['name = "a\\u0000b"', 'name = "a"\nnotes."b\\u0000" = 1'])
+def test_nul_is_no_part_of_a_text(text: str) -> None:
+    assert "expected a text without NUL" in complaint(text)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
