@@ -121,7 +121,7 @@ def _refuse_in_table(data: dict[str, Any], struct: type, name: str, where: str) 
 
 
 def _refuse_unusable(data: Any, name: str, where: str) -> None:
-    """TOML can say ``inf`` and ``nan``, which pass every bound or none, and NUL, which no file's name holds."""
+    """TOML can say ``inf`` and ``nan``, which pass bounds, and NUL, which no file's name can hold."""
     if isinstance(data, dict):
         for key, value in data.items():
             _refuse_unusable(key, name, f"a key in {where}" if where else "a key")
