@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from tdfusion_edge.config import Table, load
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
 from tdfusion_edge.redact import redact
+from tdfusion_edge.text import few
 
 Role: TypeAlias = Literal["infrared", "visible"]
 RangeName: TypeAlias = Literal["auto", "percentile", "linear", "clahe", "steady", "camera"]
@@ -209,6 +210,6 @@ def _camera(rig: Rig, name: str) -> Camera:
         return Camera(uri=name)
     raise ConfigError(
         f"no camera '{redact(name)}'",
-        expected=f"one of {', '.join(map(redact, sorted(rig.cameras)))}, a URI, a video file or a folder",
+        expected=f"one of {few([*map(redact, sorted(rig.cameras))])}, a URI, a video file or a folder",
         hint="List what is there: tdfusion-edge cameras",
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
-import os
 import shutil
 import struct
 import zipfile
@@ -19,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from tdfusion_edge.errors import BundleError, SinkError
+from tdfusion_edge.files import aside_name
 
 MAX_FILES = 1000
 """A folder with more is some other folder: it is not walked to its end."""
@@ -60,15 +60,15 @@ def write(path: Path, content: Mapping[str, bytes]) -> None:
         SinkError: the disk is full or not writable; what was there before is as it was.
     """
     path = path.resolve()
-    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    new = aside_name(path, ".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        (_write_zip if path.suffix == ".zip" else _write_folder)(aside, content)
-        _put_in_place(aside, path)
+        (_write_zip if path.suffix == ".zip" else _write_folder)(new, content)
+        _put_in_place(new, path)
     except OSError as error:
         raise SinkError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
-        _remove(aside)
+        _remove(new)
 
 
 def refuse_bad_name(path: Path, name: str) -> None:
@@ -185,15 +185,15 @@ def _write_zip(aside: Path, content: Mapping[str, bytes]) -> None:
             archive.writestr(member, data, zipfile.ZIP_DEFLATED)
 
 
-def _put_in_place(aside: Path, path: Path) -> None:
-    """Rename ``aside`` to ``path``; a folder that is there steps back until the new one stands."""
+def _put_in_place(new: Path, path: Path) -> None:
+    """Rename ``new`` to ``path``; a folder that is there steps back until the new one stands."""
     if not path.is_dir():
-        aside.replace(path)
+        new.replace(path)
         return
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    old = aside_name(path, ".old")
     path.rename(old)
     try:
-        aside.rename(path)
+        new.rename(path)
     except BaseException:
         old.rename(path)
         raise

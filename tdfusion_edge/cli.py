@@ -7,6 +7,7 @@ work and returns the exit code: 0 done, 1 the work failed, 2 the request was wro
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import logging
 import platform
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 from tdfusion_edge import __version__
 from tdfusion_edge.arguments import file_path, whole_number
 from tdfusion_edge.console import guarded, listening, say
-from tdfusion_edge.errors import TdfusionError
+from tdfusion_edge.errors import RequestError, TdfusionError
 from tdfusion_edge.install import install_command
 from tdfusion_edge.interrupts import second_signal_ends
 
@@ -158,6 +159,13 @@ def _run(command: Command, arguments: Sequence[str]) -> int:
             raise
         say(_missing(command, error), error=True)
         return 2
+    except OSError as error:
+        # Wherever such a name is first asked after, it was somebody's request.
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise RequestError(
+            f"{error.filename}: {error.strerror}", expected="a name of 255 bytes or fewer"
+        ) from error
 
 
 def _logged(work: Callable[[argparse.Namespace], int], args: argparse.Namespace, line: str) -> int:

@@ -8,6 +8,7 @@
     │   └── InputMissing      a named file, folder or camera does not exist
     └── WorkError         the request was fine, the work failed: exit code 1
         ├── SourceError       a camera, video or picture that fails while it is read
+        │   └── FrameLost         one frame of a recording; the next one can be read
         ├── BundleError       a bundle that is damaged or was tampered with
         ├── EngineError       a network that cannot be loaded or run
         ├── SinkError         an output that cannot be written (disk full, no permission)
@@ -78,6 +79,10 @@ class WorkError(TdfusionError):
 
 class SourceError(WorkError):
     """A camera, video or picture failed while it was opened or read."""
+
+
+class FrameLost(SourceError):
+    """One frame of a recording cannot be read; those behind it can be asked for."""
 
 
 class BundleError(WorkError):

@@ -25,6 +25,7 @@ from tdfusion_edge import checkpoint
 from tdfusion_edge.arguments import file_name
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import ConfigError, InputMissing, SinkError
+from tdfusion_edge.text import few
 from tdfusion_edge.train.data.feed import Share
 from tdfusion_edge.train.loop import fit
 from tdfusion_edge.train.recipe import Recipe
@@ -87,7 +88,7 @@ def main(args: argparse.Namespace) -> int:
         if distributed.is_initialized():
             distributed.barrier()  # who leaves first closes what the others still listen to
     except KeyboardInterrupt:
-        kept = ", ".join(str(path) for path in sorted(output.glob("*.safetensors"))) or "none"
+        kept = few([str(path) for path in sorted(output.glob("*.safetensors"))]) or "none"
         say(f"interrupted; whole checkpoints: {kept}; go on with --resume", error=True)
         raise
     except OSError as error:

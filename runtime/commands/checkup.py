@@ -24,6 +24,7 @@ from tdfusion_edge import __version__
 from tdfusion_edge.errors import TdfusionError
 from tdfusion_edge.install import install_command
 from tdfusion_edge.redact import redact
+from tdfusion_edge.text import few
 
 Status: TypeAlias = Literal["ok", "missing", "broken"]
 
@@ -181,7 +182,7 @@ def rig_in_use(explicit: Path | None = None) -> Check:
         from tdfusion_edge.runtime import rig
 
         path = rig.find(explicit)
-        names = ", ".join(rig.read(path).cameras)
+        names = few(list(rig.read(path).cameras))
     except Exception as error:
         return Check("rig", "broken", _first_line(error), _hint(error), needed=True)
     where = "no rig file, simulated cameras" if path is None else str(path.resolve())

@@ -110,7 +110,9 @@ def main(args: argparse.Namespace) -> int:
             raise report.failure
     if not report.pictures and not interrupted.is_set():
         raise WorkError("no picture was made", hint="The counters above say what became of the frames.")
-    return 0
+    if report.lost:
+        say(f"{report.lost} frames could not be read and are left out", error=True)
+    return 1 if report.lost else 0
 
 
 def _teller(progress: Progress, seconds: float | None) -> Callable[[Result], None]:

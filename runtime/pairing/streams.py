@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Literal, TypeAlias
 
-from tdfusion_edge.errors import SourceError, TdfusionError
+from tdfusion_edge.errors import FrameLost, SourceError, TdfusionError
 from tdfusion_edge.frames import Pair
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime import rig
@@ -60,7 +60,7 @@ class Streams:
         self.live = any(source.live for source in sources.values())
         self.synchroniser = Synchroniser(sync, live=self.live)
         self.failures: dict[rig.Role, int] = dict.fromkeys(self._sources, 0)
-        """How often each live camera failed."""
+        """How often each live camera failed, and how many frames of a recording could not be read."""
         self.failure: TdfusionError | None = None
         """What ended the stream before its end."""
         self._failed: rig.Role | None = None
@@ -184,6 +184,11 @@ class Streams:
         while not self._stop.is_set():
             try:
                 frame = source.read()
+            except FrameLost as error:
+                if not self.failures[role]:
+                    log.warning("%s: %s; it is left out, the others go on", role, _first_line(error))
+                self.failures[role] += 1
+                continue
             except SourceError as error:
                 if not source.live:
                     raise
@@ -205,3 +210,8 @@ class Streams:
                     return
                 self.synchroniser.push(role, frame, self._clock())
                 self._changed.notify_all()
+
+
+def _first_line(error: TdfusionError) -> str:
+    """What an error says, without its hint and without credentials."""
+    return redact(str(error).splitlines()[0])

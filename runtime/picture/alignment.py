@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import cast
 
 import cv2
 import numpy as np
 
-from tdfusion_edge.color import U8, luma
+from tdfusion_edge.color import U8, is_coloured, luma
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.runtime import rig
@@ -16,6 +17,11 @@ from tdfusion_edge.runtime.picture.border import Border
 from tdfusion_edge.runtime.picture.frozen import Frozen
 from tdfusion_edge.runtime.picture.range import ThermalRange
 from tdfusion_edge.runtime.picture.registration import Size, Warp
+
+log = logging.getLogger(__name__)
+
+COLOURED_INFRARED = "their luma is fused, not thermal counts; take the counts, or a grey palette"
+"""What is said of pictures that were coloured by temperature, or by the world."""
 
 WARPS = 4
 """So many pairs of sizes are prepared for; the maps of one take 2.5 MB at 640x480, and a border as much."""
@@ -51,6 +57,7 @@ class Aligner:
         self._thermal, self._registration, self._minimum = thermal, registration, minimum
         self._warps: dict[tuple[Size, Size], tuple[Warp, Border | None]] = {}
         """By the sizes of infrared and visible, each with the border of infrared's view, if there is one."""
+        self._colours_told = False
         self.forget()
 
     def forget(self) -> None:
@@ -113,6 +120,9 @@ class Aligner:
         """The infrared frame in 8 bits at visible size; a held one is not worked on again."""
         if self._held is not None and self._held[0] is frame and self._held[1].shape[::-1] == visible:
             return self._held[1]
+        if not self._colours_told and is_coloured(frame.image):
+            self._colours_told = True
+            log.warning("%s: infrared comes in colours: %s", frame.source, COLOURED_INFRARED)
         ranged = self._range.apply(luma(frame.image), frame.time_ns)
         warped: U8 = self._warp(frame.size, visible)[0].apply(ranged)
         self._held = frame, warped

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,8 +11,10 @@ from pathlib import Path
 
 from tdfusion_edge.console import Progress
 from tdfusion_edge.errors import ConfigError, RequestError, SinkError, SourceError
+from tdfusion_edge.files import aside_name
 from tdfusion_edge.frames import Frame, Image, Pair
-from tdfusion_edge.images import by_stem, read_image
+from tdfusion_edge.images import by_stem
+from tdfusion_edge.images.remarks import Remarks
 from tdfusion_edge.result import Result
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.fuser import Fuser
@@ -25,6 +26,7 @@ from tdfusion_edge.runtime.sinks.folder import write_picture
 from tdfusion_edge.runtime.sinks.jsonl import JsonlSink
 from tdfusion_edge.runtime.sinks.output import require_writable, sink_error
 from tdfusion_edge.runtime.sources.video import VideoSource
+from tdfusion_edge.text import few
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def fuse_pictures(
         SinkError: the output cannot be written.
     """
     with _lines(wanted) as write_line:
-        result = _fused(fuser, 0, infrared, visible)
+        result = _fused(fuser, 0, infrared, visible, Remarks())
         write_line(result)
         write_picture(output, wanted.picture(result))
     return Summary(1)
@@ -104,19 +106,19 @@ def fuse_folders(
         raise RequestError("no picture has a partner", expected=f"equal stems in {infrared} and {visible}")
     require_writable(output, folder=True)
     notes = [
-        f"without partner in {folder}: {', '.join(alone)}"
+        f"{len(alone)} without partner in {folder}: {few(alone)}"
         for folder, alone in (
             (infrared, [stem for stem in left if stem not in right]),
             (visible, [stem for stem in right if stem not in left]),
         )
         if alone
     ]
-    damaged = []
+    damaged, remarks = [], Remarks()
     with _lines(wanted) as write_line, Progress(f"fusing {visible}") as progress:
         for index, stem in enumerate(common):
             progress.update(index / len(common))
             try:
-                result = _fused(fuser, index, left[stem], right[stem])
+                result = _fused(fuser, index, left[stem], right[stem], remarks)
             except ConfigError:
                 raise  # the rig fits none of them
             except (SourceError, RequestError) as error:
@@ -198,7 +200,7 @@ def _aside(path: Path) -> Path:
         RequestError: ``path`` cannot be written.
     """
     require_writable(path)
-    return path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    return aside_name(path, f".partial{path.suffix}")
 
 
 def _put_in_place(aside: Path, output: Path, hint: str) -> None:
@@ -255,12 +257,12 @@ def _name(result: Result) -> str:
     return Path(result.pair.visible.source).name
 
 
-def _fused(fuser: Fuser, index: int, infrared: Path, visible: Path) -> Result:
+def _fused(fuser: Fuser, index: int, infrared: Path, visible: Path, remarks: Remarks) -> Result:
     """One pair of pictures, which stands alone."""
     fuser.forget()
     pair = Pair(
-        Frame(read_image(infrared), 0, index, str(infrared)),
-        Frame(read_image(visible), 0, index, str(visible)),
+        Frame(remarks.read(infrared), 0, index, str(infrared)),
+        Frame(remarks.read(visible), 0, index, str(visible)),
     )
     result = fuser.fuse(pair)
     assert result is not None  # only infrared alone has no picture

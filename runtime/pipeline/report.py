@@ -48,6 +48,8 @@ class Report:
         """Infrared pictures that were not shown, because the visible size was not known yet."""
         self.failure: TdfusionError | None = None
         """The source or sink that ended the run."""
+        self.lost = 0
+        """Frames of recordings that could not be read; the others were."""
         self._start_ns = clock()
         self._first_ns: int | None = None
         self._last_ns = 0
@@ -102,6 +104,7 @@ class Report:
             dropped: Results that no sink got.
         """
         self.failure = self.failure or streams.failure
+        self.lost = 0 if streams.live else sum(streams.failures.values())
         skew = streams.synchroniser.skew_report()
         self._end = {
             "seconds": (self._clock() - self._start_ns) / 1e9,

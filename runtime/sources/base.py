@@ -25,6 +25,7 @@ class Source(Protocol):
         """The next frame, waiting for it up to a few seconds; None at the end of the stream.
 
         Raises:
+            FrameLost: this frame of a recording is damaged; the next one can be read.
             SourceError: the camera is gone or silent, or the file is damaged. A live source may be
                 read again after it: it tries to come back.
         """

@@ -85,8 +85,8 @@ def test_two_folders_are_matched_by_stem_and_the_rest_is_listed(
     assert fuse(*folders, "-o", tmp_path / "out", bundle=mean_bundle_path) == 0
     printed = capsys.readouterr()
     assert "3 fused" in printed.out
-    assert f"without partner in {folders[0]}: 7" in printed.err
-    assert f"without partner in {folders[1]}: 8" in printed.err
+    assert f"1 without partner in {folders[0]}: 7" in printed.err
+    assert f"1 without partner in {folders[1]}: 8" in printed.err
     for stem in (1, 2, 10):
         np.testing.assert_array_equal(
             cv2.imread(str(tmp_path / "out" / f"{stem}.png"), cv2.IMREAD_UNCHANGED),
