@@ -124,7 +124,6 @@ def _refuse_unusable(data: Any, name: str, where: str) -> None:
     """TOML can say ``inf`` and ``nan``, which pass bounds, and NUL, which no file's name can hold."""
     if isinstance(data, dict):
         for key, value in data.items():
-            _refuse_unusable(key, name, f"a key in {where}" if where else "a key")
             _refuse_unusable(value, name, f"{where}.{key}" if where else key)
     elif isinstance(data, list):
         for index, value in enumerate(data):

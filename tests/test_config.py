@@ -165,9 +165,8 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
         load(tmp_path / "x.toml", Car)
 
 
-@pytest.mark.parametrize("text", ['name = "a\\u0000b"', 'name = "a"\nnotes."b\\u0000" = 1'])
-def test_nul_is_no_part_of_a_text(text: str) -> None:
-    assert "expected a text without NUL" in complaint(text)
+def test_nul_is_no_part_of_a_text() -> None:
+    assert "expected a text without NUL" in complaint('name = "a\\u0000b"')
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
