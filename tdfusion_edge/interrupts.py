@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 from tdfusion_edge.console import note
 
-PATIENCE_S = 2.0
+PATIENCE_S = 1.0
 """After this long a program that was asked to end, and has not, says how to end it at once."""
 ASKING = (signal.SIGINT, signal.SIGTERM)
 

@@ -113,9 +113,7 @@ def shell(line: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "ends", ["2>&-", ">&-", ">&- 2>&-", "<&- >&- 2>&-", "2>/dev/full", "2>&1 | head -1", "2> >(true)"]
-)
+@pytest.mark.parametrize("ends", ["2>&-", ">&-", "<&- >&- 2>&-", "2>/dev/full", "2>&1 | head -1"])
 def test_a_recording_needs_nobody_who_listens(street: Path, tmp_path: Path, ends: str) -> None:
     done = shell(f'"$@" {ends}', *run_of(street, tmp_path, "whole"))
     assert done.returncode == 0 or ("head" in ends and done.returncode == 1), done.stderr
@@ -127,14 +125,14 @@ def test_a_recording_needs_nobody_who_listens(street: Path, tmp_path: Path, ends
         assert sum(1 for _ in video.decode(video=0)) == 12
 
 
-@pytest.mark.parametrize("ends", ["2>&-", "2>/dev/full", ">&- 2>&-"])
+@pytest.mark.parametrize("ends", ["2>&-", "2>/dev/full"])
 def test_an_error_that_cannot_be_told_keeps_its_code(ends: str) -> None:
     for arguments, code in ((["fuse", "nowhere", "nowhere", "-o", "x"], 2), (["cameras", "--no-such"], 2)):
         done = shell(f'"$@" {ends}', *PROGRAM, *arguments)
         assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
 
 
-@pytest.mark.parametrize("command", [["cameras", "--json"], ["--help"], ["run", "--help"]])
+@pytest.mark.parametrize("command", [["cameras", "--json"], ["--help"]])
 def test_a_result_that_cannot_be_written_is_an_error(command: list[str]) -> None:
     full = shell('"$@" >/dev/full', *PROGRAM, *command)
     assert full.returncode == 1
