@@ -19,6 +19,7 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
+from tdfusion_edge.arguments import file_name
 from tdfusion_edge.bundle import Parity, Precision
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
@@ -67,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-pipeline", dest="no_onepass", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument(
-        "--calibration", metavar="FILE",
+        "--calibration", type=file_name, metavar="FILE",
         help="list of stems in DIR to calibrate int8 on, none of which is measured on (default: every "
         "second pair calibrates, and the others are measured on)",
     )  # fmt: skip

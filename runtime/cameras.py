@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +16,9 @@ from tdfusion_edge.runtime.pairing.streams import Mode
 from tdfusion_edge.runtime.sources import open_source
 from tdfusion_edge.runtime.sources import uri as addresses
 from tdfusion_edge.runtime.sources.base import Source
+
+MOST = 1e9
+"""Of seconds and milliseconds alike: 30 years are no recording, and nanoseconds have to fit into 64 bits."""
 
 
 class Cameras(NamedTuple):
@@ -105,11 +107,16 @@ def choose_cameras(
     require_positive("--tolerance-ms", tolerance_ms)
     require_one_of("--policy", policy, get_args(rig.Policy))
     names = camera.split(",")
+    if redact(camera).count(",") < camera.count(","):
+        raise RequestError(
+            f"--camera {redact(camera)}: a comma in a user or a password would part two cameras",
+            expected="%2C in its place",
+        )
     if len(names) != 2 or not all(names):
         raise RequestError(
             f"--camera {redact(camera)}",
             expected="two names or addresses, infrared first: ir0,vis0",
-            got=str(len(names)),
+            got=str(len(names)) if all(names) else "an empty one",
         )
     path = rig.find(rig_file)
     chosen = rig.read(path)
@@ -135,9 +142,9 @@ def delivery_mode(asked: Mode | None, sources: dict[rig.Role, Source]) -> Mode:
 
 
 def require_positive(option: str, value: float | None) -> None:
-    """Refuse a number that is not above 0 and finite with a RequestError that names its option."""
-    if value is not None and not 0 < value < math.inf:
-        raise RequestError(option, expected="more than 0 and finite", got=f"{value:g}")
+    """Refuse a number that is not above 0, or endless, with a RequestError that names its option."""
+    if value is not None and not 0 < value <= MOST:
+        raise RequestError(option, expected=f"more than 0 and finite, at most {MOST:g}", got=f"{value:g}")
 
 
 def require_one_of(option: str, value: str | None, known: tuple[str, ...]) -> None:

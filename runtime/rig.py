@@ -205,7 +205,8 @@ def _roles(first: Role | None, second: Role | None) -> tuple[Role, Role]:
 def _camera(rig: Rig, name: str) -> Camera:
     if name in rig.cameras:
         return rig.cameras[name]
-    if "://" in name or name.startswith("gst:") or os.access(name, os.F_OK):
+    # A shell puts the home in for "~" at the beginning of a word, which the second of two names is not.
+    if "://" in name or name.startswith("gst:") or os.access(os.path.expanduser(name), os.F_OK):  # noqa: PTH111
         return Camera(uri=name)
     raise ConfigError(
         f"no camera '{redact(name)}'",

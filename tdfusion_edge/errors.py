@@ -15,10 +15,14 @@
         ├── TrainingError     a training that cannot go on
         └── ExportError       an export that does not reproduce its network
 
-A message says what went wrong, what was expected against what was found, and what to do next.
+A message says what went wrong, what was expected against what was found, and what to do next. It holds no
+credentials and no control characters, whatever it quotes: it may be shown by another program than ours.
 """
 
 from __future__ import annotations
+
+from tdfusion_edge.escape import escape, one_line
+from tdfusion_edge.redact import redact
 
 
 class TdfusionError(Exception):
@@ -41,14 +45,18 @@ class TdfusionError(Exception):
         got: str | None = None,
         hint: str | None = None,
     ) -> None:
+        self.what = one_line(redact(what))
+        self.expected, self.got = (
+            None if fact is None else one_line(redact(fact)) for fact in (expected, got)
+        )
+        self.hint = None if hint is None else escape(redact(hint))
         facts = []
-        if expected is not None:
-            facts.append(f"expected {expected}")
-        if got is not None:
-            facts.append(f"got {got}")
-        message = f"{what}: {', '.join(facts)}" if facts else what
-        super().__init__(f"{message}\n  {hint}" if hint else message)
-        self.what, self.expected, self.got, self.hint = what, expected, got, hint
+        if self.expected is not None:
+            facts.append(f"expected {self.expected}")
+        if self.got is not None:
+            facts.append(f"got {self.got}")
+        message = f"{self.what}: {', '.join(facts)}" if facts else self.what
+        super().__init__(f"{message}\n  {self.hint}" if self.hint else message)
 
 
 class RequestError(TdfusionError):

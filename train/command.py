@@ -22,6 +22,7 @@ import torch
 from torch import distributed
 
 from tdfusion_edge import checkpoint
+from tdfusion_edge.arguments import file_name
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import ConfigError, InputMissing, SinkError
 from tdfusion_edge.text import few
@@ -37,7 +38,9 @@ LONGEST = timedelta(hours=12)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    parser.add_argument("recipe", metavar="RECIPE", help="a recipe file, or a shipped recipe by name")
+    parser.add_argument(
+        "recipe", type=file_name, metavar="RECIPE", help="a recipe file, or a shipped recipe by name"
+    )
     parser.add_argument(
         "--data", type=Path, required=True, help="folder that the recipe's data is relative to"
     )

@@ -16,8 +16,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tdfusion_edge.config import to_json
-from tdfusion_edge.console import say
+import msgspec
+
+from tdfusion_edge.console import say, say_json
 from tdfusion_edge.errors import InputMissing
 from tdfusion_edge.pairs.layouts import LAYOUTS
 from tdfusion_edge.pairs.source import PairSource, add_label_arguments, labels_of
@@ -57,7 +58,10 @@ def main(args: argparse.Namespace) -> int:
         require_png(args.output)
     data = open_set(args.folder, source_of(args))
     report, whole = check(data)
-    say(to_json(report).decode().rstrip() if args.json else as_text(report, args.folder))
+    if args.json:
+        say_json(msgspec.to_builtins(report), indent=2)
+    else:
+        say(as_text(report, args.folder))
     if args.output is not None:
         _draw(args.output, data, whole, quiet=args.json)
     return 1 if report.faults else 0

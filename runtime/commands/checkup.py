@@ -37,6 +37,8 @@ CUDA = ("cuda.bindings.runtime", "pycuda.driver")
 """Either gives GPU memory to the back ends."""
 CUDA_13 = 580
 """Oldest driver, by its first number, that runs libraries for CUDA 13 (NVIDIA's CUDA release notes)."""
+LARGEST_PROBE = 2048
+"""Longest side of a picture that a bundle is tried with."""
 GROUP = "sudo usermod -aG video $USER  # then log in again"
 
 
@@ -159,6 +161,8 @@ def network(path: Path | None = None) -> Check:
         path = bundle.default_path() if path is None else bundle.place(str(path))
         with Fuser(path) as fuse:
             side = max(64, fuse.manifest.graphs[bundle.FUSION].minimum_size)
+            if side > LARGEST_PROBE:  # it would take the machine's memory
+                raise RuntimeError(f"its network takes no pictures below {side}x{side}")
             black = np.zeros((side, side), np.uint8)
             if not np.isfinite(fuse.look(black, black).fused).all():
                 raise RuntimeError("its network gives NaN or infinity for black pictures")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from tdfusion_edge import bundle
+from tdfusion_edge.arguments import bundle_path
 from tdfusion_edge.console import note
 from tdfusion_edge.pairs.source import parse_classes
 from tdfusion_edge.runtime import rig
@@ -19,7 +20,7 @@ from tdfusion_edge.runtime.picture.stretch import StretchName
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare which networks run, on what, and what becomes of their output."""
     parser.add_argument(
-        "--bundle", type=bundle.place, default=bundle.default_path(), metavar="BUNDLE",
+        "--bundle", type=bundle_path, default=bundle.default_path(), metavar="BUNDLE",
         help="path of a bundle, or the name of a shipped one (default: edge)",
     )  # fmt: skip
     add_engine_arguments(parser)

@@ -12,14 +12,14 @@ Ctrl-C ends a run properly: every file is closed, and the table is printed.
 from __future__ import annotations
 
 import argparse
-import json
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import get_args
 
-from tdfusion_edge.console import Progress, note, say
+from tdfusion_edge.arguments import file_name
+from tdfusion_edge.console import Progress, note, say, say_json
 from tdfusion_edge.errors import RequestError, WorkError
 from tdfusion_edge.result import Result
 from tdfusion_edge.runtime import rig
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rig", type=Path, metavar="FILE", help="rig file (default: $TDFUSION_RIG, ./rig.toml)"
     )
     parser.add_argument(
-        "-o", "--output", action="append", default=[], metavar="OUT",
+        "-o", "--output", type=file_name, action="append", default=[], metavar="OUT",
         help="out.mp4, out.mkv, out.jsonl or a folder for PNGs; may be given several times",
     )  # fmt: skip
     parser.add_argument("--show", action="store_true", help="show a window; q ends the run")
@@ -100,9 +100,14 @@ def main(args: argparse.Namespace) -> int:
                 sources, cameras.sync, fuser, mode, sinks, seconds=seconds, stop=stop, on_result=tell
             )  # fmt: skip
             report = run(plan)
-    say(json.dumps(report.as_dict()) if args.json else report.as_table())
-    if report.failure is not None:
-        raise report.failure
+    try:
+        if args.json:
+            say_json(report.as_dict())
+        else:
+            say(report.as_table())
+    finally:  # a table that nobody reads must not hide it
+        if report.failure is not None:
+            raise report.failure
     if not report.pictures and not interrupted.is_set():
         raise WorkError("no picture was made", hint="The counters above say what became of the frames.")
     if report.lost:
