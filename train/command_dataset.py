@@ -16,6 +16,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from tdfusion_edge.clashes import refuse_clashes
 from tdfusion_edge.config import to_json
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import InputMissing
@@ -55,6 +56,8 @@ def main(args: argparse.Namespace) -> int:
     if args.output is not None:
         require_png(args.output)
     data = open_set(args.folder, source_of(args))
+    if args.output is not None:
+        refuse_clashes([("--output", args.output)], data.read_from)
     report, whole = check(data)
     say(to_json(report).decode().rstrip() if args.json else as_text(report, args.folder))
     if args.output is not None:

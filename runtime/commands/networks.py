@@ -70,6 +70,11 @@ def detector_classes(args: argparse.Namespace) -> tuple[str, ...] | None:
     return None if given is None else parse_classes(given, "--detector-classes")
 
 
+def read_files(args: argparse.Namespace) -> list[Path]:
+    """Files and folders of the networks and the rig, as far as the command line names them."""
+    return [path for path in (args.bundle, args.detector, args.rig) if path is not None]
+
+
 def open_fuser(
     args: argparse.Namespace,
     thermal: rig.ThermalRange,

@@ -253,6 +253,13 @@ def test_wrong_requests(
     cv2.imwrite(str(small / "0.png"), np.zeros((20, 64), np.uint8))
     changed = tmp_path / "changed"
     shutil.copytree(bundle.default_path(), changed)
+    film, hard, soft = tmp_path / "film.mp4", tmp_path / "hard.mp4", tmp_path / "soft.mp4"
+    film.write_bytes(b"a video, which is not opened")
+    hard.hardlink_to(film)
+    soft.symlink_to(film)
+    rig, lines = tmp_path / "whole.toml", tmp_path / "lines.jsonl"
+    rig.write_text('[cameras.ir0]\nuri = "sim://ir"\n')
+    lines.hardlink_to(rig)
     graph = bytearray((changed / "fusion.onnx").read_bytes())
     graph[len(graph) // 2] ^= 1
     (changed / "fusion.onnx").write_bytes(graph)
@@ -286,6 +293,12 @@ def test_wrong_requests(
         (("--camera", good, "-o", "x.avi"), 2, "unknown kind of output"),
         (("--camera", good, "-o", "x.mp4", "-o", "./x.mp4"), 2, "an output already"),
         (("--camera", good, "-o", recorded[0]), 2, "an input already"),
+        (("--camera", good, "-o", recorded[0] / "out"), 2, "lies in a folder that is read"),
+        (("--camera", good, "-o", tmp_path), 2, "holds an input"),
+        (("--camera", f"{film},{recorded[1]}", "-o", hard), 2, "an input already"),
+        (("--camera", f"{film},{recorded[1]}", "-o", soft), 2, "an input already"),
+        (("--camera", good, "-o", "x.mp4", "-o", "X.MP4"), 2, "an output already"),
+        (("--camera", good, "--rig", rig, "-o", lines), 2, "an input already"),
         (("--camera", f"{recorded[0]},{deep}"), 2, "16-bit"),
         (("--camera", f"{deep},{recorded[1]}", "--range", "camera"), 2, "range mode 'camera'"),
         (("--camera", f"{recorded[0]},{small}"), 2, "expected 32x32 pixels or more, got 64x20"),
@@ -310,6 +323,38 @@ def test_a_run_without_a_picture_has_failed(
     assert "20 unmatched" in printed.out
     assert "no picture was made" in printed.err
     assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_second_run_on_an_output_is_refused_and_the_first_loses_nothing(
+    recorded: tuple[Path, Path], tmp_path: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outputs = [tmp_path / "out.mp4", tmp_path / "out.jsonl", tmp_path / "out"]
+    command = [sys.executable, "-m", "tdfusion_edge", "run", "--camera", "sim://ir,sim://vis", "--no-detect"]
+    command += [part for output in outputs for part in ("-o", str(output))]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert first.stderr is not None
+        while not (outputs[1].exists() and outputs[1].read_bytes().count(b"\n") >= 3):
+            assert first.poll() is None, first.stderr.read()
+            os.sched_yield()
+        camera = ",".join(map(str, recorded))
+        for output in outputs:
+            assert run("--camera", camera, "--bundle", mean_bundle_path, "-o", output) == 2
+            assert f"is being written by another run, process {first.pid}" in capsys.readouterr().err
+        # Another name of it is seen when it is opened.
+        (tmp_path / "hard.jsonl").hardlink_to(outputs[1])
+        assert run("--camera", camera, "--bundle", mean_bundle_path, "-o", tmp_path / "hard.jsonl") == 1
+        assert "another run is writing to it" in capsys.readouterr().err
+        first.send_signal(signal.SIGINT)
+        first.communicate(timeout=30)
+    finally:
+        first.kill()
+    assert first.returncode == 0
+    told = rows(outputs[1])
+    assert [row["index"] for row in told] == sorted(row["index"] for row in told)
+    assert len(told) == len(pictures(outputs[0])) == len(list(outputs[2].iterdir())) >= 3
+    assert not list(tmp_path.glob(".*")), "locks go with their run"
+    assert run("--camera", camera, "--bundle", mean_bundle_path, "-o", outputs[1]) == 0
 
 
 def test_a_full_disk_ends_the_run_with_what_was_written(tmp_path: Path) -> None:
