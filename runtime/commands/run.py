@@ -108,7 +108,7 @@ def main(args: argparse.Namespace) -> int:
         raise report.failure
     if not report.pictures and not interrupted.is_set():
         raise WorkError("no picture was made", hint="The counters above say what became of the frames.")
-    return 0
+    return 1 if report.failed_sinks else 0
 
 
 def _teller(progress: Progress, seconds: float | None) -> Callable[[Result], None]:

@@ -27,6 +27,8 @@ class Plan:
     fuser: Fuser
     mode: Mode
     sinks: Sequence[Sink] = ()
+    together: bool = False
+    """The sinks are worth something together only: the first that fails ends the run."""
     seconds: float | None = None
     """End after this much time: of the clock for live cameras, of the recording for files."""
     stop: threading.Event = field(default_factory=threading.Event)
@@ -39,22 +41,24 @@ class Plan:
 def run(plan: Plan) -> Report:
     """Stream until the end, ``seconds`` or ``stop``.
 
-    A source or sink that fails ends the run; what came before it is written, and the error is in
-    the report's ``failure``.
+    A source that fails ends the run, and so does the last sink; what came before is written, and the error
+    is in the report's ``failure``. A sink that fails beside others is told of and counted, and they go on.
 
     Raises:
         RequestError: the frames do not fit the network or the registration.
         EngineError: a network failed.
     """
     streams, report = _opened(plan)
-    worker = SinkWorker(plan.sinks, mode=plan.mode, on_written=report.written, clock=plan.clock)
+    worker = SinkWorker(
+        plan.sinks, mode=plan.mode, together=plan.together, on_written=report.written, clock=plan.clock
+    )
     with report.catch(SinkError), worker, streams:
         for result in _fused(streams, plan.fuser, report):
             with report.stage("hand over"):
                 worker.put(result)
             report.fused(result)
             plan.on_result(result)
-    report.finish(streams, worker.written, worker.dropped)
+    report.finish(streams, worker)
     return report
 
 

@@ -364,3 +364,18 @@ def test_a_full_disk_ends_the_run_with_what_was_written(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "the disk allows no larger file" in done.stderr
     assert len(pictures(out)) > 5, "the whole fragments play"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_one_output_on_a_full_disk_costs_no_other_and_the_exit_code_says_so(
+    recorded: tuple[Path, Path], tmp_path: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full, out = tmp_path / "full.jsonl", tmp_path / "out.mp4"
+    full.symlink_to("/dev/full")
+    camera = ",".join(map(str, recorded))
+    assert run("-q", "--camera", camera, "-o", full, "-o", out, "--bundle", mean_bundle_path) == 1
+    printed = capsys.readouterr()
+    assert len(pictures(out)) == 20
+    assert "20 written, 0 dropped, 1 failed" in printed.out
+    assert printed.err.count("disk full") == 1, "it is said once, with -q as well"
+    assert "full.jsonl: disk full after 0 lines; the other outputs go on" in printed.err

@@ -170,29 +170,48 @@ def test_a_damaged_source_ends_the_run_with_its_error_and_whole_files(
     assert shown(tmp_path / "o.mp4") == list(range(20))
 
 
-def test_a_sink_that_fails_ends_the_run_and_the_others_are_closed(
+class Full:
+    """A sink on a full disk."""
+
+    def write(self, result: Result) -> None:
+        raise SinkError("disk full")
+
+    def close(self) -> None:
+        raise AssertionError("a sink that failed is aborted")
+
+    def abort(self) -> None: ...
+
+
+def test_a_sink_that_fails_leaves_the_others_the_whole_run(
     mean_bundle: bundle.Bundle, tmp_path: Path
 ) -> None:
-    class Full:
-        def write(self, result: Result) -> None:
-            raise SinkError("disk full")
-
-        def close(self) -> None:
-            raise AssertionError("a sink that failed is aborted")
-
-        def abort(self) -> None:
-            pass
-
-    numbers: list[int | None] = list(range(500))
+    numbers: list[int | None] = list(range(60))
     made = plan(
         mean_bundle, Play("ir", numbers), Play("vis", numbers), [Full(), open_sink(tmp_path / "o.mp4")]
     )
     report = run(made)
+    assert report.failure is None
+    assert shown(tmp_path / "o.mp4") == list(range(60))
+    facts = report.as_dict()
+    assert (facts["written"], facts["failed_sinks"], facts["pictures"]) == (60, 1, 60)
+    assert "sinks:     60 written, 0 dropped, 1 failed" in report.as_table()
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_run_ends_where_no_sink_is_left_or_they_belong_together(
+    mean_bundle: bundle.Bundle, tmp_path: Path, together: bool
+) -> None:
+    numbers: list[int | None] = list(range(500))
+    sinks: list[Sink] = [Full(), open_sink(tmp_path / "o.mp4") if together else Full()]
+    made = plan(mean_bundle, Play("ir", numbers), Play("vis", numbers), sinks, together=together)
+    report = run(made)
     assert isinstance(report.failure, SinkError)
     assert "disk full" in str(report.failure)
-    written = shown(tmp_path / "o.mp4")
-    assert written == list(range(len(written))), "what was queued for the other sink is whole"
-    assert written
+    assert report.pictures < 500
+    if together:
+        written = shown(tmp_path / "o.mp4")
+        assert written == list(range(len(written))), "what was queued for the other sink is whole"
+        assert written
     assert not any(thread.name.startswith(("read", "sinks")) for thread in threading.enumerate())
 
 
