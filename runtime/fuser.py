@@ -65,6 +65,8 @@ class Fuser:
         registration: Where infrared pixels lie in the visible picture, a
             :class:`tdfusion_edge.runtime.rig.Registration`; None scales the one to the other. Where it leaves
             a part without infrared, visible stands there, and the networks run ``staged``.
+        visible_size: Width and height of the visible pictures, where they are known before the first comes:
+            infrared that is alone until then is shown at this size, and not at all where it is not known.
         on_progress: Told of the build of an engine: called with the graph's name, gives what takes progress.
         instrument: Wraps every engine, by its graph's name: for measuring.
 
@@ -92,6 +94,7 @@ class Fuser:
         range: rig.RangeName | rig.ThermalRange | None = None,
         stretch: StretchName = "image",
         registration: rig.Registration | None = None,
+        visible_size: tuple[int, int] | None = None,
         on_progress: Callable[[str], OnProgress] | None = None,
         instrument: Callable[[str, Engine], Engine] = lambda name, engine: engine,
     ) -> None:
@@ -147,7 +150,7 @@ class Fuser:
                     demanded=graphs == "onepass",
                 )
             minimum = self.manifest.graphs[FUSION].minimum_size
-            self._aligner = Aligner(thermal, registration, minimum=minimum)
+            self._aligner = Aligner(thermal, registration, minimum=minimum, visible_size=visible_size)
             self._closing = stack.pop_all()
         self._time_ns: int | None = None
         """Of the last array that was given with a time."""

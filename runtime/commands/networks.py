@@ -82,6 +82,7 @@ def open_fuser(
     *,
     detect: bool,
     stretch: StretchName,
+    visible_size: rig.Size | None = None,
 ) -> Fuser:
     """What the command line asks for, and a line that says so.
 
@@ -91,6 +92,7 @@ def open_fuser(
         registration: Of the rig.
         detect: Whether the bundle's heads are wanted.
         stretch: The output stretch where the command line names none.
+        visible_size: Width and height of the visible pictures, where the rig tells them.
 
     Raises:
         RequestError: options that do not fit.
@@ -110,6 +112,7 @@ def open_fuser(
         range=thermal,
         stretch=args.stretch or stretch,
         registration=registration,
+        visible_size=visible_size,
         on_progress=progress_shower,
     )
     note(str(fuser))

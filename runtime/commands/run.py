@@ -90,6 +90,7 @@ def main(args: argparse.Namespace) -> int:
             cameras.registration,
             detect=not args.no_detect,
             stretch="temporal",
+            visible_size=cameras.visible_size,
         )
         stack.enter_context(fuser)
         sinks = open_sinks(args, stop)

@@ -43,11 +43,19 @@ class Aligner:
         thermal: How infrared becomes 8 bits.
         registration: ``[registration]`` of the rig; None scales infrared to the visible picture.
         minimum: Smallest height and width that the networks take, pixels.
+        visible_size: Width and height of the visible pictures where they are known before the first comes;
+            the registration's where there is one.
     """
 
     def __init__(
-        self, thermal: rig.ThermalRange, registration: rig.Registration | None = None, *, minimum: int = 1
+        self,
+        thermal: rig.ThermalRange,
+        registration: rig.Registration | None = None,
+        *,
+        minimum: int = 1,
+        visible_size: Size | None = None,
     ) -> None:
+        self._expected_size = visible_size if registration is None else registration.visible_size
         self._thermal, self._registration, self._minimum = thermal, registration, minimum
         self._warps: dict[tuple[Size, Size], tuple[Warp, Border | None]] = {}
         """By the sizes of infrared and visible, each with the border of infrared's view, if there is one."""
@@ -57,7 +65,7 @@ class Aligner:
         """Begin a new stream: nothing is left of earlier frames but what only their sizes decide."""
         self._range = ThermalRange(self._thermal)
         self._frozen = Frozen()
-        self._visible_size = None if self._registration is None else self._registration.visible_size
+        self._visible_size = self._expected_size
         self._held: tuple[Frame, U8] | None = None
         """The last infrared frame, and what became of it at visible size."""
 

@@ -269,7 +269,11 @@ def test_wrong_requests(
         (("--camera", "ir0,cam9"), 2, "no camera 'cam9'"),
         (("--camera", "ir0,vis0", "--rig", "none.toml"), 2, "no rig file none.toml"),
         (("--camera", "ir0,vis0", "--rig", "misspelt.toml"), 2, "Did you mean 'offset_ms'?"),
-        (("--camera", "v4l2:///dev/video99,vis0"), 2, "/dev/video99"),
+        (("--camera", "v4l2:///dev/video99,vis0", "--policy", "drop"), 2, "no camera /dev/video99"),
+        (("--camera", "vis0,v4l2:///dev/video99", "--policy", "hold-last"), 2, "no camera /dev/video99"),
+        (("--camera", "v4l2:///dev/video98,v4l2:///dev/video99"), 2, "neither camera can be opened"),
+        (("--camera", f"v4l2:///dev/video99,{recorded[1]}"), 2, "do not share a clock"),
+        (("--camera", "v4l2:///dev/video99?format=Y61,vis0"), 2, "Did you mean Y16?"),
         (("--camera", "sim://ir?sed=3,vis0"), 2, "seed"),
         (("--camera", good, "--bundle", changed), 1, "'fusion.onnx' was changed after export"),
         (("--camera", good, "--bundle", "none"), 2, "there is no bundle at none"),
@@ -323,6 +327,51 @@ def test_a_run_without_a_picture_has_failed(
     assert "20 unmatched" in printed.out
     assert "no picture was made" in printed.err
     assert not (tmp_path / "out.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("cameras", "degraded", "counted"),
+    [
+        ("v4l2:///dev/video99,sim://vis?size=160x120", "infrared missing", "infrared"),
+        ("ir0,vis0", "visible missing", "visible"),
+    ],
+)
+def test_a_camera_that_is_absent_leaves_the_run_to_the_other(
+    tmp_path: Path,
+    mean_bundle_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    cameras: str,
+    degraded: str,
+    counted: str,
+) -> None:
+    rig, lines = tmp_path / "rig.toml", tmp_path / "out.jsonl"
+    # Its size is known before it is there: infrared is shown at it.
+    rig.write_text(
+        '[cameras.ir0]\nuri = "sim://ir?view=160x120"\n'
+        '[cameras.vis0]\nuri = "v4l2:///dev/video99"\nsize = [160, 120]\n[sync]\nsilent_ms = 50\n'
+    )
+    arguments = ("--rig", rig, "--camera", cameras, "-o", lines, "--seconds", 1, "--json")
+    assert run(*arguments, "--policy", "single", "--bundle", mean_bundle_path) == 0
+    printed = capsys.readouterr()
+    told = rows(lines)
+    assert {row["degraded"] for row in told} == {degraded}
+    assert {tuple(row["size"]) for row in told} == {(160, 120)}
+    facts = json.loads(printed.out)
+    assert facts["pictures"] == facts["written"] + facts["sink_dropped"] > 3
+    assert facts["cameras"][counted]["failures"] >= 1
+    assert printed.err.count("there is no camera /dev/video99") == 1
+    assert f"{counted} is asked for again" in printed.err
+
+
+def test_visible_that_is_absent_and_of_unknown_size_is_said_to_be_waited_for(
+    tmp_path: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    camera = "sim://ir?view=160x120,v4l2:///dev/video99"
+    arguments = ("--camera", camera, "--seconds", 1, "--bundle", mean_bundle_path)
+    assert run(*arguments, "-o", tmp_path / "out.mp4") == 1
+    printed = capsys.readouterr()
+    assert "Pictures begin when it is there" in printed.err
+    assert "infrared alone before any visible frame" in printed.out
 
 
 def test_a_second_run_on_an_output_is_refused_and_the_first_loses_nothing(
