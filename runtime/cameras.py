@@ -11,6 +11,7 @@ from typing import NamedTuple, get_args
 
 import msgspec
 
+from tdfusion_edge.clashes import is_same_place
 from tdfusion_edge.errors import InputMissing, RequestError, SourceError, TdfusionError
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime import rig
@@ -132,8 +133,8 @@ def choose_cameras(
         tolerance_ms: Largest time difference in a pair; None takes the rig's.
 
     Raises:
-        RequestError: no two names, names that the rig lacks, two cameras of one role, or a tolerance that is
-            none.
+        RequestError: no two names, names that the rig lacks, two cameras of one role, one file or device for
+            both, or a tolerance that is none.
         ConfigError: the rig file is malformed.
     """
     require_positive("--tolerance-ms", tolerance_ms)
@@ -148,11 +149,28 @@ def choose_cameras(
     path = rig.find(rig_file)
     chosen = rig.read(path)
     infrared, visible = rig.choose(chosen, (names[0], names[1]))
+    _refuse_one_place(infrared, visible)
     asked = {"policy": policy, "tolerance_ms": tolerance_ms}
     sync = msgspec.structs.replace(
         chosen.sync, **{key: value for key, value in asked.items() if value is not None}
     )
     return Cameras(infrared, visible, sync, chosen.registration, path is not None)
+
+
+def _refuse_one_place(infrared: tuple[str, rig.Camera], visible: tuple[str, rig.Camera]) -> None:
+    """Refuse two names of one file or device, links among them: a device cannot be opened twice."""
+    uris = [addresses.parse(camera.uri) for _, camera in (infrared, visible)]
+    places = [uri.local_path() for uri in uris if uri.scheme in ("file", "v4l2")]
+    if len(places) == 2 and is_same_place(*places):
+        raise RequestError(
+            f"{redact(infrared[0])} and {redact(visible[0])} are one {_kind_of(places[0])}",
+            expected="an infrared and a visible camera",
+            got=str(places[0]),
+        )
+
+
+def _kind_of(place: Path) -> str:
+    return "folder" if place.is_dir() else "file" if place.is_file() else "device"
 
 
 def delivery_mode(asked: Mode | None, sources: dict[rig.Role, Source]) -> Mode:

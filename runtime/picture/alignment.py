@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,6 +17,9 @@ from tdfusion_edge.runtime.picture.border import Border
 from tdfusion_edge.runtime.picture.frozen import Frozen
 from tdfusion_edge.runtime.picture.range import ThermalRange
 from tdfusion_edge.runtime.picture.registration import Size, Warp
+from tdfusion_edge.runtime.picture.swapped import suspicion
+
+log = logging.getLogger(__name__)
 
 WARPS = 4
 """So many pairs of sizes are prepared for; the maps of one take 2.5 MB at 640x480, and a border as much."""
@@ -57,6 +61,8 @@ class Aligner:
     ) -> None:
         self._expected_size = visible_size if registration is None else registration.visible_size
         self._thermal, self._registration, self._minimum = thermal, registration, minimum
+        self._looked = False
+        """Whether a first pair of both was looked at for what may have been mixed up."""
         self._warps: dict[tuple[Size, Size], tuple[Warp, Border | None]] = {}
         """By the sizes of infrared and visible, each with the border of infrared's view, if there is one."""
         self.forget()
@@ -89,6 +95,7 @@ class Aligner:
         self._visible_size = pair.visible.size
         if pair.infrared is None:
             return Aligned(pair, None, visible, "infrared missing")
+        self._look(pair.infrared, pair.visible)
         degraded = "held" if pair.held else "frozen" if self._frozen.update(pair.infrared) else None
         again = self._held is not None and self._held[0] is pair.infrared
         infrared = self._warped(pair.infrared, pair.visible.size)
@@ -100,6 +107,15 @@ class Aligner:
             target = infrared.copy() if again else infrared
             infrared = cast(U8, cv2.copyTo(luma(visible), border.outside, target))
         return Aligned(pair, infrared, visible, degraded, border)
+
+    def _look(self, infrared: Frame, visible: Frame) -> None:
+        """Say once, whatever streams follow, that the two may have been mixed up."""
+        if self._looked:
+            return
+        self._looked = True
+        reason = suspicion(infrared, visible)
+        if reason is not None:
+            log.warning("%s", reason)
 
     def _checked(self, frame: Frame) -> Image:
         if frame.image.dtype != np.uint8:

@@ -257,6 +257,11 @@ def test_wrong_requests(
     film.write_bytes(b"a video, which is not opened")
     hard.hardlink_to(film)
     soft.symlink_to(film)
+    devices = tmp_path / "devices.toml"
+    (tmp_path / "null").symlink_to("/dev/null")
+    devices.write_text(
+        f'[cameras."{tmp_path}/null"]\nuri = "v4l2://{tmp_path}/null"\n[cameras.a]\nuri = "sim://ir"\n'
+    )
     rig, lines = tmp_path / "whole.toml", tmp_path / "lines.jsonl"
     rig.write_text('[cameras.ir0]\nuri = "sim://ir"\n')
     lines.hardlink_to(rig)
@@ -266,6 +271,9 @@ def test_wrong_requests(
     cases = [
         (("--camera", "ir0"), 2, "expected two names or addresses"),
         (("--camera", "ir0,ir0"), 2, "twice"),
+        (("--camera", f"{film},{hard}"), 2, "are one file"),
+        (("--camera", f"{recorded[0]},file://{recorded[0]}"), 2, "are one folder"),
+        (("--camera", f"/dev/null,{tmp_path / 'null'}", "--rig", devices), 2, "are one device"),
         (("--camera", "ir0,cam9"), 2, "no camera 'cam9'"),
         (("--camera", "ir0,vis0", "--rig", "none.toml"), 2, "no rig file none.toml"),
         (("--camera", "ir0,vis0", "--rig", "misspelt.toml"), 2, "Did you mean 'offset_ms'?"),
@@ -372,6 +380,31 @@ def test_visible_that_is_absent_and_of_unknown_size_is_said_to_be_waited_for(
     printed = capsys.readouterr()
     assert "Pictures begin when it is there" in printed.err
     assert "infrared alone before any visible frame" in printed.out
+
+
+def test_swapped_cameras_and_one_recording_for_both_are_warned_of_once(
+    recorded: tuple[Path, Path], tmp_path: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coloured = tmp_path / "coloured"
+    coloured.mkdir()
+    for number in range(20):
+        picture = np.full((48, 64, 3), (200, 60, 40), np.uint8)
+        picture[number : number + 10] = 255
+        cv2.imwrite(str(coloured / f"{number}.png"), picture)
+        cv2.imwrite(str(recorded[0] / f"{number}.png"), picture[..., 1])
+    copied = tmp_path / "copied"
+    shutil.copytree(recorded[0], copied)
+    grey = recorded[0]
+    cases = [
+        (f"{coloured},{grey}", f"are they swapped? Infrared comes first: --camera {grey},{coloured}"),
+        (f"{copied},{grey}", "show the very same picture: is one file given for both cameras?"),
+        (f"{grey},{coloured}", None),
+    ]
+    for camera, message in cases:
+        assert run("--camera", camera, "--bundle", mean_bundle_path) == 0
+        printed = capsys.readouterr().err
+        assert printed.count("warning: ") == (message is not None), camera
+        assert message is None or message in printed
 
 
 def test_a_second_run_on_an_output_is_refused_and_the_first_loses_nothing(

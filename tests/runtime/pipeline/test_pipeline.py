@@ -170,6 +170,46 @@ def test_a_damaged_source_ends_the_run_with_its_error_and_whole_files(
     assert shown(tmp_path / "o.mp4") == list(range(20))
 
 
+class Live(Play):
+    """A live camera."""
+
+    live = True
+
+
+@pytest.mark.parametrize("kind", [Play, Live])
+def test_live_pictures_carry_the_wall_clock_and_recorded_ones_none(
+    mean_bundle: bundle.Bundle, tmp_path: Path, kind: type[Play]
+) -> None:
+    """The wall clock is set three hours ahead behind the second picture, as on a device without a battery."""
+    numbers: list[int | None] = [0, 1, 2]
+    second = 1_000_000_000
+    booted, set_right = 1_772_366_400 * second, 1_772_377_200 * second
+    now = [0]
+    pictures = iter((booted, booted, set_right))
+    lines = tmp_path / "out.jsonl"
+    made = plan(
+        mean_bundle,
+        kind("ir", numbers),
+        kind("vis", numbers),
+        [open_sink(lines)],
+        clock=lambda: now[0] + 250_000_000,
+        wall_clock=lambda: next(pictures) + now[0],
+        on_result=lambda result: now.__setitem__(0, now[0] + STEP_NS),
+    )
+    run(made)
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [row["t"] for row in rows] == [0, 0.04, 0.08]
+    if kind is Play:
+        assert [row["utc"] for row in rows] == [None] * 3
+        return
+    # A quarter of a second passed between capture and fusion.
+    assert [row["utc"] for row in rows] == [
+        "2026-03-01T11:59:59.750000Z",
+        "2026-03-01T11:59:59.790000Z",
+        "2026-03-01T14:59:59.830000Z",
+    ]
+
+
 class Full:
     """A sink on a full disk."""
 
