@@ -13,7 +13,7 @@ from tdfusion_edge import bundle
 from tdfusion_edge.bundle import FUSION, ONE_PASS, Bundle, Manifest, Precision
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.frames import Frame, Image, Pair
+from tdfusion_edge.frames import Frame, Image, Pair, whole
 from tdfusion_edge.result import Findings, Result
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.engines import Choice, Engine, OnProgress
@@ -170,10 +170,11 @@ class Fuser:
             The picture at the visible one's size, with what was found in it.
 
         Raises:
-            SourceError: an array is no picture.
+            SourceError: an array is no picture, or the time no whole number.
             RequestError: the visible picture has 16 bits or is too small, or the registration does not fit.
             EngineError: a network failed.
         """
+        time_ns = None if time_ns is None else whole(time_ns, "time_ns")
         if time_ns is None or self._time_ns is None or time_ns < self._time_ns:
             self.forget()
         self._time_ns = time_ns
