@@ -209,7 +209,7 @@ def common_shift(before: npt.NDArray[np.float64], now: npt.NDArray[np.float64], 
         least: What is smaller is no jump, in their unit.
 
     Returns:
-        The middle one of their differences; 0 where that is small, or less than ``UNIFORM`` of them are near it.
+        The middle one of their differences; 0 where it is small, or fewer than ``UNIFORM`` are near it.
     """
     moved = now - before
     shift = float(np.sort(moved)[moved.size // 2])  # np.median takes 20 us more
