@@ -21,13 +21,15 @@ from typing import get_args
 
 from tdfusion_edge.arguments import file_name
 from tdfusion_edge.bundle import Parity, Precision
+from tdfusion_edge.clashes import refuse_clashes
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.export.assemble import SCORE_THRESHOLD, export
 from tdfusion_edge.export.engines import add_engine_arguments, prepared
 from tdfusion_edge.export.graph import LEGACY, OPSET, OPSETS
 from tdfusion_edge.export.heads import KINDS
-from tdfusion_edge.pairs.source import labels_of
+from tdfusion_edge.pairs.reader import find_files
+from tdfusion_edge.pairs.source import PairSource, labels_of
 from tdfusion_edge.runtime.commands.engines import sizes_of
 from tdfusion_edge.runtime.evaluation.pairs import add_pair_arguments
 
@@ -77,6 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Export and say what was measured."""
+    pairs = [] if args.data is None else find_files(args.data, PairSource()).folders
+    refuse_clashes([("--output", args.output)], [*args.checkpoints, *pairs])
     build_engines = prepared(args)
     manifest = export(
         args.checkpoints,

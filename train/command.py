@@ -25,6 +25,7 @@ from tdfusion_edge import checkpoint
 from tdfusion_edge.arguments import file_name
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import ConfigError, InputMissing, SinkError
+from tdfusion_edge.locks import claimed
 from tdfusion_edge.text import few
 from tdfusion_edge.train.data.feed import Share
 from tdfusion_edge.train.loop import fit
@@ -84,7 +85,10 @@ def main(args: argparse.Namespace) -> int:
             share=share,
             tensorboard=args.tensorboard,
         )
-        best = fit(training)
+        if share.rank == 0:
+            output.parent.mkdir(parents=True, exist_ok=True)  # where the lock stands
+        with claimed([output] if share.rank == 0 else []):
+            best = fit(training)
         if distributed.is_initialized():
             distributed.barrier()  # who leaves first closes what the others still listen to
     except KeyboardInterrupt:

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from tdfusion_edge.clashes import refuse_clashes
 from tdfusion_edge.console import say, say_json
 from tdfusion_edge.errors import InputMissing
 from tdfusion_edge.pairs.layouts import LAYOUTS
@@ -57,6 +58,8 @@ def main(args: argparse.Namespace) -> int:
     if args.output is not None:
         require_png(args.output)
     data = open_set(args.folder, source_of(args))
+    if args.output is not None:
+        refuse_clashes([("--output", args.output)], data.read_from)
     report, whole = check(data)
     if args.json:
         say_json(msgspec.to_builtins(report), indent=2)

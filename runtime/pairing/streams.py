@@ -13,6 +13,7 @@ from tdfusion_edge.errors import FrameLost, SourceError, TdfusionError
 from tdfusion_edge.frames import Pair
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.pairing.apart import Apart
 from tdfusion_edge.runtime.pairing.sync import Synchroniser
 from tdfusion_edge.runtime.sources.base import Source
 
@@ -69,6 +70,7 @@ class Streams:
         self._left_ns = None if seconds is None else round(seconds * 1e9)
         self._end_ns: int | None = None
         self._undelivered: list[Pair] = []
+        self._apart = Apart()
         self._changed = threading.Condition()
         self._running = len(self._sources)
         self._threads: dict[rig.Role, threading.Thread] = {
@@ -128,6 +130,8 @@ class Streams:
             if self._crash is not None:
                 return None
             pairs = self.synchroniser.ready(self._clock())
+            if self.live and (reason := self._apart.told(self._clock(), shown=bool(pairs))) is not None:
+                log.warning("%s", reason)
             if self._failed is not None:
                 pairs = self._before_the_failure(pairs, self._failed)
             # Deciding makes room for the readers, whether or not it gave a pair.
@@ -209,6 +213,7 @@ class Streams:
                 if self._stop.is_set():
                     return
                 self.synchroniser.push(role, frame, self._clock())
+                self._apart.came(role, frame, self._clock())
                 self._changed.notify_all()
 
 

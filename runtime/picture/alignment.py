@@ -17,6 +17,9 @@ from tdfusion_edge.runtime.picture.border import Border
 from tdfusion_edge.runtime.picture.frozen import Frozen
 from tdfusion_edge.runtime.picture.range import ThermalRange
 from tdfusion_edge.runtime.picture.registration import Size, Warp
+from tdfusion_edge.runtime.picture.swapped import suspicion
+
+log = logging.getLogger(__name__)
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +52,22 @@ class Aligner:
         thermal: How infrared becomes 8 bits.
         registration: ``[registration]`` of the rig; None scales infrared to the visible picture.
         minimum: Smallest height and width that the networks take, pixels.
+        visible_size: Width and height of the visible pictures where they are known before the first comes;
+            the registration's where there is one.
     """
 
     def __init__(
-        self, thermal: rig.ThermalRange, registration: rig.Registration | None = None, *, minimum: int = 1
+        self,
+        thermal: rig.ThermalRange,
+        registration: rig.Registration | None = None,
+        *,
+        minimum: int = 1,
+        visible_size: Size | None = None,
     ) -> None:
+        self._expected_size = visible_size if registration is None else registration.visible_size
         self._thermal, self._registration, self._minimum = thermal, registration, minimum
+        self._looked = False
+        """Whether a first pair of both was looked at for what may have been mixed up."""
         self._warps: dict[tuple[Size, Size], tuple[Warp, Border | None]] = {}
         """By the sizes of infrared and visible, each with the border of infrared's view, if there is one."""
         self._colours_told = False
@@ -64,7 +77,7 @@ class Aligner:
         """Begin a new stream: nothing is left of earlier frames but what only their sizes decide."""
         self._range = ThermalRange(self._thermal)
         self._frozen = Frozen()
-        self._visible_size = None if self._registration is None else self._registration.visible_size
+        self._visible_size = self._expected_size
         self._held: tuple[Frame, U8] | None = None
         """The last infrared frame, and what became of it at visible size."""
 
@@ -88,6 +101,7 @@ class Aligner:
         self._visible_size = pair.visible.size
         if pair.infrared is None:
             return Aligned(pair, None, visible, "infrared missing")
+        self._look(pair.infrared, pair.visible)
         degraded = "held" if pair.held else "frozen" if self._frozen.update(pair.infrared) else None
         again = self._held is not None and self._held[0] is pair.infrared
         infrared = self._warped(pair.infrared, pair.visible.size)
@@ -99,6 +113,15 @@ class Aligner:
             target = infrared.copy() if again else infrared
             infrared = cast(U8, cv2.copyTo(luma(visible), border.outside, target))
         return Aligned(pair, infrared, visible, degraded, border)
+
+    def _look(self, infrared: Frame, visible: Frame) -> None:
+        """Say once, whatever streams follow, that the two may have been mixed up."""
+        if self._looked:
+            return
+        self._looked = True
+        reason = suspicion(infrared, visible)
+        if reason is not None:
+            log.warning("%s", reason)
 
     def _checked(self, frame: Frame) -> Image:
         if frame.image.dtype != np.uint8:

@@ -155,7 +155,7 @@ def fuse_videos(fuser: Fuser, infrared: Path, visible: Path, output: Path, wante
         sinks = [open_sink(aside, picture=wanted.picture) for aside in asides]
         with Progress(f"fusing {visible}") as progress, stopped_by_signals(stop) as interrupted:
             told = partial(_tell, progress, sources["visible"].duration_s)
-            plan = Plan(sources, VIDEO_SYNC, fuser, "every", sinks, stop=stop, on_result=told)
+            plan = Plan(sources, VIDEO_SYNC, fuser, "every", sinks, together=True, stop=stop, on_result=told)
             report = run(plan)
         if interrupted.is_set():
             raise KeyboardInterrupt

@@ -53,6 +53,11 @@ class Files(NamedTuple):
         """Stems that both sensors have."""
         return [name for name in self.infrared if name in self.visible]
 
+    @property
+    def folders(self) -> list[Path]:
+        """Those that the files of both sensors lie in."""
+        return list({path.parent: None for side in (self.infrared, self.visible) for path in side.values()})
+
 
 class PairSet(PairSequence):
     """The pairs of one source: pictures in the order of their names or of the list, then videos' frames.

@@ -70,6 +70,12 @@ class DataSet(NamedTuple):
     labels: LabelFiles | None
     faults: dict[str, list[str]]
 
+    @property
+    def read_from(self) -> list[Path]:
+        """Folders and files that pairs and labels are read from."""
+        labels = [] if self.labels is None else [self.labels.path]
+        return [*self.files.folders, *self.files.infrared.values(), *self.files.visible.values(), *labels]
+
 
 def open_set(folder: Path, source: PairSource) -> DataSet:
     """List a data folder.
