@@ -387,7 +387,8 @@ def test_a_stream_goes_on_without_a_damaged_picture(
         for number in range(3):
             cv2.imwrite(str(tmp_path / side / f"{number}.png"), flat(50))
     (tmp_path / "ir" / "1.png").write_bytes(b"no picture")
-    stream = tdfusion_edge.stream(f"{tmp_path}/ir,{tmp_path}/vi", bundle=mean_bundle, threads=1, policy="drop")
+    camera = f"{tmp_path}/ir,{tmp_path}/vi"
+    stream = tdfusion_edge.stream(camera, bundle=mean_bundle, threads=1, policy="drop")
     first, last = (result.pair.time_ns for result in stream)
     assert last - first > 50_000_000  # a picture at 30 a second lay between them
     assert "1.png is no image" in caplog.text
@@ -398,12 +399,10 @@ def test_a_damaged_recording_ends_a_stream_with_its_error(mean_bundle: bundle.Bu
         record(tmp_path / name, 20)
     whole = (tmp_path / "vis.mkv").read_bytes()
     (tmp_path / "vis.mkv").write_bytes(whole[: len(whole) * 3 // 4])
-    shown = []
+    shown: list[int] = []
+    stream = tdfusion_edge.stream(f"{tmp_path}/ir.mkv,{tmp_path}/vis.mkv", bundle=mean_bundle, threads=1)
     with pytest.raises(SourceError, match=r"vis\.mkv"):
-        for result in tdfusion_edge.stream(
-            f"{tmp_path}/ir.mkv,{tmp_path}/vis.mkv", bundle=mean_bundle, threads=1
-        ):
-            shown.append(result.index)
+        shown.extend(result.index for result in stream)
     assert shown == list(range(len(shown)))
     assert 0 < len(shown) < 20
 
