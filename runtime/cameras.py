@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +13,7 @@ from tdfusion_edge.errors import RequestError
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.pairing.streams import Mode
-from tdfusion_edge.runtime.sources import open_source
+from tdfusion_edge.runtime.sources import open_source, tell_of_recordings
 from tdfusion_edge.runtime.sources import uri as addresses
 from tdfusion_edge.runtime.sources.base import Source
 
@@ -72,6 +71,8 @@ class Cameras(NamedTuple):
         for role, (name, camera) in cameras.items():
             sources[role] = open_source(name, camera, role, epoch_ns=epoch_ns)
             stack.callback(sources[role].close)
+        offsets = {role: camera.offset_ms for role, (_, camera) in cameras.items()}
+        tell_of_recordings(sources, self.sync.tolerance_ms, offsets)
         kinds = ["live" if source.live else "recorded" for source in sources.values()]
         if kinds[0] != kinds[1]:
             raise RequestError(
@@ -102,7 +103,7 @@ def choose_cameras(
             none.
         ConfigError: the rig file is malformed.
     """
-    require_positive("--tolerance-ms", tolerance_ms)
+    require_positive("--tolerance-ms", tolerance_ms, most=rig.DAY_MS)
     require_one_of("--policy", policy, get_args(rig.Policy))
     names = camera.split(",")
     if len(names) != 2 or not all(names):
@@ -134,10 +135,14 @@ def delivery_mode(asked: Mode | None, sources: dict[rig.Role, Source]) -> Mode:
     return asked or ("latest" if live else "every")
 
 
-def require_positive(option: str, value: float | None) -> None:
-    """Refuse a number that is not above 0 and finite with a RequestError that names its option."""
-    if value is not None and not 0 < value < math.inf:
-        raise RequestError(option, expected="more than 0 and finite", got=f"{value:g}")
+LONGEST_S = 1e9
+"""Thirty years: longer than anything runs, and in nanoseconds still a number."""
+
+
+def require_positive(option: str, value: float | None, *, most: float = LONGEST_S) -> None:
+    """Refuse a number that is not above 0 and up to ``most`` with a RequestError that names its option."""
+    if value is not None and not 0 < value <= most:
+        raise RequestError(option, expected=f"more than 0 and finite, at most {most:.12g}", got=f"{value:g}")
 
 
 def require_one_of(option: str, value: str | None, known: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -22,6 +22,9 @@ _JPEG_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)
 _JPEG_END, _JPEG_SCAN = 0xD9, 0xDA
 
 _BMP_UNCOMPRESSED = 0
+_MP4_FIRST = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")
+_MP4_HOLDING = (b"ftyp", b"moov", b"mdat", b"moof", b"mfra", b"sidx", b"styp", b"imda")
+"""Boxes of pictures, and of what says where they are: any other may be cut and no picture is lost."""
 _MATROSKA_SIGNATURE, _MATROSKA_SEGMENT = b"\x1a\x45\xdf\xa3", 0x18538067
 
 
@@ -36,23 +39,38 @@ def image_is_cut(data: bytes) -> bool:
     return False
 
 
-def video_bytes_missing(path: Path) -> int:
-    """How many bytes an MP4, MOV, Matroska, WebM or AVI file lacks of the length that it states.
+class VideoStructure(NamedTuple):
+    """What the structure of a video file says of its length."""
 
-    0 for a whole file, for every other kind and for a recording that states no length because it
-    was never closed.
+    missing: int = 0
+    """Bytes that the file lacks of the length that it states."""
+    further: int | None = None
+    """Where a second recording begins behind the first; None where there is none."""
+
+
+def video_structure(path: Path) -> VideoStructure:
+    """Reads how long an MP4, MOV, Matroska, WebM or AVI file says that it is.
+
+    Nothing is missing from any other kind, nor from a recording that states no length because it was never
+    closed. What stands behind the last box of an MP4 is a camera's own and no promise. A second recording is
+    looked for in MP4 and MOV alone: from the others it is read like the first.
     """
     actual = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(16)
         file.seek(0)
         if head[:4] == b"RIFF":
-            return max(0, 8 + int.from_bytes(head[4:8], "little") - actual)
+            return VideoStructure(max(0, 8 + int.from_bytes(head[4:8], "little") - actual))
         if head[:4] == _MATROSKA_SIGNATURE:
-            return max(0, _matroska_end(file, actual) - actual)
-        if head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip"):
-            return max(0, _mp4_end(file, actual) - actual)
-    return 0
+            return VideoStructure(max(0, _matroska_end(file, actual) - actual))
+        if head[4:8] in _MP4_FIRST:
+            return _mp4_structure(file, actual)
+    return VideoStructure()
+
+
+def video_bytes_missing(path: Path) -> int:
+    """How many bytes a video file lacks of the length that it states; see :func:`video_structure`."""
+    return video_structure(path).missing
 
 
 def _png_is_cut(data: bytes) -> bool:
@@ -76,7 +94,17 @@ def _jpeg_is_cut(data: bytes) -> bool:
 
 
 def _webp_is_cut(data: bytes) -> bool:
-    return 8 + int.from_bytes(data[4:8], "little") > len(data)
+    end, at = 8 + int.from_bytes(data[4:8], "little"), 12
+    if end <= len(data):
+        return False
+    # Chunks of odd length are padded by a byte, and some writers count the last one and leave it out.
+    while at + 8 <= end:
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + size
+        if at > len(data):
+            return True
+        at += size % 2
+    return end > len(data) + 1
 
 
 def _bmp_is_cut(data: bytes) -> bool:
@@ -100,23 +128,38 @@ _IMAGE_CHECKS: tuple[tuple[bytes, Callable[[bytes], bool]], ...] = (
 )
 
 
-def _mp4_end(file: BinaryIO, actual: int) -> int:
-    """Where the last top-level box ends, the one that reaches beyond the file included."""
-    at = 0
-    while at < actual:
+def _mp4_structure(file: BinaryIO, actual: int) -> VideoStructure:
+    """Walks the top-level boxes; one that holds pictures or says where they are must not be cut."""
+    at, beginning, index, further = 0, 0, None, None
+    fragments = False
+    while at + 8 <= actual:
         file.seek(at)
         head = file.read(16)
-        if len(head) < 8:
-            return at + 8
-        size = int.from_bytes(head[:4], "big")
+        size, name = int.from_bytes(head[:4], "big"), head[4:8]
         if size == 1:  # a 64-bit size follows the name
             size = int.from_bytes(head[8:16], "big")
-        if size == 0:  # the box reaches to the end of the file, whatever that is
-            return actual
-        if size < 8:  # no box: the structure is damaged, which the demuxer will say
-            return actual
+        # 0: the box reaches to the end of the file, whatever that is. Less than 8 is no box: the structure
+        # is damaged, which the demuxer will say. No name: what a camera put behind the last box.
+        if size < 8 or not all(32 < letter < 127 for letter in name):
+            return VideoStructure(further=further)
+        fragments |= name == b"moof"
+        if name == b"ftyp":
+            beginning = at
+        if name == b"moov" and index is None:
+            index = at
+        elif name == b"moov" and further is None:
+            further = beginning if beginning > (index or 0) else at
         at += size
-    return at
+        if at > actual:
+            return VideoStructure(at - actual if name in _MP4_HOLDING else 0, further)
+    file.seek(at)
+    cut = fragments and _begins_a_box(file.read(8))
+    return VideoStructure(8 - (actual - at) if cut else 0, further)
+
+
+def _begins_a_box(rest: bytes) -> bool:
+    """Whether fewer than 8 bytes look like a length and the first letters of a fragment's name."""
+    return bool(rest.strip(b"\0")) and rest[:1] == b"\0" and any(n.startswith(rest[4:]) for n in _MP4_HOLDING)
 
 
 def _matroska_end(file: BinaryIO, actual: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import cast
 
@@ -17,6 +18,10 @@ from tdfusion_edge.runtime.picture.frozen import Frozen
 from tdfusion_edge.runtime.picture.range import ThermalRange
 from tdfusion_edge.runtime.picture.registration import Size, Warp
 
+log = logging.getLogger(__name__)
+
+SAME_ASPECT = 0.03
+"""Relative difference of two pictures' aspects that a cut to whole blocks of pixels explains."""
 WARPS = 4
 """So many pairs of sizes are prepared for; the maps of one take 2.5 MB at 640x480, and a border as much."""
 
@@ -51,6 +56,7 @@ class Aligner:
         self._thermal, self._registration, self._minimum = thermal, registration, minimum
         self._warps: dict[tuple[Size, Size], tuple[Warp, Border | None]] = {}
         """By the sizes of infrared and visible, each with the border of infrared's view, if there is one."""
+        self._told = registration is not None
         self.forget()
 
     def forget(self) -> None:
@@ -121,9 +127,20 @@ class Aligner:
     def _warp(self, infrared: Size, visible: Size) -> tuple[Warp, Border | None]:
         sizes = infrared, visible
         if sizes not in self._warps:
+            self._tell_of_stretching(infrared, visible)
             warp = Warp(self._registration, *sizes)
             border = None if warp.valid is None else Border(warp.valid)
             if len(self._warps) == WARPS:
                 del self._warps[next(iter(self._warps))]
             self._warps[sizes] = warp, border
         return self._warps[sizes]
+
+    def _tell_of_stretching(self, infrared: Size, visible: Size) -> None:
+        """Say once that infrared changes its shape where no registration asks for that."""
+        if self._told or abs(infrared[0] * visible[1] / (infrared[1] * visible[0]) - 1) < SAME_ASPECT:
+            return
+        self._told = True
+        log.warning(
+            "infrared is %dx%d and visible %dx%d, of another aspect: infrared is stretched over the visible "
+            "picture; a [registration] in a rig file says how the two really lie", *infrared, *visible,
+        )  # fmt: skip
