@@ -94,17 +94,7 @@ def _jpeg_is_cut(data: bytes) -> bool:
 
 
 def _webp_is_cut(data: bytes) -> bool:
-    end, at = 8 + int.from_bytes(data[4:8], "little"), 12
-    if end <= len(data):
-        return False
-    # Chunks of odd length are padded by a byte, and some writers count the last one and leave it out.
-    while at + 8 <= end:
-        size = int.from_bytes(data[at + 4 : at + 8], "little")
-        at += 8 + size
-        if at > len(data):
-            return True
-        at += size % 2
-    return end > len(data) + 1
+    return 8 + int.from_bytes(data[4:8], "little") > len(data)
 
 
 def _bmp_is_cut(data: bytes) -> bool:
