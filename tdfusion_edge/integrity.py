@@ -60,7 +60,7 @@ def video_structure(path: Path) -> VideoStructure:
         head = file.read(16)
         file.seek(0)
         if head[:4] == b"RIFF":
-            return VideoStructure(max(0, 8 + int.from_bytes(head[4:8], "little") - actual))
+            return VideoStructure(max(0, _riff_end(file, actual) - actual))
         if head[:4] == _MATROSKA_SIGNATURE:
             return VideoStructure(max(0, _matroska_end(file, actual) - actual))
         if head[4:8] in _MP4_FIRST:
@@ -116,6 +116,19 @@ _IMAGE_CHECKS: tuple[tuple[bytes, Callable[[bytes], bool]], ...] = (
     (b"RIFF", _webp_is_cut),
     (b"BM", _bmp_is_cut),
 )
+
+
+def _riff_end(file: BinaryIO, actual: int) -> int:
+    """Where the last RIFF chunk ends: an AVI of more than a gigabyte is several of them."""
+    at = 0
+    while at + 8 <= actual:
+        file.seek(at)
+        head = file.read(8)
+        if head[:4] != b"RIFF":
+            break
+        size = int.from_bytes(head[4:], "little")
+        at += 8 + size + size % 2 * (at + 8 + size < actual)
+    return at
 
 
 def _mp4_structure(file: BinaryIO, actual: int) -> VideoStructure:

@@ -48,75 +48,85 @@ class Clock:
     """
 
     def __init__(self, path: Path, container: InputContainer, stream: VideoStream) -> None:
-        self._path, self._stream, self._base = path, stream, stream.time_base
+        self._path, self._stream = path, stream
         self._bare = bool(int(container.format.flags) & _NO_TIMESTAMPS)
-        rate = _bare_rate(path, stream) if self._bare else _rate(stream)
-        self.period = 1 / rate
+        self.period = 1 / (_bare_rate(path, stream) if self._bare else _rate(stream))
         """Between two pictures, seconds."""
-        start = stream.start_time
-        self._origin = None if start is None or self._base is None else start * self._base
-        self.reached = Fraction(0)
-        """Time of the last frame, seconds."""
-        self._count = 0
-        self._shift = Fraction(0)
+        # Whole ticks as far as may be: fractions of seconds would cost a tenth of the decoding.
+        self._tick = stream.time_base or Fraction(1, _MICROSECONDS)
+        step = self.period / self._tick
+        self._step: Fraction | int = int(step) if step.denominator == 1 else step
+        self._jump = round(max(3 * self.period / 2, _SMALLEST_JUMP) / self._tick)
+        self._origin: int | None = stream.start_time
+        self._reached: Fraction | int = 0
+        """Of the last frame, in ticks; so are all that follow."""
+        self._shift: Fraction | int = 0
         """Added to the times of a piece behind a jump."""
-        self._before: Fraction | None = None
+        self._before: Fraction | int | None = None
         """The shift before the last picture, where the times jumped back there."""
+        self._count = 0
         self._told = False
         self._end = _promised_end(container, stream)
 
     @property
     def duration(self) -> Fraction | None:
         """Length in seconds as the file states it; None where it states none."""
-        return None if self._end is None else self._end - (self._origin or 0)
+        return None if self._end is None else self._end - (self._origin or 0) * self._tick
+
+    @property
+    def reached(self) -> Fraction:
+        """Time of the last frame, seconds."""
+        return self._reached * self._tick
 
     def time_of(self, frame: VideoFrame) -> Fraction:
         """Presentation time of the next frame, in seconds after the stream's start."""
-        # Frames that a decoder hands out without a packet carry no time base of their own.
-        base = frame.time_base or self._base
-        if self._bare or frame.pts is None or base is None:
-            self.reached += self.period if self._count else 0
+        pts = frame.pts
+        if self._bare or pts is None:
+            self._reached += self._step if self._count else 0
         else:
-            stamp = frame.pts * base
             if self._origin is None:
-                self._origin = stamp
-            self.reached = self._placed(stamp - self._origin)
+                self._origin = pts
+            self._reached = self._placed(pts - self._origin)
         self._count += 1
-        return self.reached
+        return self._reached * self._tick
 
-    def missing(self, last: Fraction) -> Fraction:
+    def missing(self, last: int) -> Fraction:
         """Seconds at the end that the file promises and that did not come.
 
         Args:
-            last: How long the last frame is shown, seconds; 0 where that is not known.
+            last: How long the last frame is shown, ticks; 0 where that is not known.
         """
         if self.duration is None or (self._stream.frames and self._count >= self._stream.frames):
             return Fraction(0)
-        missing = self.duration - self.reached - last
+        missing = self.duration - (self._reached + last) * self._tick
         # Stated lengths are rounded, and a last frame may be shown long: only more than two frames count.
         return missing if missing > 3 * self.period + Fraction(1, 10) else Fraction(0)
 
-    def _placed(self, since: Fraction) -> Fraction:
-        """Where a frame stands whose time is ``since`` seconds after the start, jumps taken out."""
+    def _placed(self, since: int) -> Fraction | int:
+        """Where a frame stands whose time is ``since`` ticks after the start, jumps taken out."""
         at = since + self._shift
-        if not self._count:
-            return at
-        jump = max(3 * self.period / 2, _SMALLEST_JUMP)
-        if at < self.reached - jump:
-            self._before = self._shift
-            self._shift += self.reached + self.period - at
-            return since + self._shift
-        if self._before is not None:
-            unshifted, self._before = since + self._before, None
-            if at > self.reached + jump and self.reached < unshifted <= self.reached + _STRAY:
-                self._shift = unshifted - since
-                return unshifted
-            if not self._told:
-                self._told = True
-                log.warning(
-                    "%s: its times jump back at %.3f s, as where recordings were joined; what follows is put "
-                    "behind that", self._path, float(self.reached),
-                )  # fmt: skip
+        if at >= self._reached - self._jump or not self._count:
+            return at if self._before is None else self._behind_a_jump(since, self._before)
+        self._before = self._shift
+        self._shift += self._reached + self._step - at
+        return since + self._shift
+
+    def _behind_a_jump(self, since: int, before: Fraction | int) -> Fraction | int:
+        """Where the frame after the first one behind a jump stands: it tells whether that was one."""
+        self._before = None
+        at, unshifted = since + self._shift, since + before
+        if (
+            at > self._reached + self._jump
+            and self._reached < unshifted <= self._reached + _STRAY / self._tick
+        ):
+            self._shift = before
+            return unshifted
+        if not self._told:
+            self._told = True
+            log.warning(
+                "%s: its times jump back at %.3f s, as where recordings were joined; what follows is put "
+                "behind that", self._path, float(self.reached),
+            )  # fmt: skip
         return at
 
 

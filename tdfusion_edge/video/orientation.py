@@ -42,7 +42,10 @@ UPRIGHT = Orientation()
 
 def matrix_of(frame: VideoFrame) -> bytes | None:
     """The display matrix that came with a frame, None where there is none."""
-    found: Any = frame.side_data.get("DISPLAYMATRIX")
+    given = frame.side_data
+    if not len(given):
+        return None
+    found: Any = given.get("DISPLAYMATRIX")
     return None if found is None else bytes(found)
 
 

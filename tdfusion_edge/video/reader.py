@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_REMEMBERED = 256
-"""Stored frames whose times are kept until the frame is shown; a decoder holds back 16 at most."""
+_REMEMBERED = 32
+"""Packets that are kept until their frame is shown; a decoder holds back 16 at most."""
 
 
 class Shown(NamedTuple):
@@ -41,13 +41,6 @@ class Shown(NamedTuple):
     """uint8 or uint16 (H, W) with the counts as stored, or uint8 (H, W, 3) BGR; held as it is to be seen."""
     time: Fraction
     """Seconds after the start of the video stream."""
-
-
-class _Stored(NamedTuple):
-    """What a packet says of its frame, in ticks."""
-
-    dts: int | None
-    duration: int | None
 
 
 class VideoReader:
@@ -75,10 +68,13 @@ class VideoReader:
         self._count = 0
         self._read_to = -1
         """Byte at which the last packet begins."""
-        self._stored: dict[int, _Stored] = {}
+        self._stored: dict[int, StoredAs] = {}
+        """Packets by the presentation time of their frame, ticks."""
         self._last_shown: int | None = None
         """How long the last frame is shown, ticks."""
         self._suspect: StoredAs | None = None
+        self._broken = (av.FFmpegError, ValueError, OSError)
+        """What a decoder raises."""
         self._structure = VideoStructure()
         try:
             self._structure = video_structure(path)
@@ -141,8 +137,6 @@ class VideoReader:
             SourceError: the file is damaged, ends too early, or has frames of more than 8 bits that are
                 neither grey nor YUV; the message says how far it was read. Reading again raises the same.
         """
-        import av
-
         if self._failure is not None:
             raise self._failure
         if self._frames is None:
@@ -159,7 +153,7 @@ class VideoReader:
         except NoCounts as error:
             self._failure = no_counts(self.path, str(error), self._how_far())
             raise self._failure from None
-        except (av.FFmpegError, ValueError, OSError) as error:
+        except self._broken as error:
             self._failure = self._damaged("cannot be decoded further", error, self._suspect)
             raise self._failure from error
         time = self._clock.time_of(decoded)
@@ -180,7 +174,7 @@ class VideoReader:
             if packet.pos is not None and packet.pos > self._read_to:
                 self._read_to = packet.pos
             if packet.pts is not None:
-                self._stored[packet.pts] = _Stored(packet.dts, packet.duration)
+                self._stored[packet.pts] = packet
                 if len(self._stored) > _REMEMBERED:
                     del self._stored[next(iter(self._stored))]
             # Decoding nothing hands out what the decoder still holds from before the damage.
@@ -215,8 +209,7 @@ class VideoReader:
         """Raise where the stream ended before the file or the stream was to end."""
         if self._structure.missing:
             raise self._damaged(f"is cut short, {self._structure.missing} bytes are missing")
-        shown = (self._last_shown or 0) * (self._stream.time_base or Fraction(0))
-        if missing := self._clock.missing(shown):
+        if missing := self._clock.missing(self._last_shown or 0):
             raise self._damaged(f"is damaged, {float(missing):.2f} s at its end cannot be read")
         further = self._structure.further
         if further is not None and self._read_to < further:
