@@ -53,8 +53,7 @@ class VideoSource:
         shown = self.reader.read()
         if shown is None:
             return None
-        time_ns = self._epoch_ns + round(shown.time * 1_000_000_000)
-        frame = Frame(shown.image, time_ns, self._sequence, self.name)
+        frame = Frame(shown.image, self._epoch_ns + shown.time_ns, self._sequence, self.name)
         self._sequence += 1
         return frame
 

@@ -26,6 +26,8 @@ _NO_TIMESTAMPS = 0x80
 _MICROSECONDS = 1_000_000
 """FFmpeg's AV_TIME_BASE, in which it tells lengths of whole files."""
 
+_NANOSECONDS = 1_000_000_000
+
 _SMALLEST_JUMP = Fraction(1, 10)
 _STRAY = 1
 """A picture that is so many seconds behind the one before the last, and not behind the last, shows that
@@ -78,8 +80,8 @@ class Clock:
         """Time of the last frame, seconds."""
         return self._reached * self._tick
 
-    def time_of(self, frame: VideoFrame) -> Fraction:
-        """Presentation time of the next frame, in seconds after the stream's start."""
+    def time_ns(self, frame: VideoFrame) -> int:
+        """Presentation time of the next frame, in nanoseconds after the stream's start."""
         pts = frame.pts
         if self._bare or pts is None:
             self._reached += self._step if self._count else 0
@@ -88,7 +90,11 @@ class Clock:
                 self._origin = pts
             self._reached = self._placed(pts - self._origin)
         self._count += 1
-        return self._reached * self._tick
+        if not isinstance(self._reached, int):
+            return round(self._reached * self._tick * _NANOSECONDS)
+        whole, rest = divmod(self._reached * self._tick.numerator * _NANOSECONDS, self._tick.denominator)
+        half = 2 * rest - self._tick.denominator
+        return whole + (half > 0 or (half == 0 and whole % 2))  # halves to the even, as round() does
 
     def missing(self, last: int) -> Fraction:
         """Seconds at the end that the file promises and that did not come.

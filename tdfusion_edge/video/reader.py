@@ -39,8 +39,8 @@ class Shown(NamedTuple):
 
     image: Image
     """uint8 or uint16 (H, W) with the counts as stored, or uint8 (H, W, 3) BGR; held as it is to be seen."""
-    time: Fraction
-    """Seconds after the start of the video stream."""
+    time_ns: int
+    """Nanoseconds after the start of the video stream."""
 
 
 class VideoReader:
@@ -156,11 +156,11 @@ class VideoReader:
         except self._broken as error:
             self._failure = self._damaged("cannot be decoded further", error, self._suspect)
             raise self._failure from error
-        time = self._clock.time_of(decoded)
+        time_ns = self._clock.time_ns(decoded)
         stored = self._stored.pop(decoded.pts, None) if decoded.pts is not None else None
         self._last_shown = None if stored is None else stored.duration
         self._count += 1
-        return Shown(image, time)
+        return Shown(image, time_ns)
 
     def close(self) -> None:
         """Release the file; safe to call twice."""
