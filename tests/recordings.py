@@ -20,6 +20,13 @@ COUNTS = (7000, 7440)
 """Thermal counts of a dark and a bright bar: of 16 bits the upper 8 hardly tell them apart."""
 
 
+ENCODING: Mapping[str, Mapping[str, str]] = {
+    "libx264": {"crf": "12", "threads": "1"},
+    "libvpx": {"deadline": "realtime", "cpu-used": "8", "threads": "1"},
+}
+"""How encoders are hurried, and the pictures kept."""
+
+
 class Kind(NamedTuple):
     """How a recording is stored."""
 
@@ -92,8 +99,10 @@ def record(
     base = Fraction(1, ticks)
     with av.open(str(path), "w", options=dict(kind.options)) as container:
         container.metadata.update(tags or {})
-        options = {"crf": "12"} if kind.codec == "libx264" else {}
-        stream: Any = container.add_stream(kind.codec, rate=RATE, options=options | dict(codec_options or {}))
+        options = ENCODING.get(kind.codec, {})
+        stream: Any = container.add_stream(
+            kind.codec, rate=RATE, options={**options, **(codec_options or {})}
+        )
         stream.height, stream.width = pictures[0].shape
         stream.pix_fmt = kind.pix_fmt
         stream.time_base = stream.codec_context.time_base = base
