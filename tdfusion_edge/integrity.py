@@ -25,7 +25,7 @@ _BMP_UNCOMPRESSED = 0
 _MP4_FIRST = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")
 _MP4_HOLDING = (b"ftyp", b"moov", b"mdat", b"moof", b"mfra", b"sidx", b"styp", b"imda")
 """Boxes of pictures, and of what says where they are: any other may be cut and no picture is lost."""
-_MATROSKA_SIGNATURE, _MATROSKA_SEGMENT = b"\x1a\x45\xdf\xa3", 0x18538067
+_MATROSKA_SIGNATURE, _MATROSKA_HEADER, _MATROSKA_SEGMENT = b"\x1a\x45\xdf\xa3", 0x1A45DFA3, 0x18538067
 
 
 def image_is_cut(data: bytes) -> bool:
@@ -44,16 +44,16 @@ class VideoStructure(NamedTuple):
 
     missing: int = 0
     """Bytes that the file lacks of the length that it states."""
-    further: int | None = None
-    """Where a second recording begins behind the first; None where there is none."""
+    further: tuple[int, ...] = ()
+    """Where further recordings begin behind the first."""
 
 
 def video_structure(path: Path) -> VideoStructure:
     """Reads how long an MP4, MOV, Matroska, WebM or AVI file says that it is.
 
     Nothing is missing from any other kind, nor from a recording that states no length because it was never
-    closed. What stands behind the last box of an MP4 is a camera's own and no promise. A second recording is
-    looked for in MP4 and MOV alone: from the others it is read like the first.
+    closed. What stands behind the last box of an MP4 is a camera's own and no promise. Further recordings,
+    joined byte by byte, are looked for in MP4, MOV, Matroska and WebM, of which FFmpeg does not read all.
     """
     actual = path.stat().st_size
     with path.open("rb") as file:
@@ -62,7 +62,7 @@ def video_structure(path: Path) -> VideoStructure:
         if head[:4] == b"RIFF":
             return VideoStructure(max(0, _riff_end(file, actual) - actual))
         if head[:4] == _MATROSKA_SIGNATURE:
-            return VideoStructure(max(0, _matroska_end(file, actual) - actual))
+            return _matroska_structure(file, actual)
         if head[4:8] in _MP4_FIRST:
             return _mp4_structure(file, actual)
     return VideoStructure()
@@ -133,8 +133,8 @@ def _riff_end(file: BinaryIO, actual: int) -> int:
 
 def _mp4_structure(file: BinaryIO, actual: int) -> VideoStructure:
     """Walks the top-level boxes; one that holds pictures or says where they are must not be cut."""
-    at, beginning, index, further = 0, 0, None, None
-    fragments = False
+    at, beginning, index, fragments = 0, 0, None, False
+    further: tuple[int, ...] = ()
     while at + 8 <= actual:
         file.seek(at)
         head = file.read(16)
@@ -148,10 +148,10 @@ def _mp4_structure(file: BinaryIO, actual: int) -> VideoStructure:
         fragments |= name == b"moof"
         if name == b"ftyp":
             beginning = at
-        if name == b"moov" and index is None:
+        if name == b"moov":
+            if index is not None:
+                further += (beginning if beginning > index else at,)
             index = at
-        elif name == b"moov" and further is None:
-            further = beginning if beginning > (index or 0) else at
         at += size
         if at > actual:
             return VideoStructure(at - actual if name in _MP4_HOLDING else 0, further)
@@ -165,15 +165,21 @@ def _begins_a_box(rest: bytes) -> bool:
     return bool(rest.strip(b"\0")) and rest[:1] == b"\0" and any(n.startswith(rest[4:]) for n in _MP4_HOLDING)
 
 
-def _matroska_end(file: BinaryIO, actual: int) -> int:
-    """Where the segment ends according to its size; ``actual`` for a segment of unknown size."""
-    while file.tell() < actual:
+def _matroska_structure(file: BinaryIO, actual: int) -> VideoStructure:
+    """Walks headers and segments; one of unknown size reaches to the end of the file, whatever that is."""
+    further: list[int] = []
+    while (at := file.tell()) < actual:
         name, _ = _ebml_number(file, keep_marker=True)
         size, unknown = _ebml_number(file, keep_marker=False)
+        if name == _MATROSKA_HEADER and at:
+            further.append(at)
         if name == _MATROSKA_SEGMENT:
-            return actual if unknown else file.tell() + size
+            if unknown:
+                break
+            if file.tell() + size > actual:
+                return VideoStructure(file.tell() + size - actual, tuple(further))
         file.seek(size, os.SEEK_CUR)
-    return actual
+    return VideoStructure(further=tuple(further))
 
 
 def _ebml_number(file: BinaryIO, *, keep_marker: bool) -> tuple[int, bool]:

@@ -96,6 +96,15 @@ class Clock:
         half = 2 * rest - self._tick.denominator
         return whole + (half > 0 or (half == 0 and whole % 2))  # halves to the even, as round() does
 
+    def jumps_back(self, before: int | None, after: int | None) -> bool:
+        """Whether two packets, one behind the other, were stamped by clocks of which the second began anew.
+
+        Args:
+            before: Decoding time of the first in ticks, None where it has none.
+            after: That of the second.
+        """
+        return before is not None and after is not None and after < before - self._jump
+
     def missing(self, last: int) -> Fraction:
         """Seconds at the end that the file promises and that did not come.
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import shlex
+from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -32,6 +34,10 @@ log = logging.getLogger(__name__)
 
 _REMEMBERED = 32
 """Packets that are kept until their frame is shown; a decoder holds back 16 at most."""
+
+
+_BLAMED = 3
+"""So many packets before the joint of two recordings may be called corrupt for it."""
 
 
 class Shown(NamedTuple):
@@ -100,7 +106,7 @@ class VideoReader:
         self._take: Taker | None = None
         self._matrix: bytes | None = None
         self._orientation: Orientation = UPRIGHT
-        self._frames: Iterator[VideoFrame] | None = self._decode(first, packets)
+        self._frames: Iterator[VideoFrame] | None = self._decode(chain((first,), packets))
 
     @property
     def duration_s(self) -> float | None:
@@ -167,9 +173,9 @@ class VideoReader:
         self._frames = None
         self._container.close()
 
-    def _decode(self, first: StoredAs, packets: Iterator[StoredAs]) -> Iterator[VideoFrame]:
-        packet: StoredAs | None = first
-        while packet is not None:
+    def _decode(self, packets: Iterator[StoredAs]) -> Iterator[VideoFrame]:
+        ahead: deque[StoredAs] = deque()
+        while (packet := ahead.popleft() if ahead else next(packets, None)) is not None:
             self._suspect = packet
             if packet.pos is not None and packet.pos > self._read_to:
                 self._read_to = packet.pos
@@ -177,16 +183,26 @@ class VideoReader:
                 self._stored[packet.pts] = packet
                 if len(self._stored) > _REMEMBERED:
                     del self._stored[next(iter(self._stored))]
+            corrupt = packet.is_corrupt and not self._at_a_joint(packet, packets, ahead)
             # Decoding nothing hands out what the decoder still holds from before the damage.
-            for frame in self._stream.decode(None if packet.is_corrupt else packet):
+            for frame in self._stream.decode(None if corrupt else packet):
                 # A decoder repairs what it cannot read with guesses, and says so by this flag alone.
                 if frame.is_corrupt:
                     raise self._damaged("is damaged", at=frame)
                 yield frame
-            if packet.is_corrupt:
+            if corrupt:
                 raise self._damaged("is cut short or damaged", at=packet)
-            packet = next(packets, None)
         self._suspect = None
+
+    def _at_a_joint(self, packet: StoredAs, packets: Iterator[StoredAs], ahead: deque[StoredAs]) -> bool:
+        """Whether a packet is called corrupt because another recording follows: its clock begins anew.
+
+        Where pieces of a transport stream were joined byte by byte, its count of packets breaks off, and one
+        of the last whole ones before is blamed. Packets that were read to tell are put into ``ahead``.
+        """
+        while len(ahead) < _BLAMED and (following := next(packets, None)) is not None:
+            ahead.append(following)
+        return any(self._clock.jumps_back(packet.dts, following.dts) for following in ahead)
 
     def _picture(self, frame: VideoFrame) -> Image:
         layout = frame.format
@@ -211,10 +227,10 @@ class VideoReader:
             raise self._damaged(f"is cut short, {self._structure.missing} bytes are missing")
         if missing := self._clock.missing(self._last_shown or 0):
             raise self._damaged(f"is damaged, {float(missing):.2f} s at its end cannot be read")
-        further = self._structure.further
-        if further is not None and self._read_to < further:
+        further = next((begin for begin in self._structure.further if begin > self._read_to), None)
+        if further is not None:
             log.warning(
-                "%s holds a further recording behind the first, which alone is read; take it out: "
+                "%s holds a further recording behind what is read; take it out: "
                 "tail -c +%d %s > second%s", self.path, further + 1, shlex.quote(str(self.path)),
                 self.path.suffix,
             )  # fmt: skip

@@ -30,11 +30,11 @@ def remarks(
         return lines
     found = apart(infrared.beginning, visible.beginning, Fraction(tolerance_ms) / 1000)
     if found is not None:
-        later_ms, clock = float(found[0] * 1000), found[1]
+        later_ms, clock = round(float(found[0] * 1000), 3), found[1]
         lines.append(
-            f"{visible.path} begins {abs(later_ms):g} ms {'after' if later_ms > 0 else 'before'} "
+            f"{visible.path} begins {abs(later_ms):.12g} ms {'after' if later_ms > 0 else 'before'} "
             f"{infrared.path} by their {clock}, and their first pictures count as taken at one moment all "
-            f"the same. {remedy.format(later_ms=f'{later_ms:g}')}"
+            f"the same. {remedy.format(later_ms=f'{later_ms:.12g}')}"
         )
     return lines
 

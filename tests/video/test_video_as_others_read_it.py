@@ -46,7 +46,7 @@ def shown(path: Path) -> tuple[list[npt.NDArray[Any]], list[int]]:
 
 
 def shown_by_opencv(path: Path) -> tuple[list[npt.NDArray[Any]], list[float]]:
-    """Pictures and milliseconds of ``cv2.VideoCapture``, which turns them and counts from the video's start."""
+    """Pictures and milliseconds of ``cv2.VideoCapture``, which turns them, and counts from the first one."""
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     pictures, times = [], []
     while (read := capture.read())[0]:
