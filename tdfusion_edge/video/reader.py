@@ -24,6 +24,7 @@ from tdfusion_edge.video.orientation import UPRIGHT, Orientation, matrix_of, ori
 from tdfusion_edge.video.pixels import NoCounts, Taker, converts, deepest, taker
 
 if TYPE_CHECKING:
+    from av.container import InputContainer
     from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
@@ -35,9 +36,12 @@ log = logging.getLogger(__name__)
 _REMEMBERED = 32
 """Packets that are kept until their frame is shown; a decoder holds back 16 at most."""
 
-
 _BLAMED = 3
 """So many packets before the joint of two recordings may be called corrupt for it."""
+
+
+_COVER = 0x400
+"""FFmpeg's AV_DISPOSITION_ATTACHED_PIC."""
 
 
 class Shown(NamedTuple):
@@ -49,8 +53,24 @@ class Shown(NamedTuple):
     """Nanoseconds after the start of the video stream."""
 
 
+def _chosen(path: Path, container: InputContainer) -> VideoStream:
+    """The stream that is read."""
+    streams = [one for one in container.streams.video if not int(one.disposition) & _COVER]
+    # FFmpeg "plays" a text file as a picture of a terminal.
+    if not streams or container.format.name == "tty":
+        container.close()
+        raise SourceError(f"{path} holds no video stream", expected="a video file")
+    if len(streams) > 1:
+        log.warning(
+            "%s holds %d videos, of which the first is read; take out another one: "
+            "ffmpeg -i %s -map 0:v:1 -c copy second%s",
+            path, len(streams), shlex.quote(str(path)), path.suffix,
+        )  # fmt: skip
+    return streams[0]
+
+
 class VideoReader:
-    """The first video stream of a file.
+    """The first video stream of a file that is no cover picture; a line says where there are others.
 
     Frames come in presentation order, turned and mirrored as the file's display matrix says. Their times
     begin at 0 with the video stream; see :class:`~tdfusion_edge.video.clock.Clock`. What is cut short,
@@ -87,11 +107,7 @@ class VideoReader:
             # "file:" keeps a colon in a file name from being taken for a protocol. A title need not be
             # UTF-8, and nobody here reads it.
             self._container = av.open(f"file:{path}", metadata_errors="replace")
-            # FFmpeg "plays" a text file as a picture of a terminal.
-            if not self._container.streams.video or self._container.format.name == "tty":
-                self._container.close()
-                raise SourceError(f"{path} holds no video stream", expected="a video file")
-            self._stream: VideoStream = self._container.streams.video[0]
+            self._stream = _chosen(path, self._container)
             # With several threads FFmpeg now and then hands out a damaged frame without saying so. One
             # decodes 640x480 in about a millisecond.
             self._stream.thread_type = "NONE"

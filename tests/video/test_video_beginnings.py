@@ -27,9 +27,16 @@ def late(ms: int, count: int = 8) -> list[int]:
     return [ms * 90 + 3000 * index for index in range(count)]
 
 
-@pytest.mark.parametrize(
-    "kind", [MKV, Kind(".mov"), FRAGMENTED, MP4, TS], ids=["mkv", "mov", "fragments", "mp4", "ts"]
-)
+KINDS = {
+    "mkv": MKV,
+    "mov": Kind(".mov"),
+    "fragments": Kind(".mp4", options={"movflags": "frag_keyframe+delay_moov"}),
+    "mp4": MP4,
+    "ts": TS,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize("ms", [120, -120])
 def test_a_difference_of_their_clocks_is_told(tmp_path: Path, kind: Kind, ms: int) -> None:
     infrared = record(tmp_path / "ir", kind, late(max(-ms, 0)), codec_options=NO_B_FRAMES)

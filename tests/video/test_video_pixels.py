@@ -9,7 +9,8 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from recordings import GREY16, MIRRORS, MP4, QUARTERS, Kind, bars, hold, record
+from av.stream import Disposition
+from recordings import GREY16, MIRRORS, MP4, QUARTERS, Kind, bars, hold, number_in, record
 
 from tdfusion_edge.errors import SourceError
 from tdfusion_edge.video.orientation import UPRIGHT, orientation
@@ -149,3 +150,41 @@ def test_pixels_that_are_not_square_are_known(tmp_path: Path) -> None:
         reader = VideoReader(record(tmp_path / "vis", MP4, count=2, aspect=aspect))
         assert reader.pixel_aspect == aspect
         reader.close()
+
+
+def test_the_first_of_two_videos_is_read_and_that_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "two.mkv"
+    with av.open(str(path), "w") as container:
+        streams: list[Any] = [container.add_stream("ffv1", rate=30) for _ in range(2)]
+        for stream in streams:
+            stream.height, stream.width, stream.pix_fmt = (*bars(0).shape, "gray")
+        for number in (3, 5):
+            for stream, picture in zip(streams, (bars(number), bars(1)), strict=True):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="gray")))
+        for stream in streams:
+            container.mux(stream.encode(None))
+    assert [number_in(frame.image) for frame in read(path)] == [3, 5]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == (
+        f"{path} holds 2 videos, of which the first is read; take out another one: ffmpeg -i {path} "
+        "-map 0:v:1 -c copy second.mkv"
+    )
+
+
+def test_a_cover_picture_is_no_video(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "cover.mp4"
+    with av.open(str(path), "w") as container:
+        cover: Any = container.add_stream("mjpeg", rate=30)
+        cover.height, cover.width, cover.pix_fmt = 32, 32, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        film: Any = container.add_stream("libx264", rate=30, options={"crf": "12"})
+        film.height, film.width, film.pix_fmt = (*bars(0).shape, "yuv420p")
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32), np.uint8), format="gray")))
+        for number in range(4):
+            container.mux(film.encode(av.VideoFrame.from_ndarray(bars(number), format="gray")))
+        for stream in (cover, film):
+            container.mux(stream.encode(None))
+    assert [number_in(frame.image) for frame in read(path)] == [0, 1, 2, 3]
+    assert caplog.records == []
