@@ -45,7 +45,9 @@ def matrix_of(frame: VideoFrame) -> bytes | None:
     given = frame.side_data
     if not len(given):
         return None
-    found: Any = given.get("DISPLAYMATRIX")
+    from av.sidedata.sidedata import Type
+
+    found: Any = given.get(Type.DISPLAYMATRIX)
     return None if found is None else bytes(found)
 
 

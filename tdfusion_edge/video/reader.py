@@ -55,7 +55,8 @@ class Shown(NamedTuple):
 
 def _chosen(path: Path, container: InputContainer) -> VideoStream:
     """The stream that is read."""
-    streams = [one for one in container.streams.video if not int(one.disposition) & _COVER]
+    # The oldest PyAV that is supported does not tell of covers.
+    streams = [one for one in container.streams.video if not int(getattr(one, "disposition", 0)) & _COVER]
     # FFmpeg "plays" a text file as a picture of a terminal.
     if not streams or container.format.name == "tty":
         container.close()
