@@ -42,12 +42,12 @@ UPRIGHT = Orientation()
 
 def matrix_of(frame: VideoFrame) -> bytes | None:
     """The display matrix that came with a frame, None where there is none."""
-    given = frame.side_data
+    given: Any = frame.side_data  # whose stub knows names alone
     if not len(given):
         return None
     from av.sidedata.sidedata import Type
 
-    found: Any = given.get(Type.DISPLAYMATRIX)
+    found = given.get(Type.DISPLAYMATRIX)
     return None if found is None else bytes(found)
 
 
