@@ -15,13 +15,10 @@ from tdfusion_edge.errors import InputMissing, RequestError, SourceError, Tdfusi
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.pairing.streams import Mode
-from tdfusion_edge.runtime.sources import open_source
+from tdfusion_edge.runtime.sources import open_source, tell_of_recordings
 from tdfusion_edge.runtime.sources import uri as addresses
 from tdfusion_edge.runtime.sources.absent import AbsentSource
 from tdfusion_edge.runtime.sources.base import Source
-
-MOST = 1e9
-"""Of seconds and milliseconds alike: 30 years are no recording, and nanoseconds have to fit into 64 bits."""
 
 
 class Cameras(NamedTuple):
@@ -98,6 +95,8 @@ class Cameras(NamedTuple):
             raise type(infrared)(
                 f"neither camera can be opened: {infrared.what}; {visible.what}", hint=infrared.hint
             )
+        offsets = {role: camera.offset_ms for role, (_, camera) in cameras.items()}
+        tell_of_recordings(sources, self.sync.tolerance_ms, offsets)
         kinds = ["live" if source.live else "recorded" for source in sources.values()]
         if kinds[0] != kinds[1]:
             raise RequestError(
@@ -139,7 +138,7 @@ def choose_cameras(
             both, or a tolerance that is none.
         ConfigError: the rig file is malformed.
     """
-    require_positive("--tolerance-ms", tolerance_ms)
+    require_positive("--tolerance-ms", tolerance_ms, most=rig.DAY_MS)
     require_one_of("--policy", policy, get_args(rig.Policy))
     names = camera.split(",")
     if redact(camera).count(",") < camera.count(","):
@@ -193,10 +192,14 @@ def delivery_mode(asked: Mode | None, sources: dict[rig.Role, Source]) -> Mode:
     return asked or ("latest" if live else "every")
 
 
-def require_positive(option: str, value: float | None) -> None:
-    """Refuse a number that is not above 0, or endless, with a RequestError that names its option."""
-    if value is not None and not 0 < value <= MOST:
-        raise RequestError(option, expected=f"more than 0 and finite, at most {MOST:g}", got=f"{value:g}")
+LONGEST_S = 1e9
+"""Thirty years: longer than anything runs, and in nanoseconds still a number."""
+
+
+def require_positive(option: str, value: float | None, *, most: float = LONGEST_S) -> None:
+    """Refuse a number that is not above 0 and up to ``most`` with a RequestError that names its option."""
+    if value is not None and not 0 < value <= most:
+        raise RequestError(option, expected=f"more than 0 and finite, at most {most:.12g}", got=f"{value:g}")
 
 
 def require_one_of(option: str, value: str | None, known: tuple[str, ...]) -> None:

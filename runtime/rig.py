@@ -23,7 +23,13 @@ Role: TypeAlias = Literal["infrared", "visible"]
 RangeName: TypeAlias = Literal["auto", "percentile", "linear", "clahe", "steady", "camera"]
 Policy: TypeAlias = Literal["drop", "hold-last", "single"]
 
-Positive: TypeAlias = Annotated[float, Meta(gt=0)]
+DAY_MS = 86_400_000.0
+"""Longest time that a rig can speak of, in milliseconds."""
+SLOWEST_FPS, FASTEST_FPS = 0.00001, 100_000.0
+"""A picture a day, and more than any camera takes."""
+
+Milliseconds: TypeAlias = Annotated[float, Meta(gt=0, le=DAY_MS)]
+Rate: TypeAlias = Annotated[float, Meta(ge=SLOWEST_FPS, le=FASTEST_FPS)]
 Size: TypeAlias = tuple[Annotated[int, Meta(ge=32)], Annotated[int, Meta(ge=32)]]
 Row: TypeAlias = tuple[float, float, float]
 
@@ -74,9 +80,9 @@ class Camera(Table, frozen=True, kw_only=True):
     """``infrared`` or ``visible``; None leaves it to the order in ``--camera`` (infrared first)."""
     size: Size | None = None
     """Width and height to ask the camera for, in pixels."""
-    fps: Positive | None = None
+    fps: Rate | None = None
     """Frame rate to ask the camera for, or the rate at which a folder of images plays."""
-    offset_ms: float = 0.0
+    offset_ms: Annotated[float, Meta(ge=-DAY_MS, le=DAY_MS)] = 0.0
     """Added to the capture times of this camera, in milliseconds."""
     range: ThermalRange = field(default_factory=ThermalRange)
     """Thermal range; used for infrared only."""
@@ -85,11 +91,12 @@ class Camera(Table, frozen=True, kw_only=True):
 class Sync(Table, frozen=True, kw_only=True):
     """``[sync]``: which frames belong together."""
 
-    tolerance_ms: Positive = 20.0
+    tolerance_ms: Milliseconds = 20.0
     """Largest difference of capture times within a pair, in milliseconds."""
-    policy: Policy = "single"
-    """What a frame without partner becomes: nothing, a pair with the last infrared frame, a single."""
-    silent_ms: Positive = 500.0
+    policy: Policy | None = None
+    """What a frame without partner becomes: nothing, a pair with the last infrared frame, a single. None:
+    ``single`` for streams, ``drop`` for two videos that are fused into one."""
+    silent_ms: Milliseconds = 500.0
     """After this long without a frame a camera counts as silent (``single``, ``hold-last``)."""
 
 
@@ -193,6 +200,19 @@ def choose(rig: Rig, names: tuple[str, str]) -> tuple[tuple[str, Camera], tuple[
         )
     pair = ((names[0], first), (names[1], second))
     return pair if roles[0] == "infrared" else (pair[1], pair[0])
+
+
+def by_role(rig: Rig) -> dict[Role, Camera]:
+    """The rig's infrared and its visible camera; a role that none or several have is left out.
+
+    Of two cameras of which one has a role, the other has the other one.
+    """
+    cameras = list(rig.cameras.values())
+    roles: list[Role | None] = [camera.role for camera in cameras]
+    if len(roles) == 2 and roles.count(None) == 1:
+        roles = list(_roles(roles[0], roles[1]))
+    sides: tuple[Role, Role] = ("infrared", "visible")
+    return {role: cameras[roles.index(role)] for role in sides if roles.count(role) == 1}
 
 
 def _roles(first: Role | None, second: Role | None) -> tuple[Role, Role]:

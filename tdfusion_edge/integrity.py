@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -22,7 +22,10 @@ _JPEG_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)
 _JPEG_END, _JPEG_SCAN = 0xD9, 0xDA
 
 _BMP_UNCOMPRESSED = 0
-_MATROSKA_SIGNATURE, _MATROSKA_SEGMENT = b"\x1a\x45\xdf\xa3", 0x18538067
+_MP4_FIRST = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")
+_MP4_HOLDING = (b"ftyp", b"moov", b"mdat", b"moof", b"mfra", b"sidx", b"styp", b"imda")
+"""Boxes of pictures, and of what says where they are: any other may be cut and no picture is lost."""
+_MATROSKA_SIGNATURE, _MATROSKA_HEADER, _MATROSKA_SEGMENT = b"\x1a\x45\xdf\xa3", 0x1A45DFA3, 0x18538067
 
 
 def image_is_cut(data: bytes) -> bool:
@@ -36,23 +39,38 @@ def image_is_cut(data: bytes) -> bool:
     return False
 
 
-def video_bytes_missing(path: Path) -> int:
-    """How many bytes an MP4, MOV, Matroska, WebM or AVI file lacks of the length that it states.
+class VideoStructure(NamedTuple):
+    """What the structure of a video file says of its length."""
 
-    0 for a whole file, for every other kind and for a recording that states no length because it
-    was never closed.
+    missing: int = 0
+    """Bytes that the file lacks of the length that it states."""
+    further: tuple[int, ...] = ()
+    """Where further recordings begin behind the first."""
+
+
+def video_structure(path: Path) -> VideoStructure:
+    """Reads how long an MP4, MOV, Matroska, WebM or AVI file says that it is.
+
+    Nothing is missing from any other kind, nor from a recording that states no length because it was never
+    closed. What stands behind the last box of an MP4 is a camera's own and no promise. Further recordings,
+    joined byte by byte, are looked for in MP4, MOV, Matroska and WebM, of which FFmpeg does not read all.
     """
     actual = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(16)
         file.seek(0)
         if head[:4] == b"RIFF":
-            return max(0, 8 + int.from_bytes(head[4:8], "little") - actual)
+            return VideoStructure(max(0, _riff_end(file, actual) - actual))
         if head[:4] == _MATROSKA_SIGNATURE:
-            return max(0, _matroska_end(file, actual) - actual)
-        if head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip"):
-            return max(0, _mp4_end(file, actual) - actual)
-    return 0
+            return _matroska_structure(file, actual)
+        if head[4:8] in _MP4_FIRST:
+            return _mp4_structure(file, actual)
+    return VideoStructure()
+
+
+def video_bytes_missing(path: Path) -> int:
+    """How many bytes a video file lacks of the length that it states; see :func:`video_structure`."""
+    return video_structure(path).missing
 
 
 def _png_is_cut(data: bytes) -> bool:
@@ -100,34 +118,68 @@ _IMAGE_CHECKS: tuple[tuple[bytes, Callable[[bytes], bool]], ...] = (
 )
 
 
-def _mp4_end(file: BinaryIO, actual: int) -> int:
-    """Where the last top-level box ends, the one that reaches beyond the file included."""
+def _riff_end(file: BinaryIO, actual: int) -> int:
+    """Where the last RIFF chunk ends: an AVI of more than a gigabyte is several of them."""
     at = 0
-    while at < actual:
+    while at + 8 <= actual:
         file.seek(at)
-        head = file.read(16)
-        if len(head) < 8:
-            return at + 8
-        size = int.from_bytes(head[:4], "big")
-        if size == 1:  # a 64-bit size follows the name
-            size = int.from_bytes(head[8:16], "big")
-        if size == 0:  # the box reaches to the end of the file, whatever that is
-            return actual
-        if size < 8:  # no box: the structure is damaged, which the demuxer will say
-            return actual
-        at += size
+        head = file.read(8)
+        if head[:4] != b"RIFF":
+            break
+        size = int.from_bytes(head[4:], "little")
+        at += 8 + size + size % 2 * (at + 8 + size < actual)
     return at
 
 
-def _matroska_end(file: BinaryIO, actual: int) -> int:
-    """Where the segment ends according to its size; ``actual`` for a segment of unknown size."""
-    while file.tell() < actual:
+def _mp4_structure(file: BinaryIO, actual: int) -> VideoStructure:
+    """Walks the top-level boxes; one that holds pictures or says where they are must not be cut."""
+    at, beginning, index, fragments = 0, 0, None, False
+    further: tuple[int, ...] = ()
+    while at + 8 <= actual:
+        file.seek(at)
+        head = file.read(16)
+        size, name = int.from_bytes(head[:4], "big"), head[4:8]
+        if size == 1:  # a 64-bit size follows the name
+            size = int.from_bytes(head[8:16], "big")
+        # 0: the box reaches to the end of the file, whatever that is. Less than 8 is no box: the structure
+        # is damaged, which the demuxer will say. No name: what a camera put behind the last box.
+        if size < 8 or not all(32 < letter < 127 for letter in name):
+            return VideoStructure(further=further)
+        fragments |= name == b"moof"
+        if name == b"ftyp":
+            beginning = at
+        if name == b"moov":
+            if index is not None:
+                further += (beginning if beginning > index else at,)
+            index = at
+        at += size
+        if at > actual:
+            return VideoStructure(at - actual if name in _MP4_HOLDING else 0, further)
+    file.seek(at)
+    cut = fragments and _begins_a_box(file.read(8))
+    return VideoStructure(8 - (actual - at) if cut else 0, further)
+
+
+def _begins_a_box(rest: bytes) -> bool:
+    """Whether fewer than 8 bytes look like a length and the first letters of a fragment's name."""
+    return bool(rest.strip(b"\0")) and rest[:1] == b"\0" and any(n.startswith(rest[4:]) for n in _MP4_HOLDING)
+
+
+def _matroska_structure(file: BinaryIO, actual: int) -> VideoStructure:
+    """Walks headers and segments; one of unknown size reaches to the end of the file, whatever that is."""
+    further: list[int] = []
+    while (at := file.tell()) < actual:
         name, _ = _ebml_number(file, keep_marker=True)
         size, unknown = _ebml_number(file, keep_marker=False)
+        if name == _MATROSKA_HEADER and at:
+            further.append(at)
         if name == _MATROSKA_SEGMENT:
-            return actual if unknown else file.tell() + size
+            if unknown:
+                break
+            if file.tell() + size > actual:
+                return VideoStructure(file.tell() + size - actual, tuple(further))
         file.seek(size, os.SEEK_CUR)
-    return actual
+    return VideoStructure(further=tuple(further))
 
 
 def _ebml_number(file: BinaryIO, *, keep_marker: bool) -> tuple[int, bool]:

@@ -5,14 +5,19 @@
   tdfusion-edge fuse ir.mp4 vis.mp4 -o fused.mp4
 
 Folders are matched by stem, and what has no partner is listed. Videos are matched by their
-timestamps, which the output keeps. The output has the size of the visible picture. Pictures stay
+timestamps, which the output keeps; the first picture of each counts as taken at one moment, unless
+offset_ms of the rig's cameras says otherwise. The output has the size of the visible picture. Pictures stay
 clean unless --boxes is given.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from tdfusion_edge.clashes import refuse_clashes
 from tdfusion_edge.console import say
@@ -20,9 +25,18 @@ from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.images import IMAGE_SUFFIXES
 from tdfusion_edge.locks import claimed
 from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.cameras import require_positive
 from tdfusion_edge.runtime.commands.networks import add_network_arguments, open_fuser, read_files
 from tdfusion_edge.runtime.picture.stretch import StretchName
-from tdfusion_edge.runtime.pipeline.files import PLAIN, Wanted, fuse_folders, fuse_pictures, fuse_videos
+from tdfusion_edge.runtime.pipeline.files import (
+    PLAIN,
+    Pairing,
+    Summary,
+    Wanted,
+    fuse_folders,
+    fuse_pictures,
+    fuse_videos,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,8 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rig",
         type=Path,
         metavar="FILE",
-        help="rig file whose [registration] aligns the two, and whose infrared camera gives the range",
+        help="rig file whose [registration] aligns the two, whose infrared camera gives the range, and whose "
+        "[sync] and offset_ms pair the frames of videos",
     )
+    parser.add_argument(
+        "--tolerance-ms", type=float, metavar="MS",
+        help="largest time difference in a pair of videos' frames (default: the rig's, else 20)",
+    )  # fmt: skip
     parser.add_argument("--boxes", action="store_true", help="draw what the bundle finds: boxes and masks")
     parser.add_argument(
         "--detections", type=Path, metavar="OUT.jsonl", help="tell what it finds, a line a picture"
@@ -66,8 +85,14 @@ def main(args: argparse.Namespace) -> int:
     # A rig that merely lies around must not warp pictures that are aligned already.
     described = None if args.rig is None else rig.read(rig.find(args.rig))
     registration = None if described is None else described.registration
-    work = {"picture": fuse_pictures, "folder": fuse_folders, "video": fuse_videos}[kinds[0]]
-    camera = _infrared_camera(described)
+    work: Callable[..., Summary] = {"picture": fuse_pictures, "folder": fuse_folders}.get(
+        kinds[0], fuse_videos
+    )
+    if kinds[0] == "video":
+        work = partial(fuse_videos, pairing=_pairing(described, args.tolerance_ms))
+    elif args.tolerance_ms is not None:
+        raise RequestError("--tolerance-ms", expected="two videos", got=f"two {kinds[0]}s")
+    camera = None if described is None else rig.by_role(described).get("infrared")
     if args.range == "linear" and camera is None:
         raise RequestError(
             "--range linear needs low and high in counts",
@@ -94,11 +119,32 @@ def main(args: argparse.Namespace) -> int:
     return 1 if summary.failed else 0
 
 
-def _infrared_camera(described: rig.Rig | None) -> rig.Camera | None:
-    """The rig's infrared camera, for its thermal range; None where the rig has not just one."""
-    cameras = [] if described is None else list(described.cameras.values())
-    infrared = [camera for camera in cameras if camera.role == "infrared"]
-    return infrared[0] if len(infrared) == 1 else None
+def _pairing(described: rig.Rig | None, tolerance_ms: float | None) -> Pairing:
+    """How a rig and the command line pair the frames of videos.
+
+    Raises:
+        RequestError: a tolerance that is none, or an offset of a camera that is neither of the two for sure.
+    """
+    require_positive("--tolerance-ms", tolerance_ms, most=rig.DAY_MS)
+    sync = rig.Sync() if described is None else described.sync
+    if tolerance_ms is not None:
+        sync = replace(sync, tolerance_ms=tolerance_ms)
+    if described is None:
+        return Pairing(sync)
+    cameras = rig.by_role(described)
+    offsets = {role: camera.offset_ms for role, camera in cameras.items()}
+    unclear = [
+        name
+        for name, camera in described.cameras.items()
+        if camera.offset_ms and camera not in cameras.values()
+    ]
+    if unclear:
+        raise RequestError(
+            f"the rig's camera {unclear[0]} has offset_ms, but stands for no video",
+            expected="one infrared and one visible camera",
+            hint='Set role = "infrared" and role = "visible" in the [cameras.NAME] of the two.',
+        )
+    return Pairing(sync, offsets)
 
 
 def _kind(path: Path) -> str:

@@ -51,7 +51,7 @@ class Synchroniser:
     def __init__(self, sync: rig.Sync, *, live: bool, capacity: int = 8) -> None:
         if capacity < 2:
             raise ValueError(f"capacity must be 2 or more, got {capacity}")
-        self._policy, self._live, self._capacity = sync.policy, live, capacity
+        self._policy, self._live, self._capacity = sync.policy or "single", live, capacity
         self._tolerance_ns, self._silent_ns = round(sync.tolerance_ms * 1e6), round(sync.silent_ms * 1e6)
         self._streams: dict[rig.Role, Stream] = {"infrared": Stream(), "visible": Stream()}
         self._counts: dict[rig.Role, Counter[Reason]] = {"infrared": Counter(), "visible": Counter()}

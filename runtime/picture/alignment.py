@@ -19,13 +19,13 @@ from tdfusion_edge.runtime.picture.range import ThermalRange
 from tdfusion_edge.runtime.picture.registration import Size, Warp
 from tdfusion_edge.runtime.picture.swapped import suspicion
 
-log = logging.getLogger(__name__)
-
-log = logging.getLogger(__name__)
-
 COLOURED_INFRARED = "their luma is fused, not thermal counts; take the counts, or a grey palette"
 """What is said of pictures that were coloured by temperature, or by the world."""
 
+log = logging.getLogger(__name__)
+
+SAME_ASPECT = 0.03
+"""Relative difference of two pictures' aspects that a cut to whole blocks of pixels explains."""
 WARPS = 4
 """So many pairs of sizes are prepared for; the maps of one take 2.5 MB at 640x480, and a border as much."""
 
@@ -71,6 +71,7 @@ class Aligner:
         self._warps: dict[tuple[Size, Size], tuple[Warp, Border | None]] = {}
         """By the sizes of infrared and visible, each with the border of infrared's view, if there is one."""
         self._colours_told = False
+        self._aspect_told = registration is not None
         self.forget()
 
     def forget(self) -> None:
@@ -154,9 +155,20 @@ class Aligner:
     def _warp(self, infrared: Size, visible: Size) -> tuple[Warp, Border | None]:
         sizes = infrared, visible
         if sizes not in self._warps:
+            self._tell_of_stretching(infrared, visible)
             warp = Warp(self._registration, *sizes)
             border = None if warp.valid is None else Border(warp.valid)
             if len(self._warps) == WARPS:
                 del self._warps[next(iter(self._warps))]
             self._warps[sizes] = warp, border
         return self._warps[sizes]
+
+    def _tell_of_stretching(self, infrared: Size, visible: Size) -> None:
+        """Say once that infrared changes its shape where no registration asks for that."""
+        if self._aspect_told or abs(infrared[0] * visible[1] / (infrared[1] * visible[0]) - 1) < SAME_ASPECT:
+            return
+        self._aspect_told = True
+        log.warning(
+            "infrared is %dx%d and visible %dx%d, of another aspect: infrared is stretched over the visible "
+            "picture; a [registration] in a rig file says how the two really lie", *infrared, *visible,
+        )  # fmt: skip

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+
+from msgspec.structs import replace as replace_fields
 
 from tdfusion_edge.console import Progress
 from tdfusion_edge.errors import ConfigError, RequestError, SinkError, SourceError
@@ -25,7 +27,8 @@ from tdfusion_edge.runtime.sinks import open_sink
 from tdfusion_edge.runtime.sinks.folder import write_picture
 from tdfusion_edge.runtime.sinks.jsonl import JsonlSink
 from tdfusion_edge.runtime.sinks.output import require_writable, sink_error
-from tdfusion_edge.runtime.sources.video import VideoSource
+from tdfusion_edge.runtime.sources import duration_s, open_recording, tell_of_recordings
+from tdfusion_edge.runtime.sources.base import Source
 from tdfusion_edge.text import few
 
 
@@ -53,8 +56,31 @@ def clean(result: Result) -> Image:
     return result.picture
 
 
-VIDEO_SYNC = rig.Sync(tolerance_ms=20.0, policy="drop")
-"""Recordings: what has no partner is left out and counted."""
+@dataclass(frozen=True)
+class Pairing:
+    """How the frames of two videos become pairs."""
+
+    sync: rig.Sync = field(default_factory=rig.Sync)
+    """``[sync]`` of the rig; a policy that is not given is ``drop``: what has no partner is left out."""
+    offsets_ms: Mapping[rig.Role, float] = field(default_factory=dict)
+    """Added to the times of a video, in milliseconds."""
+
+
+BY_TIME = Pairing()
+"""By their times alone."""
+
+_FATES = {
+    "unmatched": "have no partner",
+    "late": "are not later than the one before",
+    "duplicate": "came twice",
+    "superseded": "were too old to be shown",
+    "overrun": "were too many to wait",
+    "left": "were left at the end",
+    "missing": "are missing in the file",
+    "held": "are shown with an earlier infrared frame",
+    "single": "are shown alone",
+}
+"""What becomes of frames that are not in a pair of two, for people."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +156,18 @@ def fuse_folders(
     return Summary(len(common) - len(damaged), (*notes, *damaged), failed=bool(damaged))
 
 
-def fuse_videos(fuser: Fuser, infrared: Path, visible: Path, output: Path, wanted: Wanted = PLAIN) -> Summary:
+def fuse_videos(
+    fuser: Fuser,
+    infrared: Path,
+    visible: Path,
+    output: Path,
+    wanted: Wanted = PLAIN,
+    pairing: Pairing = BY_TIME,
+) -> Summary:
     """Fuse two videos into one with the visible one's timestamps, written aside and renamed.
 
-    The lines of ``wanted`` are as well: both are whole before the first is renamed.
+    The lines of ``wanted`` are as well: both are whole before the first is renamed. Every frame that is not
+    in the video, or not with a partner, is told in the summary by what became of it.
 
     Raises:
         SourceError: a video is damaged; nothing is left at ``output``.
@@ -148,14 +182,17 @@ def fuse_videos(fuser: Fuser, infrared: Path, visible: Path, output: Path, wante
     outputs = [output] if wanted.lines is None else [output, wanted.lines]
     asides = {_aside(path): path for path in outputs}
     stop = threading.Event()
-    sources: dict[rig.Role, VideoSource] = {}
+    sources: dict[rig.Role, Source] = {}
+    files: dict[rig.Role, Path] = {"infrared": infrared, "visible": visible}
+    sync = replace_fields(pairing.sync, policy=pairing.sync.policy or "drop")
     try:
-        sources["infrared"] = VideoSource(infrared.name, infrared, epoch_ns=0)
-        sources["visible"] = VideoSource(visible.name, visible, epoch_ns=0)
+        for role, path in files.items():
+            sources[role] = open_recording(path, role, pairing.offsets_ms.get(role, 0.0))
+        tell_of_recordings(sources, sync.tolerance_ms, pairing.offsets_ms)
         sinks = [open_sink(aside, picture=wanted.picture) for aside in asides]
         with Progress(f"fusing {visible}") as progress, stopped_by_signals(stop) as interrupted:
-            told = partial(_tell, progress, sources["visible"].duration_s)
-            plan = Plan(sources, VIDEO_SYNC, fuser, "every", sinks, together=True, stop=stop, on_result=told)
+            told = partial(_tell, progress, duration_s(sources["visible"]))
+            plan = Plan(sources, sync, fuser, "every", sinks, together=True, stop=stop, on_result=told)
             report = run(plan)
         if interrupted.is_set():
             raise KeyboardInterrupt
@@ -165,7 +202,9 @@ def fuse_videos(fuser: Fuser, infrared: Path, visible: Path, output: Path, wante
             raise report.failure
         if not report.pictures:
             raise RequestError(
-                "no frame has a partner", expected=f"frames less than {VIDEO_SYNC.tolerance_ms:g} ms apart"
+                "no frame has a partner",
+                expected=f"frames less than {sync.tolerance_ms:g} ms apart",
+                hint="Allow more with --tolerance-ms MS, or set offset_ms in a rig file.",
             )
         placed = ""
         for aside, path in asides.items():
@@ -177,14 +216,13 @@ def fuse_videos(fuser: Fuser, infrared: Path, visible: Path, output: Path, wante
         for aside in asides:
             aside.unlink(missing_ok=True)
     cameras = report.as_dict()["cameras"]
-    alone = {
-        path: cameras[role].get("unmatched", 0)
-        for role, path in (("infrared", infrared), ("visible", visible))
-    }
-    return Summary(
-        report.pictures,
-        tuple(f"{count} frames of {path} have no partner" for path, count in alone.items() if count),
+    notes = tuple(
+        f"{cameras[role][fate]} frames of {path} {words}"
+        for role, path in files.items()
+        for fate, words in _FATES.items()
+        if cameras[role].get(fate)
     )
+    return Summary(report.pictures, notes)
 
 
 def _tell(progress: Progress, duration_s: float | None, result: Result) -> None:

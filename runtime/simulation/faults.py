@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tdfusion_edge.errors import RequestError
+from tdfusion_edge.runtime.rig import DAY_MS
 from tdfusion_edge.runtime.simulation.noise import uniform
 from tdfusion_edge.runtime.simulation.view import SIZES, is_size
 
@@ -52,8 +53,8 @@ class Faults:
     def __post_init__(self) -> None:
         checks = (
             ("drop", self.drop, 0 <= self.drop <= 1, "a probability from 0 to 1"),
-            ("jitter_ms", self.jitter_ms, 0 <= self.jitter_ms < math.inf, "milliseconds, 0 or more"),
-            ("offset_ms", self.offset_ms, math.isfinite(self.offset_ms), "milliseconds"),
+            ("jitter_ms", self.jitter_ms, 0 <= self.jitter_ms <= DAY_MS, "milliseconds, 0 to a day"),
+            ("offset_ms", self.offset_ms, abs(self.offset_ms) <= DAY_MS, "milliseconds, a day at most"),
             ("noise", self.noise, 0 <= self.noise <= 64, "8-bit levels from 0 to 64"),
             ("size", self.size, self.size is None or is_size(self.size), SIZES),
             ("freeze", self.freeze, _is_span(self.freeze), "time and duration in seconds, 0 or more"),

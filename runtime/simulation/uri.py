@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.runtime.rig import Role
+from tdfusion_edge.runtime.rig import SLOWEST_FPS, Role
 from tdfusion_edge.runtime.simulation.faults import Faults
 
 _ROLES: dict[str, Role] = {"ir": "infrared", "vis": "visible"}
@@ -96,7 +96,7 @@ def _least(value: int, least: int) -> int:
 
 def _rate(text: str) -> float:
     value = float(text)
-    if not 0 < value <= 1000:
+    if not SLOWEST_FPS <= value <= 1000:
         raise ValueError
     return value
 
@@ -118,7 +118,7 @@ def _matrix(text: str) -> tuple[tuple[float, ...], ...]:
 
 _READERS: dict[str, tuple[Callable[[str], object], str]] = {
     "seed": (_count, "a whole number, 0 or more"),
-    "fps": (_rate, "frames per second, above 0 and up to 1000"),
+    "fps": (_rate, f"frames per second, {SLOWEST_FPS:.5f} to 1000"),
     "size": (_size, "WIDTHxHEIGHT"),
     "view": (_size, "WIDTHxHEIGHT of the visible picture"),
     "depth": (_depth, "8 or 16"),
@@ -126,7 +126,7 @@ _READERS: dict[str, tuple[Callable[[str], object], str]] = {
     "mark": (_switch, "0 or 1"),
     "realtime": (_switch, "0 or 1"),
     "frames": (_count, "a whole number, 0 or more"),
-    "timeout_s": (_rate, "seconds, above 0"),
+    "timeout_s": (_rate, f"seconds, {SLOWEST_FPS:.5f} to 1000"),
     "homography": (_matrix, "nine numbers h11:h12:...:h33, row by row"),
     "offset_ms": (float, "milliseconds"),
     "jitter_ms": (float, "milliseconds"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import cast
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -18,6 +20,11 @@ from tdfusion_edge.runtime.rig import Camera, Role
 from tdfusion_edge.runtime.sources import uri as addresses
 from tdfusion_edge.runtime.sources.base import Source
 from tdfusion_edge.runtime.sources.uri import SourceUri
+
+if TYPE_CHECKING:
+    from tdfusion_edge.video.reader import VideoReader
+
+log = logging.getLogger(__name__)
 
 OPENERS: Mapping[str, str] = {
     "sim": "tdfusion_edge.runtime.sources.simulated:from_uri",
@@ -67,6 +74,49 @@ def open_source(
     return _Checked(source, role, offset_ns) if offset_ns or role == "visible" else source
 
 
+def open_recording(path: Path, role: Role, offset_ms: float = 0.0) -> Source:
+    """A video file by its literal name, its frames moved by ``offset_ms``; errors as :func:`open_source`."""
+    from tdfusion_edge.runtime.sources.video import VideoSource
+
+    return _Checked(VideoSource(path.name, path, epoch_ns=0), role, round(offset_ms * 1_000_000))
+
+
+def tell_of_recordings(
+    sources: Mapping[Role, Source], tolerance_ms: float, offsets_ms: Mapping[Role, float]
+) -> None:
+    """Log what two recordings do not share, and what of them is lost; nothing for other sources.
+
+    Args:
+        sources: By role, as :func:`open_source` gives them, nothing of them read yet.
+        tolerance_ms: Difference of their beginnings that does not count, milliseconds.
+        offsets_ms: Of the rig; where there is one, the user has told how the beginnings lie.
+    """
+    infrared, visible = (_reader(sources.get(role)) for role in ("infrared", "visible"))
+    if infrared is None and visible is None:
+        return
+    from tdfusion_edge.video.remarks import remarks
+
+    told = any(offsets_ms.values())
+    for line in remarks(
+        infrared, visible, tolerance_ms=None if told else tolerance_ms,
+        remedy="If that is wrong, set offset_ms = {later_ms} for the visible camera in a rig file.",
+    ):  # fmt: skip
+        log.warning("%s", line)
+
+
+def duration_s(source: Source) -> float | None:
+    """Length of a video in seconds as its file states it; None where it states none, or is no video."""
+    reader = _reader(source)
+    return None if reader is None else reader.duration_s
+
+
+def _reader(source: Source | None) -> VideoReader | None:
+    """The file behind a source that plays a video."""
+    if isinstance(source, _Checked):
+        source = source.source
+    return getattr(source, "reader", None)
+
+
 def _kind(uri: SourceUri) -> str:
     """Which of :data:`OPENERS` an address asks for; files are told apart by what is there."""
     if uri.scheme != "file":
@@ -83,18 +133,18 @@ class _Checked:
     """A source whose frames get the rig's time offset, and are refused where a role forbids them."""
 
     def __init__(self, source: Source, role: Role, offset_ns: int) -> None:
-        self._source, self._role, self._offset_ns = source, role, offset_ns
+        self.source, self._role, self._offset_ns = source, role, offset_ns
 
     @property
     def name(self) -> str:
-        return self._source.name
+        return self.source.name
 
     @property
     def live(self) -> bool:
-        return self._source.live
+        return self.source.live
 
     def read(self) -> Frame | None:
-        frame = self._source.read()
+        frame = self.source.read()
         if frame is None:
             return None
         if self._role == "visible" and frame.image.dtype == np.uint16:
@@ -108,4 +158,4 @@ class _Checked:
         return replace(frame, time_ns=frame.time_ns + self._offset_ns) if self._offset_ns else frame
 
     def close(self) -> None:
-        self._source.close()
+        self.source.close()

@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.redact import redact
+from tdfusion_edge.runtime import rig
 
 SCHEMES = ("v4l2", "sim", "file")
 """What this version opens."""
@@ -86,7 +87,7 @@ class SourceUri:
         """The option ``fps`` in frames per second, None where it is not given.
 
         Raises:
-            RequestError: it is no positive number.
+            RequestError: it is no number, or one that no camera has.
         """
         text = self.query.get("fps")
         if text is None:
@@ -95,8 +96,9 @@ class SourceUri:
             rate = float(text)
         except ValueError:
             rate = math.nan
-        if not 0 < rate < math.inf:
-            raise self._wrong("fps", "a positive number such as 30 or 8.6", text)
+        if not rig.SLOWEST_FPS <= rate <= rig.FASTEST_FPS:
+            limits = f"{rig.SLOWEST_FPS:.5f} to {rig.FASTEST_FPS:g}"
+            raise self._wrong("fps", f"a number such as 30 or 8.6, {limits}", text)
         return rate
 
     def size(self) -> tuple[int, int] | None:

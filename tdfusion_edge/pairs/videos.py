@@ -1,29 +1,28 @@
-"""Pairs of videos, read frame by frame into memory.
-
-PyAV decodes; it is imported at use, so that importing this module stays cheap.
-"""
+"""Pairs of videos, read frame by frame into memory."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tdfusion_edge.color import U8, luma
-from tdfusion_edge.errors import RequestError, SourceError
-from tdfusion_edge.integrity import video_bytes_missing
+from tdfusion_edge.errors import RequestError
 from tdfusion_edge.pairs.types import LabelledPair, paired
-from tdfusion_edge.redact import redact
+from tdfusion_edge.video.reader import VideoReader
+from tdfusion_edge.video.remarks import remarks
 
-if TYPE_CHECKING:
-    import av
+logger = logging.getLogger(__name__)
+
+_TOLERANCE_MS = 20.0
+"""Beginnings of two videos that are no further apart count as one, as in ``fuse``."""
 
 
 def read_videos(
     name: str, infrared: Path, visible: Path, every: int, *, colour: bool = False
 ) -> list[LabelledPair]:
-    """Every n-th frame of two videos, paired by number.
+    """Every n-th frame of two videos, paired by number; what is odd about the two is logged.
 
     Args:
         name: Of the pair; a frame is called ``name#number``.
@@ -33,11 +32,21 @@ def read_videos(
         colour: Whether the visible frames' colours are kept beside that.
 
     Raises:
+        InputMissing: there is no such file.
         RequestError: they differ in length, or one has grey of more than 8 bits.
-        SourceError: one is cut short or cannot be decoded.
+        SourceError: one is cut short, damaged, or cannot be decoded.
     """
-    left, left_count = _read_video(infrared, every)
-    right, right_count = _read_video(visible, every, colour=colour)
+    readers: list[VideoReader] = []
+    try:
+        readers += [VideoReader(infrared)]
+        readers += [VideoReader(visible)]
+        for line in remarks(*readers, tolerance_ms=_TOLERANCE_MS, remedy="Cut them to one beginning first."):
+            logger.warning("%s", line)
+        left, left_count = _read_video(readers[0], every)
+        right, right_count = _read_video(readers[1], every, colour=colour)
+    finally:
+        for reader in readers:
+            reader.close()
     if left_count != right_count:
         # Frames are paired by number, so one lost frame shifts every pair behind it.
         raise RequestError(
@@ -49,38 +58,19 @@ def read_videos(
     return [paired(f"{name}#{i * every}", *two, colour=colour) for i, two in frames]
 
 
-def _read_video(path: Path, every: int, *, colour: bool = False) -> tuple[list[U8], int]:
+def _read_video(reader: VideoReader, every: int, *, colour: bool = False) -> tuple[list[U8], int]:
     """Every n-th frame, as luma unless its colours are asked for, and the number of all frames."""
-    import av
-
     kept: list[U8] = []
     count = 0
-    try:
-        if missing := video_bytes_missing(path):
-            raise SourceError(
-                f"{path} is cut short", expected="a whole video", got=f"{missing} bytes too few"
+    while (shown := reader.read()) is not None:
+        if shown.image.dtype != np.uint8:
+            # Thermal counts of 9 to 16 bits: a conversion to 8 bits would keep the upper ones alone.
+            raise RequestError(
+                f"{reader.path} is a {reader.layout} video",
+                expected="8 bits",
+                hint="Convert it with a fixed range first.",
             )
-        # "file:" keeps a colon in a file name from being taken for a protocol.
-        with av.open(f"file:{path}") as container:
-            if not container.streams.video:
-                raise SourceError(f"{path} holds no video stream", expected="a video file")
-            for frame in container.decode(video=0):
-                _refuse_deep_grey(path, frame)
-                if count % every == 0:
-                    picture: U8 = frame.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
-                    kept.append(picture if colour else luma(picture))
-                count += 1
-    except (av.FFmpegError, OSError) as error:
-        raise SourceError(f"{path} cannot be decoded: {redact(str(error))}") from error
+        if count % every == 0:
+            kept.append(shown.image if colour else luma(shown.image))
+        count += 1
     return kept, count
-
-
-def _refuse_deep_grey(path: Path, frame: av.VideoFrame) -> None:
-    """Thermal counts of 10 to 16 bits: a conversion to 8 bits would keep the upper ones alone."""
-    channels = frame.format.components
-    if len(channels) <= 2 and channels[0].bits > 8:  # the second is alpha
-        raise RequestError(
-            f"{path} is a {frame.format.name} video",
-            expected="8 bits",
-            hint="Convert it with a fixed range first.",
-        )

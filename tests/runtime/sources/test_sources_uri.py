@@ -61,7 +61,7 @@ def test_an_unknown_option_names_the_nearest() -> None:
     assert caught.value.hint == "Did you mean 'format'?"
 
 
-@pytest.mark.parametrize("value", ["0", "-5", "nan", "inf", "fast", ""])
+@pytest.mark.parametrize("value", ["0", "-5", "nan", "inf", "fast", "", "1e-300", "1e300"])
 def test_a_rate_must_be_a_positive_number(value: str) -> None:
     with pytest.raises(RequestError, match="bad fps"):
         SourceUri("file", "ir", {"fps": value}).fps()
