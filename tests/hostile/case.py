@@ -65,6 +65,8 @@ class Case:
     says: str | None = None
     """A pattern that must be found in what it says, if it ends otherwise than right."""
     check: Check | None = None
+    codes: tuple[int, ...] = (0,)
+    """Exit codes of a right outcome: where nobody can be told the end, some of it failed."""
     told: str | None = None
     """A pattern; where it is found, a result that is not the right one was at least announced."""
     limit: float = 20.0

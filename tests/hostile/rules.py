@@ -109,7 +109,7 @@ def _outcome(
 
 
 def _not_right(case: Case, run: Run, place: Path) -> str | None:
-    if run.code != 0:
+    if run.code not in case.codes:
         return f"not right, exit code {run.code}: {_last(run)}"
     if case.told is not None and re.search(case.told, run.text):
         return None

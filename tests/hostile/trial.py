@@ -14,6 +14,10 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
 
 from hostile import families
 from hostile.case import Case, Run
@@ -37,6 +41,19 @@ def everything() -> dict[str, tuple[Case, ...]]:
     return {name: importlib.import_module(f"hostile.families.{name}").CASES for name in names}
 
 
+def as_parameters(*modules: ModuleType) -> list[Any]:
+    """The cases of families as parameters of a test: those that are not quick are slow."""
+    return [
+        pytest.param(
+            case,
+            id=f"{module.__name__.rpartition('.')[2]}: {case.name}",
+            marks=() if case.quick else pytest.mark.slow,
+        )
+        for module in modules
+        for case in module.CASES
+    ]
+
+
 def main(words: list[str]) -> int:
     """Try them, two at a time."""
     chosen = [
@@ -53,7 +70,10 @@ def main(words: list[str]) -> int:
         lines = []
         for index in range(number, len(chosen), len(programs)):
             name, case = chosen[index]
-            found, runs = try_out(programs[number], case, folder / str(index))
+            try:
+                found, runs = try_out(programs[number], case, folder / str(index))
+            except Exception as error:  # of the case itself
+                raise RuntimeError(name) from error
             shutil.rmtree(folder / str(index), ignore_errors=True)
             seen = " | ".join(found) or "as wanted"
             took = f"{runs[0].seconds:.1f} s, {runs[0].peak >> 20} MB"
