@@ -80,8 +80,8 @@ class Case:
     stderr: Stream = "file"
     interrupts: tuple[float, ...] = ()
     """Seconds after the start at which Ctrl-C comes."""
-    twice: bool = False
-    """Two of it run at once."""
+    second: Callable[[Path], Sequence[object]] | None = None
+    """Another command line that runs at the same time, on the same output."""
     quick: bool = False
     """It is one of those that run with the quick tests."""
 

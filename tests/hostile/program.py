@@ -48,9 +48,9 @@ class Program:
         self._zygote.kill()
         self._zygote.communicate()
 
-    def run(self, case: Case, arguments: Sequence[object], place: Path) -> list[Run]:
-        """Run the command line in ``place/work``; twice at once where the case asks for it."""
-        started = [self._start(case, arguments, place, number) for number in range(1 + case.twice)]
+    def run(self, case: Case, lines: Sequence[Sequence[object]], place: Path) -> list[Run]:
+        """Run command lines in ``place/work``, all at once."""
+        started = [self._start(case, line, place, number) for number, line in enumerate(lines)]
         return [self._watch(case, place, number, pid) for number, pid in enumerate(started)]
 
     def _start(self, case: Case, arguments: Sequence[object], place: Path, number: int) -> int:

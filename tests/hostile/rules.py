@@ -16,6 +16,8 @@ FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-
 """Escape codes and what turns the direction of writing; a line of progress ends in a carriage return."""
 ERROR = re.compile(r"^(?:tdfusion-edge[\w -]*: )?error: (.*)$", re.MULTILINE)
 WARNING = re.compile(r"^\S+\.py:\d+: \w*Warning", re.MULTILINE)
+TRACE, ASKED = "Traceback (most recent", "where the error comes from"
+"""How a traceback begins, and what stands before one that ``-v`` asked for."""
 COUNT = r"\b(?!0 )\d+ (?:of \d+ )?\w+"
 LONGEST_LINE, LONGEST_TEXT = 2_000, 40_000
 STOPPED = (130, -2)
@@ -62,9 +64,8 @@ def _always(run: Run) -> Iterator[str]:
         yield f"exit code {run.code}"
     if run.left:
         yield "a process of it outlived it"
-    for sign in ("Traceback (most recent", "this is a fault in tdfusion-edge"):
-        if sign in run.text:
-            yield f"'{sign}': {run.text.strip().splitlines()[-2:]}"
+    if "this is a fault in tdfusion-edge" in run.text or run.text.count(TRACE) > run.text.count(ASKED):
+        yield f"a crash: {run.text.strip().splitlines()[-3:]}"
     if warning := WARNING.search(run.text):
         yield f"a warning of Python: {warning[0]}"
     if bad := FORBIDDEN.search(run.text):

@@ -29,9 +29,9 @@ def try_out(program: Program, case: Case, place: Path) -> tuple[list[str], list[
     """Make a case's inputs in ``place``, run it, and say what is wrong with what came of it."""
     work = place / "work"
     work.mkdir(parents=True)
-    arguments = case.make(work)
+    lines = [make(work) for make in (case.make, case.second) if make is not None]
     before = snapshot(work)
-    runs = program.run(case, arguments, place)
+    runs = program.run(case, lines, place)
     return problems(case, runs, place, before, snapshot(work)), runs
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-import av
 
 from hostile.case import Case, Check, Run, Wrong, cases
 from hostile.families.recipes import RECIPE, train
@@ -15,7 +14,7 @@ from hostile.families.rigs import lines_are
 from hostile.made.commands import PLAIN, bundle, fuse, picture_folder, run
 from hostile.made.labels import BOX, yolo
 from hostile.made.pictures import encoded, mean_is
-from hostile.made.videos import pairs_are, video
+from hostile.made.videos import pairs_are, read_numbers, video
 
 Make = Callable[[Path], Sequence[object]]
 OUT = r"out|output|folder|exists|is an input|suffix|kind|name|\.\w{3}"
@@ -95,7 +94,6 @@ PLACES: dict[str, Make] = {
     "a picture of 256 bytes": pictures("o" * 252 + ".png"),
     "a picture called -": pictures("-"),
     "a picture of no name": pictures(""),
-    "a picture with a slash behind": pictures("out.png/"),
     "a picture that is a folder": pictures("out.png", lambda folder: (folder / "out.png").mkdir()),
     "a picture of another kind": pictures("out.gif"),
     "a picture without suffix": pictures("out"),
@@ -184,18 +182,6 @@ def _three_pngs(folder: Path, run: Run) -> None:
         raise Wrong("three pictures are not there")
 
 
-def whole(name: str, count: int) -> Check:
-    """A check that a video has so many pictures."""
-
-    def check(folder: Path, run: Run) -> None:
-        with av.open(str(folder / name)) as container:
-            got = sum(1 for _ in container.decode(video=0))
-        if got != count:
-            raise Wrong(f"{name} has {got} pictures, not {count}")
-
-    return check
-
-
 def _elsewhere(folder: Path) -> None:
     (folder / "target.png").write_bytes(b"an older picture")
     (folder / "out.png").symlink_to("target.png")
@@ -205,6 +191,7 @@ WRITTEN = [
     Case("a picture of 255 bytes", pictures(LONG + ".png"), ("right", "error"), check=mean_is(LONG + ".png"), says="long|name"),
     Case("a video of 255 bytes", videos(LONG + ".mkv"), ("right", "error"), check=pairs_are(range(20), LONG + ".mkv"), says="long|name"),
     Case("lines of 255 bytes", streams("o" * 249 + ".jsonl"), ("right", "error"), check=lines_are(3, "o" * 249 + ".jsonl"), says="long|name"),
+    Case("a picture with a slash behind", pictures("out.png/"), ("right", "error"), check=mean_is(), says=OUT),
     Case("a picture that is there", pictures("out.png", lambda folder: (folder / "out.png").write_bytes(b"an older picture")), ("right",),
          check=mean_is(), replaces=("out.png",)),
     Case("a picture that is a link elsewhere", pictures("out.png", _elsewhere), ("right", "error"), check=mean_is(), replaces=("out.png", "target.png"), says=OUT),
@@ -232,14 +219,46 @@ UNHEARD = [
     for state in ("closed", "full")
 ]  # fmt: skip
 
+def shorter(output: str, command: str = "fuse") -> Make:
+    """``fuse`` or ``run`` on two other videos, of 12 pictures."""
+
+    def make(folder: Path) -> list[str]:
+        for name in ("ir2.mkv", "vis2.mkv"):
+            (folder / name).write_bytes(video("matroska", count=12, first=100))
+        words = ["fuse", "ir2.mkv", "vis2.mkv"] if command == "fuse" else ["run", "--camera", "ir2.mkv,vis2.mkv"]
+        return [*words, "-o", output, "--bundle", str(bundle(folder)), *PLAIN]
+
+    return make
+
+
+def run_again(folder: Path) -> Sequence[object]:
+    """``run`` on the folders that are there."""
+    return run(folder, output="out")
+
+
+def one_of_both(folder: Path, run: Run) -> None:
+    """The video is that of one of the two, whole."""
+    numbers = [number for number, _ in read_numbers(folder / "out.mkv")]
+    if numbers not in ([*range(20)], [*range(100, 112)]):
+        raise Wrong(f"a video of both runs: {numbers}")
+
+
+def lines_of_one(folder: Path, run: Run) -> None:
+    """All lines are of one of the two."""
+    got = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
+    if len(got) not in (12, 20):
+        raise Wrong(f"{len(got)} lines of two runs of 20 and 12")
+
+
 ONE_OR_BOTH: Any = ("right", "error")
+BOTH: Any = {"wanted": ONE_OR_BOTH, "leaves": ("out*", ".out*"), "says": OUT}
 TWICE = [
-    Case("two runs on one video", videos("out.mkv", command="run"), ONE_OR_BOTH, check=whole("out.mkv", 20), twice=True, leaves=("out*", ".out*"), says=OUT, quick=True),
-    Case("two runs on one file of lines", run, ONE_OR_BOTH, check=lines_are(3), twice=True, leaves=("out*", ".out*"), says=OUT),
-    Case("two runs on one folder", streams("out"), ONE_OR_BOTH, check=_three_pngs, twice=True, leaves=("out*", ".out*"), says=OUT),
-    Case("fuse twice on one video", videos("out.mkv"), ONE_OR_BOTH, check=pairs_are(range(20)), twice=True, leaves=("out*", ".out*"), says=OUT),
-    Case("fuse twice on one picture", pictures("out.png"), ONE_OR_BOTH, check=mean_is(), twice=True, leaves=("out*", ".out*"), says=OUT),
-    Case("two trainings in one folder", train(RECIPE), ONE_OR_BOTH, twice=True, leaves=("out*", ".out*"), says=OUT, limit=60),
+    Case("two runs on one video", videos("out.mkv", command="run"), second=shorter("out.mkv", "run"), check=one_of_both, quick=True, **BOTH),
+    Case("two runs on one file of lines", videos("out.jsonl", command="run"), second=shorter("out.jsonl", "run"), check=lines_of_one, **BOTH),
+    Case("two runs on one folder", streams("out"), second=run_again, check=_three_pngs, **BOTH),
+    Case("fuse twice on one video", videos("out.mkv"), second=shorter("out.mkv"), check=one_of_both, **BOTH),
+    Case("fuse twice on one picture", pictures("out.png"), second=pictures("out.png"), check=mean_is(), **BOTH),
+    Case("two trainings in one folder", train(RECIPE), second=lambda folder: ["train", "recipe.toml", "--data", ".", "-o", "out"], limit=60, **BOTH),
 ]  # fmt: skip
 
 CASES = cases(REFUSED, WRITTEN, UNHEARD, TWICE)
