@@ -16,6 +16,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tdfusion_edge import __version__
@@ -57,6 +58,17 @@ COMMANDS = (
 LOUD = ("-q", "--quiet", "-v", "--verbose")
 LOUDNESS = "loudness"
 """Where ``-q`` and ``-v`` stand among the arguments; a command never sees it."""
+
+REFUSED = MappingProxyType(
+    {
+        errno.ENAMETOOLONG: "a name of 255 bytes or fewer",
+        errno.EACCES: "a place that you may use",
+        errno.EPERM: "a place that you may use",
+        errno.EROFS: "a place that can be written to",
+        errno.ELOOP: "a link that leads somewhere",
+    }
+)
+"""What the system says of a place, and what is expected of one."""
 
 log = logging.getLogger(__name__)
 
@@ -160,12 +172,10 @@ def _run(command: Command, arguments: Sequence[str]) -> int:
         say(_missing(command, error), error=True)
         return 2
     except OSError as error:
-        # Wherever such a name is first asked after, it was somebody's request.
-        if error.errno != errno.ENAMETOOLONG:
+        # Wherever such a place is first asked after, it was somebody's request.
+        if error.errno is None or error.errno not in REFUSED or error.filename is None:
             raise
-        raise RequestError(
-            f"{error.filename}: {error.strerror}", expected="a name of 255 bytes or fewer"
-        ) from error
+        raise RequestError(f"{error.filename}: {error.strerror}", expected=REFUSED[error.errno]) from error
 
 
 def _logged(work: Callable[[argparse.Namespace], int], args: argparse.Namespace, line: str) -> int:

@@ -34,6 +34,9 @@ TERMINAL_S, LINES_S = 0.2, 10.0
 """Seconds between two lines of progress: rewritten in place on a terminal, new lines elsewhere."""
 STREAMS = ("stdin", "stdout", "stderr")
 """Names in ``sys``, by number."""
+LONGEST_LINE = 2_000
+"""Characters of a message's line that are shown."""
+
 CLEAR = "\r\x1b[K"
 """Takes a half-written line of progress off a terminal."""
 
@@ -53,7 +56,15 @@ def say(text: str, *, error: bool = False) -> None:
         BrokenPipeError: the reader of standard output has gone.
         SinkError: standard output cannot be written: the disk is full.
     """
-    _put(escape(redact(text)), error=error)
+    shown = escape(redact(text))
+    _put("\n".join(map(_shortened, shown.split("\n"))) if error else shown, error=error)
+
+
+def _shortened(line: str) -> str:
+    """A message that quotes a megabyte of somebody's input is no message."""
+    if len(line) <= LONGEST_LINE:
+        return line
+    return f"{line[: LONGEST_LINE - 100]}... ({len(line):,} characters)"
 
 
 def say_json(value: Any, *, indent: int | None = None) -> None:

@@ -10,8 +10,10 @@ from tdfusion_edge.config import Table
 from tdfusion_edge.pairs.source import PairSource
 from tdfusion_edge.train.losses import Border, Gains, Gradient, Intensity
 
-Count: TypeAlias = Annotated[int, Meta(ge=1)]
-Positive: TypeAlias = Annotated[float, Meta(gt=0)]
+MOST = 10**9
+"""Above any number of steps that is meant, and below what overflows in a library."""
+Count: TypeAlias = Annotated[int, Meta(ge=1, le=MOST)]
+Positive: TypeAlias = Annotated[float, Meta(gt=0, le=1e6)]
 Fraction: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -44,7 +46,7 @@ class Loss(Table, frozen=True, kw_only=True):
     """Target of L_grad; ``signed``: the released code; ``magnitude``: the paper, read literally."""
     border: Border = "replicate"
     """How Sobel goes beyond the border; ``zero``: the released code, which draws an edge there."""
-    alpha: Annotated[float, Meta(ge=0)] = 1.0
+    alpha: Annotated[float, Meta(ge=0, le=1e6)] = 1.0
     """Weight of L_grad; 0 is the ablation without gradient term."""
 
 
@@ -95,7 +97,7 @@ class Optimiser(Table, frozen=True, kw_only=True):
     """``[optimiser]``: Adam for all networks."""
 
     steps: Count
-    batch: Count = 8
+    batch: Annotated[int, Meta(ge=1, le=1 << 16)] = 8
     learning_rate: Positive = 1e-3
     schedule: Literal["cosine", "step", "constant"] = "cosine"
     """``cosine``: a warm-up, then a cosine to zero; ``step``: times 0.1 after each quarter of the steps
@@ -119,7 +121,7 @@ class Recipe(Table, frozen=True, kw_only=True):
     """A strategy by name, or "module:Class"."""
     strategy_options: dict[str, Any] = {}
     """What the strategy's own ``Options`` take."""
-    seed: Annotated[int, Meta(ge=0)] = 0
+    seed: Annotated[int, Meta(ge=0, lt=2**63)] = 0
     validate_every: Count = 500
     """Steps between validations; each also writes a checkpoint."""
     choose_by: Literal["fusion", "task"] = "fusion"

@@ -99,6 +99,8 @@ def _as_table(change: str) -> dict[str, Any]:
         read = msgspec.toml.decode(f"value = {text}")
     except ValueError:
         read = {}
+    except RecursionError as error:
+        raise ConfigError(f"--set {key} is nested too deeply") from error
     # A bare word; or a line break in it, behind which TOML would find further keys.
     value: Any = read["value"] if list(read) == ["value"] else text
     *tables, last = key.split(".")

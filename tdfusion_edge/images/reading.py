@@ -5,6 +5,7 @@ OpenCV decodes; it is imported at use, so that importing this module stays cheap
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -181,6 +182,8 @@ def checked_header(path: Path, data: bytes) -> Header:
             expected=f"{MOST_SCANS} scans of a JPEG or fewer",
             got=f"{header.scans:,}",
         )
+    if not (header.pictures or header.width):
+        raise SourceError(f"{path} is cut short or damaged", expected="a whole image", got="no page")
     if not header.pictures:
         raise SourceError(f"{path} holds no picture but reduced ones", expected="a page in full size")
     return header
@@ -219,6 +222,8 @@ def _without_alpha(image: Image) -> Image:
 
 def _bytes_of(path: Path) -> bytes:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe is waited for, and some devices have no end
+            raise SourceError(f"{path} is no file", expected="an image")
         return path.read_bytes()
     except FileNotFoundError as error:
         raise InputMissing(f"{path} does not exist") from error

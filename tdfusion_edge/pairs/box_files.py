@@ -56,6 +56,10 @@ def drawn_voc(path: Path) -> Drawn:
             than it states.
     """
     root = _parse_xml(path)
+    if root.tag != "annotation":
+        raise RequestError(
+            f"{path} is no VOC XML file", expected="<annotation> around all", got=f"<{root.tag}>"
+        )
     corners, names, difficult = [], [], 0
     for number, found in enumerate(root.iter("object"), 1):
         name = (found.findtext("name") or "").strip()

@@ -49,9 +49,9 @@ class PairSource(Table, frozen=True, kw_only=True):
     """Part of a published set that is divided by folders."""
     names: str | tuple[str, ...] | None = None
     """Text file in ``folder`` with one stem a line, or the stems themselves; None takes every pair."""
-    every: Annotated[int, Meta(ge=1)] = 1
+    every: Annotated[int, Meta(ge=1, le=10**9)] = 1
     """Take every n-th frame of a video, or every n-th pair of pictures."""
-    without_every: Annotated[int, Meta(ge=0)] = 0
+    without_every: Annotated[int, Meta(ge=0, le=10**9)] = 0
     """Of those, leave every n-th out: what another source takes with ``every = n``. 0 keeps all."""
     layout: Literal["plain", "msrs", "fmb", "m3fd", "llvip"] = "plain"
     """How the folder is laid out: ``ir`` beside ``vi``, or a published data set as it is unpacked."""
@@ -98,6 +98,8 @@ def labels_of(args: argparse.Namespace) -> Labels | None:
     if colours and kind != "mask":
         raise ConfigError("--colours", expected="--labels mask:FOLDER as well")
     if args.labels is None:
+        if not 0 <= args.ignore <= 255:
+            raise ConfigError("--ignore", expected="0 to 255, a value of a mask", got=str(args.ignore))
         if classes:
             raise ConfigError(f"--classes {args.classes}", expected="--labels as well")
         return None

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tdfusion_edge.config import Table, parse, to_json
-from tdfusion_edge.errors import ConfigError, EngineError
+from tdfusion_edge.errors import ConfigError, EngineError, RequestError
 from tdfusion_edge.files import write_aside
 from tdfusion_edge.runtime.engines.base import OnProgress, Progress
 from tdfusion_edge.runtime.engines.tensorrt.store.private import (
@@ -88,7 +88,11 @@ class EngineStore:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         # Resolved, so that a home behind a link is no link in place of the folder.
-        self.folder = (default_folder() if folder is None else folder).resolve()
+        folder = default_folder() if folder is None else folder
+        try:
+            self.folder = folder.resolve()
+        except RuntimeError as error:  # what Python before 3.13 makes of links in a circle
+            raise RequestError(f"{folder}: {error}", expected="a folder for engines") from error
         self._clock, self._sleep = clock, sleep
 
     def find(self, request: Request) -> bytes | None:

@@ -52,7 +52,10 @@ def open_detector(
     place, wanted = Path(path), coco.chosen(classes)
     if not place.is_file():
         raise InputMissing(f"there is no detector {place}", expected="an ONNX file")
-    engine = OnnxRuntimeEngine(place.read_bytes(), threads=threads)
+    try:
+        engine = OnnxRuntimeEngine(place.read_bytes(), threads=threads)
+    except EngineError as error:
+        raise EngineError(f"--detector {place}: {error.what}", expected="an ONNX graph") from error
     try:
         return ForeignDetector(
             instrument("detector", engine),
