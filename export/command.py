@@ -19,14 +19,17 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
+from tdfusion_edge.arguments import file_name
 from tdfusion_edge.bundle import Parity, Precision
+from tdfusion_edge.clashes import refuse_clashes
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.export.assemble import SCORE_THRESHOLD, export
 from tdfusion_edge.export.engines import add_engine_arguments, prepared
 from tdfusion_edge.export.graph import LEGACY, OPSET, OPSETS
 from tdfusion_edge.export.heads import KINDS
-from tdfusion_edge.pairs.source import labels_of
+from tdfusion_edge.pairs.reader import find_files
+from tdfusion_edge.pairs.source import PairSource, labels_of
 from tdfusion_edge.runtime.commands.engines import sizes_of
 from tdfusion_edge.runtime.evaluation.pairs import add_pair_arguments
 
@@ -67,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-pipeline", dest="no_onepass", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument(
-        "--calibration", metavar="FILE",
+        "--calibration", type=file_name, metavar="FILE",
         help="list of stems in DIR to calibrate int8 on, none of which is measured on (default: every "
         "second pair calibrates, and the others are measured on)",
     )  # fmt: skip
@@ -76,6 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Export and say what was measured."""
+    pairs = [] if args.data is None else find_files(args.data, PairSource()).folders
+    refuse_clashes([("--output", args.output)], [*args.checkpoints, *pairs])
     build_engines = prepared(args)
     manifest = export(
         args.checkpoints,

@@ -8,6 +8,7 @@ from typing import Any
 
 from tdfusion_edge.checkpoint import Header
 from tdfusion_edge.export.networks import Task
+from tdfusion_edge.redact import redact
 
 METRIC_NAMES = {name.lower(): name for name in ("EN", "SF", "SD", "AG", "SCD", "VIF", "Qabf", "SSIM")}
 """Fusion metrics by their keys in a header; its other metrics are the task network's."""
@@ -42,7 +43,7 @@ def model_card(name: str, fusion: Header, heads: Mapping[str, Task], threshold: 
     headers = fusion, *(task.header for task in tasks)
     limits = dict.fromkeys(limit for header in headers for limit in header.limits)
     parts = [
-        f"# {name}",
+        f"# {_cell(name)}",
         f"Fusion network {_trained(fusion, 'fusion')}. Takes an infrared and a visible luma picture that "
         "are\naligned, gives one fused luma picture.",
         *(_finds(task, threshold) for task in tasks),
@@ -134,5 +135,5 @@ def _rows(rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text that stays in its cell."""
-    return " ".join(text.split()).replace("|", "\\|")
+    """Text that stays in its cell, without credentials."""
+    return " ".join(redact(text).split()).replace("|", "\\|")

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, get_args
 
 import msgspec
 
-from tdfusion_edge.errors import RequestError
+from tdfusion_edge.clashes import is_same_place
+from tdfusion_edge.errors import InputMissing, RequestError, SourceError, TdfusionError
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.pairing.streams import Mode
 from tdfusion_edge.runtime.sources import open_source, tell_of_recordings
 from tdfusion_edge.runtime.sources import uri as addresses
+from tdfusion_edge.runtime.sources.absent import AbsentSource
 from tdfusion_edge.runtime.sources.base import Source
+
+MOST = 1e9
+"""Of seconds and milliseconds alike: 30 years are no recording, and nanoseconds have to fit into 64 bits."""
 
 
 class Cameras(NamedTuple):
@@ -42,6 +48,11 @@ class Cameras(NamedTuple):
         """A camera is simulated: opening it draws a street, which takes seconds."""
         return any(camera.uri.startswith("sim:") for _, camera in (self.infrared, self.visible))
 
+    @property
+    def visible_size(self) -> rig.Size | None:
+        """Width and height of the visible pictures, as far as the rig tells before one is there."""
+        return self.visible[1].size if self.registration is None else self.registration.visible_size
+
     def thermal(self, asked: rig.RangeName | rig.ThermalRange | None = None) -> rig.ThermalRange:
         """How infrared becomes 8 bits: the camera's own table, or that with another mode.
 
@@ -58,9 +69,12 @@ class Cameras(NamedTuple):
     def open(self, stack: ExitStack) -> dict[rig.Role, Source]:
         """Both cameras on one epoch, closed by ``stack``.
 
+        With policy ``single`` one live camera that is not there stops no run: it is asked for while the run
+        lasts, as one that is lost later.
+
         Raises:
             RequestError: one is live and the other recorded.
-            SourceError: one cannot be opened.
+            InputMissing, SourceError: one cannot be opened.
         """
         epoch_ns = time.monotonic_ns()
         sources: dict[rig.Role, Source] = {}
@@ -68,9 +82,22 @@ class Cameras(NamedTuple):
             "infrared": self.infrared,
             "visible": self.visible,
         }
+        absent: list[TdfusionError] = []
         for role, (name, camera) in cameras.items():
-            sources[role] = open_source(name, camera, role, epoch_ns=epoch_ns)
+            reopen = partial(open_source, name, camera, role, epoch_ns=epoch_ns)
+            try:
+                sources[role] = reopen()
+            except (InputMissing, SourceError) as error:
+                if self.sync.policy != "single" or addresses.parse(camera.uri).scheme != "v4l2":
+                    raise
+                absent.append(error)
+                sources[role] = AbsentSource(redact(name), self._alone(role, error), reopen)
             stack.callback(sources[role].close)
+        if len(absent) == len(cameras):
+            infrared, visible = absent
+            raise type(infrared)(
+                f"neither camera can be opened: {infrared.what}; {visible.what}", hint=infrared.hint
+            )
         offsets = {role: camera.offset_ms for role, (_, camera) in cameras.items()}
         tell_of_recordings(sources, self.sync.tolerance_ms, offsets)
         kinds = ["live" if source.live else "recorded" for source in sources.values()]
@@ -81,6 +108,17 @@ class Cameras(NamedTuple):
                 got=" and ".join(kinds),
             )
         return sources
+
+    def _alone(self, role: rig.Role, error: TdfusionError) -> SourceError:
+        """What is said of a camera that is not there when a run begins."""
+        other = "visible" if role == "infrared" else "infrared"
+        hint = f"{other} goes on alone, and {role} is asked for again; --policy drop or hold-last needs both."
+        if role == "visible" and self.visible_size is None:
+            hint = (
+                "Pictures begin when it is there, for they have its size. With size = [width, height] of the "
+                "visible camera in rig.toml infrared is shown alone until then."
+            )
+        return SourceError(error.what, expected=error.expected, got=error.got, hint=hint)
 
 
 def choose_cameras(
@@ -99,27 +137,49 @@ def choose_cameras(
         tolerance_ms: Largest time difference in a pair; None takes the rig's.
 
     Raises:
-        RequestError: no two names, names that the rig lacks, two cameras of one role, or a tolerance that is
-            none.
+        RequestError: no two names, names that the rig lacks, two cameras of one role, one file or device for
+            both, or a tolerance that is none.
         ConfigError: the rig file is malformed.
     """
     require_positive("--tolerance-ms", tolerance_ms, most=rig.DAY_MS)
     require_one_of("--policy", policy, get_args(rig.Policy))
     names = camera.split(",")
+    if redact(camera).count(",") < camera.count(","):
+        raise RequestError(
+            f"--camera {redact(camera)}: a comma in a user or a password would part two cameras",
+            expected="%2C in its place",
+        )
     if len(names) != 2 or not all(names):
         raise RequestError(
             f"--camera {redact(camera)}",
             expected="two names or addresses, infrared first: ir0,vis0",
-            got=str(len(names)),
+            got=str(len(names)) if all(names) else "an empty one",
         )
     path = rig.find(rig_file)
     chosen = rig.read(path)
     infrared, visible = rig.choose(chosen, (names[0], names[1]))
-    asked = {"policy": policy, "tolerance_ms": tolerance_ms}
+    _refuse_one_place(infrared, visible)
+    asked = {"policy": policy or chosen.sync.policy or "single", "tolerance_ms": tolerance_ms}
     sync = msgspec.structs.replace(
         chosen.sync, **{key: value for key, value in asked.items() if value is not None}
     )
     return Cameras(infrared, visible, sync, chosen.registration, path is not None)
+
+
+def _refuse_one_place(infrared: tuple[str, rig.Camera], visible: tuple[str, rig.Camera]) -> None:
+    """Refuse two names of one file or device, links among them: a device cannot be opened twice."""
+    uris = [addresses.parse(camera.uri) for _, camera in (infrared, visible)]
+    places = [uri.local_path() for uri in uris if uri.scheme in ("file", "v4l2")]
+    if len(places) == 2 and is_same_place(*places):
+        raise RequestError(
+            f"{redact(infrared[0])} and {redact(visible[0])} are one {_kind_of(places[0])}",
+            expected="an infrared and a visible camera",
+            got=str(places[0]),
+        )
+
+
+def _kind_of(place: Path) -> str:
+    return "folder" if place.is_dir() else "file" if place.is_file() else "device"
 
 
 def delivery_mode(asked: Mode | None, sources: dict[rig.Role, Source]) -> Mode:
@@ -135,14 +195,10 @@ def delivery_mode(asked: Mode | None, sources: dict[rig.Role, Source]) -> Mode:
     return asked or ("latest" if live else "every")
 
 
-LONGEST_S = 1e9
-"""Thirty years: longer than anything runs, and in nanoseconds still a number."""
-
-
-def require_positive(option: str, value: float | None, *, most: float = LONGEST_S) -> None:
+def require_positive(option: str, value: float | None, *, most: float = MOST) -> None:
     """Refuse a number that is not above 0 and up to ``most`` with a RequestError that names its option."""
     if value is not None and not 0 < value <= most:
-        raise RequestError(option, expected=f"more than 0 and finite, at most {most:.12g}", got=f"{value:g}")
+        raise RequestError(option, expected=f"more than 0 and finite, at most {most:g}", got=f"{value:g}")
 
 
 def require_one_of(option: str, value: str | None, known: tuple[str, ...]) -> None:

@@ -13,7 +13,7 @@ from tdfusion_edge import bundle
 from tdfusion_edge.bundle import FUSION, ONE_PASS, Bundle, Manifest, Precision
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.frames import Frame, Image, Pair
+from tdfusion_edge.frames import Frame, Image, Pair, whole
 from tdfusion_edge.result import Findings, Result
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.engines import Choice, Engine, OnProgress
@@ -65,6 +65,8 @@ class Fuser:
         registration: Where infrared pixels lie in the visible picture, a
             :class:`tdfusion_edge.runtime.rig.Registration`; None scales the one to the other. Where it leaves
             a part without infrared, visible stands there, and the networks run ``staged``.
+        visible_size: Width and height of the visible pictures, where they are known before the first comes:
+            infrared that is alone until then is shown at this size, and not at all where it is not known.
         on_progress: Told of the build of an engine: called with the graph's name, gives what takes progress.
         instrument: Wraps every engine, by its graph's name: for measuring.
 
@@ -92,6 +94,7 @@ class Fuser:
         range: rig.RangeName | rig.ThermalRange | None = None,
         stretch: StretchName = "image",
         registration: rig.Registration | None = None,
+        visible_size: tuple[int, int] | None = None,
         on_progress: Callable[[str], OnProgress] | None = None,
         instrument: Callable[[str, Engine], Engine] = lambda name, engine: engine,
     ) -> None:
@@ -147,7 +150,7 @@ class Fuser:
                     demanded=graphs == "onepass",
                 )
             minimum = self.manifest.graphs[FUSION].minimum_size
-            self._aligner = Aligner(thermal, registration, minimum=minimum)
+            self._aligner = Aligner(thermal, registration, minimum=minimum, visible_size=visible_size)
             self._closing = stack.pop_all()
         self._time_ns: int | None = None
         """Of the last array that was given with a time."""
@@ -167,10 +170,11 @@ class Fuser:
             The picture at the visible one's size, with what was found in it.
 
         Raises:
-            SourceError: an array is no picture.
+            SourceError: an array is no picture, or the time no whole number.
             RequestError: the visible picture has 16 bits or is too small, or the registration does not fit.
             EngineError: a network failed.
         """
+        time_ns = None if time_ns is None else whole(time_ns, "time_ns")
         if time_ns is None or self._time_ns is None or time_ns < self._time_ns:
             self.forget()
         self._time_ns = time_ns

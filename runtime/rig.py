@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from tdfusion_edge.config import Table, load
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
 from tdfusion_edge.redact import redact
+from tdfusion_edge.text import few
 
 Role: TypeAlias = Literal["infrared", "visible"]
 RangeName: TypeAlias = Literal["auto", "percentile", "linear", "clahe", "steady", "camera"]
@@ -224,10 +225,11 @@ def _roles(first: Role | None, second: Role | None) -> tuple[Role, Role]:
 def _camera(rig: Rig, name: str) -> Camera:
     if name in rig.cameras:
         return rig.cameras[name]
-    if "://" in name or name.startswith("gst:") or os.access(name, os.F_OK):
+    # A shell puts the home in for "~" at the beginning of a word, which the second of two names is not.
+    if "://" in name or name.startswith("gst:") or os.access(os.path.expanduser(name), os.F_OK):  # noqa: PTH111
         return Camera(uri=name)
     raise ConfigError(
         f"no camera '{redact(name)}'",
-        expected=f"one of {', '.join(map(redact, sorted(rig.cameras)))}, a URI, a video file or a folder",
+        expected=f"one of {few([*map(redact, sorted(rig.cameras))])}, a URI, a video file or a folder",
         hint="List what is there: tdfusion-edge cameras",
     )

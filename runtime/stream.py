@@ -70,6 +70,7 @@ def stream(
             range=chosen.thermal(range),
             stretch=stretch,
             registration=registration or chosen.registration,
+            visible_size=chosen.visible_size,
             **options,
         )
         stack.enter_context(fuser)

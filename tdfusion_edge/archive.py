@@ -7,8 +7,8 @@ are counted while they are read, whatever the archive says about itself.
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
-import os
 import shutil
 import struct
 import zipfile
@@ -18,17 +18,22 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from tdfusion_edge.errors import BundleError, SinkError
+from tdfusion_edge.files import aside_name
 
 MAX_FILES = 1000
 """A folder with more is some other folder: it is not walked to its end."""
+MAX_READ = 1 << 20
+"""Bytes that are read of a zip at once: its list of files is read in one piece, as long as it says."""
+MAX_RATIO, ALWAYS_BYTES = 100, 64 << 20
+"""What a zip may unpack to, as a multiple of its own size, and whatever its size. Weights hardly shrink."""
 
 
 def names(path: Path) -> list[str]:
     """Names of the files in a folder or ``.zip``, relative, with ``/`` between their parts.
 
     Raises:
-        BundleError: it cannot be read, or holds something else than files: a link, a pipe, a name
-            twice, an unusual compression.
+        BundleError: it is neither, cannot be read, or holds something else than files: a link, a pipe, a
+            name twice, an unusual compression, too many.
     """
     return _folder_names(path) if path.is_dir() else _zip_names(path)
 
@@ -42,7 +47,8 @@ def read(path: Path, wanted: Iterable[str], *, limit: int) -> dict[str, bytes]:
     if path.is_dir():
         return _contents(path, wanted, lambda name: (path / name).open("rb"), limit)
     with _opened_zip(path) as archive:
-        return _contents(path, wanted, archive.open, limit)
+        most = min(limit, max(ALWAYS_BYTES, MAX_RATIO * path.stat().st_size))
+        return _contents(path, wanted, archive.open, most)
 
 
 def write(path: Path, content: Mapping[str, bytes]) -> None:
@@ -54,15 +60,15 @@ def write(path: Path, content: Mapping[str, bytes]) -> None:
         SinkError: the disk is full or not writable; what was there before is as it was.
     """
     path = path.resolve()
-    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    new = aside_name(path, ".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        (_write_zip if path.suffix == ".zip" else _write_folder)(aside, content)
-        _put_in_place(aside, path)
+        (_write_zip if path.suffix == ".zip" else _write_folder)(new, content)
+        _put_in_place(new, path)
     except OSError as error:
         raise SinkError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
-        _remove(aside)
+        _remove(new)
 
 
 def refuse_bad_name(path: Path, name: str) -> None:
@@ -81,20 +87,26 @@ def refuse_bad_name(path: Path, name: str) -> None:
 
 def _folder_names(path: Path) -> list[str]:
     found = []
-    for file in path.rglob("*"):
+    for number, file in enumerate(path.rglob("*")):
         name = file.relative_to(path).as_posix()
         # A link may lead anywhere, and a pipe would be waited for without end.
         if file.is_symlink() or not (file.is_file() or file.is_dir()):
             raise BundleError(f"{path}: '{name}' is no plain file")
         if file.is_file():
             found.append(name)
-        if len(found) > MAX_FILES:
-            raise BundleError(f"{path} holds too many files", expected=f"at most {MAX_FILES}")
+        if number >= MAX_FILES:  # folders count
+            raise _too_many(path)
     return sorted(found)
+
+
+def _too_many(path: Path) -> BundleError:
+    return BundleError(f"{path} holds too many files", expected=f"at most {MAX_FILES}")
 
 
 def _zip_names(path: Path) -> list[str]:
     with _opened_zip(path) as archive:
+        if len(archive.infolist()) > MAX_FILES:
+            raise _too_many(path)
         members = [member for member in archive.infolist() if not member.is_dir()]
     found = sorted(member.filename for member in members)
     for first, second in itertools.pairwise(found):
@@ -107,10 +119,24 @@ def _zip_names(path: Path) -> list[str]:
     return found
 
 
+class _InPieces(io.FileIO):
+    """A file that gives no more than ``MAX_READ`` bytes at once."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As ``io.FileIO``; ValueError for more."""
+        some = super().read(MAX_READ + 1 if size is None or size < 0 else min(size, MAX_READ + 1)) or b""
+        if len(some) > MAX_READ:
+            raise ValueError(f"its list of files is longer than {MAX_READ} bytes")
+        return some
+
+
 @contextlib.contextmanager
 def _opened_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    # A pipe would be waited for without end, and a device may have none.
+    if path.exists() and not path.is_file():
+        raise BundleError(f"{path} is no bundle", expected="a folder or a .zip", got="a pipe or a device")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _InPieces(path) as file, zipfile.ZipFile(file) as archive:
             yield archive
     # RuntimeError: it is encrypted. ValueError: names and offsets that make no sense.
     except (
@@ -130,7 +156,7 @@ def _contents(
 ) -> dict[str, bytes]:
     files, left = {}, limit
     for name in wanted:
-        chunks = []
+        chunks: list[bytes] = []
         try:
             with opened(name) as stream:
                 while chunk := stream.read(1 << 20):
@@ -159,15 +185,15 @@ def _write_zip(aside: Path, content: Mapping[str, bytes]) -> None:
             archive.writestr(member, data, zipfile.ZIP_DEFLATED)
 
 
-def _put_in_place(aside: Path, path: Path) -> None:
-    """Rename ``aside`` to ``path``; a folder that is there steps back until the new one stands."""
+def _put_in_place(new: Path, path: Path) -> None:
+    """Rename ``new`` to ``path``; a folder that is there steps back until the new one stands."""
     if not path.is_dir():
-        aside.replace(path)
+        new.replace(path)
         return
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    old = aside_name(path, ".old")
     path.rename(old)
     try:
-        aside.rename(path)
+        new.rename(path)
     except BaseException:
         old.rename(path)
         raise

@@ -20,6 +20,7 @@ from tdfusion_edge.bundle import TrainingData
 from tdfusion_edge.config import Table, parse, to_json
 from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.files import write_aside
+from tdfusion_edge.redact import redact_all
 
 FORMAT = 2
 KEY = "tdfusion_edge"
@@ -82,7 +83,8 @@ def write(path: Path, weights: Weights, header: Header) -> None:
 
     raw = save(
         {name: np.ascontiguousarray(array) for name, array in weights.items()},
-        metadata={KEY: to_json(header).decode()},
+        # A checkpoint is passed on; the terms of a data set, say, may hold an address.
+        metadata={KEY: to_json(redact_all(msgspec.to_builtins(header))).decode()},
     )
     write_aside(path, raw)
 

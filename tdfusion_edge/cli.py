@@ -7,21 +7,23 @@ work and returns the exit code: 0 done, 1 the work failed, 2 the request was wro
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import logging
-import os
 import platform
 import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, NoReturn
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from tdfusion_edge import __version__
-from tdfusion_edge.console import listening, say
-from tdfusion_edge.errors import TdfusionError
+from tdfusion_edge.arguments import file_path, whole_number
+from tdfusion_edge.console import guarded, listening, say
+from tdfusion_edge.errors import RequestError, TdfusionError
 from tdfusion_edge.install import install_command
-from tdfusion_edge.redact import redact
+from tdfusion_edge.interrupts import second_signal_ends
 
 
 class Command(NamedTuple):
@@ -66,6 +68,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: ``--help``, ``--version`` or a command line that argparse refuses.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    with guarded(), second_signal_ends():
+        try:
+            return _chosen(arguments)
+        except TdfusionError as error:
+            say(f"error: {error}", error=True)
+            return error.exit_code
+        except KeyboardInterrupt:
+            return 130
+        except BrokenPipeError:
+            return 1
+        except Exception:
+            # Only a fault of this program comes here.
+            say(traceback.format_exc(), error=True)
+            say("error: this is a fault in tdfusion-edge; please report the lines above", error=True)
+            return 1
+
+
+def _chosen(arguments: list[str]) -> int:
+    """Run the command that stands first."""
     root = _root_parser()
     if not arguments:
         root.print_help()
@@ -76,33 +97,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command is None:
         root.parse_args(arguments)
         root.error(f"expected a command first, got '{arguments[0]}'")
-    try:
-        return _run(command, arguments[1:])
-    except TdfusionError as error:
-        say(f"error: {redact(str(error))}", error=True)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # Python flushes standard output once more at exit and would complain about it there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Exception:
-        # Only a fault of this program comes here. Its traceback may quote an address with a password.
-        say(redact(traceback.format_exc()), error=True)
-        say("error: this is a fault in tdfusion-edge; please report the lines above", error=True)
-        return 1
+    return _run(command, arguments[1:])
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        super().error(redact(message))  # it quotes what it does not know, which may be an address
+class Parser(argparse.ArgumentParser):
+    """argparse's, whose words pass the same border as all others, and which knows what no argument may be."""
+
+    color = False  # its escape codes would be taken for somebody else's
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.register("type", Path, file_path)
+        self.register("type", int, whole_number)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if message:
+            say(message.rstrip("\n"), error=file is not sys.stdout)
 
 
 def command_parser(command: Command) -> tuple[argparse.ArgumentParser, Callable[[argparse.Namespace], int]]:
     """Parser and ``main`` of one command, whose module is imported here."""
     module = importlib.import_module(command.module)
-    parser = _Parser(
+    parser = Parser(
         prog=f"tdfusion-edge {command.name}",
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -121,7 +137,7 @@ def command_parser(command: Command) -> tuple[argparse.ArgumentParser, Callable[
 
 
 def _root_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tdfusion-edge",
         description="Infrared and visible cameras in, one fused picture out.",
     )
@@ -143,6 +159,13 @@ def _run(command: Command, arguments: Sequence[str]) -> int:
             raise
         say(_missing(command, error), error=True)
         return 2
+    except OSError as error:
+        # Wherever such a name is first asked after, it was somebody's request.
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise RequestError(
+            f"{error.filename}: {error.strerror}", expected="a name of 255 bytes or fewer"
+        ) from error
 
 
 def _logged(work: Callable[[argparse.Namespace], int], args: argparse.Namespace, line: str) -> int:

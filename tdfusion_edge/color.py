@@ -71,6 +71,26 @@ def is_grey(image: Image) -> bool:
     return _equal_channels(image[::16, ::16]) and _equal_channels(image)
 
 
+COLOURED = 16
+"""Levels between the channels of a pixel from which its colour is meant; below lie losses of a codec."""
+
+COLOURED_SHARE = 0.01
+"""Share of such pixels that makes a picture coloured."""
+
+
+def is_coloured(image: Image) -> bool:
+    """Whether a picture shows colours, and not grey that a codec or a sensor has tinted. A sparse look.
+
+    Args:
+        image: (H, W), or uint8 (H, W, 3) BGR.
+    """
+    if image.ndim == 2:
+        return False
+    blue, green, red = np.moveaxis(image[::16, ::16], -1, 0).reshape(3, -1)
+    span = np.maximum(np.maximum(blue, green), red) - np.minimum(np.minimum(blue, green), red)
+    return bool(np.count_nonzero(span > COLOURED) > COLOURED_SHARE * span.size)
+
+
 def _equal_channels(image: Image) -> bool:
     blue, green, red = image[..., 0], image[..., 1], image[..., 2]
     return bool(np.array_equal(blue, green) and np.array_equal(green, red))

@@ -1,26 +1,39 @@
 """Text for the person at the terminal, or the program behind the pipe.
 
-Results go to standard output by :func:`say`. Everything else goes to standard error: errors by :func:`say`,
-what is good to know by :func:`note` and the package's loggers, and how far a long work is by
-:class:`Progress`. ``-q`` hides all of it but the errors.
+Results go to standard output by :func:`say` and :func:`say_json`. Everything else goes to standard error:
+errors by :func:`say`, what is good to know by :func:`note` and the package's loggers, and how far a long work
+is by :class:`Progress`. ``-q`` hides all of it but the errors.
+
+This module is the border that all of it passes, with what argparse, ``warnings`` and Python itself say: there
+credentials are taken out (:mod:`tdfusion_edge.redact`) and control characters are escaped
+(:mod:`tdfusion_edge.escape`).
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import sys
+import threading
 import time
+import traceback
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
-from tdfusion_edge.redact import redact
+from tdfusion_edge.errors import SinkError
+from tdfusion_edge.escape import escape, one_line
+from tdfusion_edge.redact import redact, redact_all
 
 PACKAGE = "tdfusion_edge"
 """The logger above all of ours."""
 TERMINAL_S, LINES_S = 0.2, 10.0
 """Seconds between two lines of progress: rewritten in place on a terminal, new lines elsewhere."""
+STREAMS = ("stdin", "stdout", "stderr")
+"""Names in ``sys``, by number."""
 CLEAR = "\r\x1b[K"
 """Takes a half-written line of progress off a terminal."""
 
@@ -30,19 +43,89 @@ log = logging.getLogger(__name__)
 
 
 def say(text: str, *, error: bool = False) -> None:
-    """Write a line to standard output, or to standard error, and flush it.
+    """Write a line, or several, to standard output or standard error, and flush it.
 
-    A character that the terminal cannot show is written as its escape sequence. Nothing is hidden
-    here: credentials are taken out (:func:`tdfusion_edge.redact.redact`) where the text is made.
+    Credentials in it are hidden, control characters but tab and newline are escaped, and so is a character
+    that the terminal cannot show. Standard error that cannot be written, full or gone, is no error: what
+    cannot be told must not end the work.
 
     Raises:
-        BrokenPipeError: the reader has gone.
+        BrokenPipeError: the reader of standard output has gone.
+        SinkError: standard output cannot be written: the disk is full.
     """
+    _put(escape(redact(text)), error=error)
+
+
+def say_json(value: Any, *, indent: int | None = None) -> None:
+    """Write a value as JSON to standard output; credentials in its texts are hidden, one text at a time.
+
+    Raises:
+        As :func:`say`.
+    """
+    # ASCII alone: JSON's own escapes stand for every control character but DEL.
+    _put(json.dumps(redact_all(value), indent=indent).replace("\x7f", "\\u007f"))
+
+
+def _put(text: str, *, error: bool = False) -> None:
     stream = sys.stderr if error else sys.stdout
+    if stream is None:  # closed before the program began
+        return
     # A file name that is no UTF-8, or a sign that an old code page lacks, must not end a run.
     encoding = stream.encoding or "utf-8"
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-    stream.flush()
+    try:
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        stream.flush()
+    except (OSError, ValueError) as failure:  # ValueError: it was closed
+        _drop(stream)
+        if isinstance(failure, BrokenPipeError) and not error:
+            raise
+        if not error:
+            reason = getattr(failure, "strerror", None) or failure
+            raise SinkError(f"standard output cannot be written: {reason}") from failure
+
+
+def _drop(stream: TextIO) -> None:
+    """Send what a stream still holds, and all that follows, nowhere: Python flushes it again at its end."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """While the block runs, faults of threads and of finalisers pass the border as all text does.
+
+    Standard streams that are closed (``2>&-``) are opened to nowhere first, for good: the next file that is
+    opened would take their place, and what a library writes to standard error would end up in it.
+    """
+    _open_standard_streams()
+
+    def told(args: threading.ExceptHookArgs | sys.UnraisableHookArgs) -> None:
+        if args.exc_type is not SystemExit and args.exc_value is not None:
+            lines = traceback.format_exception(args.exc_type, args.exc_value, args.exc_traceback)
+            say("".join(lines).rstrip(), error=True)
+
+    before = threading.excepthook, sys.unraisablehook
+    # Whoever replaced them, as a test's runner does, wants to hear of it himself.
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = told
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = told
+    try:
+        yield
+    finally:
+        threading.excepthook, sys.unraisablehook = before
+
+
+def _open_standard_streams() -> None:
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+            if number and getattr(sys, STREAMS[number]) is None:
+                setattr(sys, STREAMS[number], os.fdopen(number, "w", closefd=False))
 
 
 def note(text: str) -> None:
@@ -56,7 +139,7 @@ def note(text: str) -> None:
 
 @contextmanager
 def listening(level: int) -> Iterator[None]:
-    """Show what is logged on standard error while the block runs, without credentials.
+    """Show what is logged, and what libraries warn of, on standard error while the block runs.
 
     Args:
         level: Least level of our own loggers: ``logging.ERROR`` for ``-q``, ``DEBUG`` for ``-v``, else
@@ -69,31 +152,48 @@ def listening(level: int) -> Iterator[None]:
     root.addHandler(handler)
     root.setLevel(max(root.level, level))
     own.setLevel(level)
+    show, warnings.showwarning = warnings.showwarning, _warned
     try:
         yield
     finally:
+        warnings.showwarning = show
         root.removeHandler(handler)
         root.setLevel(before[0])
         own.setLevel(before[1])
 
 
+def _warned(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """In place of ``warnings.showwarning``: one line, as all our warnings are."""
+    del where, more
+    logging.getLogger("py.warnings").warning("%s: %s", category.__name__, message)
+
+
 class _Handler(logging.StreamHandler[TextIO]):
     # A StreamHandler by type, because tqdm looks for one to write above its bar.
     def emit(self, record: logging.LogRecord) -> None:
-        # Whoever read the notes may have gone; a recording goes on.
-        with suppress(OSError, ValueError):
-            say((CLEAR if sys.stderr.isatty() else "") + self.format(record), error=True)
+        if sys.stderr is not None and sys.stderr.isatty():
+            _put_part(sys.stderr, CLEAR)
+        say(self.format(record), error=True)
 
 
 class _Lines(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802, the base class's name
+        message = one_line(record.getMessage())
         if record.levelno == logging.INFO:
-            return record.getMessage()
+            return message
         where = f"{record.name}: " if record.levelno < logging.INFO else ""
-        return f"{record.levelname.lower()}: {where}{record.getMessage()}"
+        return f"{record.levelname.lower()}: {where}{message}"
 
-    def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+
+def _put_part(stream: TextIO, text: str) -> bool:
+    """Write a part of a line of standard error; False where nobody reads it."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except (OSError, ValueError):
+        _drop(stream)
+        return False
+    return True
 
 
 class Progress:
@@ -114,8 +214,8 @@ class Progress:
     ) -> None:
         self._what, self._clock = what, clock
         self._stream = sys.stderr if stream is None else stream
-        self._enabled = log.isEnabledFor(logging.INFO)
-        self._terminal = self._stream.isatty()
+        self._enabled = self._stream is not None and log.isEnabledFor(logging.INFO)
+        self._terminal = self._enabled and self._stream.isatty()
         self._pause_s = TERMINAL_S if self._terminal else LINES_S
         self._start_s = clock()
         self._next_s = self._start_s + (1.0 if self._terminal else LINES_S)
@@ -136,7 +236,9 @@ class Progress:
         parts = [] if done is None else [f"{min(max(done, 0.0), 1.0):.0%}"]
         if done is not None and 0.01 <= done < 1:  # the first steps tell too little
             parts.append(f"about {in_words((now_s - self._start_s) * (1 - done) / done)} left")
-        line = f"{self._what}: {', '.join([*parts, detail] if detail else parts) or '...'}"
+        line = one_line(redact(f"{self._what}: {', '.join([*parts, detail] if detail else parts) or '...'}"))
+        encoding = self._stream.encoding or "utf-8"
+        line = line.encode(encoding, "backslashreplace").decode(encoding)
         self._write(f"{CLEAR}{line}" if self._terminal else f"{line}\n")
         self._drawn = True
 
@@ -147,11 +249,8 @@ class Progress:
         self._drawn = False
 
     def _write(self, text: str) -> None:
-        try:
-            self._stream.write(text)
-            self._stream.flush()
-        except (OSError, ValueError):  # whoever read it has gone; the work goes on
-            self._enabled = False
+        # Where whoever read it has gone, the work goes on.
+        self._enabled = _put_part(self._stream, text)
 
     def __enter__(self) -> Progress:
         return self

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.install import imported
+from tdfusion_edge.text import CLASSES, few
 
 THRESHOLD = 0.001
 """Lowest score of the detections to hand in: the curve goes down to where nearly everything is found."""
@@ -98,13 +99,13 @@ def _check(predictions: Sequence[Detections], truths: Sequence[Truth], names: Se
             got=str(len(predictions)),
         )
     if len(set(names)) != len(names):
-        raise RequestError("two classes of one name", got=", ".join(names))
+        raise RequestError("two classes of one name", got=few(names, CLASSES))
     for found in predictions:
         if len(found) and tuple(found.names) != tuple(names):
             raise RequestError(
                 "detections of other classes than the labels",
-                expected=", ".join(names),
-                got=", ".join(found.names),
+                expected=few(names, CLASSES),
+                got=few(found.names, CLASSES),
             )
     for truth in truths:
         if len(truth.classes) and not 0 <= truth.classes.min() <= truth.classes.max() < len(names):

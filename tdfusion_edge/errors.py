@@ -8,16 +8,21 @@
     │   └── InputMissing      a named file, folder or camera does not exist
     └── WorkError         the request was fine, the work failed: exit code 1
         ├── SourceError       a camera, video or picture that fails while it is read
+        │   └── FrameLost         one frame of a recording; the next one can be read
         ├── BundleError       a bundle that is damaged or was tampered with
         ├── EngineError       a network that cannot be loaded or run
         ├── SinkError         an output that cannot be written (disk full, no permission)
         ├── TrainingError     a training that cannot go on
         └── ExportError       an export that does not reproduce its network
 
-A message says what went wrong, what was expected against what was found, and what to do next.
+A message says what went wrong, what was expected against what was found, and what to do next. It holds no
+credentials and no control characters, whatever it quotes: it may be shown by another program than ours.
 """
 
 from __future__ import annotations
+
+from tdfusion_edge.escape import escape, one_line
+from tdfusion_edge.redact import redact
 
 
 class TdfusionError(Exception):
@@ -40,14 +45,18 @@ class TdfusionError(Exception):
         got: str | None = None,
         hint: str | None = None,
     ) -> None:
+        self.what = one_line(redact(what))
+        self.expected, self.got = (
+            None if fact is None else one_line(redact(fact)) for fact in (expected, got)
+        )
+        self.hint = None if hint is None else escape(redact(hint))
         facts = []
-        if expected is not None:
-            facts.append(f"expected {expected}")
-        if got is not None:
-            facts.append(f"got {got}")
-        message = f"{what}: {', '.join(facts)}" if facts else what
-        super().__init__(f"{message}\n  {hint}" if hint else message)
-        self.what, self.expected, self.got, self.hint = what, expected, got, hint
+        if self.expected is not None:
+            facts.append(f"expected {self.expected}")
+        if self.got is not None:
+            facts.append(f"got {self.got}")
+        message = f"{self.what}: {', '.join(facts)}" if facts else self.what
+        super().__init__(f"{message}\n  {self.hint}" if self.hint else message)
 
 
 class RequestError(TdfusionError):
@@ -70,6 +79,10 @@ class WorkError(TdfusionError):
 
 class SourceError(WorkError):
     """A camera, video or picture failed while it was opened or read."""
+
+
+class FrameLost(SourceError):
+    """One frame of a recording cannot be read; those behind it can be asked for."""
 
 
 class BundleError(WorkError):

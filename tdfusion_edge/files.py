@@ -3,7 +3,31 @@
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
+
+LONGEST_NAME = 255
+"""Bytes of a file's name that every file system in use takes."""
+
+
+def aside_name(path: Path, ending: str) -> Path:
+    """A hidden name beside ``path``, of this process, for what is to be renamed to it.
+
+    Args:
+        path: The file or folder; its name may be as long as names can be.
+        ending: Says what it is, and may end in a suffix that a library asks for: ``.partial.mp4``.
+    """
+    ending = f".{os.getpid()}{ending}"
+    name = f".{path.name}{ending}"
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        # The beginning is for people; the sum tells apart what begins alike.
+        ending = f"~{zlib.crc32(os.fsencode(path.name)):08x}{ending}"
+        room = LONGEST_NAME - len(os.fsencode(f".{ending}"))
+        shown = path.name
+        while len(os.fsencode(shown)) > room:
+            shown = shown[:-1]
+        name = f".{shown}{ending}"
+    return path.with_name(name)
 
 
 def write_aside(path: Path, raw: bytes, *, parents: bool = True) -> None:
@@ -19,14 +43,14 @@ def write_aside(path: Path, raw: bytes, *, parents: bool = True) -> None:
     """
     if parents:
         path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = aside_name(path, ".part")
     try:
-        with aside.open("wb") as stream:
+        with partial.open("wb") as stream:
             stream.write(raw)
             stream.flush()
             # Without it a power cut can leave the new name with none of its bytes.
             os.fsync(stream.fileno())
-        aside.replace(path)
+        partial.replace(path)
     except BaseException:
-        aside.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -19,7 +20,8 @@ class Frame:
     """One picture of one sensor.
 
     Raises:
-        SourceError: if the image is of another dtype or shape than the field allows.
+        SourceError: if the image is of another dtype or shape than the field allows, or time or number is no
+            whole number of 64 bits.
     """
 
     image: Image
@@ -32,8 +34,10 @@ class Frame:
     """Name of the camera or file, without credentials."""
 
     def __post_init__(self) -> None:
+        for name in ("time_ns", "sequence"):
+            object.__setattr__(self, name, whole(getattr(self, name), f"{self.source}: {name} of a frame"))
         image = self.image
-        if not isinstance(image, np.ndarray) or isinstance(image, np.matrix):
+        if not isinstance(image, np.ndarray) or isinstance(image, np.matrix | np.ma.MaskedArray):
             raise SourceError(
                 f"{self.source}: frame {self.sequence} is no picture",
                 expected="a NumPy array",
@@ -47,6 +51,9 @@ class Frame:
                 f"{self.source}: frame {self.sequence} is no picture that the pipeline takes",
                 expected="uint8 or uint16 (H, W), or uint8 (H, W, 3) BGR",
                 got=f"{image.dtype} {image.shape}",
+                hint="Of this machine's byte order: image.astype(np.uint16)."
+                if image.dtype in (">u2", "<u2")
+                else None,
             )
 
     @property
@@ -84,3 +91,23 @@ class Pair:
         if self.infrared is None or self.visible is None:
             return None
         return self.infrared.time_ns - self.visible.time_ns
+
+
+def whole(value: Any, what: str) -> int:
+    """A whole number, as Python has it.
+
+    Args:
+        value: Of any type that counts, NumPy's among them.
+        what: Its name, for the message.
+
+    Raises:
+        SourceError: it is none, such as a float, which may be NaN and is 100 ns off after some years; or it
+            does not fit 64 bits.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or not -(1 << 63) <= number < 1 << 63:
+        raise SourceError(what, expected="a whole number of 64 bits", got=f"{value!r:.40}")
+    return number

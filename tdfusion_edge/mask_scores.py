@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tdfusion_edge.errors import RequestError
+from tdfusion_edge.text import CLASSES, few
 
 IGNORE = 255
 """Value of the pixels of a true mask that do not count."""
@@ -88,7 +89,7 @@ def score(matrix: Confusion, names: Sequence[str]) -> MaskScores:
     """
     if matrix.shape != (len(names), len(names)) or len(set(names)) != len(names):
         raise RequestError(
-            "names of a confusion matrix", expected=f"{len(matrix)} different ones", got=", ".join(names)
+            "names of a confusion matrix", expected=f"{len(matrix)} different ones", got=few(names, CLASSES)
         )
     right, true, predicted = np.diag(matrix), matrix.sum(1), matrix.sum(0)
     rows = {

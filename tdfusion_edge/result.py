@@ -39,6 +39,9 @@ class Result:
     degraded: str | None = None
     """None, or why the picture is not fused from two fresh frames: ``held``, ``frozen``,
     ``infrared missing`` or ``visible missing``."""
+    utc_ns: int | None = None
+    """Capture time by the wall clock: nanoseconds since 1970, UTC, as the clock stood when this was fused.
+    None for recordings, which do not say when they were made, and for arrays."""
 
     def __repr__(self) -> str:
         size = "x".join(map(str, self.picture.shape[1::-1]))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tdfusion_edge.color import is_grey, luma, merge, split
+from tdfusion_edge.color import is_coloured, is_grey, luma, merge, split
 
 U8 = npt.NDArray[np.uint8]
 
@@ -152,3 +152,14 @@ def test_real_night_and_day_pictures_come_back(data: Path) -> None:
         assert image is not None
         back = merge(*split(image))
         assert np.abs(back.astype(int) - (image if back.ndim == 3 else image[..., 0])).max() <= 2
+
+
+@pytest.mark.parametrize("share", [0.0, 0.005, 0.02, 1.0])
+@pytest.mark.parametrize("span", [0, 16, 17, 255])
+def test_a_picture_is_coloured_where_enough_of_it_is(share: float, span: int) -> None:
+    """By some of its pixels, whose colours reach far enough apart."""
+    picture = np.zeros((1600, 1600, 3), np.uint8)
+    rows = round(1600 * share)
+    picture[:rows] = (0, span, span // 2)
+    assert is_coloured(picture) == (share > 0.01 and span > 16)
+    assert not is_coloured(picture[..., 0])

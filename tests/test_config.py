@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tdfusion_edge.config import Table, load, parse, to_json
+from tdfusion_edge.config import Table, decode, load, parse, to_json
 from tdfusion_edge.errors import ConfigError, InputMissing
 
 
@@ -61,12 +62,15 @@ def test_toml_and_json_say_the_same(tmp_path: Path) -> None:
     assert load(tmp_path / "car.json", Car) == WHOLE
 
 
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)))
+
+
 @given(
     st.builds(
         Car,
-        name=st.text(),
+        name=TEXTS,
         engine=st.none() | st.builds(Engine, power_kw=st.floats(allow_nan=False, allow_infinity=False)),
-        spare=st.dictionaries(st.text(), st.builds(Wheel, size_mm=st.floats(min_value=1e-3, max_value=1e9))),
+        spare=st.dictionaries(TEXTS, st.builds(Wheel, size_mm=st.floats(min_value=1e-3, max_value=1e9))),
     )
 )
 def test_what_is_written_is_read_back(car: Car) -> None:
@@ -119,6 +123,50 @@ def test_bad_json_is_refused(text: str) -> None:
 def test_bytes_that_are_no_text_are_refused(toml: bool) -> None:
     with pytest.raises(ConfigError, match="is no valid"):
         parse(b'name = "\xff"', Car, name="car", toml=toml)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (".".join(["a"] * 50_000) + " = 1", "a key of too many parts: expected at most 32"),
+        ("[" + ".".join(["'a b'"] * 50_000) + "]", "a key of too many parts"),
+        ("x = {y = 1, " + " . ".join(["a"] * 50_000) + " = 1}", "a key of too many parts"),
+        (".".join(["a"] * 33) + " = 1", "a key of too many parts"),
+        ("x = " + "[" * 100_000, "no valid TOML"),
+        ("x = " + "[" * 40 + "]" * 40, "nested too deeply: expected at most 32 levels"),
+        (
+            "".join(f"[{'.'.join(['a'] * depth)}]\n" for depth in (30, 32)) + ".".join(["b"] * 3) + " = 1",
+            "deeply",
+        ),
+    ],
+    ids=["parts", "quoted", "inside", "a few", "unclosed", "lists", "tables"],
+)
+def test_what_is_nested_without_end_is_refused_at_once(text: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        parse(text.encode(), Car, name="x.toml", toml=True)
+
+
+def test_values_with_many_dots_are_no_keys() -> None:
+    dots = ".".join(["a"] * 100)
+    assert decode(f'x = "{dots}"\ny = ["{dots}", 1.5]'.encode(), name="x", toml=True)["x"] == dots
+
+
+def test_a_large_file_is_not_read_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)  # a file with a hole, which takes no room
+    with pytest.raises(ConfigError, match=r"x\.toml is too large: expected at most 1048576 bytes"):
+        load(path, Car)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.toml")
+    with pytest.raises(InputMissing, match=r"x\.toml cannot be read: expected a file"):
+        load(tmp_path / "x.toml", Car)
+
+
+def test_nul_is_no_part_of_a_text() -> None:
+    assert "expected a text without NUL" in complaint('name = "a\\u0000b"')
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

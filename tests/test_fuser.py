@@ -14,6 +14,7 @@ import supervision
 from finder import CLASSES
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sink_results import record
 
 import tdfusion_edge
 from tdfusion_edge import Detections, Fuser, bundle
@@ -378,16 +379,32 @@ def test_a_boxes_head_that_names_no_threshold_has_the_usual_one(finder_bundle: b
         assert fuse.heads["boxes"].threshold == 0.25  # type: ignore[attr-defined]
 
 
-def test_a_damaged_recording_ends_a_stream_with_its_error(mean_bundle: bundle.Bundle, tmp_path: Path) -> None:
+def test_a_stream_goes_on_without_a_damaged_picture(
+    mean_bundle: bundle.Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for side in ("ir", "vi"):
         (tmp_path / side).mkdir()
         for number in range(3):
             cv2.imwrite(str(tmp_path / side / f"{number}.png"), flat(50))
-    (tmp_path / "ir" / "2.png").write_bytes(b"no picture")
-    stream = tdfusion_edge.stream(f"{tmp_path}/ir,{tmp_path}/vi", bundle=mean_bundle, threads=1)
-    assert [next(stream).index, next(stream).index] == [0, 1]
-    with pytest.raises(SourceError, match=r"2\.png"):
-        next(stream)
+    (tmp_path / "ir" / "1.png").write_bytes(b"no picture")
+    camera = f"{tmp_path}/ir,{tmp_path}/vi"
+    stream = tdfusion_edge.stream(camera, bundle=mean_bundle, threads=1, policy="drop")
+    first, last = (result.pair.time_ns for result in stream)
+    assert last - first > 50_000_000  # a picture at 30 a second lay between them
+    assert "1.png is no image" in caplog.text
+
+
+def test_a_damaged_recording_ends_a_stream_with_its_error(mean_bundle: bundle.Bundle, tmp_path: Path) -> None:
+    for name in ("ir.mkv", "vis.mkv"):
+        record(tmp_path / name, 20)
+    whole = (tmp_path / "vis.mkv").read_bytes()
+    (tmp_path / "vis.mkv").write_bytes(whole[: len(whole) * 3 // 4])
+    shown: list[int] = []
+    stream = tdfusion_edge.stream(f"{tmp_path}/ir.mkv,{tmp_path}/vis.mkv", bundle=mean_bundle, threads=1)
+    with pytest.raises(SourceError, match=r"vis\.mkv"):
+        shown.extend(result.index for result in stream)
+    assert shown == list(range(len(shown)))
+    assert 0 < len(shown) < 20
 
 
 def test_the_sources_of_a_stream_are_closed(

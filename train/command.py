@@ -22,8 +22,11 @@ import torch
 from torch import distributed
 
 from tdfusion_edge import checkpoint
+from tdfusion_edge.arguments import file_name
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import ConfigError, InputMissing, SinkError
+from tdfusion_edge.locks import claimed
+from tdfusion_edge.text import few
 from tdfusion_edge.train.data.feed import Share
 from tdfusion_edge.train.loop import fit
 from tdfusion_edge.train.recipe import Recipe
@@ -36,7 +39,9 @@ LONGEST = timedelta(hours=12)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    parser.add_argument("recipe", metavar="RECIPE", help="a recipe file, or a shipped recipe by name")
+    parser.add_argument(
+        "recipe", type=file_name, metavar="RECIPE", help="a recipe file, or a shipped recipe by name"
+    )
     parser.add_argument(
         "--data", type=Path, required=True, help="folder that the recipe's data is relative to"
     )
@@ -80,11 +85,14 @@ def main(args: argparse.Namespace) -> int:
             share=share,
             tensorboard=args.tensorboard,
         )
-        best = fit(training)
+        if share.rank == 0:
+            output.parent.mkdir(parents=True, exist_ok=True)  # where the lock stands
+        with claimed([output] if share.rank == 0 else []):
+            best = fit(training)
         if distributed.is_initialized():
             distributed.barrier()  # who leaves first closes what the others still listen to
     except KeyboardInterrupt:
-        kept = ", ".join(str(path) for path in sorted(output.glob("*.safetensors"))) or "none"
+        kept = few([str(path) for path in sorted(output.glob("*.safetensors"))]) or "none"
         say(f"interrupted; whole checkpoints: {kept}; go on with --resume", error=True)
         raise
     except OSError as error:

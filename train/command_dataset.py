@@ -16,13 +16,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tdfusion_edge.config import to_json
-from tdfusion_edge.console import say
+import msgspec
+
+from tdfusion_edge.clashes import refuse_clashes
+from tdfusion_edge.console import say, say_json
 from tdfusion_edge.errors import InputMissing
 from tdfusion_edge.pairs.layouts import LAYOUTS
 from tdfusion_edge.pairs.source import PairSource, add_label_arguments, labels_of
+from tdfusion_edge.text import CLASSES, few
 from tdfusion_edge.train.data.check import Alignment, DataSet, Report, check, open_set
-from tdfusion_edge.train.data.inspection import KINDS
+from tdfusion_edge.train.data.inspection import KINDS, NOTES
 from tdfusion_edge.train.data.sheet import require_png, sheet, write_png
 
 NAMED = 5
@@ -55,8 +58,13 @@ def main(args: argparse.Namespace) -> int:
     if args.output is not None:
         require_png(args.output)
     data = open_set(args.folder, source_of(args))
+    if args.output is not None:
+        refuse_clashes([("--output", args.output)], data.read_from)
     report, whole = check(data)
-    say(to_json(report).decode().rstrip() if args.json else as_text(report, args.folder))
+    if args.json:
+        say_json(msgspec.to_builtins(report), indent=2)
+    else:
+        say(as_text(report, args.folder))
     if args.output is not None:
         _draw(args.output, data, whole, quiet=args.json)
     return 1 if report.faults else 0
@@ -91,6 +99,8 @@ def as_text(report: Report, folder: Path) -> str:
         shares = {name: f"{100 * count / total:.2f} %" for name, count in report.pixels.items()}
         lines.append(f"pixels     {_counts(shares)}")
     lines.append(f"alignment  {_alignment(report.alignment)}")
+    for kind, found in report.notes.items():
+        lines.append(f"note       {len(found)} {NOTES[kind]} ({few(list(dict.fromkeys(found)), NAMED)})")
     for kind, found in report.faults.items():
         more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
         lines += [f"{len(found)} {KINDS[kind]}:", *(f"  {line}" for line in found[:NAMED])]
@@ -99,7 +109,7 @@ def as_text(report: Report, folder: Path) -> str:
 
 
 def _counts(counts: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+    return few([f"{name} {count}" for name, count in counts.items()], CLASSES) or "none"
 
 
 def _alignment(found: Alignment) -> str:

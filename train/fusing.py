@@ -13,6 +13,7 @@ from tdfusion_edge import checkpoint
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.pairs import LabelledPair
+from tdfusion_edge.text import CLASSES, few
 from tdfusion_edge.train.data.tensors import to_tensor
 from tdfusion_edge.train.models.tables import FUSION_NETWORKS, build, build_task
 from tdfusion_edge.train.models.task import TaskNetwork
@@ -83,8 +84,8 @@ def start_task(task: Task) -> TaskNetwork:
         if view is not None and view.classes != task.classes:
             raise RequestError(
                 f"{task.start} has other classes than the recipe's [task]",
-                expected=", ".join(task.classes),
-                got=", ".join(view.classes),
+                expected=few(task.classes, CLASSES),
+                got=few(view.classes, CLASSES),
             )
         load_weights(network, Path(task.start), "task")
     return network

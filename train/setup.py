@@ -13,11 +13,12 @@ import torch
 
 from tdfusion_edge import checkpoint
 from tdfusion_edge.bundle import TrainingData
+from tdfusion_edge.clashes import refuse_clashes
 from tdfusion_edge.errors import ConfigError, RequestError, SourceError
 from tdfusion_edge.metrics import VIF_MIN_SIDE
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.pairs.lazy import joined
-from tdfusion_edge.pairs.reader import load_pairs
+from tdfusion_edge.pairs.reader import find_files, load_pairs
 from tdfusion_edge.train import state
 from tdfusion_edge.train.data.feed import Feed, Share
 from tdfusion_edge.train.faults import clear_out_of_memory
@@ -85,7 +86,7 @@ def setup(
 
     Raises:
         RequestError: the recipe has no training or no validation pairs, or they do not fit it, or
-            ``output`` holds another training, or none where one is to be resumed.
+            ``output`` holds another training, or none where one is to be resumed, or lies where pairs are.
         SourceError: a pair cannot be read.
         TrainingError: the memory does not suffice.
     """
@@ -102,7 +103,7 @@ def setup(
         for network in strategy.networks.values():
             network.to(device)
         _refuse_view(recipe, strategy)
-        parts, training_data = _load(recipe, data, strategy)
+        parts, training_data = _load(recipe, data, strategy, output)
         parts = {part: strategy.prepare(samples) for part, samples in parts.items()}
     _refuse_unscorable(parts["validation"], strategy)
     _warn_of_repeats(parts)
@@ -131,7 +132,9 @@ def setup(
     )
 
 
-def _load(recipe: Recipe, data: Path, strategy: Strategy) -> tuple[Parts, tuple[TrainingData, ...]]:
+def _load(
+    recipe: Recipe, data: Path, strategy: Strategy, output: Path
+) -> tuple[Parts, tuple[TrainingData, ...]]:
     """Samples by part, and what the model card says about those that are trained on."""
     sources: dict[str, list[Sequence[LabelledPair]]] = {"train": [], "validation": [], "meta-test": []}
     training_data: list[TrainingData] = []
@@ -139,6 +142,7 @@ def _load(recipe: Recipe, data: Path, strategy: Strategy) -> tuple[Parts, tuple[
     colour = task is not None and task.colour
     for source in recipe.data:
         classes = None if recipe.task is None else recipe.task.classes
+        refuse_clashes([("--output", output)], find_files(data / source.folder, source).folders)
         samples = load_pairs(data, source, classes, colour=colour)
         if recipe.task is not None:
             _refuse_unlabelled(source.folder, samples, strategy)

@@ -12,10 +12,14 @@ from tdfusion_edge.checkpoint import Header
 from tdfusion_edge.export.model_card import without_folders
 
 
-def add_training_arguments(parser: argparse.ArgumentParser, work: Path, rows: Sequence[str]) -> None:
+def add_training_arguments(
+    parser: argparse.ArgumentParser, work: Path, rows: Sequence[str], *, default: Sequence[str]
+) -> None:
     """Declare what benchmarks with trainings have in common."""
-    names = ",".join(rows)
-    parser.add_argument("--rows", type=parse_among(rows), default=list(rows), help=f"some of {names}")
+    parser.add_argument(
+        "--rows", type=parse_among(rows), default=list(default), metavar="ROW,ROW",
+        help=f"some of {','.join(rows)} (default: {','.join(default)})",
+    )  # fmt: skip
     add_data(parser)
     parser.add_argument("--work", type=Path, default=work, metavar="DIR", help=f"the runs (default: {work})")
     parser.add_argument("--seeds", type=parse_seeds, default=["0", "1", "2"], help="default: 0,1,2")

@@ -7,11 +7,10 @@ v4l2:///dev/video2?format=Y16&size=640x512
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from tdfusion_edge.console import say
+from tdfusion_edge.console import say, say_json
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.sources.listing import CameraInfo, Mode, cameras
 
@@ -31,7 +30,7 @@ def main(args: argparse.Namespace) -> int:
     found = cameras(chosen)
     if args.json:
         rows = [as_dict(camera, chosen) for camera in found]
-        say(json.dumps({"rig": None if path is None else str(path), "cameras": rows}, indent=2))
+        say_json({"rig": None if path is None else str(path), "cameras": rows}, indent=2)
     else:
         say(as_text(path, chosen, found))
     return 0

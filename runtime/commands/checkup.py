@@ -24,6 +24,7 @@ from tdfusion_edge import __version__
 from tdfusion_edge.errors import TdfusionError
 from tdfusion_edge.install import install_command
 from tdfusion_edge.redact import redact
+from tdfusion_edge.text import few
 
 Status: TypeAlias = Literal["ok", "missing", "broken"]
 
@@ -36,6 +37,8 @@ CUDA = ("cuda.bindings.runtime", "pycuda.driver")
 """Either gives GPU memory to the back ends."""
 CUDA_13 = 580
 """Oldest driver, by its first number, that runs libraries for CUDA 13 (NVIDIA's CUDA release notes)."""
+LARGEST_PROBE = 2048
+"""Longest side of a picture that a bundle is tried with."""
 GROUP = "sudo usermod -aG video $USER  # then log in again"
 
 
@@ -158,6 +161,8 @@ def network(path: Path | None = None) -> Check:
         path = bundle.default_path() if path is None else bundle.place(str(path))
         with Fuser(path) as fuse:
             side = max(64, fuse.manifest.graphs[bundle.FUSION].minimum_size)
+            if side > LARGEST_PROBE:  # it would take the machine's memory
+                raise RuntimeError(f"its network takes no pictures below {side}x{side}")
             black = np.zeros((side, side), np.uint8)
             if not np.isfinite(fuse.look(black, black).fused).all():
                 raise RuntimeError("its network gives NaN or infinity for black pictures")
@@ -177,7 +182,7 @@ def rig_in_use(explicit: Path | None = None) -> Check:
         from tdfusion_edge.runtime import rig
 
         path = rig.find(explicit)
-        names = ", ".join(rig.read(path).cameras)
+        names = few(list(rig.read(path).cameras))
     except Exception as error:
         return Check("rig", "broken", _first_line(error), _hint(error), needed=True)
     where = "no rig file, simulated cameras" if path is None else str(path.resolve())

@@ -7,14 +7,13 @@ code is 0 when the base pipeline (cameras in, fused video out, on the CPU) can r
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 
-from tdfusion_edge.console import say
+from tdfusion_edge.console import say, say_json
 from tdfusion_edge.runtime.commands.checkup import Check, everything
 
 
@@ -33,7 +32,7 @@ def main(args: argparse.Namespace) -> int:
         checks = list(everything(args.rig, args.bundle))
     runs = can_run(checks)
     if args.json:
-        say(json.dumps({"can_run": runs, "checks": [asdict(check) for check in checks]}, indent=2))
+        say_json({"can_run": runs, "checks": [asdict(check) for check in checks]}, indent=2)
     else:
         say(table(checks))
         say(

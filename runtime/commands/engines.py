@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import get_args
 
 from tdfusion_edge import bundle
+from tdfusion_edge.arguments import bundle_path
 from tdfusion_edge.bundle import Bundle, Precision
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
@@ -40,7 +41,7 @@ from tdfusion_edge.runtime.engines.tensorrt.store import DAY_S, EngineStore, Kep
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument(
-        "bundle", type=bundle.place, nargs="?", metavar="BUNDLE", help="bundle (default: edge)"
+        "bundle", type=bundle_path, nargs="?", metavar="BUNDLE", help="bundle (default: edge)"
     )
     parser.add_argument("--backend", choices=tuple(bindings.MODULES), help="which library builds them")
     parser.add_argument(

@@ -25,13 +25,13 @@ visible have those of the visible picture, infrared is grey. The classes of such
 from __future__ import annotations
 
 import argparse
-import json
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import get_args
 
 from tdfusion_edge import bundle, detection_scores
-from tdfusion_edge.console import note, say
+from tdfusion_edge.arguments import bundle_path
+from tdfusion_edge.console import note, say, say_json
 from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.pairs import Labels, PairSource
 from tdfusion_edge.pairs.reader import pair_names
@@ -59,7 +59,7 @@ from tdfusion_edge.runtime.picture.stretch import StretchName
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument(
-        "bundle", type=bundle.place, nargs="?", default=bundle.default_path(), metavar="BUNDLE",
+        "bundle", type=bundle_path, nargs="?", default=bundle.default_path(), metavar="BUNDLE",
         help="bundle, or the .safetensors of a training",
     )  # fmt: skip
     add_pair_arguments(parser, required=True)
@@ -124,7 +124,10 @@ def main(args: argparse.Namespace) -> int:
         measured = measure(pairs, _rows(args, opened.manifest.name, fuser), look)
     whole = section(measured, pairs.names)
     parts = {group: section(measured, chosen) for group, chosen in groups.items()}
-    say(json.dumps(as_json(whole, parts)) if args.json else as_text(whole, parts))
+    if args.json:
+        say_json(as_json(whole, parts))
+    else:
+        say(as_text(whole, parts))
     return 0
 
 

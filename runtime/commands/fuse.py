@@ -19,13 +19,14 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from tdfusion_edge.clashes import refuse_clashes
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.images import IMAGE_SUFFIXES
+from tdfusion_edge.locks import claimed
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.cameras import require_positive
-from tdfusion_edge.runtime.commands.networks import add_network_arguments, open_fuser
-from tdfusion_edge.runtime.commands.run import refuse_clashes
+from tdfusion_edge.runtime.commands.networks import add_network_arguments, open_fuser, read_files
 from tdfusion_edge.runtime.picture.stretch import StretchName
 from tdfusion_edge.runtime.pipeline.files import (
     PLAIN,
@@ -75,17 +76,16 @@ def main(args: argparse.Namespace) -> int:
             expected="two pictures, folders or videos",
             got=" and ".join(kinds),
         )
-    outputs = [args.output] if args.detections is None else [args.output, args.detections]
-    refuse_clashes([str(output) for output in outputs], (args.infrared, args.visible))
+    outputs = {"--output": args.output, "--detections": args.detections}
+    written = {option: path for option, path in outputs.items() if path is not None}
+    refuse_clashes(written.items(), (args.infrared, args.visible, *read_files(args)))
     wanted = Wanted(args.boxes, args.detections)
     if args.detections is not None and args.detections.suffix.lower() != ".jsonl":
         raise RequestError(f"--detections {args.detections}", expected="a name that ends in .jsonl")
     # A rig that merely lies around must not warp pictures that are aligned already.
     described = None if args.rig is None else rig.read(rig.find(args.rig))
     registration = None if described is None else described.registration
-    work: Callable[..., Summary] = {"picture": fuse_pictures, "folder": fuse_folders}.get(
-        kinds[0], fuse_videos
-    )
+    work: Callable[..., Summary] = fuse_folders if kinds[0] == "folder" else fuse_pictures
     if kinds[0] == "video":
         work = partial(fuse_videos, pairing=_pairing(described, args.tolerance_ms))
     elif args.tolerance_ms is not None:
@@ -100,7 +100,10 @@ def main(args: argparse.Namespace) -> int:
     table = rig.thermal(args.range, None if camera is None else camera.range)
     detect = wanted != PLAIN
     stretch: StretchName = "temporal" if kinds[0] == "video" else "image"
-    with open_fuser(args, table, registration, detect=detect, stretch=stretch) as fuser:
+    with (
+        claimed(written.values()),
+        open_fuser(args, table, registration, detect=detect, stretch=stretch) as fuser,
+    ):
         if detect and not fuser.heads:
             raise RequestError(
                 f"{args.bundle} has no detector",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from tdfusion_edge import bundle
+from tdfusion_edge.arguments import bundle_path
 from tdfusion_edge.console import note
 from tdfusion_edge.pairs.source import parse_classes
 from tdfusion_edge.runtime import rig
@@ -19,7 +20,7 @@ from tdfusion_edge.runtime.picture.stretch import StretchName
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare which networks run, on what, and what becomes of their output."""
     parser.add_argument(
-        "--bundle", type=bundle.place, default=bundle.default_path(), metavar="BUNDLE",
+        "--bundle", type=bundle_path, default=bundle.default_path(), metavar="BUNDLE",
         help="path of a bundle, or the name of a shipped one (default: edge)",
     )  # fmt: skip
     add_engine_arguments(parser)
@@ -70,6 +71,11 @@ def detector_classes(args: argparse.Namespace) -> tuple[str, ...] | None:
     return None if given is None else parse_classes(given, "--detector-classes")
 
 
+def read_files(args: argparse.Namespace) -> list[Path]:
+    """Files and folders of the networks and the rig, as far as the command line names them."""
+    return [path for path in (args.bundle, args.detector, args.rig) if path is not None]
+
+
 def open_fuser(
     args: argparse.Namespace,
     thermal: rig.ThermalRange,
@@ -77,6 +83,7 @@ def open_fuser(
     *,
     detect: bool,
     stretch: StretchName,
+    visible_size: rig.Size | None = None,
 ) -> Fuser:
     """What the command line asks for, and a line that says so.
 
@@ -86,6 +93,7 @@ def open_fuser(
         registration: Of the rig.
         detect: Whether the bundle's heads are wanted.
         stretch: The output stretch where the command line names none.
+        visible_size: Width and height of the visible pictures, where the rig tells them.
 
     Raises:
         RequestError: options that do not fit.
@@ -105,6 +113,7 @@ def open_fuser(
         range=thermal,
         stretch=args.stretch or stretch,
         registration=registration,
+        visible_size=visible_size,
         on_progress=progress_shower,
     )
     note(str(fuser))

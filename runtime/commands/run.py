@@ -12,19 +12,21 @@ Ctrl-C ends a run properly: every file is closed, and the table is printed.
 from __future__ import annotations
 
 import argparse
-import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import get_args
 
-from tdfusion_edge.console import Progress, note, say
-from tdfusion_edge.errors import RequestError, WorkError
+from tdfusion_edge.arguments import file_name
+from tdfusion_edge.clashes import refuse_clashes
+from tdfusion_edge.console import Progress, note, say, say_json
+from tdfusion_edge.errors import WorkError
+from tdfusion_edge.locks import claimed
 from tdfusion_edge.result import Result
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.cameras import choose_cameras, delivery_mode, require_positive
-from tdfusion_edge.runtime.commands.networks import add_network_arguments, open_fuser
+from tdfusion_edge.runtime.commands.networks import add_network_arguments, open_fuser, read_files
 from tdfusion_edge.runtime.heads import annotated
 from tdfusion_edge.runtime.pairing.streams import Mode
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
@@ -39,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rig", type=Path, metavar="FILE", help="rig file (default: $TDFUSION_RIG, ./rig.toml)"
     )
     parser.add_argument(
-        "-o", "--output", action="append", default=[], metavar="OUT",
+        "-o", "--output", type=file_name, action="append", default=[], metavar="OUT",
         help="out.mp4, out.mkv, out.jsonl or a folder for PNGs; may be given several times",
     )  # fmt: skip
     parser.add_argument("--show", action="store_true", help="show a window; q ends the run")
@@ -77,7 +79,7 @@ def main(args: argparse.Namespace) -> int:
     """Run until the end and print the table."""
     require_positive("--seconds", args.seconds)
     cameras = choose_cameras(args.camera, args.rig, policy=args.policy, tolerance_ms=args.tolerance_ms)
-    refuse_clashes(args.output, cameras.files())
+    refuse_clashes([("--output", output) for output in args.output], [*cameras.files(), *read_files(args)])
     if cameras.simulated:
         note("no rig file: ir0 and vis0 are simulated cameras")
     stop = threading.Event()
@@ -88,9 +90,11 @@ def main(args: argparse.Namespace) -> int:
             cameras.registration,
             detect=not args.no_detect,
             stretch="temporal",
+            visible_size=cameras.visible_size,
         )
         stack.enter_context(fuser)
         sinks = open_sinks(args, stop)
+        stack.enter_context(claimed(args.output))
         note("drawing the simulated street ..." if cameras.drawn else "opening the cameras ...")
         sources = cameras.open(stack)
         mode = delivery_mode(args.mode, sources)
@@ -100,12 +104,19 @@ def main(args: argparse.Namespace) -> int:
                 sources, cameras.sync, fuser, mode, sinks, seconds=seconds, stop=stop, on_result=tell
             )  # fmt: skip
             report = run(plan)
-    say(json.dumps(report.as_dict()) if args.json else report.as_table())
-    if report.failure is not None:
-        raise report.failure
+    try:
+        if args.json:
+            say_json(report.as_dict())
+        else:
+            say(report.as_table())
+    finally:  # a table that nobody reads must not hide it
+        if report.failure is not None:
+            raise report.failure
     if not report.pictures and not interrupted.is_set():
         raise WorkError("no picture was made", hint="The counters above say what became of the frames.")
-    return 0
+    if report.lost:
+        say(f"{report.lost} frames could not be read and are left out", error=True)
+    return 1 if report.failed_sinks or report.lost else 0
 
 
 def _teller(progress: Progress, seconds: float | None) -> Callable[[Result], None]:
@@ -133,17 +144,3 @@ def open_sinks(args: argparse.Namespace, stop: threading.Event) -> list[Sink]:
 
         sinks.append(WindowSink(picture=picture, on_close=stop.set))
     return sinks
-
-
-def refuse_clashes(outputs: Sequence[str], inputs: Sequence[Path]) -> None:
-    """Refuse two outputs in one place, and an output that would replace an input.
-
-    Raises:
-        RequestError: the first clash.
-    """
-    taken = {path.resolve(): "an input" for path in inputs}
-    for output in outputs:
-        place = Path(output).resolve()
-        if place in taken:
-            raise RequestError(f"--output {output} is {taken[place]} already", expected="another name")
-        taken[place] = "an output"

@@ -13,14 +13,15 @@ pairs are of the simulated street; with --labels the change of mAP50 or mIoU is 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from tdfusion_edge import bundle
+from tdfusion_edge.arguments import bundle_path
 from tdfusion_edge.bundle import ONE_PASS, Bundle, Precision
-from tdfusion_edge.console import say, watched
+from tdfusion_edge.console import say, say_json, watched
+from tdfusion_edge.escape import one_line
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.pairs.source import labels_of
 from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of, progress_shower
@@ -40,7 +41,7 @@ from tdfusion_edge.runtime.fuser import Fuser
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument(
-        "bundle", type=bundle.place, nargs="?", default=bundle.default_path(), metavar="BUNDLE",
+        "bundle", type=bundle_path, nargs="?", default=bundle.default_path(), metavar="BUNDLE",
         help="bundle (default: the one shipped)",
     )  # fmt: skip
     add_pair_arguments(parser)
@@ -61,7 +62,7 @@ def main(args: argparse.Namespace) -> int:
     one_pass = _one_pass(opened, choice, ran, pairs, shapes, scored=labels is not None)
     data = described(args.data, ran.gap.pairs)
     if args.json:
-        say(json.dumps(as_json(ran, data, one_pass)))
+        say_json(as_json(ran, data, one_pass))
     else:
         say(as_text(opened, ran, data, one_pass))
     return 1 if ran.said or (isinstance(one_pass, Compared) and one_pass.said) else 0
@@ -149,8 +150,8 @@ def _figures(gap: Gap) -> dict[str, float | None]:
 def as_text(opened: Bundle, ran: Compared, data: str, one_pass: Compared | str) -> str:
     """Everything measured, as lines for people."""
     lines = [
-        f"bundle {opened.manifest.name}: {ran.backend} in {ran.precision} against {REFERENCE} in fp32, "
-        f"{data}",
+        f"bundle {one_line(opened.manifest.name)}: {ran.backend} in {ran.precision} "
+        f"against {REFERENCE} in fp32, {data}",
         *_lines(ran.gap, "fused luma"),
         *ran.said,
     ]

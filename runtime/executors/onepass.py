@@ -21,6 +21,8 @@ from tdfusion_edge.result import NOTHING, Findings
 from tdfusion_edge.runtime.engines import Engine
 from tdfusion_edge.runtime.engines.agreement import listed, require_agreement
 from tdfusion_edge.runtime.executors.base import F32, Executor, Fused, Looked, Timed
+from tdfusion_edge.runtime.executors.outputs import LARGEST, require
+from tdfusion_edge.runtime.heads.boxes.run import require_scores
 from tdfusion_edge.runtime.picture.alignment import Aligned
 from tdfusion_edge.runtime.picture.stretch import UNIT as UNIT_LIMITS
 from tdfusion_edge.runtime.picture.stretch import Limits, Stretch
@@ -120,15 +122,29 @@ class OnePass:
         return output
 
     def _run(self, infrared: U8, visible: Image, limits: Limits) -> dict[str, Any]:
-        """The graph alone, with the fused luma that is shown as 0 and as 255."""
+        """The graph alone, with the fused luma that is shown as 0 and as 255.
+
+        Raises:
+            EngineError: it failed, or gave no picture of this size.
+        """
         colour = np.repeat(visible[..., None], 3, axis=2) if visible.ndim == 2 else visible
-        return self._engine.run(
+        output = self._engine.run(
             {
                 "infrared": np.ascontiguousarray(infrared),
                 "visible": np.ascontiguousarray(colour),
                 "limits": np.array(limits, np.float32),
             }
         )
+        require(output, "one-pass", "fused", np.uint8, colour.shape)
+        measured = require(output, "one-pass", "measured", np.float32, (2,))
+        if not (np.abs(measured) <= LARGEST).all():  # nor NaN: a network that gives it shows black
+            raise EngineError(
+                "the one-pass graph's picture cannot be used",
+                expected="finite limits of its luma, about 0 to 1",
+                got=", ".join(f"{limit:g}" for limit in measured),
+                hint="In FP16 try --precision fp32; else export the bundle again.",
+            )
+        return output
 
     def _found(self, output: dict[str, Any]) -> Findings:
         """Boxes in pixels of the picture.
@@ -137,11 +153,9 @@ class OnePass:
             EngineError: the output holds no boxes and scores.
         """
         height, width = output["fused"].shape[:2]
-        boxes, scores = output["boxes"], output["scores"]
-        if not np.isfinite(scores).all():  # a NaN is above no threshold: nothing would ever be found
-            raise EngineError(
-                "the one-pass graph's scores cannot be used: finite is expected, got NaN or infinity"
-            )
+        boxes = require(output, "one-pass", "boxes", np.float32, (1, None, 4))
+        scores = require(output, "one-pass", "scores", np.float32, (1, boxes.shape[1], len(self._names)))
+        require_scores("one-pass", scores)
         size = width, height
         try:
             found: Detections = found_in(

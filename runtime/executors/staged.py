@@ -12,6 +12,7 @@ from tdfusion_edge.frames import Image
 from tdfusion_edge.result import Findings
 from tdfusion_edge.runtime.engines import Engine
 from tdfusion_edge.runtime.executors.base import F32, Fused, Looked, Timed, untimed
+from tdfusion_edge.runtime.executors.outputs import fused_luma
 from tdfusion_edge.runtime.heads import Head, kind_of
 from tdfusion_edge.runtime.picture.alignment import Aligned
 from tdfusion_edge.runtime.picture.border import Border
@@ -58,9 +59,12 @@ class Staged:
         return Looked(fused, self.find(fused, chroma))
 
     def luma(self, infrared: U8, visible: U8) -> F32:
-        """The fused luma, float32 (H, W), of two lumas, uint8 (H, W); safe in several threads at once."""
-        fused: F32 = self._fusion.run(unit_inputs(infrared, visible))["fused"][0, 0]
-        return fused
+        """The fused luma, float32 (H, W), of two lumas, uint8 (H, W); safe in several threads at once.
+
+        Raises:
+            EngineError: the network failed, or gave no picture.
+        """
+        return fused_luma(self._fusion.run(unit_inputs(infrared, visible)), *infrared.shape)
 
     def find(self, picture: U8 | F32, chroma: U8 | None = None) -> Findings:
         """What the heads find, by their kind.
@@ -86,5 +90,5 @@ class Staged:
         for picture, buffer in zip((infrared, visible), self._buffers, strict=True):
             np.multiply(picture, UNIT, out=buffer[0, 0])
         given = dict(zip(("infrared", "visible"), self._buffers, strict=True))
-        fused: F32 = self._fusion.run(given)["fused"][0, 0]
+        fused = fused_luma(self._fusion.run(given), *infrared.shape)
         return fused if border is None else border.blend(fused, self._buffers[1][0, 0])

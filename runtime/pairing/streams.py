@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Literal, TypeAlias
 
-from tdfusion_edge.errors import SourceError, TdfusionError
+from tdfusion_edge.errors import FrameLost, SourceError, TdfusionError
 from tdfusion_edge.frames import Pair
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.pairing.apart import Apart
 from tdfusion_edge.runtime.pairing.sync import Synchroniser
 from tdfusion_edge.runtime.sources.base import Source
 
@@ -60,7 +61,7 @@ class Streams:
         self.live = any(source.live for source in sources.values())
         self.synchroniser = Synchroniser(sync, live=self.live)
         self.failures: dict[rig.Role, int] = dict.fromkeys(self._sources, 0)
-        """How often each live camera failed."""
+        """How often each live camera failed, and how many frames of a recording could not be read."""
         self.failure: TdfusionError | None = None
         """What ended the stream before its end."""
         self._failed: rig.Role | None = None
@@ -69,6 +70,7 @@ class Streams:
         self._left_ns = None if seconds is None else round(seconds * 1e9)
         self._end_ns: int | None = None
         self._undelivered: list[Pair] = []
+        self._apart = Apart()
         self._changed = threading.Condition()
         self._running = len(self._sources)
         self._threads: dict[rig.Role, threading.Thread] = {
@@ -128,6 +130,8 @@ class Streams:
             if self._crash is not None:
                 return None
             pairs = self.synchroniser.ready(self._clock())
+            if self.live and (reason := self._apart.told(self._clock(), shown=bool(pairs))) is not None:
+                log.warning("%s", reason)
             if self._failed is not None:
                 pairs = self._before_the_failure(pairs, self._failed)
             # Deciding makes room for the readers, whether or not it gave a pair.
@@ -184,6 +188,11 @@ class Streams:
         while not self._stop.is_set():
             try:
                 frame = source.read()
+            except FrameLost as error:
+                if not self.failures[role]:
+                    log.warning("%s: %s; it is left out, the others go on", role, _first_line(error))
+                self.failures[role] += 1
+                continue
             except SourceError as error:
                 if not source.live:
                     raise
@@ -204,4 +213,10 @@ class Streams:
                 if self._stop.is_set():
                     return
                 self.synchroniser.push(role, frame, self._clock())
+                self._apart.came(role, frame, self._clock())
                 self._changed.notify_all()
+
+
+def _first_line(error: TdfusionError) -> str:
+    """What an error says, without its hint and without credentials."""
+    return redact(str(error).splitlines()[0])

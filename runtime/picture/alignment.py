@@ -9,7 +9,7 @@ from typing import cast
 import cv2
 import numpy as np
 
-from tdfusion_edge.color import U8, luma
+from tdfusion_edge.color import U8, is_coloured, luma
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.runtime import rig
@@ -17,8 +17,12 @@ from tdfusion_edge.runtime.picture.border import Border
 from tdfusion_edge.runtime.picture.frozen import Frozen
 from tdfusion_edge.runtime.picture.range import ThermalRange
 from tdfusion_edge.runtime.picture.registration import Size, Warp
+from tdfusion_edge.runtime.picture.swapped import suspicion
 
 log = logging.getLogger(__name__)
+
+COLOURED_INFRARED = "their luma is fused, not thermal counts; take the counts, or a grey palette"
+"""What is said of pictures that were coloured by temperature, or by the world."""
 
 SAME_ASPECT = 0.03
 """Relative difference of two pictures' aspects that a cut to whole blocks of pixels explains."""
@@ -48,22 +52,33 @@ class Aligner:
         thermal: How infrared becomes 8 bits.
         registration: ``[registration]`` of the rig; None scales infrared to the visible picture.
         minimum: Smallest height and width that the networks take, pixels.
+        visible_size: Width and height of the visible pictures where they are known before the first comes;
+            the registration's where there is one.
     """
 
     def __init__(
-        self, thermal: rig.ThermalRange, registration: rig.Registration | None = None, *, minimum: int = 1
+        self,
+        thermal: rig.ThermalRange,
+        registration: rig.Registration | None = None,
+        *,
+        minimum: int = 1,
+        visible_size: Size | None = None,
     ) -> None:
+        self._expected_size = visible_size if registration is None else registration.visible_size
         self._thermal, self._registration, self._minimum = thermal, registration, minimum
+        self._looked = False
+        """Whether a first pair of both was looked at for what may have been mixed up."""
         self._warps: dict[tuple[Size, Size], tuple[Warp, Border | None]] = {}
         """By the sizes of infrared and visible, each with the border of infrared's view, if there is one."""
-        self._told = registration is not None
+        self._stretching_told = registration is not None
+        self._colours_told = False
         self.forget()
 
     def forget(self) -> None:
         """Begin a new stream: nothing is left of earlier frames but what only their sizes decide."""
         self._range = ThermalRange(self._thermal)
         self._frozen = Frozen()
-        self._visible_size = None if self._registration is None else self._registration.visible_size
+        self._visible_size = self._expected_size
         self._held: tuple[Frame, U8] | None = None
         """The last infrared frame, and what became of it at visible size."""
 
@@ -87,6 +102,7 @@ class Aligner:
         self._visible_size = pair.visible.size
         if pair.infrared is None:
             return Aligned(pair, None, visible, "infrared missing")
+        self._look(pair.infrared, pair.visible)
         degraded = "held" if pair.held else "frozen" if self._frozen.update(pair.infrared) else None
         again = self._held is not None and self._held[0] is pair.infrared
         infrared = self._warped(pair.infrared, pair.visible.size)
@@ -98,6 +114,15 @@ class Aligner:
             target = infrared.copy() if again else infrared
             infrared = cast(U8, cv2.copyTo(luma(visible), border.outside, target))
         return Aligned(pair, infrared, visible, degraded, border)
+
+    def _look(self, infrared: Frame, visible: Frame) -> None:
+        """Say once, whatever streams follow, that the two may have been mixed up."""
+        if self._looked:
+            return
+        self._looked = True
+        reason = suspicion(infrared, visible)
+        if reason is not None:
+            log.warning("%s", reason)
 
     def _checked(self, frame: Frame) -> Image:
         if frame.image.dtype != np.uint8:
@@ -119,6 +144,9 @@ class Aligner:
         """The infrared frame in 8 bits at visible size; a held one is not worked on again."""
         if self._held is not None and self._held[0] is frame and self._held[1].shape[::-1] == visible:
             return self._held[1]
+        if not self._colours_told and is_coloured(frame.image):
+            self._colours_told = True
+            log.warning("%s: infrared comes in colours: %s", frame.source, COLOURED_INFRARED)
         ranged = self._range.apply(luma(frame.image), frame.time_ns)
         warped: U8 = self._warp(frame.size, visible)[0].apply(ranged)
         self._held = frame, warped
@@ -137,9 +165,12 @@ class Aligner:
 
     def _tell_of_stretching(self, infrared: Size, visible: Size) -> None:
         """Say once that infrared changes its shape where no registration asks for that."""
-        if self._told or abs(infrared[0] * visible[1] / (infrared[1] * visible[0]) - 1) < SAME_ASPECT:
+        if (
+            self._stretching_told
+            or abs(infrared[0] * visible[1] / (infrared[1] * visible[0]) - 1) < SAME_ASPECT
+        ):
             return
-        self._told = True
+        self._stretching_told = True
         log.warning(
             "infrared is %dx%d and visible %dx%d, of another aspect: infrared is stretched over the visible "
             "picture; a [registration] in a rig file says how the two really lie", *infrared, *visible,

@@ -7,7 +7,7 @@ on its own make the picture pump; here they follow the scene with a time constan
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -24,10 +24,15 @@ MIN_SPAN_8BIT = 32.0
 """Narrowest limits for 8-bit frames, in grey levels: a gain of 8 at most."""
 SNAP_FRACTION = 0.5
 """Limits that would clip more than this share of a frame are given up at once."""
+JUMP, LEAST_JUMP = 1 / 128, 4.0
+"""Share of the limits' distance (2 grey levels), and counts: all counts that move by less than one of them
+from a frame to the next are followed slowly."""
+UNIFORM, UNIFORM_WITHIN = 0.8, 0.2
+"""So many of the percentiles have to move by the same, to this share of it: then it was no object."""
 SAMPLES = 16384
 """About so many pixels are looked at for percentiles: 0.1 % of them are still 16 pixels."""
 PROFILE = np.linspace(5, 95, 19)
-"""Percentiles that ``steady`` compares; the ends, where hot objects and hot pixels are, count little."""
+"""Percentiles that frames are compared by; the ends, where hot objects and hot pixels are, count little."""
 # Pairs of percentiles far apart: they are whole levels, and between neighbours that is all one sees.
 _LOWER, _UPPER = np.triu_indices(PROFILE.size, PROFILE.size // 3)
 STEADY_GAIN = 4.0
@@ -41,9 +46,14 @@ class ThermalRange:
     """Turns the frames of one infrared camera into uint8, in capture order.
 
     The limits of ``percentile`` and ``clahe`` follow those of the frame exponentially, with the
-    time constant ``smoothing_s`` in capture time. They jump only where they have become useless:
-    after a change of the sensor's gain or a pan onto the sky they would clip more than half of
-    the picture. A hot object that enters covers less than that, so the background does not jump.
+    time constant ``smoothing_s`` in capture time: 95 % of a change in three of them. They jump only
+    where they have become useless: after a change of the sensor's gain or a pan onto the sky they
+    would clip more than half of the picture. A hot object that enters covers less than that, so the
+    background does not jump.
+
+    A camera's shutter (a flat-field correction) can raise or lower all counts at once. That is seen by
+    the percentiles of the frame, of which nearly all move by one amount: the limits move with them in
+    the same frame, and the picture stays as it was. A hot object moves the upper ones alone.
 
     ``steady`` undoes the jumps of a camera's own gain control: percentiles of the frame are mapped
     onto the same percentiles smoothed over time, by the gain and offset that fit them best. So a
@@ -60,7 +70,9 @@ class ThermalRange:
         self._smoothing_s = config.smoothing_s
         self._source = source
         self._limits: tuple[float, float] | None = self._wanted if config.mode == "linear" else None
+        self._dtype: np.dtype[Any] | None = None
         self._profile: npt.NDArray[np.float64] | None = None
+        """Percentiles of the frame before, for ``steady`` smoothed over time."""
         self._samples = 0
         self._ranks = np.zeros(0, np.int64)
         """Where the percentiles of ``PROFILE`` stand among ``_samples`` pixels in order."""
@@ -89,6 +101,8 @@ class ThermalRange:
         if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16):
             raise ValueError(f"infrared must be uint8 or uint16 (H, W), got {image.dtype} {image.shape}")
         deep = image.dtype == np.uint16
+        if image.dtype != self._dtype:
+            self._begin(image.dtype)
         if self._mode in ("camera", "steady") or (self._mode == "auto" and not deep):
             if deep:
                 raise RequestError(
@@ -104,12 +118,14 @@ class ThermalRange:
         picture = scale_to_8bit(image, *self._limits)
         return cast(U8, self._clahe.apply(picture)) if self._clahe is not None else picture
 
+    def _begin(self, dtype: np.dtype[Any]) -> None:
+        """Forget the frames before: limits in levels mean nothing in counts."""
+        self._dtype, self._profile = dtype, None
+        if self._mode != "linear":
+            self._limits = None
+
     def _steadied(self, image: U8, time_ns: int) -> U8:
-        sample = subsample(image)
-        if sample.size != self._samples:
-            self._samples = sample.size
-            self._ranks = np.rint((sample.size - 1) * PROFILE / 100).astype(np.int64)
-        profile = np.partition(sample, self._ranks)[self._ranks].astype(np.float64)
+        profile = self._percentiles(in_order(image))
         if self._profile is None:
             self._profile = profile
         share = smoothing_share((time_ns - self._time_ns) / 1e9, self._smoothing_s)
@@ -121,15 +137,27 @@ class ThermalRange:
         return cast(U8, cv2.addWeighted(image, gain, image, 0.0, offset))
 
     def _follow(self, image: Image, time_ns: int, min_span: float) -> None:
-        sample = subsample(image)
-        target = _widened(*percentiles(sample, *self._wanted), min_span)
-        if self._limits is None or _clipped(sample, *self._limits) > SNAP_FRACTION:
+        ordered = in_order(image)
+        low, high = (float(ordered[round((ordered.size - 1) * percent / 100)]) for percent in self._wanted)
+        target = _widened(low, high, min_span)
+        profile, before = self._percentiles(ordered), self._profile
+        if self._limits is not None and before is not None:
+            low, high = self._limits
+            shift = common_shift(before, profile, max(JUMP * (high - low), LEAST_JUMP))
+            self._limits = low + shift, high + shift
+        if self._limits is None or _clipped(ordered, *self._limits) > SNAP_FRACTION:
             self._limits = target
         else:
             share = smoothing_share((time_ns - self._time_ns) / 1e9, self._smoothing_s)
             low, high = self._limits
             self._limits = (low + share * (target[0] - low), high + share * (target[1] - high))
-        self._time_ns = time_ns
+        self._time_ns, self._profile = time_ns, profile
+
+    def _percentiles(self, ordered: Image) -> npt.NDArray[np.float64]:
+        if ordered.size != self._samples:
+            self._samples = ordered.size
+            self._ranks = np.rint((ordered.size - 1) * PROFILE / 100).astype(np.int64)
+        return ordered[self._ranks].astype(np.float64)
 
 
 def scale_to_8bit(image: Image, low: float, high: float) -> U8:
@@ -159,11 +187,36 @@ def sample_step(pixels: int) -> int:
     return max(1, math.isqrt(pixels // SAMPLES)) | 1
 
 
+def in_order(image: Image) -> Image:
+    """The :func:`subsample` of an (H, W) image, ascending."""
+    # Stable is a radix sort for 8 and 16 bits, as quick as a partition at two ranks.
+    return np.sort(subsample(image), kind="stable")
+
+
 def percentiles(sample: Image, low: float, high: float) -> tuple[float, float]:
     """Two percentiles in [0, 100] of a flat sample, each the value of a pixel (nearest rank)."""
     ranks = [round((sample.size - 1) * percent / 100) for percent in (low, high)]
     ordered = np.partition(sample, ranks)
     return float(ordered[ranks[0]]), float(ordered[ranks[1]])
+
+
+def common_shift(before: npt.NDArray[np.float64], now: npt.NDArray[np.float64], least: float) -> float:
+    """By how much all of a picture became warmer from one frame to the next.
+
+    Args:
+        before: Percentiles of a frame, ascending, float64 (N,).
+        now: The same of the next one.
+        least: What is smaller is no jump, in their unit.
+
+    Returns:
+        The middle one of their differences; 0 where it is small, or fewer than ``UNIFORM`` are near it.
+    """
+    moved = now - before
+    shift = float(np.sort(moved)[moved.size // 2])  # np.median takes 20 us more
+    if abs(shift) < least:
+        return 0.0
+    near = np.count_nonzero(np.abs(moved - shift) <= UNIFORM_WITHIN * abs(shift))
+    return shift if near >= UNIFORM * moved.size else 0.0
 
 
 def smoothing_share(elapsed_s: float, time_constant_s: float) -> float:
@@ -192,6 +245,7 @@ def _widened(low: float, high: float, min_span: float) -> tuple[float, float]:
     return low - grow, high + grow
 
 
-def _clipped(sample: Image, low: float, high: float) -> float:
-    """Share of the sample outside the limits."""
-    return float(np.count_nonzero((sample < low) | (sample > high))) / sample.size
+def _clipped(ordered: Image, low: float, high: float) -> float:
+    """Share of an ascending sample outside the limits."""
+    below, upto = np.searchsorted(ordered, low), np.searchsorted(ordered, high, side="right")
+    return 1 - float(upto - below) / ordered.size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,8 +13,10 @@ from msgspec.structs import replace as replace_fields
 
 from tdfusion_edge.console import Progress
 from tdfusion_edge.errors import ConfigError, RequestError, SinkError, SourceError
+from tdfusion_edge.files import aside_name
 from tdfusion_edge.frames import Frame, Image, Pair
-from tdfusion_edge.images import by_stem, read_image
+from tdfusion_edge.images import by_stem
+from tdfusion_edge.images.remarks import Remarks
 from tdfusion_edge.result import Result
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.fuser import Fuser
@@ -28,6 +29,7 @@ from tdfusion_edge.runtime.sinks.jsonl import JsonlSink
 from tdfusion_edge.runtime.sinks.output import require_writable, sink_error
 from tdfusion_edge.runtime.sources import duration_s, open_recording, tell_of_recordings
 from tdfusion_edge.runtime.sources.base import Source
+from tdfusion_edge.text import few
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def fuse_pictures(
         SinkError: the output cannot be written.
     """
     with _lines(wanted) as write_line:
-        result = _fused(fuser, 0, infrared, visible)
+        result = _fused(fuser, 0, infrared, visible, Remarks())
         write_line(result)
         write_picture(output, wanted.picture(result))
     return Summary(1)
@@ -130,19 +132,19 @@ def fuse_folders(
         raise RequestError("no picture has a partner", expected=f"equal stems in {infrared} and {visible}")
     require_writable(output, folder=True)
     notes = [
-        f"without partner in {folder}: {', '.join(alone)}"
+        f"{len(alone)} without partner in {folder}: {few(alone)}"
         for folder, alone in (
             (infrared, [stem for stem in left if stem not in right]),
             (visible, [stem for stem in right if stem not in left]),
         )
         if alone
     ]
-    damaged = []
+    damaged, remarks = [], Remarks()
     with _lines(wanted) as write_line, Progress(f"fusing {visible}") as progress:
         for index, stem in enumerate(common):
             progress.update(index / len(common))
             try:
-                result = _fused(fuser, index, left[stem], right[stem])
+                result = _fused(fuser, index, left[stem], right[stem], remarks)
             except ConfigError:
                 raise  # the rig fits none of them
             except (SourceError, RequestError) as error:
@@ -190,7 +192,7 @@ def fuse_videos(
         sinks = [open_sink(aside, picture=wanted.picture) for aside in asides]
         with Progress(f"fusing {visible}") as progress, stopped_by_signals(stop) as interrupted:
             told = partial(_tell, progress, duration_s(sources["visible"]))
-            plan = Plan(sources, sync, fuser, "every", sinks, stop=stop, on_result=told)
+            plan = Plan(sources, sync, fuser, "every", sinks, together=True, stop=stop, on_result=told)
             report = run(plan)
         if interrupted.is_set():
             raise KeyboardInterrupt
@@ -236,7 +238,7 @@ def _aside(path: Path) -> Path:
         RequestError: ``path`` cannot be written.
     """
     require_writable(path)
-    return path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    return aside_name(path, f".partial{path.suffix}")
 
 
 def _put_in_place(aside: Path, output: Path, hint: str) -> None:
@@ -293,12 +295,12 @@ def _name(result: Result) -> str:
     return Path(result.pair.visible.source).name
 
 
-def _fused(fuser: Fuser, index: int, infrared: Path, visible: Path) -> Result:
+def _fused(fuser: Fuser, index: int, infrared: Path, visible: Path, remarks: Remarks) -> Result:
     """One pair of pictures, which stands alone."""
     fuser.forget()
     pair = Pair(
-        Frame(read_image(infrared), 0, index, str(infrared)),
-        Frame(read_image(visible), 0, index, str(visible)),
+        Frame(remarks.read(infrared), 0, index, str(infrared)),
+        Frame(remarks.read(visible), 0, index, str(visible)),
     )
     result = fuser.fuse(pair)
     assert result is not None  # only infrared alone has no picture

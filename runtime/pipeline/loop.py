@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tdfusion_edge.errors import SinkError
 from tdfusion_edge.result import Result
@@ -27,6 +27,8 @@ class Plan:
     fuser: Fuser
     mode: Mode
     sinks: Sequence[Sink] = ()
+    together: bool = False
+    """The sinks are worth something together only: the first that fails ends the run."""
     seconds: float | None = None
     """End after this much time: of the clock for live cameras, of the recording for files."""
     stop: threading.Event = field(default_factory=threading.Event)
@@ -34,27 +36,31 @@ class Plan:
     on_result: Callable[[Result], None] = lambda result: None
     """Called with every result behind its way to the sinks; it must be quick."""
     clock: Callable[[], int] = time.monotonic_ns
+    wall_clock: Callable[[], int] = time.time_ns
+    """Nanoseconds since 1970, UTC."""
 
 
 def run(plan: Plan) -> Report:
     """Stream until the end, ``seconds`` or ``stop``.
 
-    A source or sink that fails ends the run; what came before it is written, and the error is in
-    the report's ``failure``.
+    A source that fails ends the run, and so does the last sink; what came before is written, and the error
+    is in the report's ``failure``. A sink that fails beside others is told of and counted, and they go on.
 
     Raises:
         RequestError: the frames do not fit the network or the registration.
         EngineError: a network failed.
     """
     streams, report = _opened(plan)
-    worker = SinkWorker(plan.sinks, mode=plan.mode, on_written=report.written, clock=plan.clock)
+    worker = SinkWorker(
+        plan.sinks, mode=plan.mode, together=plan.together, on_written=report.written, clock=plan.clock
+    )
     with report.catch(SinkError), worker, streams:
-        for result in _fused(streams, plan.fuser, report):
+        for result in _fused(streams, plan, report):
             with report.stage("hand over"):
                 worker.put(result)
             report.fused(result)
             plan.on_result(result)
-    report.finish(streams, worker.written, worker.dropped)
+    report.finish(streams, worker)
     return report
 
 
@@ -67,7 +73,7 @@ def results(plan: Plan) -> Iterator[Result]:
     """
     streams, report = _opened(plan)
     with streams:
-        yield from _fused(streams, plan.fuser, report)
+        yield from _fused(streams, plan, report)
     if streams.failure is not None:
         raise streams.failure
 
@@ -80,12 +86,16 @@ def _opened(plan: Plan) -> tuple[Streams, Report]:
     return streams, Report(live=streams.live, stages=plan.fuser.stages, clock=plan.clock)
 
 
-def _fused(streams: Streams, fuser: Fuser, report: Report) -> Iterator[Result]:
+def _fused(streams: Streams, plan: Plan, report: Report) -> Iterator[Result]:
     """A result of every pair that can be shown."""
     for pair in streams:
         report.paired(pair)
-        result = fuser.fuse(pair, report.stage)
+        result = plan.fuser.fuse(pair, report.stage)
         if result is None:
             report.skipped()
-        else:
-            yield result
+            continue
+        if streams.live:
+            # Both clocks at every picture: a device's wall clock may be set long after it was switched on.
+            age_ns = plan.clock() - pair.time_ns
+            result = replace(result, utc_ns=plan.wall_clock() - age_ns)
+        yield result

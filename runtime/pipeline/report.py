@@ -14,6 +14,7 @@ from tdfusion_edge.result import Result
 from tdfusion_edge.runtime.heads import kind_of
 from tdfusion_edge.runtime.pairing.streams import Streams
 from tdfusion_edge.runtime.pipeline.latency import Histogram
+from tdfusion_edge.runtime.pipeline.worker import SinkWorker
 
 CAPTURE_TO_PAIR, CAPTURE_TO_SINK = "capture to pair", "capture to sink"
 COLUMNS = ("p50", "p95", "p99", "max")
@@ -48,6 +49,10 @@ class Report:
         """Infrared pictures that were not shown, because the visible size was not known yet."""
         self.failure: TdfusionError | None = None
         """The source or sink that ended the run."""
+        self.lost = 0
+        """Frames of recordings that could not be read; the others were."""
+        self.failed_sinks = 0
+        """Outputs that failed, each told of when it did."""
         self._start_ns = clock()
         self._first_ns: int | None = None
         self._last_ns = 0
@@ -93,20 +98,22 @@ class Report:
         if self._live:
             self.latency[CAPTURE_TO_SINK].add(done_ns - result.pair.time_ns)
 
-    def finish(self, streams: Streams, written: int, dropped: int) -> None:
+    def finish(self, streams: Streams, worker: SinkWorker) -> None:
         """Take over the counters once everything is closed.
 
         Args:
             streams: They know what became of every frame.
-            written: Results that all sinks took.
-            dropped: Results that no sink got.
+            worker: It knows what became of every result.
         """
+        self.failed_sinks = worker.failed
         self.failure = self.failure or streams.failure
+        self.lost = 0 if streams.live else sum(streams.failures.values())
         skew = streams.synchroniser.skew_report()
         self._end = {
             "seconds": (self._clock() - self._start_ns) / 1e9,
-            "written": written,
-            "sink_dropped": dropped,
+            "written": worker.written,
+            "sink_dropped": worker.dropped,
+            "failed_sinks": worker.failed,
             "cameras": {
                 role: {**dict(sorted(counts.items())), "failures": streams.failures[role]}
                 for role, counts in streams.synchroniser.counts.items()
@@ -142,7 +149,8 @@ class Report:
                 )
         if self.waiting_for_size:
             lines.append(f"  waiting:   {self.waiting_for_size} infrared alone before any visible frame")
-        lines.append(f"  sinks:     {facts['written']} written, {facts['sink_dropped']} dropped")
+        failed = f", {self.failed_sinks} failed" if self.failed_sinks else ""
+        lines.append(f"  sinks:     {facts['written']} written, {facts['sink_dropped']} dropped{failed}")
         if facts["skew"]["median_ms"] is not None:
             lines.append("  skew:      " + _skew(**facts["skew"]))
         lines.append(f"  {'milliseconds':18}" + "".join(f"{column:>9}" for column in COLUMNS))

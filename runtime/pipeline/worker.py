@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -16,6 +17,8 @@ from tdfusion_edge.runtime.sinks.base import Sink
 
 Mode: TypeAlias = Literal["latest", "every"]
 
+log = logging.getLogger(__name__)
+
 POLL_S = 0.1
 """A blocked caller looks this often whether the thread still lives, and whether Ctrl-C came."""
 
@@ -23,8 +26,8 @@ POLL_S = 0.1
 class SinkWorker:
     """Feed results to all sinks in one thread of its own.
 
-    A sink that fails gets no further result and is aborted at the end; the others go on with what is
-    queued. The first failure is raised at the next :meth:`put` and at :meth:`close`.
+    A sink that fails is told of at once, gets no further result and is aborted at the end; the others go on.
+    Where none is left, the failure is raised at the next :meth:`put` and at :meth:`close`.
 
     Used as a context manager it closes at the end of the block, also where a SinkError ended it, and
     aborts after any other exception.
@@ -34,8 +37,10 @@ class SinkWorker:
         mode: ``every``: :meth:`put` waits while the queue is full, nothing is lost (files).
             ``latest``: it never waits, the oldest result of a full queue is dropped and counted (live).
         capacity: Results that may wait, at least 1. Each holds its pictures, about 2 MB at 640x480.
+        together: The sinks are worth something together only: the first that fails is as if all did, though
+            the others still get what is queued.
         on_written: Called in the worker's thread with a result and the time at which every sink had
-            taken it, for the latency from capture to sink. What it raises counts as a failure.
+            taken it, for the latency from capture to sink. What it raises is as if all sinks failed.
         clock: Monotonic nanoseconds, the clock of the capture times.
 
     Raises:
@@ -48,6 +53,7 @@ class SinkWorker:
         *,
         mode: Mode,
         capacity: int = 4,
+        together: bool = False,
         on_written: Callable[[Result, int], None] | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -56,12 +62,14 @@ class SinkWorker:
         if capacity < 1:
             raise ValueError(f"capacity must be at least 1, got {capacity}")
         self.written = 0
-        """Results that every sink took."""
+        """Results that every sink took that had not failed."""
         self.dropped = 0
         """Results that no sink got: pushed out of a full queue, or left in it by :meth:`abort`."""
+        self.failed = 0
+        """Sinks that failed."""
         self._sinks = tuple(sinks)
         self._healthy = list(sinks)
-        self._mode = mode
+        self._mode, self._together = mode, together
         self._capacity = capacity
         self._on_written = on_written
         self._clock = clock
@@ -71,6 +79,7 @@ class SinkWorker:
         self._aborting = False
         self._reported = False
         self._failure: tuple[str, BaseException] | None = None
+        """What ended the writing."""
         # A daemon: a disk that never answers must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="sinks", daemon=True)
         self._thread.start()
@@ -79,7 +88,7 @@ class SinkWorker:
         """Queue one result. Its pictures must not be changed afterwards.
 
         Raises:
-            SinkError: a sink failed, now or at an earlier result; its own error is the cause.
+            SinkError: no sink is left, since now or an earlier result; the last one's error is the cause.
             RuntimeError: the worker is closed.
         """
         with self._changed:
@@ -103,7 +112,7 @@ class SinkWorker:
         """Write what is queued, close every sink, and end the thread; safe to call twice.
 
         Raises:
-            SinkError: a sink failed while it was written or closed (once; a second call is silent).
+            SinkError: no sink is left, while they were written or closed (once; a second call is silent).
         """
         with self._changed:
             self._closing = True
@@ -152,15 +161,9 @@ class SinkWorker:
             raise RuntimeError("the sinks are closed")
 
     def _error(self) -> SinkError:
-        """A fresh error of the first failure: the one that was kept belongs to the other thread."""
+        """A fresh error of the failure: the one that was kept belongs to the other thread."""
         assert self._failure is not None
-        name, cause = self._failure
-        if isinstance(cause, SinkError):
-            error = SinkError(cause.what, expected=cause.expected, got=cause.got, hint=cause.hint)
-        else:
-            error = SinkError(f"{name} failed: {cause!r}")
-        error.__cause__ = cause
-        return error
+        return _sink_error(*self._failure)
 
     def _run(self) -> None:
         while (result := self._next()) is not None:
@@ -179,29 +182,49 @@ class SinkWorker:
             return self._queue.popleft()
 
     def _deliver(self, result: Result) -> None:
-        count = len(self._healthy)
         for sink in tuple(self._healthy):
             self._attempt(sink, partial(sink.write, result))
-        if len(self._healthy) < count or count < len(self._sinks):
+        if self._sinks and not self._healthy:
             return
         self.written += 1
         if self._on_written is not None:
             self._attempt(None, partial(self._on_written, result, self._clock()))
 
     def _attempt(self, sink: Sink | None, work: Callable[[], None]) -> None:
-        """Do ``work`` for ``sink``; what it raises is kept and wakes whoever waits."""
+        """Do ``work`` for ``sink``; what it raises is told or, where no sink is left, wakes whoever waits."""
         try:
             work()
         # Everything: an exception that ended the thread would leave the caller waiting for it.
         except BaseException as error:
-            with self._changed:
-                if self._failure is None:
-                    name = "on_written" if sink is None else type(sink).__name__
-                    self._failure = (name, error)
-                if sink is not None and sink in self._healthy:
-                    self._healthy.remove(sink)
+            self._fail(sink, "on_written" if sink is None else type(sink).__name__, error)
+
+    def _fail(self, sink: Sink | None, name: str, error: BaseException) -> None:
+        with self._changed:
+            if sink is not None and sink not in self._healthy:
+                return  # it was told of; this is what it said when it was given up
+            if sink is not None:
+                self._healthy.remove(sink)
+                self.failed += 1
+            ends = sink is None or self._together or not self._healthy
+            if ends:
+                self._failure = self._failure or (name, error)
                 self._changed.notify_all()
+                return
+        # Now, not at the end: whoever watches can still free the disk.
+        said, _, hint = str(_sink_error(name, error)).partition("\n")
+        log.error("%s", "\n".join(filter(None, (f"{said}; the other outputs go on", hint))))
+        log.debug("where the error comes from", exc_info=error)
 
     def _drop_queue(self) -> None:
         self.dropped += len(self._queue)
         self._queue.clear()
+
+
+def _sink_error(name: str, cause: BaseException) -> SinkError:
+    """An error of this thread for one of the other's."""
+    if isinstance(cause, SinkError):
+        error = SinkError(cause.what, expected=cause.expected, got=cause.got, hint=cause.hint)
+    else:
+        error = SinkError(f"{name} failed: {cause!r}")
+    error.__cause__ = cause
+    return error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 
 import msgspec
@@ -30,6 +31,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Number of the result in its run, from 0; a gap means results that were dropped."""
     time_ns: int
     """Capture time of the pair, monotonic nanoseconds."""
+    utc: str | None = None
+    """Capture time by the wall clock, ISO 8601 in UTC with microseconds: ``2026-03-01T12:00:00.250000Z``.
+    null for recordings, which do not say when they were made. It jumps where the clock is set; ``time_ns``
+    does not."""
     t: float
     """Capture time of the pair in seconds since that of the first line."""
     skew_ms: float | None
@@ -139,6 +144,7 @@ def _line(result: Result, first_ns: int) -> Json:
         version=VERSION,
         index=result.index,
         time_ns=pair.time_ns,
+        utc=None if result.utc_ns is None else iso8601(result.utc_ns),
         t=(pair.time_ns - first_ns) / 1e9,
         skew_ms=None if pair.skew_ns is None else pair.skew_ns / 1e6,
         infrared_sequence=None if pair.infrared is None else pair.infrared.sequence,
@@ -151,3 +157,15 @@ def _line(result: Result, first_ns: int) -> Json:
     for kind, found in result.findings.items():
         line |= kind_of(kind).record(found)
     return line
+
+
+def iso8601(utc_ns: int) -> str:
+    """Nanoseconds since 1970 in UTC as text, to the microsecond below.
+
+    >>> iso8601(1_772_366_400_250_000_999)
+    '2026-03-01T12:00:00.250000Z'
+    """
+    # In whole numbers: a float of nanoseconds is off by a hundred of them.
+    seconds, rest_ns = divmod(utc_ns, 1_000_000_000)
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest_ns // 1000:06d}Z"

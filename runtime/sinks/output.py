@@ -5,15 +5,20 @@ from __future__ import annotations
 import errno
 import io
 import os
+import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from tdfusion_edge.errors import RequestError, SinkError
+from tdfusion_edge.locks import lock_open
 
 SYNC_INTERVAL_NS = 500_000_000
 """Commits reach the disk, not only the page cache, at most this often."""
+
+LONGEST_NAME = 255
+"""Bytes that Linux's disks give a name."""
 
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
@@ -24,6 +29,9 @@ class StreamFile:
     Nothing on disk is touched before the first :meth:`write`, so that whoever fails earlier (an
     encoder that does not open) leaves a file of that name as it was. After an OSError the file takes
     and drops every further byte: a muxer can then be closed without failing a second time.
+
+    The file is locked while it is open, so that another run that came to it by another name, a hard link
+    say, fails and cuts nothing off.
 
     Args:
         path: The file; an existing one is replaced at the first write.
@@ -50,7 +58,7 @@ class StreamFile:
             return len(data)
         try:
             if self._raw is None:
-                self._raw = self.path.open("wb", buffering=0)
+                self._raw = _opened(self.path)
             rest = memoryview(data)
             while rest:
                 rest = rest[self._raw.write(rest) :]
@@ -122,6 +130,27 @@ class StreamFile:
             self._raw.close()
 
 
+def _opened(path: Path) -> io.FileIO:
+    """The file, locked and empty.
+
+    Raises:
+        OSError: it cannot be opened, or another process writes to it.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            free = True
+            with suppress(OSError):  # a disk without locks, of which the run was told
+                free = lock_open(descriptor)
+            if not free:
+                raise OSError(errno.EBUSY, "another run is writing to it")
+            os.ftruncate(descriptor, 0)  # not before it is known to be nobody's
+        return io.FileIO(descriptor, "w")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
 def require_writable(path: Path, *, folder: bool = False) -> None:
     """Refuse an output that cannot come to be, before any work is paid for; creates nothing.
 
@@ -130,6 +159,12 @@ def require_writable(path: Path, *, folder: bool = False) -> None:
             way round), or the rights do not allow it.
     """
     parent = path.absolute().parent
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise RequestError(
+            f"{path.name[:40]}... is too long a name",
+            expected=f"at most {LONGEST_NAME} bytes",
+            got=str(len(os.fsencode(path.name))),
+        )
     if not parent.is_dir():
         raise RequestError(f"there is no folder {parent} for the output", hint=f"Make it: mkdir -p {parent}")
     if path.is_dir() and not folder:

@@ -6,6 +6,13 @@ from typing import Protocol
 
 from tdfusion_edge.frames import Frame
 
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
+
+
+def pause_s(failures: int) -> float:
+    """Seconds before a camera that failed so often, 1 or more, is opened again: 0.5, 1, 2 ... 8."""
+    return float(min(_FIRST_PAUSE_S * 2 ** min(failures - 1, 8), _LONGEST_PAUSE_S))
+
 
 class Source(Protocol):
     """One stream of frames.
@@ -25,6 +32,7 @@ class Source(Protocol):
         """The next frame, waiting for it up to a few seconds; None at the end of the stream.
 
         Raises:
+            FrameLost: this frame of a recording is damaged; the next one can be read.
             SourceError: the camera is gone or silent, or the file is damaged. A live source may be
                 read again after it: it tries to come back.
         """

@@ -190,6 +190,8 @@ def _with_query(scheme: str, rest: str, text: str) -> SourceUri:
             expected="v4l2:///dev/video0, with three slashes",
             hint="List what is there: tdfusion-edge cameras",
         )
+    if "\0" in unquote(path):
+        raise RequestError(f"{redact(text)}: names no file", expected="a path without NUL", got="%00")
     return SourceUri(scheme, unquote(path), dict(pairs))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from tdfusion_edge.errors import RequestError, SourceError, TdfusionError
 from tdfusion_edge.frames import Frame, Image
+from tdfusion_edge.runtime.sources.base import pause_s
 from tdfusion_edge.runtime.sources.capture import Capture, OpenCVCapture, Opener
 from tdfusion_edge.runtime.sources.pixel_format import CONVERTED, FORMATS, as_picture, configure
 from tdfusion_edge.runtime.sources.uri import SourceUri
@@ -20,7 +21,6 @@ TIMEOUT_S = 5.0
 """Silence after which a read fails. A shutter of a thermal camera (up to 3 s) is no failure."""
 _SLICE_S = 0.1
 """A wait is cut into pieces of this length, so that closing never takes longer."""
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
 _STAMP_AGE_NS = 2_000_000_000
 """A first frame older than this carries the stamp of another clock."""
 
@@ -92,7 +92,7 @@ class V4L2Source:
         with self._lock:
             try:
                 if self._capture is None and not self._closing.is_set():
-                    self._pause(min(_FIRST_PAUSE_S * 2 ** (self._failures - 1), _LONGEST_PAUSE_S))
+                    self._pause(pause_s(self._failures))
                     if not self._closing.is_set():
                         self._open()
                 if self._closing.is_set() or self._capture is None:
@@ -121,7 +121,7 @@ class V4L2Source:
         if self._capture is not None:
             self._capture.release()
         self._capture, self._first = None, None
-        self._failures = min(self._failures + 1, 8)
+        self._failures += 1
 
     def _open(self) -> None:
         """Open and set up the device and take a first frame, which shows what it really gives."""

@@ -7,11 +7,16 @@ error, and so is a name that leads out of the bundle. No engine is ever part of 
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import hashlib
+import itertools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from tdfusion_edge import archive
 from tdfusion_edge.bundle.formats import FORMAT, OLDEST, to_current
@@ -30,6 +35,7 @@ from tdfusion_edge.bundle.manifest import (
 )
 from tdfusion_edge.config import convert, decode, to_json
 from tdfusion_edge.errors import BundleError, InputMissing, RequestError, TdfusionError
+from tdfusion_edge.redact import redact_all
 
 __all__ = [
     "CHROMA",
@@ -56,6 +62,8 @@ __all__ = [
 MANIFEST = "manifest.json"
 MAX_BYTES = 1 << 30
 """A bundle that unpacks to more than this is refused: the largest network here has some megabytes."""
+MAX_MANIFEST_BYTES = 1 << 20
+"""Likewise of its manifest, which has some kilobytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +112,16 @@ def place(text: str) -> Path:
     return shipped if not path.exists() and path.name == text and shipped.is_dir() else path
 
 
+def _near(path: Path) -> str | None:
+    """What is called almost so: a shipped bundle, or what lies beside it."""
+    shipped = [folder.name for folder in SHIPPED.iterdir()] if path.name == str(path) else []
+    beside: list[str] = []
+    with contextlib.suppress(OSError):  # there may be no such folder
+        beside = [entry.name for entry in itertools.islice(path.parent.iterdir(), archive.MAX_FILES)]
+    near = difflib.get_close_matches(path.name, [*shipped, *beside], n=1)
+    return None if not near else near[0] if near[0] in shipped else str(path.parent / near[0])
+
+
 def read(path: Path) -> Bundle:
     """Open a bundle and verify every digest.
 
@@ -117,18 +135,24 @@ def read(path: Path) -> Bundle:
             bundle, all of it is too large, or another version of this package wrote it.
     """
     if not path.exists():
+        near = _near(path)
         raise InputMissing(
-            f"there is no bundle at {path}", hint="Make one: tdfusion-edge export CHECKPOINT -o BUNDLE"
+            f"there is no bundle at {path}",
+            hint=f"Did you mean '{near}'?" if near else "Make one: tdfusion-edge export CHECKPOINT -o BUNDLE",
         )
     names = archive.names(path)
     if MANIFEST not in names:
         raise BundleError(f"{path} is no bundle", expected=MANIFEST, got=", ".join(names[:5]) or "nothing")
-    raw = archive.read(path, [MANIFEST], limit=MAX_BYTES)[MANIFEST]
+    raw = _manifest_of(path)
     manifest = _parsed(path, raw)
     _check_names(path, manifest, set(names) - {MANIFEST})
     files = archive.read(path, manifest.sha256, limit=MAX_BYTES)
     _check_digests(path, manifest, files)
     return Bundle(manifest, files)
+
+
+def _manifest_of(path: Path) -> bytes:
+    return archive.read(path, [MANIFEST], limit=min(MAX_MANIFEST_BYTES, MAX_BYTES))[MANIFEST]
 
 
 def write(path: Path, manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Manifest:
@@ -168,7 +192,8 @@ def assembled(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> Bundle
 def _assembled(path: Path, manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> tuple[Manifest, bytes]:
     """The manifest of these files, as a structure and as what is written."""
     digests = {name: _sha256(content) for name, content in files.items()}
-    raw = to_json({"format": FORMAT, **manifest, "sha256": digests})
+    # What was typed as a name, or as a data set's terms, may hold an address.
+    raw = to_json({"format": FORMAT, **redact_all(msgspec.to_builtins(manifest)), "sha256": digests})
     # Parsed like a file, so that nothing is written that read() would refuse.
     full = _parsed(path, raw)
     _check_names(path, full, files)
@@ -254,7 +279,7 @@ def _why_foreign(path: Path) -> str | None:
         names = archive.names(path)
         if MANIFEST not in names:
             return f"no {MANIFEST}"
-        raw = archive.read(path, [MANIFEST], limit=MAX_BYTES)[MANIFEST]
+        raw = _manifest_of(path)
         manifest = _parsed(path, raw)
     except TdfusionError as error:
         return error.what

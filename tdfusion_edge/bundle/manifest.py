@@ -56,7 +56,7 @@ class Graph(Table, frozen=True, kw_only=True):
     """Name of the ONNX file of each precision; ``fp32`` is among them."""
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
-    minimum_size: int
+    minimum_size: Annotated[int, msgspec.Meta(ge=1, le=1 << 16)]
     """Smallest height and width in pixels; of a graph of fixed size its smaller side."""
     sizes: tuple[Sides, Sides] | None = None
     """Heights and widths that it takes, where those are not all from ``minimum_size`` on."""

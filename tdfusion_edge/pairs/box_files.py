@@ -1,33 +1,27 @@
-"""Labelled boxes as other programs write them: YOLO text, COCO JSON, PASCAL VOC XML."""
+"""Labelled boxes of one picture as other programs write them: YOLO text and PASCAL VOC XML."""
 
 from __future__ import annotations
 
 import math
+import re
 
 # Only text without document type or entities reaches the parser (see ``_parse_xml``).
 import xml.etree.ElementTree as ET
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from collections.abc import Sequence
+from pathlib import Path
 
-import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from tdfusion_edge.errors import InputMissing, RequestError
+from tdfusion_edge.pairs.drawn import Drawn
 from tdfusion_edge.pairs.yolo import read_yolo
+from tdfusion_edge.text import decoded, few
 
-
-class Drawn(NamedTuple):
-    """What a label file says about one picture, before its size is known."""
-
-    corners: npt.NDArray[np.float64]
-    """(N, 4), x1 y1 x2 y2 from corner to corner, neither clipped nor checked for sense."""
-    names: tuple[str, ...]
-    """N class names."""
-    size: tuple[int, int] | None = None
-    """Width and height that the file states; (1, 1) where the corners are shares of the picture."""
+_DECLARATION = re.compile(rb"""\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]{0,40})["']""")
+_NO_TEXT = ("idna", "punycode", "raw_unicode_escape", "unicode_escape", "undefined", "utf_7")
+"""What Python takes for an encoding and XML does not."""
+_UNREADABLE = "\ufffd"
+"""Stands for bytes that are none of the encoding."""
 
 
 def drawn_yolo(path: Path, classes: Sequence[str]) -> Drawn:
@@ -42,7 +36,7 @@ def drawn_yolo(path: Path, classes: Sequence[str]) -> Drawn:
     if len(beyond):
         raise RequestError(
             f"{path} has a class without a name",
-            expected=f"0 to {len(classes) - 1} ({', '.join(classes)})",
+            expected=f"0 to {len(classes) - 1} ({few(classes)})",
             got=str(beyond[0]),
             hint="Name every class of the labels, in the order of their numbers.",
         )
@@ -54,13 +48,15 @@ def drawn_voc(path: Path) -> Drawn:
 
     VOC counts pixels from 1 and both ends belong to the box, so ``xmin - 1`` and ``xmax`` are its edges.
     A program that counts from 0 writes boxes one pixel further to the left and top, which stays unseen.
+    Objects marked as difficult are objects, and are counted.
 
     Raises:
         InputMissing: there is no such file.
-        RequestError: it is no VOC file, or has a document type of its own.
+        RequestError: it is no VOC file, has a document type of its own, or a name is in another encoding
+            than it states.
     """
     root = _parse_xml(path)
-    corners, names = [], []
+    corners, names, difficult = [], [], 0
     for number, found in enumerate(root.iter("object"), 1):
         name = (found.findtext("name") or "").strip()
         texts = [found.findtext(f"bndbox/{key}") or "" for key in ("xmin", "ymin", "xmax", "ymax")]
@@ -74,15 +70,28 @@ def drawn_voc(path: Path) -> Drawn:
                 expected="a name and bndbox with xmin, ymin, xmax, ymax",
                 got=f"name '{name}' and bndbox {', '.join(texts)}",
             )
+        if _UNREADABLE in name:
+            raise RequestError(
+                f"{path}, object {number} has a name in another encoding than the file states",
+                got=f"'{name}'",
+                hint='State it in the first line: <?xml version="1.0" encoding="GBK"?>, or write UTF-8.',
+            )
         corners.append([box[0] - 1, box[1] - 1, box[2], box[3]])
         names.append(name)
-    return Drawn(np.asarray(corners, np.float64).reshape(-1, 4), tuple(names), _voc_size(root))
+        difficult += (found.findtext("difficult") or "0").strip() not in ("0", "")
+    boxes = np.asarray(corners, np.float64).reshape(-1, 4)
+    return Drawn(boxes, tuple(names), _voc_size(root), difficult)
 
 
 def _parse_xml(path: Path) -> ET.Element:
     try:
+        data = path.read_bytes()
         # Folder names inside the file are often written in another encoding, and not needed.
-        text = path.read_bytes().decode("utf-8-sig", "replace")
+        text = decoded(data, _declared(data), "replace")
+    except (LookupError, UnicodeError) as error:
+        raise RequestError(
+            f"{path} cannot be decoded: {error}", expected="UTF-8, or what it states"
+        ) from error
     except FileNotFoundError as error:
         raise InputMissing(f"there is no label file {path}") from error
     except OSError as error:
@@ -97,75 +106,19 @@ def _parse_xml(path: Path) -> ET.Element:
         raise RequestError(f"{path} is no XML: {error}", expected="a VOC XML file") from error
 
 
+def _declared(data: bytes) -> str:
+    """The encoding that an XML declaration names, UTF-8 without one; LookupError where it is none."""
+    found = _DECLARATION.match(data)
+    name = "utf-8" if found is None else found[1].decode("ascii")
+    if name.lower().replace("-", "_") in _NO_TEXT:
+        raise LookupError(f"unknown encoding: {name}")
+    return name
+
+
 def _voc_size(root: ET.Element) -> tuple[int, int] | None:
     try:
-        width, height = (int(root.findtext(f"size/{key}") or 0) for key in ("width", "height"))
+        width, height = (float(root.findtext(f"size/{key}") or 0) for key in ("width", "height"))
     except ValueError:
         return None
-    return (width, height) if width > 0 and height > 0 else None
-
-
-class _CocoImage(msgspec.Struct):
-    id: int | str
-    file_name: str
-    width: int | None = None
-    height: int | None = None
-
-
-class _CocoCategory(msgspec.Struct):
-    id: int | str
-    name: str
-
-
-class _CocoBox(msgspec.Struct):
-    image_id: int | str
-    category_id: int | str
-    bbox: tuple[float, float, float, float]
-    iscrowd: int | bool = 0
-
-
-class _Coco(msgspec.Struct):
-    images: list[_CocoImage]
-    annotations: list[_CocoBox]
-    categories: list[_CocoCategory]
-
-
-def drawn_coco(path: Path) -> tuple[Mapping[str, Drawn], tuple[str, ...]]:
-    """All pictures of a COCO file by stem, and the names of its categories.
-
-    Boxes around crowds are left out: they stand for no single object.
-
-    Raises:
-        InputMissing: there is no such file.
-        RequestError: it is no COCO file with boxes, names one stem twice, or a box's picture or category
-            is not in it.
-    """
-    try:
-        coco = msgspec.json.decode(path.read_bytes(), type=_Coco)
-    except OSError as error:
-        raise InputMissing(f"{path} cannot be read: {error.strerror}", expected="a COCO JSON file") from error
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise RequestError(f"{path} is no COCO file with boxes: {error}") from error
-    categories = {category.id: category.name for category in coco.categories}
-    corners, names = defaultdict(list), defaultdict(list)
-    known = {image.id for image in coco.images}
-    for number, box in enumerate(coco.annotations):
-        if box.image_id not in known or box.category_id not in categories:
-            raise RequestError(
-                f"{path}, annotation {number} belongs to nothing",
-                expected="an image_id and category_id of the file",
-                got=f"{box.image_id} and {box.category_id}",
-            )
-        if not box.iscrowd:
-            left, top, width, height = box.bbox
-            corners[box.image_id].append((left, top, left + width, top + height))
-            names[box.image_id].append(categories[box.category_id])
-    drawn: dict[str, Drawn] = {}
-    for image in coco.images:
-        stem = PurePosixPath(image.file_name.replace("\\", "/")).stem
-        if stem in drawn:
-            raise RequestError(f"{path} names two pictures '{stem}'", expected="one of a stem")
-        size = (image.width, image.height) if image.width and image.height else None
-        boxes = np.asarray(corners[image.id], np.float64).reshape(-1, 4)
-        drawn[stem] = Drawn(boxes, tuple(names[image.id]), size)
-    return drawn, tuple(categories.values())
+    whole = all(0 < side < math.inf and side == side // 1 for side in (width, height))
+    return (int(width), int(height)) if whole else None

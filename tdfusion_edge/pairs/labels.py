@@ -11,10 +11,13 @@ import numpy.typing as npt
 
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
-from tdfusion_edge.pairs.box_files import Drawn, drawn_coco, drawn_voc, drawn_yolo
+from tdfusion_edge.pairs.box_files import drawn_voc, drawn_yolo
+from tdfusion_edge.pairs.coco_file import drawn_coco
+from tdfusion_edge.pairs.drawn import Drawn
 from tdfusion_edge.pairs.mask_files import read_mask, require_classes
 from tdfusion_edge.pairs.source import Labels
 from tdfusion_edge.pairs.types import Boxes
+from tdfusion_edge.text import CLASSES, composed, few
 
 SMALLEST = 1.0
 """A box that has less than so many pixels a side within the picture counts nowhere."""
@@ -97,12 +100,7 @@ def find_labels(folder: Path, labels: Labels, names: Iterable[str]) -> LabelFile
             )
         if not path.is_dir():
             raise InputMissing(f"there is no folder of labels {path}")
-        for name in names:
-            endings = MASK_ENDINGS if labels.format == "mask" else ("",)
-            candidates = (path / f"{name}{ending}{SUFFIXES[labels.format]}" for ending in endings)
-            found = next((file for file in candidates if file.is_file()), None)
-            if found is not None:
-                files[name] = found
+        files = _label_files(path, labels.format, names)
     lacking = tuple(name for name in names if name not in files and name not in coco)
     if names and len(lacking) == len(names):
         raise InputMissing(
@@ -111,6 +109,30 @@ def find_labels(folder: Path, labels: Labels, names: Iterable[str]) -> LabelFile
             hint="Label files carry the stems of their pictures.",
         )
     return LabelFiles(labels, path, classes, files, coco, lacking)
+
+
+def _label_files(folder: Path, kind: str, names: Sequence[str]) -> dict[str, Path]:
+    """The files of those pictures that have one, by their names."""
+    try:
+        there = {composed(file.name): file for file in folder.iterdir()}
+    except OSError as error:
+        raise InputMissing(f"{folder} cannot be read: {error.strerror}") from error
+    suffix = SUFFIXES[kind]
+    # A system that does not tell upper from lower case takes A.TXT for a.txt.
+    loud = {name[: -len(suffix)] + suffix: file for name, file in there.items() if _is_loud(file, suffix)}
+    there = loud | there
+    found = {}
+    for name in names:
+        candidates = (f"{name}{ending}{suffix}" for ending in (MASK_ENDINGS if kind == "mask" else ("",)))
+        file = next((there[one] for one in candidates if one in there and there[one].is_file()), None)
+        if file is not None:
+            found[name] = file
+    return found
+
+
+def _is_loud(file: Path, suffix: str) -> bool:
+    """Whether a file has the suffix in upper case."""
+    return file.suffix != suffix and file.suffix.lower() == suffix
 
 
 def require_all(found: LabelFiles) -> None:
@@ -158,8 +180,8 @@ class HeadLabels:
         if used and len(self._unknown) == len(used):
             raise RequestError(
                 f"the labels in {found.path} have no class of {whose}",
-                expected=", ".join(classes),
-                got=", ".join(self._unknown),
+                expected=few(classes),
+                got=few(self._unknown),
             )
         of_labels = {name.casefold() for name in used}
         self._unlabelled = [name for name in classes if name.casefold() not in of_labels]
@@ -169,7 +191,9 @@ class HeadLabels:
             self._table[: len(known)] = known
 
     def note(self, *, scored: bool = False) -> str | None:
-        """Which classes of the labels the head does not know; None where it knows all.
+        """What of the labels is not taken as it is written; None where all is.
+
+        That are classes that the head does not know, boxes around crowds, and marks of difficulty.
 
         Args:
             scored: Name those of the head as well that have no class of labels.
@@ -177,10 +201,15 @@ class HeadLabels:
         notes = []
         if self._unknown:
             verb = "ignored" if self._found.is_mask else "left out"
-            head = f"{self._whose} ({', '.join(self.classes)})"
-            notes.append(f"{verb} {', '.join(self._unknown)}, which {head} does not know")
+            head = f"{self._whose} ({few(self.classes, CLASSES)})"
+            notes.append(f"{verb} {few(self._unknown, CLASSES)}, which {head} does not know")
         if scored and self._unlabelled:
-            notes.append(f"not scored {', '.join(self._unlabelled)}, for which there is no class of labels")
+            missing = few(self._unlabelled, CLASSES)
+            notes.append(f"not scored {missing}, for which there is no class of labels")
+        if difficult := sum(drawn.difficult for drawn in self._drawn.values()):
+            notes.append(f"{difficult} objects marked difficult, which count as any other")
+        if crowds := sum(drawn.crowds for drawn in self._drawn.values()):
+            notes.append(f"left out {crowds} boxes around crowds")
         return f"labels in {self._found.path}: {'; '.join(notes)}" if notes else None
 
     def require_some(self) -> None:
@@ -197,7 +226,7 @@ class HeadLabels:
             raise RequestError(
                 f"{self._found.path}: no {'pixel' if self._found.is_mask else 'object'} "
                 f"of {self._whose} in {len(self._names)} pairs",
-                expected=f"labels of {', '.join(self.classes)}",
+                expected=f"labels of {few(self.classes)}",
                 got="none",
             )
 
@@ -243,11 +272,14 @@ def in_pixels(drawn: Drawn, name: str, height: int, width: int) -> npt.NDArray[n
     if drawn.size == (1, 1):
         return drawn.corners * [width, height, width, height]
     if drawn.size not in (None, (width, height)):
+        lying = drawn.size == (height, width)
         raise RequestError(
             f"the labels of '{name}' are for a picture of another size",
             expected=f"{width}x{height}",
             got=f"{drawn.size[0]}x{drawn.size[1]}" if drawn.size else "none",
-            hint="Was the picture resized without its labels?",
+            hint="Was the picture drawn on as it is stored, and not turned as its file says (EXIF)?"
+            if lying
+            else "Was the picture resized without its labels?",
         )
     return drawn.corners
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -15,13 +15,17 @@ import numpy as np
 
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import InputMissing, RequestError, SourceError
+from tdfusion_edge.images.headers import png_chunks
+from tdfusion_edge.images.reading import checked_header
+from tdfusion_edge.images.turning import upright
 from tdfusion_edge.integrity import PNG_SIGNATURE, image_is_cut
+from tdfusion_edge.text import few
 
 _GREY, _PALETTE = 0, 3
 
 
 def read_mask(path: Path, colours: Sequence[str] = ()) -> U8:
-    """The values of a mask as they are stored, uint8 (H, W), or the numbers of its colours.
+    """The values of a mask, uint8 (H, W), or the numbers of its colours; turned as the file says.
 
     Without ``colours``, a PNG with a palette gives its indices, not its colours, and one of fewer than 8
     bits its values, not its shades: both are how masks are commonly stored. Three equal channels count as
@@ -31,11 +35,12 @@ def read_mask(path: Path, colours: Sequence[str] = ()) -> U8:
         InputMissing: there is no such file.
         RequestError: it is no PNG, has 16 bits, is coloured without a palette, or is grey or has another
             colour where ``colours`` are given.
-        SourceError: it is cut short or cannot be decoded.
+        SourceError: it is cut short, larger than is taken or cannot be decoded.
     """
     import cv2
 
     data = _read(path)
+    orientation = checked_header(path, data).orientation
     # Length, "IHDR", width, height, then bits and kind of pixel.
     bits, kind = data[24], data[25]
     if bits > 8:
@@ -47,6 +52,7 @@ def read_mask(path: Path, colours: Sequence[str] = ()) -> U8:
         raise SourceError(f"{path} cannot be decoded: {error}") from error
     if values is None:
         raise SourceError(f"{path} is damaged", expected="a PNG file")
+    values = upright(values, orientation)
     if colours:
         return _by_colour(path, values, colours)
     if values.ndim == 3:
@@ -82,7 +88,7 @@ def _by_colour(path: Path, values: U8, colours: Sequence[str]) -> U8:
         y, x = np.argwhere(~known)[0]
         raise RequestError(
             f"{path} has a colour without a class",
-            expected=", ".join(colours),
+            expected=few(colours),
             got=f"#{int(packed[y, x]):06x} at ({x}, {y})",
         )
     return numbers
@@ -104,7 +110,7 @@ def require_classes(path: Path, values: U8, classes: Sequence[str], ignore: int)
     if beyond:
         raise RequestError(
             f"{path} has values without a class",
-            expected=f"0 to {len(classes) - 1} ({', '.join(classes)}), or {ignore} for what does not count",
+            expected=f"0 to {len(classes) - 1} ({few(classes)}), or {ignore} for what does not count",
             got=", ".join(map(str, beyond[:8])),
         )
     return values if ignore == 255 else np.where(values == ignore, np.uint8(255), values)
@@ -133,17 +139,10 @@ def _read(path: Path) -> bytes:
 def _as_grey(data: bytes) -> bytes:
     """The same PNG with its indices declared as grey values; OpenCV gives colours otherwise."""
     parts = [PNG_SIGNATURE]
-    for name, body in _chunks(data):
+    for name, begin, end in png_chunks(data):
+        body = data[begin:end]
         if name == b"IHDR":
             body = body[:9] + bytes([_GREY]) + body[10:]
         if name in (b"IHDR", b"IDAT", b"IEND"):
             parts += [struct.pack(">I", len(body)), name, body, struct.pack(">I", zlib.crc32(name + body))]
     return b"".join(parts)
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = len(PNG_SIGNATURE)
-    while at + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, at)
-        yield data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
-        at += 12 + length

@@ -8,19 +8,29 @@ a step; evaluation reads pair by pair.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import InputMissing, RequestError, SourceError
-from tdfusion_edge.images import IMAGE_SUFFIXES, VIDEO_SUFFIXES, by_stem, read_image8, read_names
+from tdfusion_edge.frames import Image
+from tdfusion_edge.images import (
+    IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    by_stem,
+    read_image,
+    read_image8,
+    read_names,
+)
+from tdfusion_edge.images.remarks import Remarks
 from tdfusion_edge.pairs.labels import HeadLabels, find_labels
 from tdfusion_edge.pairs.layouts import locate, require_division
 from tdfusion_edge.pairs.lazy import LazyPairs, PairSequence
 from tdfusion_edge.pairs.source import Labels, PairSource
 from tdfusion_edge.pairs.types import LabelledPair, paired
 from tdfusion_edge.pairs.videos import read_videos
+from tdfusion_edge.text import composed, few
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +38,6 @@ Item = TypeVar("Item")
 
 IN_MEMORY = 4 << 30
 """Bytes of luma and masks that one data source may hold in memory; a larger one is read at use."""
-
-NAMED = 5
-"""Pairs that a message names of those that are missing."""
 
 
 class Files(NamedTuple):
@@ -45,6 +52,11 @@ class Files(NamedTuple):
     def common(self) -> list[str]:
         """Stems that both sensors have."""
         return [name for name in self.infrared if name in self.visible]
+
+    @property
+    def folders(self) -> list[Path]:
+        """Those that the files of both sensors lie in."""
+        return list({path.parent: None for side in (self.infrared, self.visible) for path in side.values()})
 
 
 class PairSet(PairSequence):
@@ -77,6 +89,7 @@ class PairSet(PairSequence):
         self.names = [*pictures, *(pair.name for pair in frames)]
         """Of all pairs, in their order."""
         self._files, self._frames, self._colour = files, frames, colour
+        self._remarks = Remarks()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -86,7 +99,7 @@ class PairSet(PairSequence):
             return self._frames[index - self.pictures]
         name = self.names[index]
         infrared, visible = self._files.infrared[name], self._files.visible[name]
-        (pair,) = read_pair(name, infrared, visible, colour=self._colour)
+        (pair,) = read_pair(name, infrared, visible, colour=self._colour, read=self._remarks.read)
         if self.labels is None:
             return pair
         boxes, mask = self.labels.of(name, *pair.visible.shape)
@@ -215,18 +228,24 @@ def pair_names(
         RequestError: as :func:`find_files`.
     """
     files = find_files(folder, source, videos=videos) if files is None else files
-    names = files.common if source.names is None else listed(folder, source.names)
+    names = files.common if source.names is None else listed(folder, source.names, files)
     lacking = [name for name in names if name not in files.infrared or name not in files.visible]
     if lacking:
         sides = (f"{next(iter(side.values())).parent.name}/{lacking[0]}.*" for side in files[:2])
-        more = f"{len(lacking)} pairs lacking: {', '.join(lacking[:NAMED])}" if len(lacking) > 1 else None
+        more = f"{len(lacking)} pairs lacking: {few(lacking)}" if len(lacking) > 1 else None
         raise InputMissing(f"{folder} lacks the pair '{lacking[0]}'", expected=" and ".join(sides), got=more)
     return names
 
 
-def listed(folder: Path, names: str | Sequence[str]) -> list[str]:
-    """The stems of a list: a file in ``folder``, or the stems themselves."""
-    return read_names(folder / names) if isinstance(names, str) else list(names)
+def listed(folder: Path, names: str | Sequence[str], files: Files) -> list[str]:
+    """The stems of a list: a file in ``folder``, or the stems themselves.
+
+    Raises:
+        InputMissing, RequestError: as :func:`~tdfusion_edge.images.read_names`.
+    """
+    if isinstance(names, str):
+        return read_names(folder / names, files.infrared.keys() | files.visible.keys())
+    return [composed(name) for name in names]
 
 
 def is_video(path: Path) -> bool:
@@ -235,7 +254,13 @@ def is_video(path: Path) -> bool:
 
 
 def read_pair(
-    name: str, infrared: Path, visible: Path, every: int = 1, *, colour: bool = False
+    name: str,
+    infrared: Path,
+    visible: Path,
+    every: int = 1,
+    *,
+    colour: bool = False,
+    read: Callable[[Path], Image] = read_image,
 ) -> list[LabelledPair]:
     """One pair of pictures, or every n-th of two videos, without labels.
 
@@ -245,6 +270,7 @@ def read_pair(
         visible: Of the same kind.
         every: Frames of a video to take one of.
         colour: Whether the colours of the visible side are kept beside its luma.
+        read: What reads a picture, as :func:`~tdfusion_edge.images.read_image` does.
 
     Raises:
         RequestError: they differ in size, kind or number of frames, or one has more than 8 bits.
@@ -259,7 +285,7 @@ def read_pair(
     if is_video(infrared):
         pairs = read_videos(name, infrared, visible, every, colour=colour)
     else:
-        pairs = [paired(name, read_image8(infrared), read_image8(visible), colour=colour)]
+        pairs = [paired(name, read_image8(infrared, read), read_image8(visible, read), colour=colour)]
     for pair in pairs:
         require_equal_sizes(pair.name, "infrared", pair.infrared, pair.visible)
     return pairs

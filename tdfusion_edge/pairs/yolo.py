@@ -9,8 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tdfusion_edge.errors import InputMissing, RequestError
+from tdfusion_edge.text import decoded
 
 YOLO_LINE = "'CLASS CX CY WIDTH HEIGHT', a whole number and four shares of the picture"
+MOST_CLASS = 2**31 - 1
+"""Largest number of a class, which is far beyond any set's."""
 ROUNDING = 1e-3
 """How far a share may pass 0 or 1: what tools write is rounded, and clipped here."""
 
@@ -38,10 +41,14 @@ def read_yolo(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64
         if len(fields) != 5:
             _refuse(path, number, line, f"{len(fields)} fields")
         try:
-            classes.append(int(fields[0]))
-            boxes.append([float(field) for field in fields[1:]])
+            numbers = [float(field) for field in fields]
         except ValueError:
             _refuse(path, number, line, "no numbers")
+        # NumPy and spreadsheets write whole numbers as 0.0 or 1e0. Written so that a NaN is refused as well.
+        if not (numbers[0] == numbers[0] // 1 and abs(numbers[0]) <= MOST_CLASS):
+            _refuse(path, number, line, "a class that is no whole number")
+        classes.append(int(numbers[0]))
+        boxes.append(numbers[1:])
         centre, sides = boxes[-1][:2], boxes[-1][2:]
         # Written so that a NaN is refused as well.
         if not (classes[-1] >= 0 and all(-ROUNDING <= value <= 1 + ROUNDING for value in centre)):
@@ -53,7 +60,7 @@ def read_yolo(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        return decoded(path.read_bytes()).splitlines()
     except FileNotFoundError as error:
         raise InputMissing(f"there is no label file {path}") from error
     except (UnicodeDecodeError, OSError) as error:

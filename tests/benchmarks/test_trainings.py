@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from benchmarks.training.loss_weights import Learned, rows_of, sums_of  # noqa: 
 from benchmarks.training.meta_case import Setting, recipe_of  # noqa: E402
 from benchmarks.training.runs import Run, run_all  # noqa: E402
 from benchmarks.training.segmentation import BENCHMARK as SEGMENTATION  # noqa: E402
+from benchmarks.training.segmentation import changes_of, run_of  # noqa: E402
 from tdfusion_edge import checkpoint, cli  # noqa: E402
 from tdfusion_edge.errors import InputMissing, RequestError, WorkError  # noqa: E402
 from tdfusion_edge.pairs import Boxes, LabelledPair  # noqa: E402
@@ -162,6 +164,23 @@ def compare(folder: Path, street: Path, task: tuple[str, str], *options: str) ->
     given = ["--data", str(street), "--work", str(folder / "work"), "--device", "cpu", "--steps", "2"]
     given += ["--fixed", str(fusion), "--fusion-set", "optimiser.steps=2", "--segformer", str(seen)]
     return script.main(SEGMENTATION, [*given, *options, "--output", str(path)]), path
+
+
+def test_a_change_of_the_fusions_is_for_all_rows_or_for_one() -> None:
+    args = argparse.Namespace(
+        fusion_set=["optimiser.steps=2", "tdfusion:task.height=64", "fixed:loss.alpha=1"]
+    )
+    assert changes_of("tdfusion", args) == ["optimiser.steps=2", "task.height=64"]
+    assert changes_of("fixed", args) == ["optimiser.steps=2", "loss.alpha=1"]
+
+
+def test_pictures_of_a_published_network_come_from_their_folder(tmp_path: Path) -> None:
+    args = argparse.Namespace(set=[], steps=3, data=tmp_path, segformer="msrs_segformer")
+    run = run_of("seafusion", 1, None, args)
+    recipe = load_recipe(run.recipe, run.changes)
+    assert recipe.strategy_options["picture"] == "folder"
+    assert recipe.strategy_options["folder"] == str(tmp_path / "msrs" / "peers" / "seafusion")
+    assert (recipe.seed, recipe.optimiser.steps) == (1, 3)
 
 
 @pytest.mark.slow

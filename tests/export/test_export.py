@@ -13,6 +13,7 @@ from checkpoints import save_fusion
 from taught import taught_edge
 
 from tdfusion_edge import bundle, checkpoint
+from tdfusion_edge.cli import main
 from tdfusion_edge.errors import ConfigError, ExportError, RequestError
 from tdfusion_edge.export import fusion as export_fusion
 from tdfusion_edge.export.assemble import export
@@ -162,6 +163,19 @@ def test_no_bundle_is_written_beyond_the_tolerance(tmp_path: Path, monkeypatch: 
     with pytest.raises(ExportError):
         export([path], tmp_path / "bundle", size=None, precisions=["fp32"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["edge.safetensors"]
+
+
+def test_a_bundle_never_replaces_a_checkpoint_nor_stands_among_pairs(
+    tmp_path: Path, small_pairs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save_fusion(tmp_path / "edge.safetensors", Edge(width=4, depth=1), width=4, depth=1)
+    (tmp_path / "bundle.zip").hardlink_to(path)
+    before = path.read_bytes()
+    for output in (tmp_path / "bundle.zip", small_pairs / "ir" / "bundle", small_pairs / "vi"):
+        assert main(["export", str(path), "-o", str(output), "--data", str(small_pairs)]) == 2
+        assert "--output" in capsys.readouterr().err
+    assert path.read_bytes() == before
+    assert not (small_pairs / "ir" / "bundle").exists()
 
 
 def test_a_checkpoint_cannot_name_code_to_run(tmp_path: Path) -> None:

@@ -306,3 +306,12 @@ def test_real_pairs_are_checked(data: Path, capsys: pytest.CaptureFixture[str]) 
     assert found["alignment"]["trusted"] >= 15
     assert 1 < found["alignment"]["dy"] < 6
     assert abs(found["alignment"]["dx"]) < 3
+
+
+def test_the_sheet_never_lands_among_the_pairs(folder: Path) -> None:
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for output in ("ir/0.png", "vi/sheet.png", "labels/0.png", "./ir/../vi/1.png"):
+        with pytest.raises(RequestError, match=r"--output .* (is an input already|lies in a folder that is)"):
+            run(folder, *BOXES, "-o", folder / output)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert run(folder, *BOXES, "-o", folder / "sheet.png") == 0

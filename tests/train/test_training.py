@@ -13,6 +13,7 @@ from tiny import BOXES, CLASSES, MASKS, PAIRS, learned, recipe, sources, trained
 from tdfusion_edge import checkpoint
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import RequestError
+from tdfusion_edge.locks import claimed
 from tdfusion_edge.train import loop
 from tdfusion_edge.train.recipe import Augmentation, Loss, Optimiser, Task
 from tdfusion_edge.train.schedule import rate_factor
@@ -94,6 +95,15 @@ def test_nothing_is_touched_where_a_training_is(made: Path, tmp_path: Path) -> N
     assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("place", ["made/ir", "made/vi/run", "made"])
+def test_a_training_never_writes_among_its_pairs(tmp_path: Path, place: str) -> None:
+    write_pairs(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(RequestError, match=r"is an input|lies in a folder|holds an input"):
+        trained(recipe(), tmp_path, tmp_path / place, steps=1)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_validation_pairs_without_an_object_cannot_choose(made: Path, tmp_path: Path) -> None:
     write_pairs(tmp_path)
     for number in (6, 7):
@@ -133,6 +143,10 @@ def test_the_command_trains_and_its_errors_are_of_the_right_kind(
     assert main([*words, "--device", "none"]) == 2
     assert "--device none cannot be used" in capsys.readouterr().err
     assert main([*words, "--steps", "0"]) == 2
+    with claimed([tmp_path / "out"]):
+        assert main(words) == 2
+        assert "is being written by another run" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
     assert main(words) == 0
     assert "best checkpoint" in capsys.readouterr().out
     assert (tmp_path / "out" / "best.safetensors").is_file()

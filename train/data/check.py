@@ -18,7 +18,7 @@ from tdfusion_edge.pairs.labels import LabelFiles, find_labels
 from tdfusion_edge.pairs.reader import Files, find_files, is_video, listed
 from tdfusion_edge.pairs.source import PairSource
 from tdfusion_edge.train.data.alignment import Shift, estimate_shift
-from tdfusion_edge.train.data.inspection import KINDS, Finding, inspect
+from tdfusion_edge.train.data.inspection import KINDS, NOTES, Finding, inspect
 
 ALIGNED = 40
 """Pairs whose shift is estimated, spread evenly over the set."""
@@ -57,6 +57,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     alignment: Alignment
     faults: dict[str, list[str]]
     """Kind to what it was found in."""
+    notes: dict[str, list[str]] = {}
+    """What is no fault and worth knowing: kind to what it was found in, an object each."""
 
 
 class DataSet(NamedTuple):
@@ -67,6 +69,12 @@ class DataSet(NamedTuple):
     """Stems that both sensors have, and the list names if there is one."""
     labels: LabelFiles | None
     faults: dict[str, list[str]]
+
+    @property
+    def read_from(self) -> list[Path]:
+        """Folders and files that pairs and labels are read from."""
+        labels = [] if self.labels is None else [self.labels.path]
+        return [*self.files.folders, *self.files.infrared.values(), *self.files.visible.values(), *labels]
 
 
 def open_set(folder: Path, source: PairSource) -> DataSet:
@@ -84,7 +92,7 @@ def open_set(folder: Path, source: PairSource) -> DataSet:
         faults["infrared_only"] = [name for name in files.infrared if name not in files.visible]
         faults["visible_only"] = [name for name in files.visible if name not in files.infrared]
     else:
-        common, wanted = set(names), listed(folder, source.names)
+        common, wanted = set(names), listed(folder, source.names, files)
         names = [name for name in wanted if name in common]
         faults["unnamed"] = [name for name in wanted if name not in common]
     pictures = [name for name in names if not is_video(files.infrared[name])]
@@ -134,8 +142,16 @@ def check(data: DataSet) -> tuple[Report, list[str]]:
         empty=sum(row.empty for row in found),
         alignment=_alignment([shift for _, shift in rows if shift is not None]),
         faults={kind: lines for kind, lines in faults.items() if lines},
+        notes=_notes(found),
     )
     return report, [name for name, row in zip(data.names, found, strict=True) if not row.faults]
+
+
+def _notes(found: list[Finding]) -> dict[str, list[str]]:
+    """Notes of all pairs by kind, in the order of :data:`NOTES`."""
+    notes = [note for row in found for note in row.notes]
+    kinds = (kind for kind in NOTES if any(kind == one for one, _ in notes))
+    return {kind: [what for one, what in notes if one == kind] for kind in kinds}
 
 
 def spaced(count: int, most: int) -> list[int]:

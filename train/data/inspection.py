@@ -9,9 +9,10 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from tdfusion_edge.color import U8, luma
+from tdfusion_edge.color import U8, is_coloured, luma
 from tdfusion_edge.errors import TdfusionError
-from tdfusion_edge.images import read_image
+from tdfusion_edge.images import PictureFile
+from tdfusion_edge.images.remarks import PAGES, RADIOMETRIC, remarks_on
 from tdfusion_edge.pairs.labels import SMALLEST, LabelFiles, in_pixels
 from tdfusion_edge.pairs.reader import Files, is_video, read_pair
 
@@ -32,6 +33,18 @@ KINDS: Mapping[str, str] = {
 }
 """Kinds of faults in the order of a report, with their names for people."""
 
+COLOURED, DIFFICULT, CROWDS = "coloured", "difficult", "crowds"
+
+NOTES: Mapping[str, str] = {
+    COLOURED: "infrared in colours: their luma is taken, not thermal counts",
+    RADIOMETRIC: "radiometric JPEGs: their renderings are taken, not their counts, which "
+    "`exiftool -b -RawThermalImage` gets out",
+    PAGES: "files of several pages, the first of which is taken",
+    DIFFICULT: "objects marked difficult, which count as any other",
+    CROWDS: "boxes around crowds, which are left out",
+}
+"""Kinds of what is no fault and worth knowing, in the order of a report, with what they mean for people."""
+
 IGNORED = "(ignored)"
 """Stands for the class of the pixels that do not count."""
 
@@ -51,6 +64,8 @@ class Finding(NamedTuple):
     """Whether there is a label that says that there is no object."""
     faults: tuple[tuple[str, str], ...] = ()
     """Kind, one of :data:`KINDS`, and what it was found in."""
+    notes: tuple[tuple[str, str], ...] = ()
+    """Kind, one of :data:`NOTES`, and what it was found in."""
 
 
 def inspect(name: str, files: Files, labels: LabelFiles | None) -> Finding:
@@ -69,10 +84,14 @@ def _pictures(name: str, infrared: Path, visible: Path) -> Finding:
     found, images = Finding(), []
     for path in (infrared, visible):
         try:
-            image = luma(read_image(path))
+            file = PictureFile(path)
+            picture = file.picture()
         except TdfusionError as error:
             found = _with(found, "damaged", _line(error))
             continue
+        kinds = [*remarks_on(file), *([COLOURED] if path == infrared and is_coloured(picture) else [])]
+        found = found._replace(notes=(*found.notes, *((kind, str(path)) for kind in kinds)))
+        image = luma(picture)
         if image.dtype != np.uint8:
             found = _with(found, "deep", str(path))
         images.append(image)
@@ -110,7 +129,9 @@ def _boxes(found: Finding, labels: LabelFiles, name: str) -> Finding:
         for index in np.flatnonzero(which):
             box = ", ".join(f"{value:.1f}" for value in corners[index])
             found = _with(found, kind, f"{name}: {drawn.names[index]} at {box} of {width}x{height}")
-    return found._replace(objects=Counter(drawn.names), empty=not drawn.names)
+    counted = {DIFFICULT: drawn.difficult, CROWDS: drawn.crowds}
+    notes = tuple((kind, name) for kind, count in counted.items() for _ in range(count))
+    return found._replace(objects=Counter(drawn.names), empty=not drawn.names, notes=(*found.notes, *notes))
 
 
 def _mask(found: Finding, labels: LabelFiles, name: str) -> Finding:

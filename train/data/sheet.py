@@ -12,7 +12,7 @@ import numpy as np
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import InputMissing, RequestError, SinkError
 from tdfusion_edge.files import write_aside
-from tdfusion_edge.pairs.box_files import Drawn
+from tdfusion_edge.pairs.drawn import Drawn
 from tdfusion_edge.pairs.labels import LabelFiles, in_pixels
 from tdfusion_edge.pairs.reader import is_video, read_pair
 from tdfusion_edge.train.data.check import DataSet, spaced

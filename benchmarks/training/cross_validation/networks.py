@@ -23,7 +23,7 @@ from benchmarks.training.cross_validation.arguments import (
     named,
 )
 from benchmarks.training.cross_validation.folds import Folds
-from benchmarks.training.cross_validation.recipes import begun_from, require_unseen, within
+from benchmarks.training.cross_validation.recipes import inputs_of, within
 from benchmarks.training.runs import Run, run_all
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError, TdfusionError
@@ -96,10 +96,7 @@ def run_of(name: str, recipe: str, changes: list[str], folds: Folds, fold: int, 
     """
     given = [f"seed={seed}", *(filled(change, fold, seed) for change in changes)]
     loaded = load_recipe(recipe, given)
-    inputs = {}
-    for number, start in enumerate(begun_from(loaded)):
-        require_unseen(start, data, folds.unseen(fold))
-        inputs[f"start {number}"] = start
+    inputs = inputs_of(loaded, data, folds.unseen(fold))
     return Run(f"{name}_{fold}_{seed}", recipe, (*given, within(loaded, data, folds.training(fold))), inputs)
 
 

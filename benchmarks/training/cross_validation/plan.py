@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.training.cross_validation.arguments import CHECKPOINT, filled, folds_of, named
 from benchmarks.training.cross_validation.folds import Folds
 from benchmarks.training.cross_validation.looks import Picture, peers_of
-from benchmarks.training.cross_validation.recipes import begun_from, on_fold, require_unseen
+from benchmarks.training.cross_validation.recipes import inputs_of, on_fold, require_unseen
 from benchmarks.training.runs import Run, change, digests
 from tdfusion_edge import checkpoint
 from tdfusion_edge.errors import RequestError
@@ -137,7 +137,7 @@ def _run(plan: Plan, row: str, fold: int, seed: int, args: argparse.Namespace) -
         # A share of few steps would be over before Adam knows the gradients, and what COCO taught lost.
         warm_up = min(0.5, recipe.optimiser.warm_up * recipe.optimiser.steps / args.steps)
         changes += [f"optimiser.steps={args.steps}", f"optimiser.warm_up={warm_up}"]
-    inputs = _inputs(changes, args, plan.pieces.unseen(fold))
+    inputs = inputs_of(recipe, args.data, plan.pieces.unseen(fold))
     training, tested = plan.pieces.training(fold), plan.tested[fold]
     changes.append(on_fold(recipe, training, tested))
     network = plan.picture(row, fold, seed).checkpoint
@@ -149,16 +149,3 @@ def _run(plan: Plan, row: str, fold: int, seed: int, args: argparse.Namespace) -
     kind = "fused" if network is not None else TRAINED_ON.get(row, "folder")
     changes.append(f"strategy_options.picture={kind}")
     return Run(f"{row}_{fold}_{seed}", args.recipe, tuple(changes), inputs)
-
-
-def _inputs(changes: Sequence[str], args: argparse.Namespace, unseen: frozenset[str]) -> dict[str, Path]:
-    """What the detector begins with in every row, none of which may have seen the fold."""
-    recipe = load_recipe(args.recipe, changes)
-    inputs = {}
-    for number, start in enumerate(begun_from(recipe)):
-        require_unseen(start, args.data, unseen)
-        inputs[f"start {number}"] = start
-    pretrained = None if recipe.task is None else recipe.task.network_options.get("pretrained")
-    if pretrained is not None:
-        inputs["pretrained"] = Path(str(pretrained))
-    return inputs

@@ -91,6 +91,23 @@ def require_unseen(path: Path, data: Path, unseen: Collection[str]) -> None:
         require_unseen(before, data, unseen)
 
 
+def inputs_of(recipe: Recipe, data: Path, unseen: Collection[str]) -> dict[str, Path]:
+    """The files that a training begins with, by what they are.
+
+    Raises:
+        InputMissing: a checkpoint or a list is not there.
+        RequestError: one of our own has seen a pair that it must not have.
+    """
+    inputs = {}
+    for number, start in enumerate(begun_from(recipe)):
+        require_unseen(start, data, unseen)
+        inputs[f"start {number}"] = start
+    pretrained = None if recipe.task is None else recipe.task.network_options.get("pretrained")
+    if pretrained is not None:
+        inputs["pretrained"] = Path(str(pretrained))
+    return inputs
+
+
 def begun_from(recipe: Recipe) -> list[Path]:
     """Checkpoints of our own that a training starts from or sees the pictures of."""
     start = None if recipe.task is None else recipe.task.start

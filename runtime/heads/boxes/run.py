@@ -17,6 +17,8 @@ from tdfusion_edge.runtime.engines.agreement import listed, require_agreement
 from tdfusion_edge.runtime.heads.inputs import EXPECTED, Inputs, inputs_of
 
 F32: TypeAlias = npt.NDArray[np.float32]
+ROUNDED = 1e-3
+"""What rounding may add to a score, in FP16 and INT8 too."""
 
 
 class Detector:
@@ -88,9 +90,25 @@ def _boxes_and_scores(output: Mapping[str, npt.NDArray[np.float32]], classes: in
             expected=f"boxes (1, A, 4) and scores (1, A, {classes}), one A",
             got=f"{boxes.shape} and {scores.shape}",
         )
-    if not np.isfinite(scores).all():  # a NaN is above no threshold: nothing would ever be found
-        raise EngineError("the detector's output cannot be used: scores must be finite, got NaN or infinity")
+    require_scores("detector", scores)
     return boxes[0], scores[0]
+
+
+def require_scores(graph: str, scores: F32) -> None:
+    """Refuse scores that are none.
+
+    Raises:
+        EngineError: one is NaN, which is above no threshold, so that nothing would ever be found, or lies
+            outside [0, 1].
+    """
+    low, high = (float(scores.min()), float(scores.max())) if scores.size else (0.0, 0.0)
+    if not (low >= -ROUNDED and high <= 1 + ROUNDED):  # nor where they are NaN
+        finite = bool(np.isfinite(scores).all())
+        raise EngineError(
+            f"the {graph} graph's scores cannot be used",
+            expected="finite scores from 0 to 1",
+            got=f"{low:g} to {high:g}" if finite else "NaN or infinity",
+        )
 
 
 def _inputs(graph: Graph, engine: Engine, classes: int) -> Inputs:

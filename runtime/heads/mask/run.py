@@ -61,7 +61,7 @@ class Segmenter:
             raise EngineError(
                 "the segmentation's output cannot be used",
                 expected=f"(1, {height}, {width}) of 0 to {len(self.names) - 1}",
-                got=f"{mask.shape} of up to {mask.max()}",
+                got=f"{mask.shape} of up to {mask.max(initial=0)}",
             )
         return np.asarray(mask[0], np.uint8)
 

@@ -62,7 +62,7 @@ def test_the_table_names_its_columns(
 def test_wrong_requests(
     data_folder: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (data_folder / "bad.txt").write_text("0 99")
+    (data_folder / "bad.txt").write_text("0\n99\n")
     (data_folder / "none_named.txt").touch()
     bundle, data = str(mean_bundle_path), str(data_folder)
     cases = [

@@ -85,8 +85,8 @@ def test_two_folders_are_matched_by_stem_and_the_rest_is_listed(
     assert fuse(*folders, "-o", tmp_path / "out", bundle=mean_bundle_path) == 0
     printed = capsys.readouterr()
     assert "3 fused" in printed.out
-    assert f"without partner in {folders[0]}: 7" in printed.err
-    assert f"without partner in {folders[1]}: 8" in printed.err
+    assert f"1 without partner in {folders[0]}: 7" in printed.err
+    assert f"1 without partner in {folders[1]}: 8" in printed.err
     for stem in (1, 2, 10):
         np.testing.assert_array_equal(
             cv2.imread(str(tmp_path / "out" / f"{stem}.png"), cv2.IMREAD_UNCHANGED),
@@ -363,6 +363,10 @@ def test_wrong_requests(
     cv2.imwrite(str(tmp_path / "small.png"), picture(1, (31, 64)))
     cv2.imwrite(str(tmp_path / "deep.png"), np.zeros((48, 64), np.uint16))
     (tmp_path / "text.png").write_text("no picture")
+    other = tmp_path / "other"
+    other.mkdir()
+    cv2.imwrite(str(other / "alone.png"), picture(1))
+    (tmp_path / "hard.png").hardlink_to(tmp_path / "a.png")
     a, out = tmp_path / "a.png", tmp_path / "out.png"
     cases = [
         ((tmp_path / "none.png", a, "-o", out), 2, "there is no"),
@@ -375,7 +379,9 @@ def test_wrong_requests(
         ((*folders, "-o", folders[0]), 2, "is an input already"),
         ((a, a, "-o", a), 2, "is an input already"),
         ((a, a, "-o", out, "--range", "linear"), 2, "needs low and high in counts: expected --rig FILE"),
-        ((folders[0], tmp_path, "-o", tmp_path / "out"), 2, "no picture has a partner"),
+        ((folders[0], tmp_path, "-o", tmp_path / "out"), 2, "lies in a folder that is read"),
+        ((folders[0], other, "-o", tmp_path / "out"), 2, "no picture has a partner"),
+        ((a, a, "-o", tmp_path / "hard.png"), 2, "is an input already"),
         ((a, tmp_path / "small.png", "-o", out), 2, "expected 32x32 pixels or more, got 64x31"),
         ((a, tmp_path / "deep.png", "-o", out), 2, "the visible picture has 16 bits"),
         ((a, tmp_path / "text.png", "-o", out), 1, "is no image"),

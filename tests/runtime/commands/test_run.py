@@ -253,16 +253,35 @@ def test_wrong_requests(
     cv2.imwrite(str(small / "0.png"), np.zeros((20, 64), np.uint8))
     changed = tmp_path / "changed"
     shutil.copytree(bundle.default_path(), changed)
+    film, hard, soft = tmp_path / "film.mp4", tmp_path / "hard.mp4", tmp_path / "soft.mp4"
+    film.write_bytes(b"a video, which is not opened")
+    hard.hardlink_to(film)
+    soft.symlink_to(film)
+    devices = tmp_path / "devices.toml"
+    (tmp_path / "null").symlink_to("/dev/null")
+    devices.write_text(
+        f'[cameras."{tmp_path}/null"]\nuri = "v4l2://{tmp_path}/null"\n[cameras.a]\nuri = "sim://ir"\n'
+    )
+    rig, lines = tmp_path / "whole.toml", tmp_path / "lines.jsonl"
+    rig.write_text('[cameras.ir0]\nuri = "sim://ir"\n')
+    lines.hardlink_to(rig)
     graph = bytearray((changed / "fusion.onnx").read_bytes())
     graph[len(graph) // 2] ^= 1
     (changed / "fusion.onnx").write_bytes(graph)
     cases = [
         (("--camera", "ir0"), 2, "expected two names or addresses"),
         (("--camera", "ir0,ir0"), 2, "twice"),
+        (("--camera", f"{film},{hard}"), 2, "are one file"),
+        (("--camera", f"{recorded[0]},file://{recorded[0]}"), 2, "are one folder"),
+        (("--camera", f"/dev/null,{tmp_path / 'null'}", "--rig", devices), 2, "are one device"),
         (("--camera", "ir0,cam9"), 2, "no camera 'cam9'"),
         (("--camera", "ir0,vis0", "--rig", "none.toml"), 2, "no rig file none.toml"),
         (("--camera", "ir0,vis0", "--rig", "misspelt.toml"), 2, "Did you mean 'offset_ms'?"),
-        (("--camera", "v4l2:///dev/video99,vis0"), 2, "/dev/video99"),
+        (("--camera", "v4l2:///dev/video99,vis0", "--policy", "drop"), 2, "no camera /dev/video99"),
+        (("--camera", "vis0,v4l2:///dev/video99", "--policy", "hold-last"), 2, "no camera /dev/video99"),
+        (("--camera", "v4l2:///dev/video98,v4l2:///dev/video99"), 2, "neither camera can be opened"),
+        (("--camera", f"v4l2:///dev/video99,{recorded[1]}"), 2, "do not share a clock"),
+        (("--camera", "v4l2:///dev/video99?format=Y61,vis0"), 2, "Did you mean Y16?"),
         (("--camera", "sim://ir?sed=3,vis0"), 2, "seed"),
         (("--camera", good, "--bundle", changed), 1, "'fusion.onnx' was changed after export"),
         (("--camera", good, "--bundle", "none"), 2, "there is no bundle at none"),
@@ -288,6 +307,12 @@ def test_wrong_requests(
         (("--camera", good, "-o", "x.avi"), 2, "unknown kind of output"),
         (("--camera", good, "-o", "x.mp4", "-o", "./x.mp4"), 2, "an output already"),
         (("--camera", good, "-o", recorded[0]), 2, "an input already"),
+        (("--camera", good, "-o", recorded[0] / "out"), 2, "lies in a folder that is read"),
+        (("--camera", good, "-o", tmp_path), 2, "holds an input"),
+        (("--camera", f"{film},{recorded[1]}", "-o", hard), 2, "an input already"),
+        (("--camera", f"{film},{recorded[1]}", "-o", soft), 2, "an input already"),
+        (("--camera", good, "-o", "x.mp4", "-o", "X.MP4"), 2, "an output already"),
+        (("--camera", good, "--rig", rig, "-o", lines), 2, "an input already"),
         (("--camera", f"{recorded[0]},{deep}"), 2, "16-bit"),
         (("--camera", f"{deep},{recorded[1]}", "--range", "camera"), 2, "range mode 'camera'"),
         (("--camera", f"{recorded[0]},{small}"), 2, "expected 32x32 pixels or more, got 64x20"),
@@ -314,6 +339,108 @@ def test_a_run_without_a_picture_has_failed(
     assert not (tmp_path / "out.mp4").exists()
 
 
+@pytest.mark.parametrize(
+    ("cameras", "degraded", "counted"),
+    [
+        ("v4l2:///dev/video99,sim://vis?size=160x120", "infrared missing", "infrared"),
+        ("ir0,vis0", "visible missing", "visible"),
+    ],
+)
+def test_a_camera_that_is_absent_leaves_the_run_to_the_other(
+    tmp_path: Path,
+    mean_bundle_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    cameras: str,
+    degraded: str,
+    counted: str,
+) -> None:
+    rig, lines = tmp_path / "rig.toml", tmp_path / "out.jsonl"
+    # Its size is known before it is there: infrared is shown at it.
+    rig.write_text(
+        '[cameras.ir0]\nuri = "sim://ir?view=160x120"\n'
+        '[cameras.vis0]\nuri = "v4l2:///dev/video99"\nsize = [160, 120]\n[sync]\nsilent_ms = 50\n'
+    )
+    arguments = ("--rig", rig, "--camera", cameras, "-o", lines, "--seconds", 1, "--json")
+    assert run(*arguments, "--policy", "single", "--bundle", mean_bundle_path) == 0
+    printed = capsys.readouterr()
+    told = rows(lines)
+    assert {row["degraded"] for row in told} == {degraded}
+    assert {tuple(row["size"]) for row in told} == {(160, 120)}
+    facts = json.loads(printed.out)
+    assert facts["pictures"] == facts["written"] + facts["sink_dropped"] > 3
+    assert facts["cameras"][counted]["failures"] >= 1
+    assert printed.err.count("there is no camera /dev/video99") == 1
+    assert f"{counted} is asked for again" in printed.err
+
+
+def test_visible_that_is_absent_and_of_unknown_size_is_said_to_be_waited_for(
+    tmp_path: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    camera = "sim://ir?view=160x120,v4l2:///dev/video99"
+    arguments = ("--camera", camera, "--seconds", 1, "--bundle", mean_bundle_path)
+    assert run(*arguments, "-o", tmp_path / "out.mp4") == 1
+    printed = capsys.readouterr()
+    assert "Pictures begin when it is there" in printed.err
+    assert "infrared alone before any visible frame" in printed.out
+
+
+def test_swapped_cameras_and_one_recording_for_both_are_warned_of_once(
+    recorded: tuple[Path, Path], tmp_path: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coloured = tmp_path / "coloured"
+    coloured.mkdir()
+    for number in range(20):
+        picture = np.full((48, 64, 3), (200, 60, 40), np.uint8)
+        picture[number : number + 10] = 255
+        cv2.imwrite(str(coloured / f"{number}.png"), picture)
+        cv2.imwrite(str(recorded[0] / f"{number}.png"), picture[..., 1])
+    copied = tmp_path / "copied"
+    shutil.copytree(recorded[0], copied)
+    grey = recorded[0]
+    cases = [
+        (f"{coloured},{grey}", f"are they swapped? Infrared comes first: --camera {grey},{coloured}"),
+        (f"{copied},{grey}", "show the very same picture: is one file given for both cameras?"),
+        (f"{grey},{coloured}", None),
+    ]
+    for camera, message in cases:
+        assert run("--camera", camera, "--bundle", mean_bundle_path) == 0
+        printed = capsys.readouterr().err
+        assert printed.count("warning: ") == (message is not None), camera
+        assert message is None or message in printed
+
+
+def test_a_second_run_on_an_output_is_refused_and_the_first_loses_nothing(
+    recorded: tuple[Path, Path], tmp_path: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outputs = [tmp_path / "out.mp4", tmp_path / "out.jsonl", tmp_path / "out"]
+    command = [sys.executable, "-m", "tdfusion_edge", "run", "--camera", "sim://ir,sim://vis", "--no-detect"]
+    command += [part for output in outputs for part in ("-o", str(output))]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert first.stderr is not None
+        while not (outputs[1].exists() and outputs[1].read_bytes().count(b"\n") >= 3):
+            assert first.poll() is None, first.stderr.read()
+            os.sched_yield()
+        camera = ",".join(map(str, recorded))
+        for output in outputs:
+            assert run("--camera", camera, "--bundle", mean_bundle_path, "-o", output) == 2
+            assert f"is being written by another run, process {first.pid}" in capsys.readouterr().err
+        # Another name of it is seen when it is opened.
+        (tmp_path / "hard.jsonl").hardlink_to(outputs[1])
+        assert run("--camera", camera, "--bundle", mean_bundle_path, "-o", tmp_path / "hard.jsonl") == 1
+        assert "another run is writing to it" in capsys.readouterr().err
+        first.send_signal(signal.SIGINT)
+        first.communicate(timeout=30)
+    finally:
+        first.kill()
+    assert first.returncode == 0
+    told = rows(outputs[1])
+    assert [row["index"] for row in told] == sorted(row["index"] for row in told)
+    assert len(told) == len(pictures(outputs[0])) == len(list(outputs[2].iterdir())) >= 3
+    assert not list(tmp_path.glob(".*")), "locks go with their run"
+    assert run("--camera", camera, "--bundle", mean_bundle_path, "-o", outputs[1]) == 0
+
+
 def test_a_full_disk_ends_the_run_with_what_was_written(tmp_path: Path) -> None:
     out = tmp_path / "fused.mp4"
     camera = "sim://ir?realtime=0,sim://vis?realtime=0"
@@ -321,3 +448,18 @@ def test_a_full_disk_ends_the_run_with_what_was_written(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "the disk allows no larger file" in done.stderr
     assert len(pictures(out)) > 5, "the whole fragments play"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_one_output_on_a_full_disk_costs_no_other_and_the_exit_code_says_so(
+    recorded: tuple[Path, Path], tmp_path: Path, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full, out = tmp_path / "full.jsonl", tmp_path / "out.mp4"
+    full.symlink_to("/dev/full")
+    camera = ",".join(map(str, recorded))
+    assert run("-q", "--camera", camera, "-o", full, "-o", out, "--bundle", mean_bundle_path) == 1
+    printed = capsys.readouterr()
+    assert len(pictures(out)) == 20
+    assert "20 written, 0 dropped, 1 failed" in printed.out
+    assert printed.err.count("disk full") == 1, "it is said once, with -q as well"
+    assert "full.jsonl: disk full after 0 lines; the other outputs go on" in printed.err

@@ -220,7 +220,7 @@ def test_scores_that_are_no_numbers_are_an_error(value: float) -> None:
     scores = np.zeros((1, 2, 2), np.float32)
     scores[0, 1, 0] = value
     detector = Detector(described(), Tampered(scores=scores), CLASSES, threshold=0.25)
-    with pytest.raises(EngineError, match="scores must be finite"):
+    with pytest.raises(EngineError, match="expected finite scores from 0 to 1"):
         detector.find(scene((64, 48)))
 
 
@@ -234,7 +234,7 @@ def test_doctor_finds_a_detector_that_gives_no_numbers(finder_bundle: bundle.Bun
     bundle.write(tmp_path / "bundle", manifest, files)
     row = checkup.network(tmp_path / "bundle")
     assert row.status == "broken"
-    assert "scores must be finite" in row.found
+    assert "expected finite scores from 0 to 1" in row.found
 
 
 def test_boxes_outside_the_picture_are_cut_or_left_out() -> None:

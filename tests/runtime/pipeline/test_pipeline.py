@@ -170,29 +170,88 @@ def test_a_damaged_source_ends_the_run_with_its_error_and_whole_files(
     assert shown(tmp_path / "o.mp4") == list(range(20))
 
 
-def test_a_sink_that_fails_ends_the_run_and_the_others_are_closed(
+class Live(Play):
+    """A live camera."""
+
+    live = True
+
+
+@pytest.mark.parametrize("kind", [Play, Live])
+def test_live_pictures_carry_the_wall_clock_and_recorded_ones_none(
+    mean_bundle: bundle.Bundle, tmp_path: Path, kind: type[Play]
+) -> None:
+    """The wall clock is set three hours ahead behind the second picture, as on a device without a battery."""
+    numbers: list[int | None] = [0, 1, 2]
+    second = 1_000_000_000
+    booted, set_right = 1_772_366_400 * second, 1_772_377_200 * second
+    now = [0]
+    pictures = iter((booted, booted, set_right))
+    lines = tmp_path / "out.jsonl"
+    made = plan(
+        mean_bundle,
+        kind("ir", numbers),
+        kind("vis", numbers),
+        [open_sink(lines)],
+        clock=lambda: now[0] + 250_000_000,
+        wall_clock=lambda: next(pictures) + now[0],
+        on_result=lambda result: now.__setitem__(0, now[0] + STEP_NS),
+    )
+    run(made)
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [row["t"] for row in rows] == [0, 0.04, 0.08]
+    if kind is Play:
+        assert [row["utc"] for row in rows] == [None] * 3
+        return
+    # A quarter of a second passed between capture and fusion.
+    assert [row["utc"] for row in rows] == [
+        "2026-03-01T11:59:59.750000Z",
+        "2026-03-01T11:59:59.790000Z",
+        "2026-03-01T14:59:59.830000Z",
+    ]
+
+
+class Full:
+    """A sink on a full disk."""
+
+    def write(self, result: Result) -> None:
+        raise SinkError("disk full")
+
+    def close(self) -> None:
+        raise AssertionError("a sink that failed is aborted")
+
+    def abort(self) -> None: ...
+
+
+def test_a_sink_that_fails_leaves_the_others_the_whole_run(
     mean_bundle: bundle.Bundle, tmp_path: Path
 ) -> None:
-    class Full:
-        def write(self, result: Result) -> None:
-            raise SinkError("disk full")
-
-        def close(self) -> None:
-            raise AssertionError("a sink that failed is aborted")
-
-        def abort(self) -> None:
-            pass
-
-    numbers: list[int | None] = list(range(500))
+    numbers: list[int | None] = list(range(60))
     made = plan(
         mean_bundle, Play("ir", numbers), Play("vis", numbers), [Full(), open_sink(tmp_path / "o.mp4")]
     )
     report = run(made)
+    assert report.failure is None
+    assert shown(tmp_path / "o.mp4") == list(range(60))
+    facts = report.as_dict()
+    assert (facts["written"], facts["failed_sinks"], facts["pictures"]) == (60, 1, 60)
+    assert "sinks:     60 written, 0 dropped, 1 failed" in report.as_table()
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_run_ends_where_no_sink_is_left_or_they_belong_together(
+    mean_bundle: bundle.Bundle, tmp_path: Path, together: bool
+) -> None:
+    numbers: list[int | None] = list(range(500))
+    sinks: list[Sink] = [Full(), open_sink(tmp_path / "o.mp4") if together else Full()]
+    made = plan(mean_bundle, Play("ir", numbers), Play("vis", numbers), sinks, together=together)
+    report = run(made)
     assert isinstance(report.failure, SinkError)
     assert "disk full" in str(report.failure)
-    written = shown(tmp_path / "o.mp4")
-    assert written == list(range(len(written))), "what was queued for the other sink is whole"
-    assert written
+    assert report.pictures < 500
+    if together:
+        written = shown(tmp_path / "o.mp4")
+        assert written == list(range(len(written))), "what was queued for the other sink is whole"
+        assert written
     assert not any(thread.name.startswith(("read", "sinks")) for thread in threading.enumerate())
 
 

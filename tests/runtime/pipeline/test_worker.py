@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,8 +17,10 @@ from sink_results import numbers, result
 from tdfusion_edge.errors import SinkError
 from tdfusion_edge.result import Result
 from tdfusion_edge.runtime.pipeline.worker import Mode, SinkWorker
+from tdfusion_edge.runtime.sinks.folder import FolderSink
 from tdfusion_edge.runtime.sinks.jsonl import JsonlSink
 from tdfusion_edge.runtime.sinks.video import VideoSink
+from tdfusion_edge.runtime.sinks.window import WindowSink
 
 PATIENCE_S = 30.0
 """Far beyond what any step here takes: a test that would hang fails instead."""
@@ -198,18 +202,46 @@ def test_a_failing_sink_never_leaves_the_caller_waiting(mode: Mode) -> None:
     assert sink.ends == ["abort"]
 
 
-def test_the_healthy_sinks_get_what_is_queued() -> None:
+@pytest.mark.parametrize("mode", ["every", "latest"])
+def test_a_sink_that_fails_is_told_of_once_and_the_others_go_on(
+    mode: Mode, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, healthy, third = FakeSink(fail_at=1), FakeSink(), FakeSink()
+    worker = SinkWorker([healthy, broken, third], mode=mode, capacity=100)
+    put_all(worker, 50)
+    assert finish(worker.close) is None
+    assert broken.written == [0]
+    assert healthy.written == third.written == list(range(50))
+    assert (healthy.ends, broken.ends, third.ends) == (["close"], ["abort"], ["close"])
+    assert (worker.written, worker.failed) == (50, 1)
+    (said,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert said.getMessage() == "disk full; the other outputs go on\n  Free space."
+
+
+def test_the_last_sink_ends_the_run_and_is_told_of_by_its_error_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first, last = FakeSink(fail_at=1), FakeSink(fail_at=3, error=SinkError("card pulled"))
+    worker = SinkWorker([first, last], mode="every", capacity=1)
+    error = finish(lambda: put_all(worker, 100))
+    assert isinstance(error, SinkError)
+    assert str(error) == "card pulled"
+    assert isinstance(finish(worker.close), SinkError)
+    assert (worker.written, worker.failed) == (3, 2)
+    assert [record.getMessage().partition(";")[0] for record in caplog.records] == ["disk full"]
+
+
+def test_sinks_that_belong_together_end_together(caplog: pytest.LogCaptureFixture) -> None:
     gate = threading.Event()
     broken, healthy = FakeSink(gate=gate, fail_at=1), FakeSink()
-    worker = SinkWorker([broken, healthy], mode="every", capacity=10)
+    worker = SinkWorker([broken, healthy], mode="every", capacity=10, together=True)
     put_all(worker, 5)
     gate.set()
     error = finish(worker.close)
     assert isinstance(error, SinkError)
-    assert broken.written == [0]
-    assert healthy.written == [0, 1, 2, 3, 4]
+    assert healthy.written == [0, 1, 2, 3, 4], "what is queued is written"
     assert (broken.ends, healthy.ends) == (["abort"], ["close"])
-    assert worker.written == 1
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("raised", [ValueError("a bug"), SystemExit(3), MemoryError()])
@@ -223,7 +255,9 @@ def test_what_is_no_sink_error_becomes_one_with_its_cause(raised: BaseException)
     assert "FakeSink failed" in str(error)
 
 
-def test_every_sink_is_closed_even_if_one_fails_and_the_first_error_wins() -> None:
+def test_every_sink_is_closed_even_if_some_fail_and_each_is_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     sinks = [
         FakeSink(),
         FakeSink(close_error=SinkError("first")),
@@ -232,9 +266,9 @@ def test_every_sink_is_closed_even_if_one_fails_and_the_first_error_wins() -> No
     ]
     worker = SinkWorker(sinks, mode="every")
     worker.put(result(0))
-    error = finish(worker.close)
-    assert isinstance(error, SinkError)
-    assert str(error) == "first"
+    assert finish(worker.close) is None
+    assert [record.getMessage().partition(";")[0] for record in caplog.records] == ["first", "second"]
+    assert worker.failed == 2
     assert [sink.ends for sink in sinks] == [["close"]] * 4
     assert [sink.written for sink in sinks] == [[0]] * 4
 
@@ -329,42 +363,66 @@ def test_real_sinks_are_whole_after_close(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-def test_a_full_disk_stops_the_run_and_keeps_the_other_output(tmp_path: Path) -> None:
+def test_a_full_disk_stops_its_own_output_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     full, video = tmp_path / "full.jsonl", tmp_path / "out.mp4"
     full.symlink_to("/dev/full")
     worker = SinkWorker([JsonlSink(full), VideoSink(video)], mode="every", capacity=2)
-    error = finish(lambda: put_all(worker, 1000))
-    assert isinstance(error, SinkError)
-    assert "disk full" in str(error)
-    assert isinstance(finish(worker.close), SinkError)
-    got = numbers(video)
-    assert got
-    assert got == list(range(len(got)))
+    put_all(worker, 100)
+    assert finish(worker.close) is None
+    assert numbers(video) == list(range(100))
+    (said,) = caplog.records
+    assert "full.jsonl: disk full after 0 lines; the other outputs go on" in said.getMessage()
+
+
+def test_a_folder_that_was_removed_and_a_window_that_died_stop_no_video(tmp_path: Path) -> None:
+    class Dead:
+        """HighGUI on a display that has gone."""
+
+        def getBuildInformation(self) -> str:  # noqa: N802, OpenCV's name
+            return "GUI: QT5"
+
+        def imshow(self, title: str, picture: object) -> None:
+            raise cv2.error("no display")
+
+    class Removing(FakeSink):
+        """Takes the folder away behind the third picture."""
+
+        def write(self, result: Result) -> None:
+            super().write(result)
+            if result.index == 2:
+                shutil.rmtree(tmp_path / "png")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DISPLAY", ":9")
+        window = WindowSink(highgui=Dead())
+    sinks = [FolderSink(tmp_path / "png"), Removing(), window, VideoSink(tmp_path / "out.mp4")]
+    worker = SinkWorker(sinks, mode="every", capacity=2)
+    put_all(worker, 30)
+    assert finish(worker.close) is None
+    assert (worker.failed, worker.written) == (2, 30)
+    assert numbers(tmp_path / "out.mp4") == list(range(30))
+    assert not (tmp_path / "png").exists()
 
 
 @pytest.mark.parametrize("mode", ["every", "latest"])
-def test_a_sink_that_fails_in_the_block_lets_the_others_finish(mode: Mode) -> None:
-    gate, failed = threading.Event(), threading.Event()
+def test_the_last_sink_that_fails_in_the_block_hides_nothing(mode: Mode) -> None:
+    failed = threading.Event()
 
     class Broken(FakeSink):
         def write(self, result: Result) -> None:
             failed.set()
             raise SinkError("disk full")
 
-    broken, healthy = Broken(), FakeSink(gate=gate)
+    broken = Broken()
 
     def run() -> None:
-        with SinkWorker([broken, healthy], mode=mode, capacity=10) as worker:
+        with SinkWorker([broken], mode=mode, capacity=10) as worker:
             worker.put(result(0))
             assert failed.wait(PATIENCE_S)
-            assert healthy.entered.wait(PATIENCE_S)
-            # The worker is held in the healthy sink, with its failure known and these two queued.
-            worker._queue.extend([result(1), result(2)])
-            gate.set()
-            worker.put(result(3))
+            while True:
+                worker.put(result(1))
 
     error = finish(run)
     assert isinstance(error, SinkError)
     assert error.__context__ is None, "a second error hides the first"
-    assert healthy.written == [0, 1, 2]
-    assert (broken.ends, healthy.ends) == (["abort"], ["close"])
+    assert broken.ends == ["abort"]

@@ -53,6 +53,7 @@ def test_a_line_is_the_documented_record(tmp_path: Path) -> None:
         "version": 1,
         "index": 5,
         "time_ns": start,
+        "utc": None,
         "t": 0.0,
         "skew_ms": 4.5,
         "infrared_sequence": 17,

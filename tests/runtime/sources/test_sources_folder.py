@@ -185,7 +185,7 @@ def test_sixteen_bits_are_kept_exactly_and_refused_on_request(tmp_path: Path) ->
 
 
 def test_sixteen_bit_colour_and_floats_are_refused(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "deep.png"), np.zeros((4, 4, 3), np.uint16))
+    cv2.imwrite(str(tmp_path / "deep.png"), np.full((4, 4, 3), (1, 1, 2), np.uint16))
     with pytest.raises(SourceError, match="got uint16 in 3 channels"):
         read_image(tmp_path / "deep.png")
     cv2.imwrite(str(tmp_path / "deep.tif"), np.zeros((4, 4), np.float32))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tdfusion_edge.coco import NAMES
 from tdfusion_edge.errors import ConfigError
+from tdfusion_edge.text import few
 
 
 def rows_of(coco: Sequence[Sequence[str]], classes: int) -> list[list[int | None]]:
@@ -33,6 +34,6 @@ def rows_of(coco: Sequence[Sequence[str]], classes: int) -> list[list[int | None
         )
     if unknown := [name for names in coco for name in names if name not in NAMES]:
         raise ConfigError(
-            "coco of the network yolox", expected=f"names among {', '.join(NAMES)}", got=", ".join(unknown)
+            "coco of the network yolox", expected=f"names among {', '.join(NAMES)}", got=few(unknown)
         )
     return [[NAMES.index(name) for name in names] or [None] for names in coco]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tdfusion_edge.errors import EngineError
+from tdfusion_edge.locks import try_lock
 
 WAIT_S = 0.1
 
@@ -121,24 +122,6 @@ def locked(
 
 def _or_error(path: Path) -> int | None:
     try:
-        return _try_lock(path)
+        return try_lock(path)
     except OSError as error:  # a file system without locks, or read-only
         raise EngineError(f"{path} cannot be locked: {error.strerror or error}") from error
-
-
-def _try_lock(path: Path) -> int | None:
-    import fcntl  # here, because other systems lack it
-
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # The holder before may have removed this file after it was opened here.
-        if os.path.samestat(os.fstat(descriptor), path.stat()):
-            return descriptor
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    except BaseException:
-        os.close(descriptor)
-        raise
-    os.close(descriptor)
-    return None
