@@ -139,6 +139,22 @@ def test_no_beginning_of_a_picture_passes_for_the_whole(suffix: str, share: floa
     assert image_is_cut(data[: 54 + int((len(data) - 54) * share)])
 
 
+def test_a_webp_without_its_last_pad_byte_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "clip.webp"
+    odd: set[int] = set()
+    for width in range(20, 40):
+        picture = textured(20, width)
+        data = encoded(".webp", picture)
+        path.write_bytes(data[:-1])
+        odd.add(data[16] % 2)  # of the length of its only chunk
+        if data[16] % 2:
+            np.testing.assert_array_equal(read_image(path), picture)
+            path.write_bytes(data[:-2])
+        with pytest.raises(SourceError, match=r"clip\.webp is cut short"):
+            read_image(path)
+    assert odd == {0, 1}
+
+
 def test_the_preview_inside_a_jpeg_does_not_end_it() -> None:
     data, preview = encoded(".jpg"), encoded(".jpg", textured(8, 8))
     segment = b"\xff\xe1" + (len(preview) + 2).to_bytes(2, "big") + preview
