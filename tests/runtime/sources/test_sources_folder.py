@@ -123,7 +123,8 @@ def test_what_is_not_there_is_missing(tmp_path: Path) -> None:
 def test_a_cut_picture_is_an_error_that_names_it(tmp_path: Path, suffix: str, keep: float | str) -> None:
     data = encoded(suffix)
     path = tmp_path / f"cut{suffix}"
-    path.write_bytes(data[:-1] if isinstance(keep, str) else data[: int(len(data) * keep)])
+    pad = suffix == ".webp" and data[16] % 2  # a byte behind a chunk of odd length is no part of the picture
+    path.write_bytes(data[: -1 - pad] if isinstance(keep, str) else data[: int(len(data) * keep)])
     with pytest.raises(SourceError, match=f"cut{suffix}"):
         read_image(path)
     path.write_bytes(data)
