@@ -20,9 +20,6 @@ from tdfusion_edge.runtime.sources import uri as addresses
 from tdfusion_edge.runtime.sources.absent import AbsentSource
 from tdfusion_edge.runtime.sources.base import Source
 
-MOST = 1e9
-"""Of seconds and milliseconds alike: 30 years are no recording, and nanoseconds have to fit into 64 bits."""
-
 
 class Cameras(NamedTuple):
     """An infrared and a visible camera, described and not open yet."""
@@ -195,10 +192,14 @@ def delivery_mode(asked: Mode | None, sources: dict[rig.Role, Source]) -> Mode:
     return asked or ("latest" if live else "every")
 
 
-def require_positive(option: str, value: float | None, *, most: float = MOST) -> None:
+LONGEST_S = 1e9
+"""Thirty years: longer than anything runs, and in nanoseconds still a number."""
+
+
+def require_positive(option: str, value: float | None, *, most: float = LONGEST_S) -> None:
     """Refuse a number that is not above 0 and up to ``most`` with a RequestError that names its option."""
     if value is not None and not 0 < value <= most:
-        raise RequestError(option, expected=f"more than 0 and finite, at most {most:g}", got=f"{value:g}")
+        raise RequestError(option, expected=f"more than 0 and finite, at most {most:.12g}", got=f"{value:g}")
 
 
 def require_one_of(option: str, value: str | None, known: tuple[str, ...]) -> None:

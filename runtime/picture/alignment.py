@@ -19,10 +19,10 @@ from tdfusion_edge.runtime.picture.range import ThermalRange
 from tdfusion_edge.runtime.picture.registration import Size, Warp
 from tdfusion_edge.runtime.picture.swapped import suspicion
 
-log = logging.getLogger(__name__)
-
 COLOURED_INFRARED = "their luma is fused, not thermal counts; take the counts, or a grey palette"
 """What is said of pictures that were coloured by temperature, or by the world."""
+
+log = logging.getLogger(__name__)
 
 SAME_ASPECT = 0.03
 """Relative difference of two pictures' aspects that a cut to whole blocks of pixels explains."""
@@ -70,8 +70,8 @@ class Aligner:
         """Whether a first pair of both was looked at for what may have been mixed up."""
         self._warps: dict[tuple[Size, Size], tuple[Warp, Border | None]] = {}
         """By the sizes of infrared and visible, each with the border of infrared's view, if there is one."""
-        self._stretching_told = registration is not None
         self._colours_told = False
+        self._aspect_told = registration is not None
         self.forget()
 
     def forget(self) -> None:
@@ -165,12 +165,9 @@ class Aligner:
 
     def _tell_of_stretching(self, infrared: Size, visible: Size) -> None:
         """Say once that infrared changes its shape where no registration asks for that."""
-        if (
-            self._stretching_told
-            or abs(infrared[0] * visible[1] / (infrared[1] * visible[0]) - 1) < SAME_ASPECT
-        ):
+        if self._aspect_told or abs(infrared[0] * visible[1] / (infrared[1] * visible[0]) - 1) < SAME_ASPECT:
             return
-        self._stretching_told = True
+        self._aspect_told = True
         log.warning(
             "infrared is %dx%d and visible %dx%d, of another aspect: infrared is stretched over the visible "
             "picture; a [registration] in a rig file says how the two really lie", *infrared, *visible,

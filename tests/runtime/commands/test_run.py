@@ -287,8 +287,8 @@ def test_wrong_requests(
         (("--camera", good, "--bundle", "none"), 2, "there is no bundle at none"),
         (("--camera", good, "--seconds", "0"), 2, "--seconds: expected more than 0"),
         (("--camera", good, "--seconds", "inf"), 2, "--seconds: expected more than 0 and finite"),
-        (("--camera", good, "--seconds", "1e300"), 2, "at most 1e+09, got 1e+300"),
-        (("--camera", good, "--tolerance-ms", "1e305"), 2, "at most 8.64e+07, got 1e+305"),
+        (("--camera", good, "--seconds", "1e300"), 2, "at most 1000000000, got 1e+300"),
+        (("--camera", good, "--tolerance-ms", "1e305"), 2, "at most 86400000, got 1e+305"),
         (("--camera", good, "--mode", "latest"), 2, "--mode latest is for live cameras"),
         (("--camera", f"{recorded[0]},sim://vis"), 2, "two live or two recorded, got recorded and live"),
         (
