@@ -85,7 +85,7 @@ class Cameras(NamedTuple):
             try:
                 sources[role] = reopen()
             except (InputMissing, SourceError) as error:
-                if self.sync.policy != "single" or addresses.parse(camera.uri).scheme != "v4l2":
+                if self.sync.policy not in (None, "single") or addresses.parse(camera.uri).scheme != "v4l2":
                     raise
                 absent.append(error)
                 sources[role] = AbsentSource(redact(name), self._alone(role, error), reopen)

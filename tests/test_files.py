@@ -84,7 +84,8 @@ def test_a_name_that_is_too_long_is_told_of(
         cv2.imwrite(f"{name}/vis.png", np.zeros((40, 40), np.uint8))
     assert main([one.format(long="x" * 300) for one in call]) == 2
     said = capsys.readouterr().err
-    assert "File name too long: expected a name of 255 bytes or fewer" in said
+    assert "too long" in said
+    assert "255 bytes" in said
     assert "Traceback" not in said
 
 

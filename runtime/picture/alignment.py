@@ -122,6 +122,7 @@ class Aligner:
         self._looked = True
         reason = suspicion(infrared, visible)
         if reason is not None:
+            self._colours_told = not is_coloured(visible.image)  # swapped: that says it in other words
             log.warning("%s", reason)
 
     def _checked(self, frame: Frame) -> Image:

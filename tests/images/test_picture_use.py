@@ -25,10 +25,10 @@ HINT = "exiftool -b -RawThermalImage"
 @pytest.fixture
 def folder(tmp_path: Path, mean_bundle_path: Path) -> Path:
     cv2.imwrite(str(tmp_path / "vis.png"), GREY)
-    for name in ("ir", "vi"):
+    for name, picture in (("ir", GREY), ("vi", GREY[::-1])):
         (tmp_path / name).mkdir()
         for number in range(4):
-            cv2.imwrite(str(tmp_path / name / f"{number}.png"), GREY)
+            cv2.imwrite(str(tmp_path / name / f"{number}.png"), picture)
     return tmp_path
 
 
@@ -113,10 +113,10 @@ def test_coloured_infrared_is_told_of_in_one_line(
 ) -> None:
     for number in range(1, 4):
         cv2.imwrite(str(folder / "ir" / f"{number}.png"), COLOURS)
-        cv2.imwrite(str(folder / "vi" / f"{number}.png"), COLOURS)
+        cv2.imwrite(str(folder / "vi" / f"{number}.png"), COLOURS[::-1])
     hot = folder / "ir" / "1.png"
     said = "infrared comes in colours: their luma is fused, not thermal counts"
-    assert command("fuse", mean_bundle_path, hot, folder / "vis.png", "-o", folder / "o.png") == 0
+    assert command("fuse", mean_bundle_path, hot, folder / "vi" / "2.png", "-o", folder / "o.png") == 0
     assert [said in line and str(hot) in line for line in warnings(capsys)] == [True]
     assert command("fuse", mean_bundle_path, folder / "ir", folder / "vi", "-o", folder / "out") == 0
     assert [said in line for line in warnings(capsys)] == [True]

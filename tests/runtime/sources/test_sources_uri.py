@@ -83,7 +83,7 @@ def test_options_of_the_rig_are_added_and_may_not_contradict_the_address() -> No
 
 @settings(deadline=None)
 @given(
-    path=st.text(min_size=1).map("/".__add__),
+    path=st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1).map("/".__add__),
     query=st.dictionaries(st.text(min_size=1, max_size=5), st.text(max_size=5), max_size=3),
 )
 def test_putting_together_undoes_taking_apart(path: str, query: dict[str, str]) -> None:
