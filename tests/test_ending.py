@@ -40,6 +40,11 @@ def run_of(street: Path, out: Path, bundle: str) -> list[str]:
     return [*PROGRAM, "run", "--camera", cameras, *outputs, "--bundle", str(street / bundle)]
 
 
+def heeding_interrupts() -> None:
+    """A shell has its background jobs ignore SIGINT, and their children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def lines_in(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
@@ -85,6 +90,7 @@ def test_other_commands_end_by_a_second_signal_too(street: Path, tmp_path: Path)
         [*PROGRAM, "fuse", white, white, "-o", tmp_path / "o.png", "--bundle", street / "endless"],
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heeding_interrupts,
     )  # fmt: skip
     assert process.stderr is not None
     try:
