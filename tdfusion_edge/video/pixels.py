@@ -118,14 +118,4 @@ def _to_bgr() -> Taker:
 
     # One converter for the stream: setting up a new one costs ten times the conversion.
     converter = VideoReformatter()
-
-    def take(frame: VideoFrame) -> Image:
-        converted = converter.reformat(frame, format="bgr24")
-        plane: Any = converted.planes[0]
-        if converted is frame or plane.line_size != 3 * converted.width:
-            return converted.to_ndarray()
-        # Made for this picture alone, so that it need not be copied.
-        samples = np.frombuffer(plane, np.uint8, 3 * converted.width * converted.height)
-        return samples.reshape(converted.height, converted.width, 3)
-
-    return take
+    return lambda frame: converter.reformat(frame, format="bgr24").to_ndarray()
