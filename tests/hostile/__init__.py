@@ -1,0 +1,1 @@
+"""Bad input, everyday and hostile, for every command: see ``case.py``."""
