@@ -156,7 +156,7 @@ def choose_cameras(
     chosen = rig.read(path)
     infrared, visible = rig.choose(chosen, (names[0], names[1]))
     _refuse_one_place(infrared, visible)
-    asked = {"policy": policy, "tolerance_ms": tolerance_ms}
+    asked = {"policy": policy or chosen.sync.policy or "single", "tolerance_ms": tolerance_ms}
     sync = msgspec.structs.replace(
         chosen.sync, **{key: value for key, value in asked.items() if value is not None}
     )

@@ -39,6 +39,23 @@ def image_is_cut(data: bytes) -> bool:
     return False
 
 
+def padded(data: bytes) -> bytes:
+    """The bytes of a WebP with the pad byte that its last chunk counts and that its writer left out.
+
+    That byte is no part of the picture, but decoders refuse a file without it. All others come as they are.
+    """
+    end = 8 + int.from_bytes(data[4:8], "little")
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or end != len(data) + 1:
+        return data
+    at = 12
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        if at + 8 + size == len(data) and size % 2:
+            return data + b"\0"
+        at += 8 + size + size % 2
+    return data
+
+
 class VideoStructure(NamedTuple):
     """What the structure of a video file says of its length."""
 

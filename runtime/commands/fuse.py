@@ -85,9 +85,7 @@ def main(args: argparse.Namespace) -> int:
     # A rig that merely lies around must not warp pictures that are aligned already.
     described = None if args.rig is None else rig.read(rig.find(args.rig))
     registration = None if described is None else described.registration
-    work: Callable[..., Summary] = {"picture": fuse_pictures, "folder": fuse_folders}.get(
-        kinds[0], fuse_videos
-    )
+    work: Callable[..., Summary] = fuse_folders if kinds[0] == "folder" else fuse_pictures
     if kinds[0] == "video":
         work = partial(fuse_videos, pairing=_pairing(described, args.tolerance_ms))
     elif args.tolerance_ms is not None:

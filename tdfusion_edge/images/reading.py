@@ -17,7 +17,7 @@ from tdfusion_edge.frames import Image
 from tdfusion_edge.images import tiff
 from tdfusion_edge.images.headers import Header, header_of
 from tdfusion_edge.images.turning import upright
-from tdfusion_edge.integrity import image_is_cut
+from tdfusion_edge.integrity import image_is_cut, padded
 from tdfusion_edge.redact import redact
 
 MOST_PIXELS = 100_000_000
@@ -42,7 +42,7 @@ class PictureFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        data = _bytes_of(path)
+        data = padded(_bytes_of(path))
         self.header = checked_header(path, data)
         self._data: bytes | bytearray = data
 

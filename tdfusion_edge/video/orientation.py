@@ -40,6 +40,16 @@ class Orientation(NamedTuple):
 UPRIGHT = Orientation()
 
 
+def turn_of(frame: VideoFrame) -> float:
+    """Degrees by which a frame's display matrix turns it: where they change, the matrix does.
+
+    The matrix itself is not asked for with every frame: PyAV ties a frame and its side data to each other, so
+    that its memory comes back with the next collection of garbage only. An older one does not tell the turn;
+    the first frame's matrix, which is the file's, then serves all.
+    """
+    return float(getattr(frame, "rotation", 0))
+
+
 def matrix_of(frame: VideoFrame) -> bytes | None:
     """The display matrix that came with a frame, None where there is none."""
     given: Any = frame.side_data  # whose stub knows names alone

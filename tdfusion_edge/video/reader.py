@@ -20,7 +20,7 @@ from tdfusion_edge.integrity import VideoStructure, video_structure
 from tdfusion_edge.video.beginning import Beginning, beginning_of
 from tdfusion_edge.video.clock import Clock
 from tdfusion_edge.video.damage import damaged, keep_all, keep_around, no_counts
-from tdfusion_edge.video.orientation import UPRIGHT, Orientation, matrix_of, orientation
+from tdfusion_edge.video.orientation import UPRIGHT, Orientation, matrix_of, orientation, turn_of
 from tdfusion_edge.video.pixels import NoCounts, Taker, converts, deepest, taker
 
 if TYPE_CHECKING:
@@ -121,7 +121,8 @@ class VideoReader:
         """When it says that it begins."""
         self._layout: str | None = None
         self._take: Taker | None = None
-        self._matrix: bytes | None = None
+        self._turn: float | None = None
+        """Of the last frame; None before the first one."""
         self._orientation: Orientation = UPRIGHT
         self._frames: Iterator[VideoFrame] | None = self._decode(chain((first,), packets))
 
@@ -226,10 +227,10 @@ class VideoReader:
         if self._take is None or layout.name != self._layout:
             self._layout, self._take = layout.name, taker(layout)
         image = self._take(frame)
-        matrix = matrix_of(frame)
-        if matrix != self._matrix:
-            self._matrix = matrix
-            self._orientation = self._held(matrix)
+        turn = turn_of(frame)
+        if turn != self._turn:
+            self._turn = turn
+            self._orientation = self._held(matrix_of(frame))
         return image if self._orientation == UPRIGHT else self._orientation.apply(image)
 
     def _held(self, matrix: bytes | None) -> Orientation:

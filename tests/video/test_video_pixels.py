@@ -121,6 +121,11 @@ def test_counts_are_turned_too(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(path)[1].image, np.rot90(bars(1, deep=True), -1))
 
 
+def test_a_matrix_that_shows_nothing_is_passed_over(tmp_path: Path) -> None:
+    path = hold(record(tmp_path / "vis", MP4, count=3), (0, 0, 0, 0))
+    assert [number_in(frame.image) for frame in read(path)] == [0, 1, 2]
+
+
 def test_another_angle_is_told_and_not_followed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = hold(record(tmp_path / "vis", MP4, count=5), (0.7071, 0.7071, -0.7071, 0.7071))
     assert abs(read(path)[4].image[..., 0].astype(int) - bars(4)).mean() < 3
