@@ -121,7 +121,7 @@ class Recipe(Table, frozen=True, kw_only=True):
     """A strategy by name, or "module:Class"."""
     strategy_options: dict[str, Any] = {}
     """What the strategy's own ``Options`` take."""
-    seed: Annotated[int, Meta(ge=0, lt=2**63)] = 0
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     validate_every: Count = 500
     """Steps between validations; each also writes a checkpoint."""
     choose_by: Literal["fusion", "task"] = "fusion"
