@@ -59,7 +59,10 @@ class Clock:
         step = self.period / self._tick
         self._step: Fraction | int = int(step) if step.denominator == 1 else step
         self._jump = round(max(3 * self.period / 2, _SMALLEST_JUMP) / self._tick)
-        self._origin: int | None = stream.start_time
+        # An AVI tells when packets are decoded alone. What FFmpeg makes of that for reordered pictures jumps
+        # back and forth, while they come in their order: each is shown when its turn in decoding comes.
+        self._decoded = container.format.name == "avi"
+        self._origin: int | None = None if self._decoded else stream.start_time
         self._reached: Fraction | int = 0
         """Of the last frame, in ticks; so are all that follow."""
         self._shift: Fraction | int = 0
@@ -82,7 +85,7 @@ class Clock:
 
     def time_ns(self, frame: VideoFrame) -> int:
         """Presentation time of the next frame, in nanoseconds after the stream's start."""
-        pts = frame.pts
+        pts = frame.dts if self._decoded else frame.pts
         if self._bare or pts is None:
             self._reached += self._step if self._count else 0
         else:

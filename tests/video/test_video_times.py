@@ -41,6 +41,13 @@ def test_a_sound_track_does_not_move_the_pictures(tmp_path: Path, kind: Kind, so
         np.testing.assert_allclose(sound, plain[1], atol=0.0011)
 
 
+def test_reordered_pictures_of_an_avi_begin_at_zero(tmp_path: Path) -> None:
+    """An AVI keeps no times of showing: FFmpeg counts from when the first packet is decoded."""
+    numbers, times = read(record(tmp_path / "reordered", Kind(".avi"), ticks=30, count=12))
+    assert numbers == list(range(12))
+    np.testing.assert_allclose(times, np.arange(12) / 30, atol=1e-6)
+
+
 JOINED = [
     (TS, 2), (TS, 3), (MKV, 2), (Kind(".avi", "mjpeg", "yuvj420p"), 3), (Kind(".webm", "libvpx"), 2),
     (Kind(".h264"), 3),
@@ -109,6 +116,7 @@ class Stamps:
     time_base = Fraction(1, 1000)
     average_rate = base_rate = guessed_rate = Fraction(10)
     start_time: int | None = 0
+    name = "mpegts"
     duration = None
     frames = 0
 
