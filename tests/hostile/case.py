@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 SECRET = "Zq7hunter2Kx"
 """Stands in every address with a password; it may come out nowhere."""
 MEMORY = 1_500 << 20
-"""Bytes that a process may hold; without any work it holds about 400 MB, for all libraries are loaded."""
+"""Bytes that a process may hold; without any work it holds 50 MB, and 250 MB where PyTorch is loaded."""
 
 Wanted: TypeAlias = Literal["right", "error", "degraded", "stopped"]
 Stream: TypeAlias = Literal["file", "closed", "full"]

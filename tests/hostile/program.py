@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hostile.case import MEMORY, Case, Run
+from hostile.zygote import TAUGHT
 
 ROOT = Path(__file__).resolve().parents[2]
 PAUSE_S = 0.004
@@ -24,7 +25,7 @@ SLOWEST = 10
 
 
 class Program:
-    """The loaded program (``zygote.py``), of which every command line is a fork."""
+    """The loaded program (``zygote.py``), of which every command line is a fork: light, or with PyTorch."""
 
     def __init__(self) -> None:
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -34,26 +35,36 @@ class Program:
             "OMP_NUM_THREADS": "1",
             "LC_ALL": "C.UTF-8",
         }
-        self._zygote = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("zygote.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=self._env,
-            start_new_session=True,
-        )
+        self._zygotes: dict[str, subprocess.Popen[str]] = {}
+
+    def _zygote(self, kind: str) -> subprocess.Popen[str]:
+        if kind not in self._zygotes:
+            self._zygotes[kind] = subprocess.Popen(
+                [sys.executable, str(Path(__file__).with_name("zygote.py")), kind],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=self._env,
+                start_new_session=True,
+            )
+        return self._zygotes[kind]
 
     def close(self) -> None:
         """End it."""
-        self._zygote.kill()
-        self._zygote.communicate()
+        for zygote in self._zygotes.values():
+            zygote.kill()
+            zygote.communicate()
 
     def run(self, case: Case, lines: Sequence[Sequence[object]], place: Path) -> list[Run]:
         """Run command lines in ``place/work``, all at once."""
-        started = [self._start(case, line, place, number) for number, line in enumerate(lines)]
-        return [self._watch(case, place, number, pid) for number, pid in enumerate(started)]
+        kind = "heavy" if lines[0] and str(lines[0][0]) in TAUGHT else "light"
+        zygote = self._zygote(kind)
+        started = [self._start(zygote, case, line, place, number) for number, line in enumerate(lines)]
+        return [self._watch(zygote, case, place, number, pid) for number, pid in enumerate(started)]
 
-    def _start(self, case: Case, arguments: Sequence[object], place: Path, number: int) -> int:
+    def _start(
+        self, zygote: subprocess.Popen[str], case: Case, arguments: Sequence[object], place: Path, number: int
+    ) -> int:
         home = place / "home"
         home.mkdir(exist_ok=True)
         streams = {name: _stream(getattr(case, name), place, name, number) for name in ("stdout", "stderr")}
@@ -63,10 +74,12 @@ class Program:
             "env": self._env | {"HOME": str(home), "TMPDIR": str(home)} | dict(case.env),
             **streams,
         }
-        pid: int = self._ask(request)["pid"]
+        pid: int = _ask(zygote, request)["pid"]
         return pid
 
-    def _watch(self, case: Case, place: Path, number: int, pid: int) -> Run:
+    def _watch(
+        self, zygote: subprocess.Popen[str], case: Case, place: Path, number: int, pid: int
+    ) -> Run:
         clock, peak, killed = _Clock(), 0, None
         pending = list(case.interrupts)
         while (look := _look(pid)).state != "Z":
@@ -80,19 +93,20 @@ class Program:
                 killed = f"takes {look.held >> 20} MB" if look.held > MEMORY else hangs
                 _kill(pid)
             time.sleep(PAUSE_S)
-        done = self._ask({"reap": pid})
+        done = _ask(zygote, {"reap": pid})
         left = _kill_group(pid)
         texts = [_said(place, name, number) for name in ("stdout", "stderr")]
         code = None if killed else done["code"]
         return Run(code, *texts, clock.seconds, max(peak, done["peak"]), killed, left)
 
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        assert self._zygote.stdin is not None
-        assert self._zygote.stdout is not None
-        self._zygote.stdin.write(json.dumps(request) + "\n")
-        self._zygote.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._zygote.stdout.readline())
-        return answer
+
+def _ask(zygote: subprocess.Popen[str], request: dict[str, Any]) -> dict[str, Any]:
+    assert zygote.stdin is not None
+    assert zygote.stdout is not None
+    zygote.stdin.write(json.dumps(request) + "\n")
+    zygote.stdin.flush()
+    answer: dict[str, Any] = json.loads(zygote.stdout.readline())
+    return answer
 
 
 def _stream(kind: str, place: Path, name: str, number: int) -> str | None:

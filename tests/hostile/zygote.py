@@ -18,38 +18,37 @@ from typing import Any
 
 # Not onnxruntime nor ``export``, which imports it: that starts a thread, which a fork would not have and would
 # wait for at its end.
-MODULES = (
+LIGHT = (
     "av",
     "cv2",
-    "onnx",
-    "onnxscript",
-    "torch",
     "tdfusion_edge.runtime.fuser",
     "tdfusion_edge.runtime.sinks.folder",
     "tdfusion_edge.runtime.sinks.jsonl",
     "tdfusion_edge.runtime.sinks.video",
     "tdfusion_edge.runtime.sources.folder",
     "tdfusion_edge.runtime.sources.video",
-    "tdfusion_edge.train.setup",
 )
+HEAVY = (*LIGHT, "torch", "onnx", "onnxscript", "tdfusion_edge.train.setup")
+TAUGHT = ("train", "export")
+"""Commands that need what is heavy; forks of what has loaded it take twice the time."""
 LARGEST_FILE = 64 << 20
 """Bytes; a runaway must not fill the disk."""
 PRIVILEGES = 1 << 1 | 1 << 2 | 1 << 3
 """Of root, to pass over the rights of files (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER)."""
 
 
-def preload() -> None:
+def preload(*, heavy: bool) -> None:
     """Load what commands load."""
     from tdfusion_edge.cli import COMMANDS, command_parser
 
     for command in COMMANDS:
-        if command.name != "export":
+        if command.name != "export" and (heavy or command.name not in TAUGHT):
             command_parser(command)
-    for module in MODULES:
+    for module in HEAVY if heavy else LIGHT:
         importlib.import_module(module)
     threads = len(os.listdir("/proc/self/task"))
     if threads > 1:
-        sys.exit(f"a module of {MODULES} started a thread: {threads} run")
+        sys.exit(f"a module started a thread: {threads} run")
     gc.freeze()
 
 
@@ -107,7 +106,7 @@ def drop_privileges() -> None:
 
 
 if __name__ == "__main__":
-    preload()
+    preload(heavy=sys.argv[1] == "heavy")
     wanted = serve()
     become(wanted)
     sys.argv = ["tdfusion-edge", *wanted["arguments"]]

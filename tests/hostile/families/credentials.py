@@ -65,11 +65,9 @@ def in_rig(text: str, command: str = "run") -> Callable[[Path], Sequence[object]
 
 
 RIGS = [
-    Case(f"run with a rig of {what}", in_rig(text), says=r"\S") for what, text in ADDRESSES.items()
-] + [
-    Case(f"cameras with a rig of {what}", in_rig(text, "cameras"), ("right", "error"), says=r"\S")
-    for what, text in ADDRESSES.items()
-] + [
+    Case("run with a rig of a user and a password", in_rig(USUAL), says=r"\S"),
+    *(    Case(f"cameras with a rig of {what}", in_rig(text, "cameras"), ("right", "error"), says=r"\S")
+    for what, text in ADDRESSES.items()),
     Case("doctor with a rig of a user and a password", in_rig(USUAL, "doctor"), ("right", "error", "degraded"), says=r"\S", limit=60),
 ]  # fmt: skip
 
