@@ -77,9 +77,7 @@ class Program:
         pid: int = _ask(zygote, request)["pid"]
         return pid
 
-    def _watch(
-        self, zygote: subprocess.Popen[str], case: Case, place: Path, number: int, pid: int
-    ) -> Run:
+    def _watch(self, zygote: subprocess.Popen[str], case: Case, place: Path, number: int, pid: int) -> Run:
         clock, peak, killed = _Clock(), 0, None
         pending = list(case.interrupts)
         while (look := _look(pid)).state != "Z":

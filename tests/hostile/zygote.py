@@ -14,6 +14,7 @@ import os
 import resource
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 # Not onnxruntime nor ``export``, which imports it: that starts a thread, which a fork would not have and would
@@ -46,7 +47,7 @@ def preload(*, heavy: bool) -> None:
             command_parser(command)
     for module in HEAVY if heavy else LIGHT:
         importlib.import_module(module)
-    threads = len(os.listdir("/proc/self/task"))
+    threads = len(list(Path("/proc/self/task").iterdir()))
     if threads > 1:
         sys.exit(f"a module started a thread: {threads} run")
     gc.freeze()
@@ -80,7 +81,7 @@ def become(request: dict[str, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
     if os.geteuid() == 0:
         drop_privileges()
-    sys.stdin = open(os.devnull)  # noqa: SIM115 (it lives as long as the process)
+    sys.stdin = Path(os.devnull).open()  # noqa: SIM115 (it lives as long as the process)
     os.dup2(sys.stdin.fileno(), 0)
     for number, name in ((1, "stdout"), (2, "stderr")):
         target = request[name]

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hostile.case import Case, cases
-from hostile.made.bundles import GRAPH, endless_graph, graph, manifest, mean_graph, write_bundle
 from hostile.made.archives import zip_bomb, zip_crowd
+from hostile.made.bundles import GRAPH, endless_graph, graph, manifest, mean_graph, write_bundle
 from hostile.made.commands import PLAIN
 from hostile.made.pictures import encoded, mean_is
 
@@ -75,13 +75,17 @@ MANIFESTS: dict[str, Callable[[Path], object]] = {
     "has 100,000 metrics": changed(metrics={f"metric {n}": 1.0 for n in range(100_000)}, format=99),
     "has a NaN": raw(json.dumps(manifest(metrics={"a": float("nan")})).encode()),
     "has 1e999": raw(json.dumps(manifest()).replace('"opset": 18', '"opset": 1e999').encode()),
-    "has a number of 5,000 digits": raw(json.dumps(manifest()).replace('"opset": 18', '"opset": ' + "9" * 5000).encode()),
+    "has a number of 5,000 digits": raw(
+        json.dumps(manifest()).replace('"opset": 18', '"opset": ' + "9" * 5000).encode()
+    ),
     "has format 99": changed(format=99),
     "has format -1": changed(format=-1),
     "has format true": changed(format=True),
     "has format text": changed(format="3"),
     "has an unknown key": changed(surprise=1),
-    "has a key of escape codes": raw(json.dumps(manifest() | {"\x1b[31m\u202e": 1}, ensure_ascii=False).encode()),
+    "has a key of escape codes": raw(
+        json.dumps(manifest() | {"\x1b[31m\u202e": 1}, ensure_ascii=False).encode()
+    ),
     "has no graph": changed(graphs={}),
     "has a graph of escape codes": changed(graphs=graph_of() | {"\x1b[31m": graph_of()["fusion"]}),
     "has a name of a list": changed(name=["mean"]),
@@ -90,13 +94,17 @@ MANIFESTS: dict[str, Callable[[Path], object]] = {
     "has no sha256": changed(sha256={}),
     "names a file that is not there": changed(sha256=manifest()["sha256"] | {"more.onnx": "0" * 64}),
     "names ../ir.png": changed(sha256={"../ir.png": "0" * 64}, graphs=graph_of(files={"fp32": "../ir.png"})),
-    "names /etc/passwd": changed(sha256={"/etc/passwd": "0" * 64}, graphs=graph_of(files={"fp32": "/etc/passwd"})),
+    "names /etc/passwd": changed(
+        sha256={"/etc/passwd": "0" * 64}, graphs=graph_of(files={"fp32": "/etc/passwd"})
+    ),
     "names an escape code": changed(sha256=manifest()["sha256"] | {"\x1b[31m.onnx": "0" * 64}),
     "names 200,000 files": changed(sha256={f"file {n}": "0" * 64 for n in range(200_000)}),
     "has a smallest size of 0": changed(graphs=graph_of(minimum_size=0)),
     "has a smallest size of -1": changed(graphs=graph_of(minimum_size=-1)),
     "has a smallest size of 10**12": changed(graphs=graph_of(minimum_size=10**12)),
-    "has a head without graph": changed(heads={"detector": {"kind": "boxes", "network": "n", "classes": ["a"]}}),
+    "has a head without graph": changed(
+        heads={"detector": {"kind": "boxes", "network": "n", "classes": ["a"]}}
+    ),
     "has a head of no known kind": changed(
         heads={"fusion": {"kind": "\x1b[31mwhat", "network": "n", "classes": ["a"]}}
     ),
@@ -177,7 +185,10 @@ FOLDERS: dict[str, Callable[[Path], object]] = {
     "has a graph that may not be read": lambda path: (write_bundle(path) / GRAPH).chmod(0),
     "is not there": lambda path: None,
 }
-PLACES = [Case(f"folder {what}", use(make), says=BUNDLE, quick=what == "is a pipe") for what, make in FOLDERS.items()]
+PLACES = [
+    Case(f"folder {what}", use(make), says=BUNDLE, quick=what == "is a pipe")
+    for what, make in FOLDERS.items()
+]
 PLACES += [
     Case("folder called bad.zip", use(lambda path: write_bundle(path), name="bad.zip"), RIGHT_OR_ERROR, check=mean_is(), says=BUNDLE),
     Case("folder has 300 folders inside each other", use(_deep), RIGHT_OR_ERROR, check=mean_is(), says=BUNDLE),
@@ -348,7 +359,9 @@ GRAPHS = {
     "of an operator that nobody knows": _of_kind("Nonsense", ["visible"]),
     "of an operator of another library": _of_kind("Evil", ["visible"], domain="com.example"),
     "with weights in another file": _outside,
-    "of a reshape that fails": lambda: graph([("Reshape", ["visible", "sides"], "fused")], sides=[1, 1, 7, 7]),
+    "of a reshape that fails": lambda: graph(
+        [("Reshape", ["visible", "sides"], "fused")], sides=[1, 1, 7, 7]
+    ),
     "that asks for 40 GB": lambda: graph(
         [("Tile", ["visible", "times"], "large"), ("ReduceMax", ["large"], "fused")], times=[1, 1, 2000, 2000]
     ),

@@ -51,7 +51,10 @@ def _lying_by(text: str) -> Make:
     return make
 
 
-ADDRESSES = [Case(f"cameras: {what}", _lying_by(text), says=r"\S", quick=what in ("a pipe", "one twice")) for what, text in NAMES.items()]
+ADDRESSES = [
+    Case(f"cameras: {what}", _lying_by(text), says=r"\S", quick=what in ("a pipe", "one twice"))
+    for what, text in NAMES.items()
+]
 
 SIMULATED = [
     Case(f"a simulated camera with {option}", named(f"sim://ir?{option},sim://vis?size=80x60", "--seconds", "0.2"), says=r"\S", limit=30)
@@ -154,7 +157,18 @@ RUNNING = [
 
 
 def _live(text: str, *more: str) -> Make:
-    return lambda folder: ["run", "--camera", text, "--seconds", "1", "-o", "out.jsonl", "--bundle", str(bundle(folder)), *more]
+    return lambda folder: [
+        "run",
+        "--camera",
+        text,
+        "--seconds",
+        "1",
+        "-o",
+        "out.jsonl",
+        "--bundle",
+        str(bundle(folder)),
+        *more,
+    ]
 
 
 def some_pictures(folder: Path, run: Run) -> None:

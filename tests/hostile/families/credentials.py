@@ -59,7 +59,17 @@ def in_rig(text: str, command: str = "run") -> Callable[[Path], Sequence[object]
         picture_folder(folder, "visible", 1)
         if command != "run":
             return [command, "--rig", "rig.toml"]
-        return ["run", "--rig", "rig.toml", "--camera", "ir0,vis0", "-o", "o.jsonl", "--bundle", str(bundle(folder))]
+        return [
+            "run",
+            "--rig",
+            "rig.toml",
+            "--camera",
+            "ir0,vis0",
+            "-o",
+            "o.jsonl",
+            "--bundle",
+            str(bundle(folder)),
+        ]
 
     return make
 
@@ -107,7 +117,9 @@ def _data(command: str, *more: str) -> Callable[[Path], Sequence[object]]:
     def make(folder: Path) -> list[str]:
         for what in ("infrared", "visible"):
             picture_folder(folder, what, 1)
-        words = {"dataset": ["dataset", "check", "."], "eval": ["eval", str(bundle(folder)), "--data", "."]}[command]
+        words = {"dataset": ["dataset", "check", "."], "eval": ["eval", str(bundle(folder)), "--data", "."]}[
+            command
+        ]
         return [*words, *more]
 
     return make
@@ -141,7 +153,6 @@ PLACES: dict[str, Callable[[Path], Sequence[object]]] = {
     "as --data": lambda folder: ["eval", "--data", USUAL],
     "as --names": _data("dataset", "--names", USUAL),
     "as --labels": _data("dataset", "--labels", USUAL),
-    "as a folder of --labels": _data("dataset", "--labels", f"yolo:{USUAL}", "--classes", "a"),
     "as --classes": _data("dataset", "--labels", "yolo:lab", "--classes", f"{USUAL},{USUAL}"),
     "as --colours": _data("dataset", "--labels", "mask:lab", "--classes", "a", "--colours", USUAL),
     "as dataset's -o": _data("dataset", "-o", USUAL),
@@ -152,7 +163,14 @@ PLACES: dict[str, Callable[[Path], Sequence[object]]] = {
     "as a recipe": lambda folder: ["train", USUAL, "--data", "."],
     "as train's --data": lambda folder: ["train", "edge_fixed", "--data", USUAL],
     "as --set": lambda folder: ["train", "edge_fixed", "--data", ".", "--set", USUAL],
-    "as a value of --set": lambda folder: ["train", "edge_fixed", "--data", ".", "--set", f"network='{USUAL}'"],
+    "as a value of --set": lambda folder: [
+        "train",
+        "edge_fixed",
+        "--data",
+        ".",
+        "--set",
+        f"network='{USUAL}'",
+    ],
     "as --device": lambda folder: ["train", "edge_fixed", "--data", ".", "--device", USUAL],
     "as a checkpoint": lambda folder: ["export", USUAL, "-o", "out"],
     "as export's -o": lambda folder: ["export", "gone.safetensors", "-o", USUAL],
@@ -175,6 +193,10 @@ ELSEWHERE = [
     for what, make in PLACES.items()
 ] + [
     Case("an address as --engine-cache", lambda folder: ["engines", "--list", "--engine-cache", USUAL], ("right", "error")),
+    Case(
+        "an address as a folder of --labels", _data("dataset", "--labels", f"yolo:{USUAL}", "--classes", "a"),
+        ("degraded", "error"), says="labels",
+    ),
     Case("an address as a bundle's name", _named(name=USUAL), ("right", "error")),
     *(
         Case(f"TDFUSION_RIG is {what}", lambda folder: ["run", "--camera", "ir0,vis0"], says="rig", env={"TDFUSION_RIG": text})

@@ -75,7 +75,9 @@ def _is_numeric(action: argparse.Action) -> bool:
     return bool(action.option_strings) and (action.type in (int, float) or action.metavar == "WxH")
 
 
-def _with(base: Callable[[Path], Sequence[object]], option: str, value: str) -> Callable[[Path], Sequence[object]]:
+def _with(
+    base: Callable[[Path], Sequence[object]], option: str, value: str
+) -> Callable[[Path], Sequence[object]]:
     def make(folder: Path) -> list[object]:
         arguments = [*base(folder)]
         if option == "--prune":  # alone: it builds nothing

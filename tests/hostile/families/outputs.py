@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hostile.case import Case, Check, Run, Wrong, cases
+from hostile.case import Case, Run, Wrong, cases
 from hostile.families.recipes import RECIPE, train
 from hostile.families.rigs import lines_are
 from hostile.made.commands import PLAIN, bundle, fuse, picture_folder, run
@@ -44,7 +44,9 @@ def folders(output: str, prepare: Callable[[Path], object] = lambda folder: None
     return make
 
 
-def videos(output: str, prepare: Callable[[Path], object] = lambda folder: None, command: str = "fuse") -> Make:
+def videos(
+    output: str, prepare: Callable[[Path], object] = lambda folder: None, command: str = "fuse"
+) -> Make:
     """``fuse ir.mkv vis.mkv -o OUTPUT``, or ``run`` on them."""
 
     def make(folder: Path) -> list[str]:
@@ -101,10 +103,14 @@ PLACES: dict[str, Make] = {
     "a picture that is visible": pictures("./vis.png"),
     "a picture that is visible in a round about way": pictures("mean/../vis.png"),
     "a picture that is a hard link of visible": pictures("out.png", linked(os.link, "vis.png", "out.png")),
-    "a picture that is a symbolic link to visible": pictures("out.png", linked(_symbolic, "vis.png", "out.png")),
+    "a picture that is a symbolic link to visible": pictures(
+        "out.png", linked(_symbolic, "vis.png", "out.png")
+    ),
     "a picture that is a file of the bundle": pictures("mean/manifest.json"),
     "a picture inside a file": pictures("vis.png/out.png"),
-    "a picture in a link to itself": pictures("loop/out.png", lambda folder: (folder / "loop").symlink_to("loop")),
+    "a picture in a link to itself": pictures(
+        "loop/out.png", lambda folder: (folder / "loop").symlink_to("loop")
+    ),
     "a folder that is a file": folders("out", lambda folder: (folder / "out").touch()),
     "a folder that is infrared's": folders("ir"),
     "a folder that is visible's": folders("vi/"),
@@ -120,8 +126,12 @@ PLACES: dict[str, Make] = {
     "a video called -": videos("-"),
     "a video of 256 bytes": videos("o" * 252 + ".mp4"),
     "a recording that is infrared": videos("ir.mkv", command="run"),
-    "a recording that is a hard link of infrared": videos("out.mkv", linked(os.link, "ir.mkv", "out.mkv"), "run"),
-    "a recording that is a symbolic link to visible": videos("out.mkv", linked(_symbolic, "vis.mkv", "out.mkv"), "run"),
+    "a recording that is a hard link of infrared": videos(
+        "out.mkv", linked(os.link, "ir.mkv", "out.mkv"), "run"
+    ),
+    "a recording that is a symbolic link to visible": videos(
+        "out.mkv", linked(_symbolic, "vis.mkv", "out.mkv"), "run"
+    ),
     "a recording called -": streams("-"),
     "a recording of no name": streams(""),
     "a recording of one picture": streams("out.png"),
@@ -131,10 +141,16 @@ PLACES: dict[str, Make] = {
     "a recording into a folder that is closed": streams("closed", closed("closed")),
     "a recording of 256 bytes": streams("o" * 252 + ".mp4"),
     "a recording into visible's folder": streams("vi"),
-    "a recording into a link to infrared's folder": streams("out", lambda folder: (folder / "out").symlink_to("ir")),
+    "a recording into a link to infrared's folder": streams(
+        "out", lambda folder: (folder / "out").symlink_to("ir")
+    ),
     "lines that are a folder": streams("out.jsonl", lambda folder: (folder / "out.jsonl").mkdir()),
-    "lines that go to /dev/full": streams("out.jsonl", lambda folder: (folder / "out.jsonl").symlink_to("/dev/full")),
-    "a video that goes to /dev/full": streams("out.mkv", lambda folder: (folder / "out.mkv").symlink_to("/dev/full")),
+    "lines that go to /dev/full": streams(
+        "out.jsonl", lambda folder: (folder / "out.jsonl").symlink_to("/dev/full")
+    ),
+    "a video that goes to /dev/full": streams(
+        "out.mkv", lambda folder: (folder / "out.mkv").symlink_to("/dev/full")
+    ),
 }
 QUICK = ("a picture that is a hard link of visible", "a video that is infrared", "a recording called -", "a picture called -",
          "a recording that is a hard link of infrared")  # fmt: skip
@@ -219,13 +235,16 @@ UNHEARD = [
     for state in ("closed", "full")
 ]  # fmt: skip
 
+
 def shorter(output: str, command: str = "fuse") -> Make:
     """``fuse`` or ``run`` on two other videos, of 12 pictures."""
 
     def make(folder: Path) -> list[str]:
         for name in ("ir2.mkv", "vis2.mkv"):
             (folder / name).write_bytes(video("matroska", count=12, first=100))
-        words = ["fuse", "ir2.mkv", "vis2.mkv"] if command == "fuse" else ["run", "--camera", "ir2.mkv,vis2.mkv"]
+        words = (
+            ["fuse", "ir2.mkv", "vis2.mkv"] if command == "fuse" else ["run", "--camera", "ir2.mkv,vis2.mkv"]
+        )
         return [*words, "-o", output, "--bundle", str(bundle(folder)), *PLAIN]
 
     return make

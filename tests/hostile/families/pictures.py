@@ -48,7 +48,12 @@ def damaged(suffix: str) -> list[Case]:
     ]
     other = "png" if suffix != "png" else "jpg"
     made += [
-        Case(f"{suffix} whole", fused(f"vis.{suffix}", raw), ("right",), check=mean_is(tolerance=tolerance(suffix))),
+        Case(
+            f"{suffix} whole",
+            fused(f"vis.{suffix}", raw),
+            ("right",),
+            check=mean_is(tolerance=tolerance(suffix)),
+        ),
         Case(
             f"{suffix} under the suffix of {other}",
             fused(f"vis.{other}", raw),
@@ -101,7 +106,9 @@ def _unsaid(what: str) -> None:
     raise Wrong(what)
 
 
-def special(make: Callable[[Path], None], says: str = r"vis\.png", **more: object) -> Callable[[Path], list[str]]:
+def special(
+    make: Callable[[Path], None], says: str = r"vis\.png", **more: object
+) -> Callable[[Path], list[str]]:
     """A maker of ``fuse ir.png vis.png`` where vis.png is no plain file."""
 
     def made(folder: Path) -> list[str]:
@@ -124,13 +131,20 @@ SPECIAL = [
     Case("a link to itself", special(_loop), says=r"vis\.png"),
     Case("a link to nothing", special(lambda path: path.symlink_to("gone.png")), says=r"vis\.png"),
     Case("a pipe as picture", special(lambda path: os.mkfifo(path)), says=r"vis\.png", quick=True),
-    Case("/dev/zero as picture", special(lambda path: path.symlink_to("/dev/zero")), says=r"vis\.png", quick=True),
+    Case(
+        "/dev/zero as picture",
+        special(lambda path: path.symlink_to("/dev/zero")),
+        says=r"vis\.png",
+        quick=True,
+    ),
     Case("/dev/null as picture", special(lambda path: path.symlink_to("/dev/null")), says=r"vis\.png"),
     Case("a folder called vis.png", special(lambda path: path.mkdir()), says="different kinds"),
     Case("not there", lambda folder: fuse(folder, visible="gone.png"), says=r"gone\.png"),
     Case("a name of 300 bytes", lambda folder: fuse(folder, visible="v" * 300 + ".png"), says="v{20}"),
     Case("an empty name", lambda folder: fuse(folder, visible=""), says=r"\S"),
-    Case("escape codes in a name", lambda folder: fuse(folder, visible="\x1b[31mred\x9b\u202e.png"), says="red"),
+    Case(
+        "escape codes in a name", lambda folder: fuse(folder, visible="\x1b[31mred\x9b\u202e.png"), says="red"
+    ),
     Case("no UTF-8 in a name", lambda folder: fuse(folder, visible="v\udcff.png"), says="v.*png"),
 ]
 

@@ -68,8 +68,7 @@ def labelled_upside_down(folder: Path) -> list[str]:
         (folder / name).mkdir()
         (folder / name / "a.jpg").write_bytes(_turned(what))
     (folder / "lab" / "a.txt").write_text("0 0.12 0.16 0.2 0.3\n")
-    arguments = ["dataset", "check", ".", "--labels", "yolo:lab", "--classes", "person", "-o", "sheet.png"]
-    return arguments
+    return ["dataset", "check", ".", "--labels", "yolo:lab", "--classes", "person", "-o", "sheet.png"]
 
 
 def _turned(what: str) -> bytes:

@@ -80,11 +80,21 @@ def number(key: str, value: str) -> Case:
     """One number of a recipe that is another."""
     never = value in (*NONE, "-1") or (key, value) in NEVER or (key in WHOLE and value in ("1e300", "1e-300"))
     wanted: Any = ("error",) if never else ("right", "error")
-    return Case(f"{key} = {value}", train(changed(key, value)), wanted, says=r"\w+", check=is_trained, limit=60, leaves=("out*",))
+    return Case(
+        f"{key} = {value}",
+        train(changed(key, value)),
+        wanted,
+        says=r"\w+",
+        check=is_trained,
+        limit=60,
+        leaves=("out*",),
+    )
 
 
 VALUES = [
-    number(key, value) for index, key in enumerate(NUMBERS) for value in (*some(index, NONE, 2), *EXTREME)
+    number(key, value)
+    for index, key in enumerate(NUMBERS)
+    for value in (*some(index, NONE, 2), *EXTREME)
     if (key, value) != ("steps", "9223372036854775808")  # that is asked for in earnest
 ]
 
@@ -109,7 +119,8 @@ CONTENTS: dict[str, str | bytes] = {
     "no validation": RECIPE[: RECIPE.rindex("[[data]]")],
     "a folder that is not there": RECIPE.replace('folder = "."', 'folder = "gone"'),
     "a list that is not there": RECIPE + 'names = "gone.txt"\n',
-    "a task without labels": RECIPE + '\n[task]\nnetwork = "yolo"\nclasses = ["a"]\nheight = 64\nwidth = 64\n',
+    "a task without labels": RECIPE
+    + '\n[task]\nnetwork = "yolo"\nclasses = ["a"]\nheight = 64\nwidth = 64\n',
     "data that is text": RECIPE[: RECIPE.index("[[data]]")].replace("network", 'data = "all"\nnetwork', 1),
     "a preset that is none": 'preset = "papers"\n' + RECIPE,
     "a crop larger than the pictures": RECIPE.replace("crop = 32", "crop = 4096"),

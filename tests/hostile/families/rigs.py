@@ -111,7 +111,9 @@ def number(key: str, value: str) -> Case:
     words = value if len(value) < 30 else f"{len(value)} digits"
     # TOML itself makes infinity of 1e400 and refuses what is too long.
     quick = (key, value) in (("fps", "1e-300"), ("offset_ms", "1e300"))
-    return Case(f"{key} = {words}", with_rig(text), wanted, says="rig|fps|ms|ir0", check=lines_are(3), quick=quick)
+    return Case(
+        f"{key} = {words}", with_rig(text), wanted, says="rig|fps|ms|ir0", check=lines_are(3), quick=quick
+    )
 
 
 def some(index: int, values: Sequence[str], count: int) -> list[str]:
@@ -186,13 +188,19 @@ KINDS: dict[str, Callable[[Path], object]] = {
 }
 
 
-def special(make: Callable[[Path], object], command: str, **environment: str) -> Callable[[Path], Sequence[object]]:
+def special(
+    make: Callable[[Path], object], command: str, **environment: str
+) -> Callable[[Path], Sequence[object]]:
     """A maker of a command whose rig file is no plain file."""
 
     def made(folder: Path) -> Sequence[object]:
         make(folder / "rig.toml")
         arguments = using(folder, command)
-        return arguments[: arguments.index("--rig")] + arguments[arguments.index("--rig") + 2 :] if environment else arguments
+        return (
+            arguments[: arguments.index("--rig")] + arguments[arguments.index("--rig") + 2 :]
+            if environment
+            else arguments
+        )
 
     return made
 
@@ -219,7 +227,9 @@ def _aligned(line: str, table: str) -> Callable[[Path], Sequence[object]]:
 
         text = rig(table, line)
         (folder / "rig.toml").write_text(text[: text.index("[registration]")])
-        (folder / "ir.mkv").write_bytes(video("matroska", times_ms=tuple(0 if n == 0 else 100 * n + 40 for n in range(20))))
+        (folder / "ir.mkv").write_bytes(
+            video("matroska", times_ms=tuple(0 if n == 0 else 100 * n + 40 for n in range(20)))
+        )
         (folder / "vis.mkv").write_bytes(video("matroska"))
         write_bundle(folder / "mean")
         return ["fuse", "ir.mkv", "vis.mkv", "-o", "out.mkv", "--bundle", "mean", *PLAIN, "--rig", "rig.toml"]

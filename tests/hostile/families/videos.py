@@ -33,7 +33,9 @@ NAMED = r"vis\.\w+"
 LEFT_OUT = r"\b[1-9]\d* (of \d+ )?(frames|pictures|pairs)"
 
 
-def fuse(visible: str, content: Callable[[], bytes], infrared: Callable[[], bytes] = video) -> Callable[[Path], list[str]]:
+def fuse(
+    visible: str, content: Callable[[], bytes], infrared: Callable[[], bytes] = video
+) -> Callable[[Path], list[str]]:
     """A maker of ``fuse ir.mkv VISIBLE`` with such contents; both show the same numbers."""
 
     def make(folder: Path) -> list[str]:
@@ -124,7 +126,7 @@ def _both_joined(smooth: bool, *command: str) -> Callable[[Path], list[str]]:
 
 
 FUSE_TS, RUN_TS = ("fuse", "ir.ts", "vis.ts"), ("run", "--camera", "ir.ts,vis.ts")
-LONG_LAST = tuple(range(0, 2000, 100))[:-1] + (2900,)
+LONG_LAST = (*tuple(range(0, 2000, 100))[:-1], 2900)
 TIMES = [
     Case("two joined ts", _both_joined(True, *FUSE_TS), ("right",), check=pairs_are(range(40)), quick=True),
     Case("run on two joined ts", _both_joined(True, *RUN_TS), ("right",), check=pairs_are(range(40))),

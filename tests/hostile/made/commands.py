@@ -18,7 +18,9 @@ def bundle(folder: Path) -> Path:
     return path if path.exists() else write_bundle(path)
 
 
-def fuse(folder: Path, infrared: str = "ir.png", visible: str = "vis.png", output: str = "out.png") -> list[str]:
+def fuse(
+    folder: Path, infrared: str = "ir.png", visible: str = "vis.png", output: str = "out.png"
+) -> list[str]:
     """``fuse`` with that bundle; infrared is written where there is none yet."""
     if not (folder / infrared).exists() and not (folder / infrared).is_symlink():
         (folder / infrared).write_bytes(encoded(infrared.rpartition(".")[2], "infrared"))

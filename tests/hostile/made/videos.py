@@ -57,7 +57,11 @@ def video(
         if times_ms is not None or sound_ms is not None:
             stream.codec_context.time_base = MILLISECOND
         sound = None if sound_ms is None else _sound(out)
-        packets = [packet for number in range(count) for packet in stream.encode(_frame(number, first, fps, times_ms, sound_ms, layout))]
+        packets = [
+            packet
+            for number in range(count)
+            for packet in stream.encode(_frame(number, first, fps, times_ms, sound_ms, layout))
+        ]
         packets += stream.encode(None)
         if sound is not None:
             packets = _beeps(sound, 44_100 * (count + 4) // fps) + packets
