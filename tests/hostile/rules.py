@@ -35,7 +35,10 @@ def _described(path: Path) -> str:
         return f"link to {path.readlink()}"
     if not stat.S_ISREG(mode):
         return f"kind {stat.S_IFMT(mode):o}"
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except PermissionError:  # as the program meets it
+        return "not to be read"
 
 
 def problems(

@@ -26,13 +26,19 @@ from hostile.rules import problems, snapshot
 
 
 def try_out(program: Program, case: Case, place: Path) -> tuple[list[str], list[Run]]:
-    """Make a case's inputs in ``place``, run it, and say what is wrong with what came of it."""
+    """Make a case's inputs in ``place``, run it, and say what is wrong with what came of it.
+
+    What is as wanted leaves nothing.
+    """
     work = place / "work"
     work.mkdir(parents=True)
     lines = [make(work) for make in (case.make, case.second) if make is not None]
     before = snapshot(work)
     runs = program.run(case, lines, place)
-    return problems(case, runs, place, before, snapshot(work)), runs
+    found = problems(case, runs, place, before, snapshot(work))
+    if not found:
+        shutil.rmtree(place, ignore_errors=True)
+    return found, runs
 
 
 def everything() -> dict[str, tuple[Case, ...]]:

@@ -371,7 +371,7 @@ NETWORKS = [
          quick=what in ("of NaN", "whose picture has another size", "of two channels"))
     for what, make in GRAPHS.items()
 ] + [
-    Case("graph without an end, and Ctrl-C", with_graph(endless_graph), ("stopped", "error"), interrupts=(2.0, 3.0), limit=12),
+    Case("graph without an end, and Ctrl-C", with_graph(endless_graph), ("stopped", "error"), interrupts=(1.5, 2.0), limit=12),
     Case("graph without an end in run, and two Ctrl-C", use(
         lambda path: write_bundle(path, endless_graph()), "run", "--camera", "a.png,b.png", "-o", "o.jsonl", "--bundle", "BUNDLE"),
         ("error",), says="a.png"),
@@ -386,7 +386,7 @@ def _endless_run(folder: Path) -> list[str]:
 
 
 NETWORKS[-1] = Case(
-    "graph without an end in run, and two Ctrl-C", _endless_run, ("stopped", "error"), interrupts=(2.0, 4.0),
+    "graph without an end in run, and two Ctrl-C", _endless_run, ("stopped", "error"), interrupts=(1.5, 2.0),
     limit=12, leaves=("*",), quick=True,
 )  # fmt: skip
 

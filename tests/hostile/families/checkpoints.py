@@ -82,6 +82,6 @@ FORGED: dict[str, Callable[[Path], object]] = {
 SEEN_AT_ONCE = ("a pipe", "/dev/zero", "a folder", "not there")
 """What ``eval`` refuses itself; all else is exported first, by a process of its own that takes seconds."""
 CASES = cases(
-    [Case(f"export of a checkpoint: {what}", exported(make), says="bad|checkpoint", limit=40, quick=what == "a pickle") for what, make in FORGED.items()],
+    [Case(f"export of a checkpoint: {what}", exported(make), says="bad|checkpoint", limit=40) for what, make in FORGED.items()],
     [Case(f"eval of a checkpoint: {what}", evaluated(FORGED[what]), says="bad|checkpoint|bundle", limit=90) for what in ("a pickle", *SEEN_AT_ONCE)],
 )  # fmt: skip

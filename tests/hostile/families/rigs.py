@@ -177,6 +177,14 @@ DAMAGED = [
     Case("cameras reads a rig: a key of 50,000 parts", with_rig("a" + ".a" * 50_000 + " = 1\n", "cameras"), says="rig"),
 ]  # fmt: skip
 
+
+
+def large(path: Path) -> None:
+    """100 MB that take no place on the disk."""
+    with path.open("wb") as stream:
+        stream.truncate(100_000_000)
+
+
 KINDS: dict[str, Callable[[Path], object]] = {
     "a pipe": os.mkfifo,
     "a folder": lambda path: path.mkdir(),
@@ -184,7 +192,7 @@ KINDS: dict[str, Callable[[Path], object]] = {
     "a link to itself": lambda path: path.symlink_to(path.name),
     "not to be read": lambda path: path.touch(0),
     "not there": lambda path: None,
-    "100 MB of blanks": lambda path: path.write_bytes(b" " * 100_000_000),
+    "100 MB of zeros": large,
 }
 
 
@@ -213,7 +221,7 @@ PLACES = [
 ] + [
     Case(f"TDFUSION_RIG is {what}", special(make, "run", TDFUSION_RIG="rig.toml"), says="rig", env={"TDFUSION_RIG": "rig.toml"})
     for what, make in KINDS.items()
-    if what != "100 MB of blanks"
+    if what != "100 MB of zeros"
 ]  # fmt: skip
 
 
