@@ -178,7 +178,6 @@ DAMAGED = [
 ]  # fmt: skip
 
 
-
 def large(path: Path) -> None:
     """100 MB that take no place on the disk."""
     with path.open("wb") as stream:
