@@ -1,8 +1,7 @@
-"""Every bad picture, video, label and bundle comes out right, as a clear error, or as a counted loss."""
+"""Every bad picture, video, label, bundle and checkpoint comes out right, as a clear error, or as a counted loss."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,14 +10,6 @@ from hostile.case import Case
 from hostile.families import bundles, checkpoints, labels, pictures, pixels, videos
 from hostile.program import Program
 from hostile.trial import as_parameters, try_out
-
-
-@pytest.fixture(scope="module")
-def program() -> Iterator[Program]:
-    """The loaded program."""
-    loaded = Program()
-    yield loaded
-    loaded.close()
 
 
 @pytest.mark.parametrize("case", as_parameters(pictures, pixels, videos, labels, bundles, checkpoints))

@@ -1,0 +1,18 @@
+"""Every bad rig and recipe comes out right, as a clear error, or as a counted loss."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hostile.case import Case
+from hostile.families import recipes, rigs
+from hostile.program import Program
+from hostile.trial import as_parameters, try_out
+
+
+@pytest.mark.parametrize("case", as_parameters(rigs, recipes))
+def test_setting(case: Case, program: Program, tmp_path: Path) -> None:
+    found, runs = try_out(program, case, tmp_path)
+    assert not found, (found, runs)
