@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
-import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from tdfusion_edge.errors import RequestError
+from tdfusion_edge.text import composed
 
 
 class _Output(NamedTuple):
@@ -113,7 +113,7 @@ def _is_one(one: _Output, path: Path, found: tuple[int, int] | None) -> bool:
 
 def _spelt(name: str) -> str:
     """A name as a disk sees it that tells no cases and no ways to write an accent apart."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    return composed(composed(name).casefold())
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

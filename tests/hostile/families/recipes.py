@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from hostile.case import Case, Run, Wrong, cases
-from hostile.families.rigs import large, some
+from hostile.families import rigs
+from hostile.families.rigs import some
 from hostile.made.commands import picture_folder
 
 RECIPE = """
@@ -167,14 +167,7 @@ def _resumed(content: bytes) -> Callable[[Path], Sequence[object]]:
     return make
 
 
-KINDS: dict[str, Callable[[Path], object]] = {
-    "a pipe": os.mkfifo,
-    "a folder": lambda path: path.mkdir(),
-    "/dev/zero": lambda path: path.symlink_to("/dev/zero"),
-    "a link to itself": lambda path: path.symlink_to(path.name),
-    "not to be read": lambda path: path.touch(0),
-    "100 MB of zeros": large,
-}
+KINDS = {what: make for what, make in rigs.KINDS.items() if what != "not there"}
 PLACES = [Case(f"recipe that is {what}", special(make), says="recipe") for what, make in KINDS.items()] + [
     Case("train --resume of a state that is text", _resumed(b"no state at all"), says="out|resume"),
     Case("train --resume of a state of zeros", _resumed(bytes(1000)), says="out|resume"),
