@@ -266,9 +266,12 @@ class Feed:
                     return pairs.at(pool, int(random.integers(len(pool))))
 
                 views.append(view(pick, self._task, self._augmentation, random))
-        _refuse_mixed({one.shape for one, _ in crops}, "make no batch")
-        infrared, visible = (torch.from_numpy(np.stack(parts)[:, None]) for parts in zip(*crops, strict=True))
-        return Batch(infrared, visible, collate(views, self._task_size) if views else None)
+        _refuse_mixed({one[0].shape for one in crops}, "make no batch")
+        infrared, visible, *saliency = (
+            torch.from_numpy(np.stack(parts)[:, None]) for parts in zip(*crops, strict=True)
+        )
+        task = collate(views, self._task_size) if views else None
+        return Batch(infrared, visible, task, saliency=saliency[0] if saliency else None)
 
     def _pool(self, order: Indices, drawn: int, offset: int, count: int) -> list[int]:
         """Indices that one of ``count`` batches may use, first its own.

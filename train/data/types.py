@@ -49,6 +49,8 @@ class Batch(NamedTuple):
     """(B, 1, c, c) float32 in [0, 1]."""
     task: TaskView | None = None
     """None where the recipe has no task."""
+    saliency: Tensor | None = None
+    """(B, 1, c, c) float32 in [0, 1], how much infrared stands out; None where the pairs have none."""
 
     def map(self, change: Change) -> Batch:
         """The same pairs with every tensor changed, as in a move to another device."""
@@ -60,4 +62,5 @@ class Batch(NamedTuple):
             view = view._replace(
                 infrared=change(view.infrared), visible=change(view.visible), targets=targets, chroma=chroma
             )
-        return Batch(change(self.infrared), change(self.visible), view)
+        saliency = None if self.saliency is None else change(self.saliency)
+        return Batch(change(self.infrared), change(self.visible), view, saliency=saliency)

@@ -13,7 +13,7 @@ joint      fusion, task             one batch                                   
 tdfusion   fusion, loss, task       two disjoint batches (meta phase) or one    second, or first
                                     (fusion phase), by the step's number
 bdlfusion  fusion, discriminator,   one batch; every tenth step a disjoint      first
-(planned)  task                     second one for the upper level
+           task, aggregation        second one for the upper level
 ========== ======================== =========================================== ======================
 """
 
@@ -28,6 +28,7 @@ from tdfusion_edge.train.strategies.base import Strategy
 
 STRATEGIES: Mapping[str, str] = MappingProxyType(
     {
+        "bdlfusion": "tdfusion_edge.train.strategies.bdlfusion.strategy:BDLFusionStrategy",
         "fixed": "tdfusion_edge.train.strategies.fixed:Fixed",
         "joint": "tdfusion_edge.train.strategies.joint:Joint",
         "task": "tdfusion_edge.train.strategies.task:TaskOnly",

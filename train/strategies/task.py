@@ -21,7 +21,7 @@ from tdfusion_edge.config import Table, convert
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
 from tdfusion_edge.images import by_stem, read_luma8
 from tdfusion_edge.pairs import LabelledPair
-from tdfusion_edge.pairs.lazy import LazyPairs
+from tdfusion_edge.pairs.lazy import mapped
 from tdfusion_edge.plain import GREY, PLAIN
 from tdfusion_edge.train.data.feed import Feed
 from tdfusion_edge.train.data.tensors import shown
@@ -76,8 +76,7 @@ class TaskOnly(Strategy):
             return samples
         picture, grey = self._picture(), self.options.picture in GREY
 
-        def seen(index: int) -> LabelledPair:
-            one = samples[index]
+        def seen(one: LabelledPair) -> LabelledPair:
             picked = picture(one)
             if picked.shape != one.visible.shape:
                 raise RequestError(
@@ -87,9 +86,7 @@ class TaskOnly(Strategy):
                 )
             return one._replace(infrared=picked, visible=picked, colour=None if grey else one.colour)
 
-        if isinstance(samples, list):
-            return [seen(index) for index in range(len(samples))]
-        return LazyPairs(len(samples), seen)  # too large for memory, and one of them may be damaged
+        return mapped(samples, seen)
 
     def step(self, number: int, feed: Feed) -> dict[str, float]:
         """One Adam step; returns the task network's losses."""
