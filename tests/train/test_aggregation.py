@@ -61,9 +61,8 @@ def test_a_step_by_mgda_raises_neither_loss(one: list[float], other: list[float]
 def test_by_their_norms_both_count_alike_whatever_their_size(scale: float) -> None:
     a, b = gradient([1, 2, 3, 4, 5, 6]), gradient([scale * x for x in (3, -1, 4, 1, -5, 9)])
     weights = Aggregation("gradient-norm", decay=0.0)([a, b], 0)
-    assert (weights[0] * flat(a).norm()).item() == pytest.approx(
-        (weights[1] * flat(b).norm()).item(), rel=1e-6
-    )
+    lengths = [(share * flat(one).norm()).item() for share, one in zip(weights, (a, b), strict=True)]
+    assert lengths[0] == pytest.approx(lengths[1], rel=1e-6)
 
 
 def test_the_norms_are_a_running_mean_that_begins_with_the_first() -> None:

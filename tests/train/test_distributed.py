@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import CLASSES, MASKS, learned, recipe, sources, trained
+from tiny import CLASSES, MASKS, bilevel, learned, recipe, sources, trained
 from torch import Tensor, distributed, multiprocessing, nn
 
 from tdfusion_edge import checkpoint
@@ -39,6 +39,7 @@ RECIPES: Mapping[str, Recipe] = {
         augmentation=CHANCE,
         optimiser=PLAIN,
     ),
+    "bdlfusion": bilevel(augmentation=CHANCE, optimiser=PLAIN),
     **{
         name: learned(
             {

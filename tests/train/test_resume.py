@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
-from tiny import CLASSES, MASKS, learned, recipe, sources, trained
+from tiny import CLASSES, MASKS, bilevel, learned, recipe, sources, trained
 
 from tdfusion_edge import checkpoint
 from tdfusion_edge.cli import main
@@ -43,6 +43,13 @@ RECIPES: Mapping[str, Recipe] = {
         validate_every=4,
     ),
     "tdfusion": learned(task=NORMED, augmentation=AUGMENTED),
+    "bdlfusion": bilevel(
+        {"discriminator": "patch", "lipschitz": "penalty"}, task=NORMED, augmentation=AUGMENTED
+    ),
+    "random": bilevel(
+        {"discriminator": "pixel", "aggregation": "random", "optimiser": "sgd", "weight_decay": 1e-3},
+        augmentation=AUGMENTED,
+    ),
     "normalised": learned(
         {
             "outer": "normalised",

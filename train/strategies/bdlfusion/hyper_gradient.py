@@ -49,7 +49,7 @@ from torch import Tensor
 from tdfusion_edge.train.meta import Average, Parameters, gradients
 
 DAMPING = 1e-24
-"""d, in the units of g.g: far below the square of any gradient that says something, and above what is none."""
+"""Added to g.g: far below the square of any gradient that says something, and above that of none."""
 
 
 class Constraint(NamedTuple):
