@@ -1,4 +1,4 @@
-"""What the hyper-gradient of a meta-step costs, by each of the three ways to it.
+"""What the hyper-gradient of a meta-step costs, by each of the ways to it, and how near they come.
 
   python -m benchmarks.training.meta_step                   the paper's networks
   python -m benchmarks.training.meta_step --light           edge, light and yolo p, which train on a CPU

@@ -26,7 +26,7 @@ from tdfusion_edge.train.strategies.steps import average_buffers
 
 WORLD = 2
 HERE = Path(__file__).resolve().parent
-METHODS = ("exact", "finite-difference", "forward")
+METHODS = ("exact", "finite-difference", "forward", "rank-one")
 CHANCE = Augmentation(crop=32, gain=0.1, zoom=1.2)
 PLAIN = Optimiser(steps=4, batch=4, learning_rate=5e-3)
 RECIPES: Mapping[str, Recipe] = {
