@@ -18,19 +18,19 @@ Four ways to it, which share everything else; three find it, the last one only g
                        forward-mode pass, which needs no graph at all; what is left depends on G alone. Exact
                        like the first and as small as the second, for networks whose operations have
                        forward-mode derivatives (those of this package do).
-``rank-one``           BDLFusion's coefficient (IJCAI 2023, arXiv 2305.06720) in the place of the mixed
-                       derivative. Were L_f half the square of one residual r, then without what r's own second
-                       derivatives give (Gauss-Newton) d2L_f/dthG dthF = r_G r_F' = g_G g_F' / 2 L_f, with
-                       L_f's first derivatives g_G and g_F, and so
+``rank-one``           BDLFusion's coefficient (IJCAI 2023, arXiv 2305.06720) for the mixed derivative. Were
+                       L_f half the square of one residual r, then without what r's own second derivatives give
+                       (Gauss-Newton) d2L_f/dthG dthF = r_G r_F' = g_G g_F' / 2 L_f, with L_f's first
+                       derivatives g_G and g_F, and so
 
                            dL_t/dthG ~ -eta (v.g_F) / (2 L_f)  g_G
 
-                       First derivatives alone, and G's comes with the inner step's own: the cheapest. But L_f is
-                       a mean over pixels and no such square. T has one number in this; *where* G should move its
-                       weights L_f alone decides, which has never seen T. It is a guess
-                       (``docs/measurements.md`` has its cosine). With g_F.g_F in the place of 2 L_f / eta it is
-                       -c g_G with BDLFusion's c = (v.g_F) / (g_F.g_F): the same direction, with the length of an
-                       F that has converged instead of one that takes one step.
+                       First derivatives alone, and G's comes with the inner step's own: the cheapest. But L_f
+                       is a mean over pixels, and no such square. T has one number in this; *where* G should
+                       move its weights L_f alone decides, which has never seen T. It is a guess, and its sign
+                       is often wrong (``docs/measurements.md`` has its cosine). With g_F.g_F for 2 L_f / eta
+                       it is -c g_G, BDLFusion's c = (v.g_F) / (g_F.g_F): the same direction, and the length
+                       of an F that has converged instead of one that takes one step.
 
 Everything is a pure function of parameter dictionaries through ``torch.func``: no second set of layers,
 nothing to restore. The functions that are passed in must be the same at every call: no dropout, no batch
