@@ -19,7 +19,7 @@ Four ways to it, which share everything else; three find it, the last one only g
                        like the first and as small as the second, for networks whose operations have
                        forward-mode derivatives (those of this package do).
 ``rank-one``           BDLFusion's coefficient (IJCAI 2023, arXiv 2305.06720) for the mixed derivative. Were
-                       L_f half the square of one residual r, then without what r's own second derivatives give
+                       L_f half the square of one residual r, then without r's own second derivatives
                        (Gauss-Newton) d2L_f/dthG dthF = r_G r_F' = g_G g_F' / 2 L_f, with L_f's first
                        derivatives g_G and g_F, and so
 
