@@ -6,9 +6,9 @@
 
 Time: in turns within one process. Peak memory: each in a process of its own. Both on the same batches of
 the simulated street (or, with --checkpoint and --data, of its own training pairs), in two views: the whole
-step as the training takes it, and without the part of the task network, which all methods share. Direction and
-length against the exact gradient: over several draws of batches; "same side" is the share of those in which the
-two have a positive cosine.
+step as the training takes it, and without the part of the task network, which all methods share. Direction
+and length against the exact gradient: over several draws of batches; "same side" is the share of those in
+which the two have a positive cosine.
 """
 
 from __future__ import annotations
