@@ -60,7 +60,7 @@ class Options(Table, frozen=True, kw_only=True):
     hyper_gradient: Method = "forward"
     """``exact`` is the paper's and the code's double backward; ``forward`` gives the same numbers from
     first-order memory; ``finite-difference`` is near them, for networks that forward mode cannot do;
-    ``rank-one`` is a rough guess (see ``train/meta.py``)."""
+    ``rank-one`` is a guess whose sign is often wrong (see ``train/meta.py``)."""
     epsilon: Positive = 0.01
     """Step of the finite difference along the outer gradient."""
     inner_rate: Positive | None = None
