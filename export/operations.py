@@ -11,12 +11,30 @@ import math
 from collections.abc import Mapping
 
 import onnx
+from msgspec.structs import replace
+from torch import nn
 
+from tdfusion_edge.bundle import Graph
 from tdfusion_edge.errors import ExportError
 
 HEIGHT, WIDTH = 480, 640
 """What most cameras give; operations are stated for it."""
 COUNTED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+
+
+def counted(graph: Graph, network: nn.Module, raw: bytes) -> Graph:
+    """A graph's description with what it costs.
+
+    Args:
+        graph: The description.
+        network: As it was trained: before anything was folded.
+        raw: Its ONNX graph in float32.
+
+    Raises:
+        ExportError: the operations cannot be counted.
+    """
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    return replace(graph, parameters=weights, multiply_adds=operations(onnx.load_from_string(raw)))
 
 
 def operations(model: onnx.ModelProto, height: int = HEIGHT, width: int = WIDTH) -> int:
