@@ -146,10 +146,14 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def decades(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times the powers of ten between two positive numbers; powers alone over many decades."""
+    """1, 2 and 5 times the powers of ten between two positive numbers.
+
+    Powers alone over many decades, and :func:`ticks` where few lie between.
+    """
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     factors = (1, 2, 5) if math.log10(high / low) < 3 else (1,)
-    return [f * 10.0**e for e in exponents for f in factors if low <= f * 10.0**e <= high]
+    found = [f * 10.0**e for e in exponents for f in factors if low <= f * 10.0**e <= high]
+    return found if len(found) > 2 else ticks(low, high, 4)
 
 
 def _along(path: Sequence[Place]) -> Iterator[Box]:
