@@ -1,25 +1,42 @@
-"""What one pass through an ONNX graph costs, counted from the graph: multiply-adds and weights.
+"""What a network costs on paper: multiply-adds at a size of picture, and numbers that were learned.
 
-A multiply-add (MAC) is one product that is added to a sum, in a convolution or a product of matrices: half
-of what is called FLOPs elsewhere. What works on each element alone (activation, sum, resizing, softmax,
-a normalisation that is not folded) is not counted.
+Counted are convolutions and products of matrices, one multiply-add (MAC) for each product that is summed: half
+of what is called FLOPs elsewhere. What works on each element alone (activation, sum, resizing, softmax, a
+normalisation that is not folded) is not counted.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import NamedTuple, TypeAlias
 
 import onnx
 from msgspec.structs import replace
+from onnx import NodeProto, TensorProto, shape_inference
 from torch import nn
 
 from tdfusion_edge.bundle import Graph
-from tdfusion_edge.errors import ExportError
+from tdfusion_edge.errors import RequestError
 
-HEIGHT, WIDTH = 480, 640
-"""What most cameras give; operations are stated for it."""
-COUNTED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+Shape: TypeAlias = tuple[int, ...]
+
+SIZE = (640, 480)
+"""Width and height that most cameras give; operations are stated for it."""
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
+OPAQUE = ("Einsum", "LSTM", "GRU", "RNN", "If", "Loop", "Scan")
+"""Operators that multiply in ways that are not counted here."""
+
+
+class Operations(NamedTuple):
+    """What one run of a graph costs."""
+
+    multiply_adds: int
+    parameters: int
+    """Learned numbers: floats that stand under a layer's name, as PyTorch's exporter writes it
+    (``stem.weight``). A constant that the exporter made, or a fixed kernel of the network, has none. Batch
+    normalisation is folded, and of a network that learned nothing yet it is too few: the exporter leaves out
+    zeros, and one of two alike."""
 
 
 def counted(graph: Graph, network: nn.Module, raw: bytes) -> Graph:
@@ -30,72 +47,78 @@ def counted(graph: Graph, network: nn.Module, raw: bytes) -> Graph:
         network: As it was trained: before anything was folded.
         raw: Its ONNX graph in float32.
 
-    Raises:
-        ExportError: the operations cannot be counted.
+    Returns:
+        Without ``multiply_adds`` where they cannot be counted: such a network can be exported all the same.
     """
     weights = sum(parameter.numel() for parameter in network.parameters())
-    return replace(graph, parameters=weights, multiply_adds=operations(onnx.load_from_string(raw)))
+    try:
+        products = count(raw).multiply_adds
+    except RequestError:
+        products = None
+    return replace(graph, parameters=weights, multiply_adds=products)
 
 
-def operations(model: onnx.ModelProto, height: int = HEIGHT, width: int = WIDTH) -> int:
-    """Multiply-adds of one pass.
+def count(graph: bytes, size: tuple[int, int] = SIZE) -> Operations:
+    """Count the operations of a float32 ONNX graph whose inputs are pictures (1, C, height, width).
 
     Args:
-        model: A graph in float32. It is not changed.
-        height: Of the pictures that it takes, where their size is free, pixels.
-        width: Likewise.
+        graph: Serialised model. Its free sides are named "height" and "width".
+        size: Width and height, pixels.
 
     Raises:
-        ExportError: the shape of a tensor that counts does not follow from the graph.
+        RequestError: a shape on which the count depends does not follow from the size, or an operator's
+            products are not known.
     """
-    shapes = _shapes(model, height, width)
-    return sum(_of_node(node, shapes) for node in model.graph.node)
+    model = onnx.load_from_string(graph)
+    shapes = _shapes(model, size)
+    return Operations(
+        multiply_adds=sum(_of_node(node, shapes) for node in model.graph.node),
+        parameters=sum(
+            math.prod(one.dims)
+            for one in model.graph.initializer
+            if one.data_type in FLOATS and "." in one.name
+        ),
+    )
 
 
-def parameters(model: onnx.ModelProto) -> int:
-    """Weights and biases of the convolutions and products of matrices of a graph.
-
-    Batch normalisation is folded in a graph, and a weight that belongs to no such node (of a layer
-    normalisation, say) cannot be told from a constant: a network may have had a few more when it was trained.
-    """
-    sizes = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
-    used = {name for node in model.graph.node if node.op_type in COUNTED for name in node.input[1:]}
-    return sum(sizes.get(name, 0) for name in used)
-
-
-def _shapes(model: onnx.ModelProto, height: int, width: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of all tensors whose shape is known, by name."""
-    sized = onnx.ModelProto()
-    sized.CopyFrom(model)
-    for value in sized.graph.input:
-        free = [axis for axis in value.type.tensor_type.shape.dim if not axis.HasField("dim_value")]
-        for axis, side in zip(free, (height, width), strict=False):  # a graph of fixed size has none
-            axis.dim_value = side
-    for value in sized.graph.output:
-        value.type.tensor_type.ClearField("shape")  # its free axes are not free any more
-    graph = onnx.shape_inference.infer_shapes(sized, data_prop=True).graph
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    for value in (*graph.input, *graph.value_info, *graph.output):
+def _shapes(model: onnx.ModelProto, size: tuple[int, int]) -> Mapping[str, Shape]:
+    """Shape of every tensor whose shape follows from the pictures' size, by name."""
+    sides = dict(zip(("width", "height"), size, strict=True))
+    for value in model.graph.input:
+        for axis in value.type.tensor_type.shape.dim:
+            if axis.dim_param in sides:
+                axis.dim_value = sides[axis.dim_param]
+    # What the exporter noted holds for every size, and would stand against this one.
+    del model.graph.value_info[:]
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    inferred = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+    found = {one.name: tuple(one.dims) for one in model.graph.initializer}
+    for value in (*inferred.input, *inferred.value_info, *inferred.output):
         axes = value.type.tensor_type.shape.dim
         if all(axis.HasField("dim_value") for axis in axes):
-            shapes[value.name] = tuple(axis.dim_value for axis in axes)
-    return shapes
+            found[value.name] = tuple(axis.dim_value for axis in axes)
+    return found
 
 
-def _of_node(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    if node.op_type not in COUNTED:
-        return 0
-    try:
-        first, second, out = (shapes[name] for name in (*node.input[:2], node.output[0]))
-    except KeyError as error:
-        raise ExportError(
-            f"the operations of {node.op_type} '{node.name}' cannot be counted",
-            expected="tensors whose shapes follow from the graph",
-            got=f"{error} of unknown shape",
-        ) from None
-    if node.op_type == "Conv":  # (out, in / group, kernel ...)
-        return math.prod(out) * math.prod(second[1:])
-    if node.op_type == "ConvTranspose":  # (in, out / group, kernel ...)
-        return math.prod(first) * math.prod(second[1:])
-    across = any(field.name == "transA" and field.i for field in node.attribute)
-    return math.prod(out) * (first[0] if across else first[-1])
+def _of_node(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
+    """Multiply-adds of one node."""
+    what = f"operations of '{node.name}' ({node.op_type}) cannot be counted"
+
+    def shape(name: str) -> Shape:
+        if name not in shapes:
+            raise RequestError(f"{what}: the shape of '{name}' is open")
+        return shapes[name]
+
+    if node.op_type == "Conv":  # the kernel is (out, in / groups, *sides)
+        return math.prod(shape(node.output[0])) * math.prod(shape(node.input[1])[1:])
+    if node.op_type == "ConvTranspose":  # (in, out / groups, *sides)
+        return math.prod(shape(node.input[0])) * math.prod(shape(node.input[1])[1:])
+    if node.op_type == "MatMul":
+        return math.prod(shape(node.output[0])) * shape(node.input[0])[-1]
+    if node.op_type == "Gemm":
+        across = any(one.name == "transA" and one.i for one in node.attribute)
+        return math.prod(shape(node.output[0])) * shape(node.input[0])[0 if across else 1]
+    if node.op_type in OPAQUE:
+        raise RequestError(what)
+    return 0

@@ -9,7 +9,6 @@ from contextlib import ExitStack, closing
 from functools import partial
 from typing import NamedTuple, get_args
 
-import onnx
 import torch
 
 from benchmarks.common import Samples, interleaved, ratio, timing
@@ -18,7 +17,7 @@ from benchmarks.schema import Figure, Ratio, Timing
 from tdfusion_edge.bundle import FUSION, Bundle, Precision
 from tdfusion_edge.export.fusion import fusion_onnx
 from tdfusion_edge.export.graph import smooth_pair
-from tdfusion_edge.export.operations import operations, parameters
+from tdfusion_edge.export.operations import count
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 
 PAPER = "tdfusion"
@@ -47,7 +46,7 @@ def cost_of(name: str, opened: Bundle) -> Cost:
     """Of a bundle's fusion network."""
     described, raw = opened.graph(FUSION)
     known = described.parameters
-    counted = parameters(onnx.load_from_string(raw)) if known is None else known
+    counted = count(raw).parameters if known is None else known
     return Cost(
         name,
         raw,
@@ -63,16 +62,15 @@ def fresh_cost(name: str, network: str) -> Cost:
     torch.manual_seed(SEED)
     made = NETWORKS[network]()
     raw = fusion_onnx(made)
-    count = sum(parameter.numel() for parameter in made.parameters())
-    return Cost(name, raw, count, {"fp32": len(raw)}, f"{network}, random weights, seed {SEED}")
+    weights = sum(parameter.numel() for parameter in made.parameters())
+    return Cost(name, raw, weights, {"fp32": len(raw)}, f"{network}, random weights, seed {SEED}")
 
 
 def figures_of(cost: Cost, size: tuple[int, int]) -> Iterator[Figure]:
     """Weights, operations on pictures of this width and height, and sizes."""
-    width, height = size
-    count = operations(onnx.load_from_string(cost.graph), height, width)
+    products = count(cost.graph, size).multiply_adds
     yield Figure(name=f"{cost.name}: parameters", value=cost.parameters, unit="weights")
-    yield Figure(name=f"{cost.name}: multiply-adds", value=round(count / 1e6, 4), unit="millions")
+    yield Figure(name=f"{cost.name}: multiply-adds", value=round(products / 1e6, 4), unit="millions")
     for precision in get_args(Precision):
         if precision in cost.sizes:
             kilobytes = cost.sizes[precision] / 1e3

@@ -64,7 +64,8 @@ class Graph(Table, frozen=True, kw_only=True):
     parameters: Annotated[int, msgspec.Meta(ge=0)] | None = None
     """Weights of the network as it was trained; None where its export did not count them."""
     multiply_adds: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    """Of one picture of 640x480, or of the graph's own size where that is fixed; None likewise."""
+    """Of one picture of 640x480, or of the graph's own size where that is fixed; None likewise, or where
+    it has operators whose products are not counted."""
 
     def serves(self, height: int, width: int) -> bool:
         """Whether pictures of this size are among :attr:`sizes`; all are where there are none."""

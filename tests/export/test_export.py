@@ -19,7 +19,7 @@ from tdfusion_edge.export.assemble import export
 from tdfusion_edge.export.gate import in_words
 from tdfusion_edge.export.graph import smooth_pair
 from tdfusion_edge.export.networks import load_network
-from tdfusion_edge.export.operations import operations
+from tdfusion_edge.export.operations import count
 from tdfusion_edge.runtime.engines.ort import onnxruntime
 from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.models.edge import Edge
@@ -86,7 +86,7 @@ def test_the_manifest_says_what_the_graph_takes_and_gives(
     assert f"\n    {manifest.commands['export']}\n" in card
     assert f"- {in_words(low)}\n" in card
     graph, raw = bundle.read(exported[0]).graph("fusion")
-    assert graph.multiply_adds == operations(onnx.load_from_string(raw), 480, 640)
+    assert graph.multiply_adds == count(raw, (640, 480)).multiply_adds
     assert graph.parameters == sum(parameter.numel() for parameter in exported[1].parameters())
     sizes = [f"{len(bundle.read(exported[0]).graph('fusion', one)[1]) / 1e3:.1f}" for one in ("fp32", "fp16")]
     costs = f"{graph.parameters:,} | {graph.multiply_adds / 1e6:.1f} | {' | '.join(sizes)}"
