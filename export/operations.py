@@ -1,8 +1,8 @@
 """What a network costs on paper: multiply-adds at a size of picture, and numbers that were learned.
 
 Counted are convolutions and products of matrices, one multiply-add (MAC) for each product that is summed:
-half of what is called FLOPs elsewhere. What works on each element alone (activation, sum, resizing, softmax, a
-normalisation that is not folded) is not counted.
+half of what is called FLOPs elsewhere. What works on each element alone (activation, sum, resizing, softmax,
+a normalisation that is not folded) is not counted.
 """
 
 from __future__ import annotations
