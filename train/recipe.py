@@ -8,6 +8,7 @@ from msgspec import Meta, field
 
 from tdfusion_edge.config import Table
 from tdfusion_edge.pairs.source import PairSource
+from tdfusion_edge.train.data.degradation.kinds import KINDS, Kind
 from tdfusion_edge.train.losses import Border, Gains, Gradient, Intensity
 
 MOST = 10**9
@@ -91,6 +92,12 @@ class Augmentation(Table, frozen=True, kw_only=True):
     """Whole pictures for T are zoomed by a random factor in 1/zoom..zoom and shifted; 1 leaves them whole."""
     mosaic: Fraction = 0.0
     """Share of T's pictures that are put together from four."""
+    degraded: Fraction = 0.0
+    """Share of the pairs of which one sensor is degraded. F is to make of such a pair what it would make of
+    the clean one; where the sensor is missing, dead or frozen, the other one alone. It is in no mosaic."""
+    degradations: Annotated[tuple[Kind, ...], Meta(min_length=1)] = KINDS
+    """What may happen to it, each as likely: ``missing`` (T then sees the other sensor as it is, like the
+    runtime shows it), ``dead``, ``frozen``, ``noise``, ``blur``, ``gain``, ``shift`` of infrared."""
 
 
 class Optimiser(Table, frozen=True, kw_only=True):
