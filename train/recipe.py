@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from msgspec import Meta, field
 
 from tdfusion_edge.config import Table
-from tdfusion_edge.pairs.source import PairSource
+from tdfusion_edge.pairs.source import Labels, PairSource
 from tdfusion_edge.train.data.degradation.kinds import KINDS, Kind
 from tdfusion_edge.train.losses import Border, Gains, Gradient, Intensity
 
@@ -26,8 +26,18 @@ class DataSource(PairSource, frozen=True, kw_only=True):
     part: Literal["train", "validation", "meta-test"] = "train"
     """``meta-test``: pairs on which a strategy's upper level alone is measured, so that it learns from what
     the networks have not been fitted to; without any, its batches are taken from ``train``."""
+    labels_infrared: Labels | None = None
+    """Labels of what infrared alone shows: what T is to find where visible is missing, dead or frozen
+    (``[augmentation] degraded``). None: what it is to find in both."""
+    labels_visible: Labels | None = None
+    """Those of what visible alone shows, likewise."""
     terms: str
     """Licence or terms of use, copied into the model card."""
+
+    def __post_init__(self) -> None:
+        for own in (self.labels_infrared, self.labels_visible):
+            if own is not None and self.labels is not None and own.kind != self.labels.kind:
+                raise ValueError(f"labels of one sensor: expected {self.labels.kind}, got {own.kind}")
 
 
 class Loss(Table, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ import numpy as np
 
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.train.data.degradation.kinds import GONE, SENSORS, Sensor, alone, degrade
+from tdfusion_edge.train.data.degradation.labels import SensorLabels
 from tdfusion_edge.train.recipe import Augmentation
 
 
@@ -39,10 +40,17 @@ class Degrader:
         samples: The pairs as they were read, by the feed's indices.
         augmentation: ``degraded`` and ``degradations``.
         seen: What the networks see of a pair.
+        labels: What is to be found in each sensor alone, by the same indices; None: as in both.
     """
 
-    def __init__(self, samples: Sequence[LabelledPair], augmentation: Augmentation, seen: Seen) -> None:
-        self._samples, self._seen = samples, seen
+    def __init__(
+        self,
+        samples: Sequence[LabelledPair],
+        augmentation: Augmentation,
+        seen: Seen,
+        labels: SensorLabels,
+    ) -> None:
+        self._samples, self._seen, self._labels = samples, seen, labels
         self._share, self._kinds = augmentation.degraded, augmentation.degradations
 
     def __call__(
@@ -66,4 +74,10 @@ class Degrader:
         fused = degrade(pair, kind, sensor, strength, random, another)
         missing = kind == "missing"
         shown = self._seen(alone(pair, sensor) if missing else fused, alone=missing)
-        return Degraded(fused, shown, missing, sensor if kind in GONE else None)
+        if kind not in GONE:
+            return Degraded(fused, shown, missing, None)
+        own = self._labels["visible" if sensor == "infrared" else "infrared"][index]
+        if own is not None:
+            boxes, mask = own.of(pair.name, *pair.visible.shape)
+            shown = shown._replace(boxes=boxes, mask=mask)
+        return Degraded(fused, shown, missing, sensor)
