@@ -15,14 +15,11 @@ from tdfusion_edge.errors import InputMissing, RequestError, SourceError, Tdfusi
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.pairing.streams import Mode
-from tdfusion_edge.runtime.picture.watch import Watch
+from tdfusion_edge.runtime.picture.watch import Watch, watch_of
 from tdfusion_edge.runtime.sources import open_source, tell_of_recordings
 from tdfusion_edge.runtime.sources import uri as addresses
 from tdfusion_edge.runtime.sources.absent import AbsentSource
 from tdfusion_edge.runtime.sources.base import Source
-
-FROZEN_MS = 2000.0
-"""A live camera that repeats one picture for longer is left out; a thermal one's shutter is done by then."""
 
 
 class Cameras(NamedTuple):
@@ -57,10 +54,7 @@ class Cameras(NamedTuple):
     @property
     def watch(self) -> Watch:
         """When one of them is left out because of what it shows."""
-        after_ms = self.sync.frozen_ms
-        if after_ms is None and not self.files():
-            after_ms = FROZEN_MS
-        return Watch(dead_ms=self.sync.silent_ms, frozen_ms=after_ms)
+        return watch_of(self.sync, recorded=bool(self.files()))
 
     def thermal(self, asked: rig.RangeName | rig.ThermalRange | None = None) -> rig.ThermalRange:
         """How infrared becomes 8 bits: the camera's own table, or that with another mode.

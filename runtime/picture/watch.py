@@ -13,12 +13,14 @@ from typing import NamedTuple
 from tdfusion_edge.frames import Frame, Pair
 from tdfusion_edge.runtime.picture.dead import Dead
 from tdfusion_edge.runtime.picture.frozen import Frozen
-from tdfusion_edge.runtime.rig import OTHER, Role
+from tdfusion_edge.runtime.rig import OTHER, Role, Sync
 
 log = logging.getLogger(__name__)
 
 REPEAT_WARNING_NS = 5_000_000_000
 """A camera that comes and goes is told of this often, in capture time."""
+FROZEN_MS = 2000.0
+"""A live camera that repeats one picture for longer is left out; a thermal one's shutter is done by then."""
 BOTH_DEAD = "both dead"
 FROZEN = "frozen"
 
@@ -31,6 +33,12 @@ class Watch:
     """After so much capture time with nothing in its pictures, unless the other one shows nothing either."""
     frozen_ms: float | None = None
     """After so much of it with one picture repeated, if the other one lives; None: never."""
+
+
+def watch_of(sync: Sync, *, recorded: bool) -> Watch:
+    """What ``[sync]`` of a rig says about it; its defaults differ for cameras and for recordings."""
+    frozen_ms = FROZEN_MS if sync.frozen_ms is None and not recorded else sync.frozen_ms
+    return Watch(dead_ms=sync.silent_ms, frozen_ms=frozen_ms)
 
 
 class Judged(NamedTuple):
