@@ -72,8 +72,7 @@ class Watcher:
         """
         assert pair.infrared is not None
         assert pair.visible is not None
-        if not pair.held:
-            self._take("infrared", pair.infrared)
+        self._take("infrared", pair.infrared)  # of a held one no time passes
         self._take("visible", pair.visible)
         left_out, why = self._left_out()
         self._tell(left_out, why, pair)

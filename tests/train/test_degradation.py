@@ -174,6 +174,17 @@ def test_what_f_sees_is_degraded_and_what_it_is_to_make_of_it_is_not(made: Path,
     assert count >= 6  # a blur by a hundredth of a pixel changes nothing
 
 
+def test_the_degraded_pair_is_cut_mirrored_and_gained_as_the_clean_one(made: Path) -> None:
+    clean, worse = feeds(made, 0.0), feeds(made, 1.0, "missing")
+    for _ in range(4):
+        was, now = clean.take()[0], worse.take()[0]
+        for one in range(2):
+            assert [torch.equal(a[one], b[one]) for a, b in zip(now[:2], was[:2], strict=True)] in (
+                [True, False],
+                [False, True],
+            )
+
+
 def test_t_sees_the_remaining_sensor_alone_where_the_other_is_missing(made: Path) -> None:
     clean, missing = feeds(made, 0.0, base=PLAIN), feeds(made, 1.0, "missing", base=PLAIN)
     sides = set()
