@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from safetensors.numpy import load_file
 from tiny import CLASSES, MASKS, bilevel, learned, recipe, sources, trained
 
@@ -50,6 +51,7 @@ RECIPES: Mapping[str, Recipe] = {
         {"discriminator": "pixel", "aggregation": "random", "optimiser": "sgd", "weight_decay": 1e-3},
         augmentation=AUGMENTED,
     ),
+    "degraded": learned(task=NORMED, augmentation=replace(AUGMENTED, degraded=0.5)),
     "normalised": learned(
         {
             "outer": "normalised",

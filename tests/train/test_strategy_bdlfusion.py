@@ -20,7 +20,7 @@ from torch import Tensor
 from tdfusion_edge.errors import ConfigError
 from tdfusion_edge.train.data.types import Batch
 from tdfusion_edge.train.meta import gradients, trainable
-from tdfusion_edge.train.recipe import Loss, Optimiser, Task
+from tdfusion_edge.train.recipe import Augmentation, Loss, Optimiser, Task
 from tdfusion_edge.train.setup import setup
 from tdfusion_edge.train.strategies.bdlfusion.hyper_gradient import hyper_gradient
 from tdfusion_edge.train.strategies.bdlfusion.strategy import BDLFusionStrategy
@@ -262,6 +262,20 @@ def test_what_it_cannot_do_is_refused(options: dict[str, Any], changes: dict[str
         BDLFusionStrategy(bilevel(options, **changes))
     with pytest.raises(ConfigError, match="bdlfusion trains for one"):
         BDLFusionStrategy(replace(bilevel(), task=None))
+
+
+def test_of_a_degraded_pair_the_target_is_the_clean_ones(made: Path, tmp_path: Path) -> None:
+    batches = []
+    for degraded in (0.0, 1.0):
+        bad = Augmentation(crop=32, degraded=degraded, degradations=("noise",))
+        training = setup(bilevel(augmentation=bad), made, tmp_path / str(degraded))
+        batches.append(training.feed.take(2))
+        strategy = training.strategy
+    assert isinstance(strategy, BDLFusionStrategy)
+    for clean, bad in zip(*batches, strict=True):
+        assert not (torch.equal(clean.infrared, bad.infrared) and torch.equal(clean.visible, bad.visible))
+        assert torch.equal(strategy._target(clean), strategy._target(bad))
+    assert np.isfinite(strategy.step(1, training.feed)["upper vision"])
 
 
 def test_saliency_of_files_reaches_the_crops(made: Path, tmp_path: Path) -> None:

@@ -41,6 +41,15 @@ def test_the_target_is_the_published_sum_or_the_recipes() -> None:
     torch.testing.assert_close(target(infrared, visible, m, sums), expected)
 
 
+def test_where_one_sensor_is_gone_the_target_is_the_other_one() -> None:
+    left, m = random(2, 2, 1, 4, 4), random(4, 2, 1, 4, 4)
+    alone = torch.tensor([True, False]).view(2, 1, 1, 1)
+    sums = Loss(intensity="additive", towards_infrared=(1.0, 0.5), towards_visible=(0.5, 0.9))
+    found = target(left, left, m, sums, alone)
+    assert torch.equal(found[0], left[0])
+    torch.testing.assert_close(found[1], target(left, left, m, sums)[1])
+
+
 def test_the_content_loss_is_least_at_the_target_and_has_the_recipes_gradient_loss() -> None:
     fused, wanted, pair = random(5, 1, 1, 16, 16), random(6, 1, 1, 16, 16), random(7, 2, 1, 1, 16, 16)
     there = content_loss(wanted, wanted, *pair, Loss(alpha=0.0), 1.1)

@@ -242,12 +242,13 @@ class BDLFusionStrategy(Strategy):
         return Constraint(above, below, trainable(self.task))
 
     def _content(self, batch: Batch, fused: Tensor) -> Mapping[str, Tensor]:
-        pair = batch.infrared, batch.visible
+        pair = batch.sources.pair
         return content_loss(fused, self._target(batch), *pair, self._loss, self.options.structure)
 
     def _target(self, batch: Batch) -> Tensor:
         assert batch.saliency is not None  # from prepare()
-        return target(batch.infrared, batch.visible, batch.saliency, self._loss)
+        infrared, visible, alone = batch.sources
+        return target(infrared, visible, batch.saliency, self._loss, alone)
 
 
 def _view(batch: Batch) -> TaskView:

@@ -37,7 +37,9 @@ Adversarial: TypeAlias = Literal["wasserstein", "hinge"]
 Lipschitz: TypeAlias = Literal["penalty", "clip", "none"]
 
 
-def target(infrared: Tensor, visible: Tensor, saliency: Tensor, options: Loss) -> Tensor:
+def target(
+    infrared: Tensor, visible: Tensor, saliency: Tensor, options: Loss, alone: Tensor | None = None
+) -> Tensor:
     """M, (B, 1, H, W) in [0, 1].
 
     Args:
@@ -45,11 +47,15 @@ def target(infrared: Tensor, visible: Tensor, saliency: Tensor, options: Loss) -
         visible: (B, 1, H, W) in [0, 1].
         saliency: m, (B, 1, H, W) in [0, 1].
         options: ``[loss]``; ``intensity`` is ``linear`` or ``additive``.
+        alone: (B, 1, 1, 1) bool, True where one sensor is gone and both pictures are the other one's, which
+            is then the target; None: nowhere.
     """
+    left = visible
     if options.intensity == "additive":
         sums = options.towards_infrared, options.towards_visible
         infrared, visible = ((a * infrared + b * visible).clamp(max=1) for a, b in sums)
-    return visible + saliency * (infrared - visible)
+    mixed = visible + saliency * (infrared - visible)
+    return mixed if alone is None else torch.where(alone, left, mixed)
 
 
 def content_loss(
