@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import multiprocessing
 import os
@@ -97,7 +98,8 @@ def test_only_the_user_can_read_it_and_nothing_else_is_left(store: EngineStore, 
         request(gpu=Gpu("Orin Nano", "sm_87")),
         request(gpu=Gpu("Fake Orin", "sm_110")),
         replace(REQUEST, precision="fp16"),
-        replace(REQUEST, workspace=9),
+        request(gpu=dataclasses.replace(ORIN, multiprocessors=16)),
+        request(gpu=dataclasses.replace(ORIN, memory=15 << 30)),
         replace(REQUEST, shapes={"x": (1, 1, 6, 4)}),
         replace(REQUEST, shapes={"y": (1, 1, 4, 6)}),
         replace(REQUEST, recipe=REQUEST.recipe + 1),
