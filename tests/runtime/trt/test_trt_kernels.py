@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import stat
 from contextlib import closing
 from pathlib import Path
@@ -18,9 +17,11 @@ from trt_fake import make
 from trt_host import COMPILED, HostDevice
 
 from tdfusion_edge.runtime.engines import Progress
+from tdfusion_edge.runtime.engines.tensorrt import store
 from tdfusion_edge.runtime.engines.tensorrt.device import Gpu
 from tdfusion_edge.runtime.engines.tensorrt.runner import TensorRtEngine, TensorRtRtxEngine
 from tdfusion_edge.runtime.engines.tensorrt.store import EngineStore
+from tdfusion_edge.runtime.engines.tensorrt.store.private import locked
 
 ADA = Gpu("Fake RTX 4090", "sm_89", 128, 24 << 30, driver="580.95.05, CUDA 13.0")
 
@@ -138,10 +139,23 @@ def test_where_they_cannot_be_kept_it_runs_and_says_so(
 ) -> None:
     start(engines)
     kernels(engines)[0].unlink()
-    monkeypatch.setattr(os, "mkdir", _refused)
+    monkeypatch.setattr(store, "write_aside", _refused)
     said = [one.phase for one in start(engines)]
     assert [line for line in said if "what was compiled is not kept" in line] == said[-1:] != []
     assert len(compiled) == 2
+
+
+def test_two_processes_that_keep_the_same_do_not_wait_for_each_other(engines: Path) -> None:
+    start(engines)
+    (path,) = kernels(engines)
+    path.unlink()
+    with locked(path.with_suffix(".lock"), limit_s=0):
+        start(engines)
+    assert kernels(engines) == []
+    (engines / f"{path.stem}.part").mkdir()  # of one that was killed
+    start(engines)
+    assert kernels(engines) == [path]
+    assert list(engines.glob("*.part")) == []
 
 
 def _refused(*_: Any, **__: Any) -> None:

@@ -16,7 +16,6 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -169,14 +168,19 @@ class EngineStore:
     def keep_kernels(self, request: Request, gpu: Gpu, raw: bytes) -> None:
         """Keep what an engine has compiled, beside it, as long as it is there.
 
+        Where another process keeps the same now, that is enough.
+
         Raises:
             EngineError: the folder is not this user's alone, or cannot be written to.
         """
         make_private(self.folder)
-        with self._named_errors():
-            part = Path(tempfile.mkdtemp(dir=self.folder, prefix=f"{request.key()}."))
+        path = self._kernels(request, gpu)
+        part = path.with_suffix(PART)
+        with contextlib.suppress(Busy), self._locked(path.stem, 0), self._named_errors():
+            shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+            part.mkdir(mode=0o700)
             try:
-                _put(part, self._kernels(request, gpu), _sealed(raw))
+                _put(part, path, _sealed(raw))
             finally:
                 shutil.rmtree(part, ignore_errors=True)
 
