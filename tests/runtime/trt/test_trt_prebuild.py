@@ -22,6 +22,7 @@ from tdfusion_edge import bundle
 from tdfusion_edge.bundle import Bundle
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import EngineError, RequestError, TdfusionError
+from tdfusion_edge.runtime.commands import engines as engines_command
 from tdfusion_edge.runtime.engines import Progress
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.engines.tensorrt import runner
@@ -227,6 +228,18 @@ def test_the_folder_travels_to_the_commands_that_run(
     assert (told["backend"], told["gap"]["max_error"]) == ("tensorrt", 0)
 
 
+def test_the_option_for_scratch_comes_to_the_build(
+    engines: Path, mean_bundle_path: Path, orin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of `engines`; that of `run` is the runner's."""
+    build = BuildHere(orin)
+    monkeypatch.setattr(engines_command, "prebuild", functools.partial(prebuild, build=build))
+    monkeypatch.setattr(engines_command, "open_place", functools.partial(open_place, gpu=orin_here))
+    command = ["engines", str(mean_bundle_path), "--backend", "tensorrt", "--size", "64x48"]
+    assert main([*command, "--engine-cache", str(engines), "--workspace", "300"]) == 0
+    assert build.workspaces == [300 << 20]
+
+
 def test_the_list_of_engines_needs_neither_library_nor_gpu(
     engines: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,6 +263,7 @@ def test_the_list_of_engines_needs_neither_library_nor_gpu(
         ([], "--backend is missing: expected tensorrt or tensorrt-rtx"),
         (["--list", "--backend", "tensorrt"], "--backend with --list: expected --engine-cache or nothing"),
         (["bundle", "--prune", "3"], "BUNDLE with --prune"),
+        (["--list", "--workspace", "300"], "--workspace with --list: expected --engine-cache or nothing"),
         (["--prune", "-1"], "--prune: expected days, 0 or more, got -1"),
         (["--prune", "nan"], "got nan"),
         (["--backend", "tensorrt", "--size", "640"], "--size: expected WxH, such as 640x480, got 640"),
