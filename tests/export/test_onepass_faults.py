@@ -28,6 +28,7 @@ from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.runtime.evaluation.pairs import simulated
 
 Fault = Callable[[onnx.ModelProto], None]
+SIZE = (416, 320)
 LUMA = np.array([0.114, 0.587, 0.299])
 """BT.601, of blue, green and red."""
 TO_YCRCB = np.array([LUMA, 0.713 * ([0, 0, 1] - LUMA), 0.564 * ([1, 0, 0] - LUMA)])
@@ -40,7 +41,7 @@ def shipped() -> Bundle:
 
 @pytest.fixture(scope="module")
 def pairs() -> tuple[LabelledPair, ...]:
-    return tuple(simulated(2, (640, 480)))
+    return tuple(simulated(2, SIZE))
 
 
 def swapped(axis: int) -> Callable[[onnx.ModelProto, str, str], None]:
@@ -163,7 +164,7 @@ def fields_of(opened: Bundle) -> dict[str, Any]:
 
 
 def test_the_graph_without_a_fault_is_the_networks(shipped: Bundle, pairs: tuple[LabelledPair, ...]) -> None:
-    rows = passed(fields_of(shipped), dict(shipped.files), Pairs(pairs, (), "two pairs"))
+    rows = passed(fields_of(shipped), dict(shipped.files), Pairs(pairs, (), "two pairs"), SIZE)
     (full, low) = [row for row in rows if row.graph == ONE_PASS]
     assert [(row.precision, row.against) for row in (full, low)] == [("fp32", "fp32"), ("fp16", "fp32")]
     assert 0 < full.figures["colour_levels"] <= 2
@@ -178,20 +179,19 @@ def test_a_fault_in_every_precision_leaves_no_bundle(
     files = planted(shipped, FAULTS[name])
     expected = r"largest error of a colour" if name in SHOWN else r"(share of boxes|largest error of a score)"
     with pytest.raises(ExportError, match=rf"the one-pass graph: fp32 is too far from float32: {expected}"):
-        passed(fields_of(shipped), files, Pairs(pairs, (), "two pairs"))
+        passed(fields_of(shipped), files, Pairs(pairs, (), "two pairs"), SIZE)
 
 
 def test_grey_pairs_hide_nothing(shipped: Bundle, pairs: tuple[LabelledPair, ...]) -> None:
     """Simulated ones in colour are looked at beside them."""
     grey = tuple(pair._replace(colour=None) for pair in pairs[:1])
     with pytest.raises(ExportError, match="simulated pairs in colour: fp32 is too far"):
-        passed(fields_of(shipped), planted(shipped, FAULTS["red and blue"]), Pairs(grey, (), "one"))
-    rows = passed(fields_of(shipped), dict(shipped.files), Pairs(grey, (), "one"))
+        passed(fields_of(shipped), planted(shipped, FAULTS["red and blue"]), Pairs(grey, (), "one"), SIZE)
+    rows = passed(fields_of(shipped), dict(shipped.files), Pairs(grey, (), "one"), SIZE)
     assert [row.pictures for row in rows if row.graph == ONE_PASS] == ["one", "one"]
 
 
-@pytest.mark.parametrize("name", FAULTS)
-@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize(("name", "grey"), [*((name, False) for name in FAULTS), ("red and blue", True)])
 def test_verify_tells_it(
     shipped: Bundle,
     pairs: tuple[LabelledPair, ...],
