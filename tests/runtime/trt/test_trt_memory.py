@@ -207,7 +207,7 @@ def test_a_library_that_crashes_on_its_way_to_the_gpu_ends_its_own_process(stub:
 def test_what_the_other_process_found_comes_back(stub: Any) -> None:
     stub(
         "import sys; sys.path.append('.')\nprint('noise')\n"
-        "from test_trt_device import FakeRuntime, ORIN\n"
+        "from trt_cuda import FakeRuntime, ORIN\n"
         "one = FakeRuntime(properties=ORIN)\n"
         "globals().update({name: getattr(one, name) for name in dir(one) if name.startswith('cuda')})"
     )
