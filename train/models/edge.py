@@ -42,15 +42,19 @@ MOST_WIDTH, MOST_DEPTH = 256, 16
 class Edge(FusionNetwork):
     """Real-time fusion network.
 
+    Its features are the gains.
+
     Args:
         width: Channels of the features; 16 fills one vector register of AVX-512, or four of NEON.
         depth: 3x3 convolutions between stem and head.
         most: Largest gain.
         start: Gains of infrared and visible before any training, the same at every pixel. Those of the
             additive picture: good to look at, and a detector reads both sensors.
-        stride: Pixels between the centres of two gains, 2, 4 or 8. With every doubling the convolutions cost a
-            quarter, and the gains are smoother.
+        stride: Pixels between the centres of two gains, 2, 4 or 8. With every doubling the convolutions cost
+            a quarter, and the gains are smoother.
     """
+
+    feature_kind = "gains"
 
     def __init__(
         self,
@@ -100,8 +104,16 @@ class Edge(FusionNetwork):
             RequestError: the shapes differ or are too small.
         """
         check_inputs(infrared, visible, self.minimum_size)
-        gain_infrared, gain_visible = self.gains(infrared, visible).chunk(2, dim=1)
+        return self.join(self.gains(infrared, visible), infrared, visible)
+
+    def join(self, features: Tensor, infrared: Tensor, visible: Tensor) -> FusionOutput:
+        """Blend by the gains (B, 2, H, W)."""
+        gain_infrared, gain_visible = features.chunk(2, dim=1)
         return FusionOutput((gain_infrared * infrared + gain_visible * visible).clamp(max=1))
+
+    def features(self, infrared: Tensor, visible: Tensor) -> Tensor:
+        """The gains."""
+        return self.gains(infrared, visible)
 
     def gains(self, infrared: Tensor, visible: Tensor) -> Tensor:
         """Gains of infrared and visible at every pixel, (B, 2, H, W) in [0, most]."""

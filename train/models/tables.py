@@ -22,6 +22,7 @@ FUSION_NETWORKS: Mapping[str, str] = MappingProxyType(
     {
         "tdfusion": "tdfusion_edge.train.models.tdfusion:TDFusion",
         "edge": "tdfusion_edge.train.models.edge:Edge",
+        "mini": "tdfusion_edge.train.models.mini:Mini",
     }
 )
 

@@ -10,6 +10,8 @@ strategy   networks                 a step takes                                
 fixed      fusion                   one batch                                   first
 task       task                     one batch                                   first
 joint      fusion, task             one batch                                   first
+distill    fusion, memory, teacher, one batch                                   first
+           teacher_loss
 tdfusion   fusion, loss, task       two disjoint batches (meta phase) or one    second, or first
                                     (fusion phase), by the step's number
 bdlfusion  fusion, discriminator,   one batch; every tenth step a disjoint      first
@@ -28,6 +30,7 @@ from tdfusion_edge.train.strategies.base import Strategy
 
 STRATEGIES: Mapping[str, str] = MappingProxyType(
     {
+        "distill": "tdfusion_edge.train.strategies.distill.strategy:Distill",
         "fixed": "tdfusion_edge.train.strategies.fixed:Fixed",
         "joint": "tdfusion_edge.train.strategies.joint:Joint",
         "task": "tdfusion_edge.train.strategies.task:TaskOnly",
