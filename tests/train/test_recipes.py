@@ -47,6 +47,8 @@ def small(recipe: Recipe, fusion: Path) -> Recipe:
         changes["data"] = sources(MASKS if masked else BOXES)
     if recipe.strategy == "task" and options.get("picture", "fused") == "fused":
         options["checkpoint"] = str(fusion)
+    if recipe.strategy == "distill":
+        options["teacher"] = str(fusion)
     if recipe.strategy == "tdfusion":
         options |= {"meta_steps": 1, "fusion_steps": 1}
     crop = min(recipe.augmentation.crop, 32)
