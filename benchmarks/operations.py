@@ -1,8 +1,8 @@
 """What a network costs on paper: multiply-adds at a size of picture, and numbers that were learned.
 
-Counted are convolutions and matrix products, one multiply-add for each product that is summed; what works number
-by number is not (``edge`` blends with 2 a pixel, 0.6 million at 640x480). Papers often print this count as
-"FLOPs", which are twice as many.
+Counted are convolutions and matrix products, one multiply-add for each product that is summed; what works
+number by number is not (``edge`` blends with 2 a pixel, 0.6 million at 640x480). Papers often print this
+count as "FLOPs", which are twice as many.
 
   python -m benchmarks.operations GRAPH.onnx --size 640x480
 """
@@ -34,8 +34,8 @@ class Operations(NamedTuple):
     multiply_adds: int
     parameters: int
     """Learned numbers: floats that stand under a layer's name, as PyTorch's exporter writes it
-    (``stem.weight``). A constant that the exporter made, or a fixed kernel of the network, has none; a bias that
-    is zero throughout has been left out of the graph."""
+    (``stem.weight``). A constant that the exporter made, or a fixed kernel of the network, has none. Of a
+    network that learned nothing yet it is too few: the exporter leaves out zeros, and one of two alike."""
 
 
 def count(graph: bytes, size: tuple[int, int]) -> Operations:
@@ -85,9 +85,8 @@ def _of_node(node: NodeProto, shapes: Mapping[str, Shape]) -> int:
 
     def shape(name: str) -> Shape:
         if name not in shapes:
-            raise RequestError(
-                f"operations of '{node.name}' ({node.op_type}) cannot be counted: the shape of '{name}' is open"
-            )
+            what = f"operations of '{node.name}' ({node.op_type}) cannot be counted"
+            raise RequestError(f"{what}: the shape of '{name}' is open")
         return shapes[name]
 
     if node.op_type == "Conv":  # the kernel is (out, in / groups, *sides)

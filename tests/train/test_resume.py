@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
-from tiny import CLASSES, MASKS, learned, recipe, sources, trained
+from tiny import CLASSES, MASKS, TEACHER, distilled, learned, recipe, sources, trained
 
 from tdfusion_edge import checkpoint
 from tdfusion_edge.cli import main
@@ -42,6 +42,7 @@ RECIPES: Mapping[str, Recipe] = {
         optimiser=Optimiser(steps=8, batch=2, learning_rate=5e-3, amp="bfloat16"),
         validate_every=4,
     ),
+    "distill": distilled(Path(TEACHER), augmentation=AUGMENTED),
     "tdfusion": learned(task=NORMED, augmentation=AUGMENTED),
     "normalised": learned(
         {
@@ -95,6 +96,7 @@ def test_stopped_and_resumed_is_as_if_it_had_not_been(
     name: str, stop: int, wholes: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, parts = wholes / name, tmp_path / "parts"
+    monkeypatch.chdir(made)  # where TEACHER is
     if not whole.exists():
         trained(RECIPES[name], made, whole)
     with monkeypatch.context() as patch:
