@@ -16,7 +16,14 @@ from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.text import CLASSES, few
 from tdfusion_edge.train.data.tensors import to_tensor
 from tdfusion_edge.train.models.base import FusionNetwork
-from tdfusion_edge.train.models.tables import FUSION_NETWORKS, LOSS_NETWORKS, build, build_loss, build_task
+from tdfusion_edge.train.models.tables import (
+    FUSION_NETWORKS,
+    LOSS_NETWORKS,
+    TASK_NETWORKS,
+    build,
+    build_loss,
+    build_task,
+)
 from tdfusion_edge.train.models.task import TaskNetwork
 from tdfusion_edge.train.recipe import Task
 
@@ -73,6 +80,24 @@ def loss_network(path: Path) -> nn.Module | None:
     network = build_loss(named.name, named.options).eval()
     load_weights(network, path, "loss")
     return network
+
+
+def task_network(path: Path) -> tuple[TaskNetwork, checkpoint.TaskView]:
+    """The task network T of a checkpoint, in evaluation mode, and what it was trained to see.
+
+    Raises:
+        InputMissing: there is no checkpoint.
+        RequestError: it holds no task network, or one that is none of this package's.
+    """
+    named, view = _named(path, "task", TASK_NETWORKS), checkpoint.read(path)[0].task
+    if named is None or view is None:
+        held = checkpoint.read(path)[0].networks
+        raise RequestError(f"{path} holds no task network", got=", ".join(held))
+    # Their weights are in the checkpoint; the file that they once began with may be gone.
+    options = {key: value for key, value in named.options.items() if key != "pretrained"}
+    network = build_task(named.name, options, len(view.classes)).eval()
+    load_weights(network, path, "task")
+    return network, view
 
 
 def _named(path: Path, role: str, table: Mapping[str, str]) -> checkpoint.Network | None:

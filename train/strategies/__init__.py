@@ -12,6 +12,8 @@ task       task                     one batch                                   
 joint      fusion, task             one batch                                   first
 distill    fusion, memory, teacher, one batch                                   first
            teacher_loss
+distill-   task, teacher            one batch                                   first
+task
 tdfusion   fusion, loss, task       two disjoint batches (meta phase) or one    second, or first
                                     (fusion phase), by the step's number
 bdlfusion  fusion, discriminator,   one batch; every tenth step a disjoint      first
@@ -31,6 +33,7 @@ from tdfusion_edge.train.strategies.base import Strategy
 STRATEGIES: Mapping[str, str] = MappingProxyType(
     {
         "distill": "tdfusion_edge.train.strategies.distill.strategy:Distill",
+        "distill-task": "tdfusion_edge.train.strategies.distill.task:TaskDistill",
         "fixed": "tdfusion_edge.train.strategies.fixed:Fixed",
         "joint": "tdfusion_edge.train.strategies.joint:Joint",
         "task": "tdfusion_edge.train.strategies.task:TaskOnly",

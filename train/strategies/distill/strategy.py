@@ -46,7 +46,7 @@ class Distill(Strategy):
         for role, network in self.networks.items():
             network.requires_grad_(role == "fusion")
         self.named = {"fusion": Network(name=recipe.network, options=recipe.network_options)}
-        self.based_on = self.options.teacher
+        self.taught_by = self.options.teacher
         self._loss = recipe.loss
         self._stepper = Stepper(self.student, recipe.optimiser.learning_rate, amp=recipe.optimiser.amp)
         self.optimisers = {"fusion": self._stepper.optimiser}
