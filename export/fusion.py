@@ -7,7 +7,6 @@ from contextlib import closing
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +22,7 @@ from tdfusion_edge.export.precisions import IN_RANGE, Fused, Picture, Real, Stay
 from tdfusion_edge.export.ranges import Feeds
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from tdfusion_edge.runtime.engines.ort import onnxruntime
 from tdfusion_edge.runtime.picture.units import unit_inputs
 from tdfusion_edge.train.models.base import FusionOutput
 

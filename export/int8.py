@@ -55,6 +55,8 @@ def quantised(
     # It takes a second to import, and an export to FP16 does not need it.
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
+    import tdfusion_edge.runtime.engines.ort  # noqa: F401 (first: it switches reports off)
+
     every = convolutions(model)
     if unknown := sorted(set(stay_float) - set(every)):
         raise RequestError(

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 import torch
 
 from tdfusion_edge.bundle import ONE_PASS, Graph, Parity, Precision, Sides
@@ -24,6 +23,7 @@ from tdfusion_edge.export.lint import require_clean
 from tdfusion_edge.export.networks import Chosen
 from tdfusion_edge.export.onepass import LEAST, FusedOutput, OnePass, OnePassOutput, size_range
 from tdfusion_edge.export.part import Part, files_of
+from tdfusion_edge.runtime.engines.ort import onnxruntime
 
 INPUTS = ("infrared", "visible", "limits")
 LEVELS = 1

@@ -26,13 +26,13 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from onnx import TensorProto
 
 from tdfusion_edge.errors import ExportError
 from tdfusion_edge.export.float32_copy import Probes, float32_copy, inside
 from tdfusion_edge.export.fp16 import LARGEST, ROUNDING, SMALLEST_NORMAL
 from tdfusion_edge.export.lint import Typed, label, typed
+from tdfusion_edge.runtime.engines.ort import onnxruntime
 
 Feeds: TypeAlias = Mapping[str, npt.NDArray[np.float32]]
 """One picture or pair: an array of each input's name."""

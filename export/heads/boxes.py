@@ -5,13 +5,13 @@ from __future__ import annotations
 from types import MappingProxyType
 
 import numpy as np
-import onnxruntime
 import torch
 
 from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.errors import ExportError
 from tdfusion_edge.export.heads.kind import Gap, Kind, pictures, require_finite
 from tdfusion_edge.export.precisions import StayFloat
+from tdfusion_edge.runtime.engines.ort import onnxruntime
 from tdfusion_edge.train.models.task import BoxPrediction, TaskNetwork
 
 BOX_TOLERANCE = 1e-2

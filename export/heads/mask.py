@@ -12,7 +12,6 @@ from typing import cast
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from onnx import TensorProto, helper
 
@@ -20,6 +19,7 @@ from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.errors import ExportError
 from tdfusion_edge.export.heads.kind import Gap, Kind, pictures, require_finite
 from tdfusion_edge.export.precisions import StayFloat
+from tdfusion_edge.runtime.engines.ort import onnxruntime
 from tdfusion_edge.train.models.task import MaskPrediction, TaskNetwork
 
 SCORE_TOLERANCE = 1e-4

@@ -15,9 +15,10 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 from tdfusion_edge import __version__
@@ -88,6 +89,10 @@ def python() -> Check:
     )
 
 
+OUR_WAY: Mapping[str, str] = MappingProxyType({"onnxruntime": "tdfusion_edge.runtime.engines.ort"})
+"""Modules by which a library is imported where its own import would do more than is asked for."""
+
+
 def library(name: str, *, fix: str | None = None, detail: Callable[[Any], str] = lambda _: "") -> Check:
     """A library of the base install; ``detail`` looks further into it and may raise."""
     status, found = _imported(name, detail)
@@ -99,7 +104,8 @@ def library(name: str, *, fix: str | None = None, detail: Callable[[Any], str] =
 
 def _imported(name: str, detail: Callable[[Any], str] = lambda _: "") -> tuple[Status, str]:
     try:
-        module = importlib.import_module(name)
+        importlib.import_module(OUR_WAY.get(name, name))
+        module = sys.modules[name]
         # An uninstall may leave an empty folder, which imports and has no version.
         return "ok", f"{module.__version__} {detail(module)}".rstrip()
     except Exception as error:

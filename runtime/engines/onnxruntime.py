@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from tdfusion_edge.bundle import Graph, Precision
 from tdfusion_edge.errors import EngineError
 from tdfusion_edge.runtime.engines.base import Array, OnProgress, Tensor, check_inputs
+from tdfusion_edge.runtime.engines.ort import onnxruntime
 
 DTYPES: Mapping[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from checkpoints import save_fusion
@@ -19,6 +18,7 @@ from tdfusion_edge.export import fusion as export_fusion
 from tdfusion_edge.export.assemble import export
 from tdfusion_edge.export.graph import smooth_pair
 from tdfusion_edge.export.networks import load_network
+from tdfusion_edge.runtime.engines.ort import onnxruntime
 from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.tdfusion import TDFusion

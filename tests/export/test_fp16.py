@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from alone import Alone
@@ -28,6 +27,7 @@ from tdfusion_edge.export.keep_float import leaves
 from tdfusion_edge.export.lint import lint, typed
 from tdfusion_edge.export.ranges import hard_inputs, require_in_range
 from tdfusion_edge.pairs import LabelledPair
+from tdfusion_edge.runtime.engines.ort import onnxruntime
 from tdfusion_edge.runtime.evaluation.parity import measure
 from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.restormer import TransformerBlock

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from checkpoints import save, save_fusion
@@ -24,6 +23,7 @@ from tdfusion_edge.export.graph import LEGACY, opset_of, smooth_pair, to_onnx
 from tdfusion_edge.export.heads import boxes, mask
 from tdfusion_edge.export.heads.graph import head_onnx
 from tdfusion_edge.export.onepass import OnePass, OnePassOutput
+from tdfusion_edge.runtime.engines.ort import onnxruntime
 from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.segformer import SegFormer

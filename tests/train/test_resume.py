@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from safetensors.numpy import load_file
 from tiny import CLASSES, MASKS, TEACHER, distilled, learned, recipe, sources, trained
 
@@ -44,6 +45,7 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "distill": distilled(Path(TEACHER), augmentation=AUGMENTED),
     "tdfusion": learned(task=NORMED, augmentation=AUGMENTED),
+    "degraded": learned(task=NORMED, augmentation=replace(AUGMENTED, degraded=0.5)),
     "normalised": learned(
         {
             "outer": "normalised",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tdfusion_edge import checkpoint
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
-from tdfusion_edge.train.data.types import Batch
+from tdfusion_edge.train.data.types import Batch, Sources
 from tdfusion_edge.train.losses import fusion_loss, sobel
 from tdfusion_edge.train.models.mini import Mini
 from tdfusion_edge.train.recipe import Loss
@@ -90,6 +90,27 @@ def test_the_teachers_own_loss_network_weighs_the_fusion_loss(made: Path, tmp_pa
         write_teacher(tmp_path / "t.safetensors", weigher=False), loss=Loss(weight_infrared=0.3)
     )
     assert Distill(alone)._weight(feed.batch) == 0.3
+
+
+def test_where_a_sensor_is_degraded_the_teacher_sees_the_whole_pair(made: Path) -> None:
+    """And where one is gone, which no teacher was trained for, the other one's picture is what is right."""
+    strategy, feed = begun(made, memory_weight=0, feature_weight=1)
+    whole = feed.batch
+    noisy = torch.rand_like(whole.infrared)
+    degraded = whole._replace(infrared=noisy, reference=whole.sources)
+    figures = strategy.step(0, Once(degraded))  # type: ignore[arg-type]
+    strategy, _ = begun(made, memory_weight=0, feature_weight=1)
+    with torch.no_grad():
+        fused = strategy.student(noisy, whole.visible).fused
+        taught = strategy.teacher(whole.infrared, whole.visible).fused
+    assert figures["output"] == pytest.approx((fused - taught).abs().mean().item(), rel=1e-5)
+    gone = Sources(whole.visible, whole.visible, torch.tensor([True, True]).view(2, 1, 1, 1))
+    black = torch.zeros_like(noisy)
+    figures = strategy.step(0, Once(whole._replace(infrared=black, reference=gone)))  # type: ignore[arg-type]
+    with torch.no_grad():
+        fused = begun(made)[0].student(black, whole.visible).fused
+    assert figures["output"] == pytest.approx((fused - whole.visible).abs().mean().item(), rel=1e-5)
+    assert figures["feature"] == 0
 
 
 def test_only_the_student_moves(made: Path) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -19,6 +18,7 @@ from tdfusion_edge.errors import ConfigError, InputMissing
 from tdfusion_edge.export.fold import folded
 from tdfusion_edge.export.graph import LEGACY, smooth_pair
 from tdfusion_edge.export.heads.graph import head_onnx
+from tdfusion_edge.runtime.engines.ort import onnxruntime
 from tdfusion_edge.train.models.yolox.network import YOLOX
 
 COCO = (("person",), ("bicycle",), ("car", "bus", "truck"))

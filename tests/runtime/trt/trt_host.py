@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from tdfusion_edge.errors import EngineError
+from tdfusion_edge.runtime.engines.ort import onnxruntime
 from tdfusion_edge.runtime.engines.tensorrt.device import Gpu
 
 ORIN = Gpu("Fake Orin", "sm_87")

@@ -55,23 +55,28 @@ class Distill(Strategy):
         """One Adam step of the student; returns the terms before they are weighed, and their weighted sum."""
         del number
         (batch,) = feed.take()
-        pair = batch.infrared, batch.visible
+        # Where a sensor is degraded, the teacher sees the pair as it would be otherwise.
+        pair, alone = batch.sources.pair, batch.sources.alone
         with self._stepper.autocast(batch.infrared):
-            fused, features = _seen(self.student, *pair, self._kind)
+            fused, features = _seen(self.student, batch.infrared, batch.visible, self._kind)
             with torch.no_grad():
                 taught, taught_features = _seen(self.teacher, *pair, self._kind)
         fused, taught = fused.float(), taught.float()
+        if alone is not None:
+            taught = torch.where(alone, pair[1], taught)
         found = {
             "output": terms.output_term(fused, taught),
             "structure": terms.structure_term(fused, taught),
             "source": terms.source_term(fused, *pair),
         }
         if self._kind is not None:
-            found["feature"] = terms.feature_term(features.float(), taught_features.float(), self._kind)
+            found["feature"] = terms.feature_term(
+                features.float(), taught_features.float(), self._kind, alone
+            )
         figures: dict[str, Tensor] = {}
         if self.options.fusion_weight:
             weight = self._weight(batch)
-            found["fusion"] = fusion_loss(fused, *pair, weight, self._loss)["loss"]
+            found["fusion"] = fusion_loss(fused, *pair, weight, self._loss, alone)["loss"]
             figures["weight infrared"] = torch.as_tensor(weight).mean()
         if self.memory is not None:
             found["memory"], figures["refreshed"] = self._remember(self.memory, fused, batch)
@@ -86,14 +91,14 @@ class Distill(Strategy):
         if self.weigher is None:
             return self._loss.weight_infrared
         with torch.no_grad():
-            weight: Tensor = self.weigher(batch.infrared, batch.visible).infrared
+            weight: Tensor = self.weigher(*batch.sources.pair).infrared
         return weight
 
     def _remember(self, remembering: nn.Module, fused: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """What the pictures have lost against the best student's; whether that is now this one, 0 or 1."""
-        pair = batch.infrared, batch.visible
+        pair = batch.sources.pair
         with torch.no_grad():
-            remembered = remembering(*pair).fused
+            remembered = remembering(batch.infrared, batch.visible).fused
             gain = memory.score(fused, *pair) - memory.score(remembered, *pair)
         term = memory.memory_term(fused, remembered, -gain)
         better = memory.is_better(gain)

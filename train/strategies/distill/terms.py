@@ -39,17 +39,20 @@ def source_term(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
     return 1 - (ssim(fused, infrared) + ssim(fused, visible)).mean() / 2
 
 
-def feature_term(features: Tensor, taught: Tensor, kind: FeatureKind) -> Tensor:
+def feature_term(features: Tensor, taught: Tensor, kind: FeatureKind, alone: Tensor | None = None) -> Tensor:
     """Half the squared distance of the normalised features, a scalar in [0, 2].
 
     Args:
         features: The student's, (B, C, H, W).
         taught: The teacher's, (B, D, H, W); D is C where they are gains.
         kind: ``activations`` are summed over channels before.
+        alone: (B, 1, 1, 1) bool, True where one sensor is gone, of which the teacher knows nothing: such a
+            sample counts as 0. None: nowhere.
     """
     if kind == "activations":
         features, taught = (part.sum(dim=1) for part in (features, taught))
-    return (_normalised(features) - _normalised(taught)).square().sum(dim=1).mean() / 2
+    apart = (_normalised(features) - _normalised(taught)).square().sum(dim=1) / 2
+    return (apart if alone is None else apart * ~alone.flatten()).mean()
 
 
 def _normalised(features: Tensor) -> Tensor:
