@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checkpoints import save
 from msgspec import structs
 from tiny import BOXES, CLASSES, MASKS, sources, trained
 
@@ -13,6 +14,7 @@ from tdfusion_edge import checkpoint
 from tdfusion_edge.cli import main
 from tdfusion_edge.config import parse
 from tdfusion_edge.errors import ConfigError, InputMissing
+from tdfusion_edge.train.models.yolox.network import YOLOX
 from tdfusion_edge.train.recipe import Recipe
 from tdfusion_edge.train.recipe_file import find_recipe, load_recipe, merged
 from tdfusion_edge.train.strategies import build_strategy
@@ -45,8 +47,12 @@ def small(recipe: Recipe, fusion: Path) -> Recipe:
             recipe.task, network_options=own, classes=classes, height=32, width=32, start=None
         )
         changes["data"] = sources(MASKS if masked else BOXES)
-    if recipe.strategy == "task" and options.get("picture", "fused") == "fused":
+    if recipe.strategy in ("task", "distill-task") and options.get("picture", "fused") == "fused":
         options["checkpoint"] = str(fusion)
+    if recipe.strategy == "distill":
+        options["teacher"] = str(fusion)
+    if recipe.strategy == "distill-task":
+        options["teacher"] = str(fusion.parent / "detector.safetensors")
     if recipe.strategy == "tdfusion":
         options |= {"meta_steps": 1, "fusion_steps": 1}
     if recipe.strategy == "bdlfusion":
@@ -63,11 +69,15 @@ def small(recipe: Recipe, fusion: Path) -> Recipe:
 
 @pytest.fixture(scope="module")
 def fusion(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint with a fusion network."""
+    """A checkpoint with a fusion network, beside one with a detector."""
     recipe = structs.replace(
         small(load_recipe("edge_fixed"), Path()), network_options={"width": 4, "depth": 1}
     )
-    return trained(recipe, made, tmp_path_factory.mktemp("fusion"), steps=1)
+    folder = tmp_path_factory.mktemp("fusion")
+    options = {"size": "pico", "colour": True}
+    view = checkpoint.TaskView(classes=CLASSES[1:], height=32, width=32)
+    save(folder / "detector.safetensors", {"task": (YOLOX(1, **options), "yolox", options)}, task=view)  # type: ignore[arg-type]
+    return trained(recipe, made, folder, steps=1)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
