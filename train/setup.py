@@ -52,6 +52,8 @@ class Training:
     share: Share
     resume: bool
     tensorboard: bool
+    changes: tuple[str, ...] | None = None
+    """By which the recipe differs from the file of its name; None: not known."""
 
     @property
     def leads(self) -> bool:
@@ -74,6 +76,7 @@ def setup(
     device: str = "cpu",
     share: Share = Share(),  # noqa: B008 (immutable)
     tensorboard: bool = False,
+    changes: Sequence[str] | None = None,
 ) -> Training:
     """Arguments to objects: seeded networks, strategy, data. Nothing is written.
 
@@ -86,6 +89,7 @@ def setup(
         device: A name of PyTorch's.
         share: This process among those of a distributed training.
         tensorboard: Write event files for TensorBoard as well.
+        changes: What was changed in the recipe's file, for the model card: "table.key=VALUE" each.
 
     Raises:
         RequestError: the recipe has no training or no validation pairs, or they do not fit it, or
@@ -134,6 +138,7 @@ def setup(
         share=share,
         resume=resume,
         tensorboard=tensorboard,
+        changes=None if changes is None else tuple(changes),
     )
 
 

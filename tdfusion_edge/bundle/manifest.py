@@ -61,6 +61,11 @@ class Graph(Table, frozen=True, kw_only=True):
     sizes: tuple[Sides, Sides] | None = None
     """Heights and widths that it takes, where those are not all from ``minimum_size`` on."""
     opset: int
+    parameters: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Weights of the network as it was trained; None where its export did not count them."""
+    multiply_adds: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Of one picture of 640x480, or of the graph's own size where that is fixed; None likewise, or where
+    it has operators whose products are not counted."""
 
     def serves(self, height: int, width: int) -> bool:
         """Whether pictures of this size are among :attr:`sizes`; all are where there are none."""
@@ -100,7 +105,8 @@ class Parity(Table, frozen=True, kw_only=True):
     """Name of the graph; ``fusion`` speaks of the fusion network and all heads behind it."""
     precision: Precision
     against: Literal["pytorch", "fp32"]
-    """The network that it was exported from, or the same graph in float32; both on the CPU."""
+    """The network that it was exported from, or float32: of the same graph, and of a one-pass graph that of
+    the networks one by one; all on the CPU."""
     pictures: str
     """On what: how many pairs of which data, or that they were simulated."""
     max_error: float
@@ -108,7 +114,8 @@ class Parity(Table, frozen=True, kw_only=True):
     class score by the largest one, where that passes 1."""
     figures: dict[str, float] = msgspec.field(default_factory=dict)
     """What else was measured, by name: of the fused luma ``mean_error``, ``psnr_db``, ``qabf_change`` and
-    ``ssim_change``; of a head what ``compare.py`` of its kind calls its figures."""
+    ``ssim_change``; of pictures in colour ``colour_levels`` and ``colour_psnr_db``; of a head what
+    ``compare.py`` of its kind calls its figures."""
 
 
 class TrainingData(Table, frozen=True, kw_only=True):
@@ -141,6 +148,9 @@ class Manifest(Table, frozen=True, kw_only=True):
     """Metrics of fusion and heads on the validation pairs of their trainings."""
     parity: tuple[Parity, ...] = ()
     """What the gate of the export measured."""
+    commands: dict[str, str] = msgspec.field(default_factory=dict)
+    """Command lines that made it: of each training by the graph's name, and ``export``. Those of a training
+    that did not note its own are missing."""
     versions: dict[str, str] = msgspec.field(default_factory=dict)
     sha256: dict[str, str]
     """Hex digest of every file but the manifest."""

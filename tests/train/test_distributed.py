@@ -14,7 +14,7 @@ import pytest
 import torch
 from msgspec.structs import replace
 from safetensors.torch import load_file, save_file
-from tiny import CLASSES, MASKS, TEACHER, distilled, learned, recipe, sources, trained
+from tiny import CLASSES, MASKS, TEACHER, bilevel, distilled, learned, recipe, sources, trained
 from torch import Tensor, distributed, multiprocessing, nn
 
 from tdfusion_edge import checkpoint
@@ -27,7 +27,7 @@ from tdfusion_edge.train.strategies.steps import average_buffers
 
 WORLD = 2
 HERE = Path(__file__).resolve().parent
-METHODS = ("exact", "finite-difference", "forward")
+METHODS = ("exact", "finite-difference", "forward", "rank-one")
 CHANCE = Augmentation(crop=32, gain=0.1, zoom=1.2)
 PLAIN = Optimiser(steps=4, batch=4, learning_rate=5e-3)
 RECIPES: Mapping[str, Recipe] = {
@@ -41,6 +41,7 @@ RECIPES: Mapping[str, Recipe] = {
         optimiser=PLAIN,
     ),
     "distill": distilled(Path(TEACHER), augmentation=CHANCE, optimiser=PLAIN),
+    "bdlfusion": bilevel(augmentation=CHANCE, optimiser=PLAIN),
     **{
         name: learned(
             {

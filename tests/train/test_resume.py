@@ -12,7 +12,7 @@ import pytest
 import torch
 from msgspec.structs import replace
 from safetensors.numpy import load_file
-from tiny import CLASSES, MASKS, TEACHER, distilled, learned, recipe, sources, trained
+from tiny import CLASSES, MASKS, TEACHER, bilevel, distilled, learned, recipe, sources, trained
 
 from tdfusion_edge import checkpoint
 from tdfusion_edge.cli import main
@@ -45,6 +45,13 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "distill": distilled(Path(TEACHER), augmentation=AUGMENTED),
     "tdfusion": learned(task=NORMED, augmentation=AUGMENTED),
+    "bdlfusion": bilevel(
+        {"discriminator": "patch", "lipschitz": "penalty"}, task=NORMED, augmentation=AUGMENTED
+    ),
+    "random": bilevel(
+        {"discriminator": "pixel", "aggregation": "random", "optimiser": "sgd", "weight_decay": 1e-3},
+        augmentation=AUGMENTED,
+    ),
     "degraded": learned(task=NORMED, augmentation=replace(AUGMENTED, degraded=0.5)),
     "normalised": learned(
         {

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 from checkpoints import save
+from msgspec.structs import replace
 from taught import taught_edge
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -197,3 +198,27 @@ def write_teacher(path: Path, *, weigher: bool = True) -> Path:
 def trained(recipe: Recipe, data: Path, output: Path, **options: Any) -> Path:
     """The best checkpoint of a training from its recipe to its end."""
     return fit(setup(recipe, data, output, **options))
+
+
+class TinyDiscriminator(nn.Module):
+    """Two convolutions, smooth."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Tanh(), nn.Conv2d(4, 1, 1))
+
+    def forward(self, luma: Tensor) -> Tensor:
+        """(B, 1, H, W) to scores of its shape."""
+        scores: Tensor = self.body(luma)
+        return scores
+
+
+def bilevel(options: Mapping[str, Any] = {}, **changes: Any) -> Recipe:
+    """Strategy ``bdlfusion`` on the networks above."""
+    given: dict[str, Any] = {
+        "discriminator": "tiny:TinyDiscriminator",
+        "upper_every": 2,
+        "lipschitz": "none",
+        **options,
+    }
+    return replace(learned(**changes), strategy="bdlfusion", strategy_options=given)

@@ -17,7 +17,7 @@ task
 tdfusion   fusion, loss, task       two disjoint batches (meta phase) or one    second, or first
                                     (fusion phase), by the step's number
 bdlfusion  fusion, discriminator,   one batch; every tenth step a disjoint      first
-(planned)  task                     second one for the upper level
+           task, aggregation        second one for the upper level
 ========== ======================== =========================================== ======================
 """
 
@@ -32,6 +32,7 @@ from tdfusion_edge.train.strategies.base import Strategy
 
 STRATEGIES: Mapping[str, str] = MappingProxyType(
     {
+        "bdlfusion": "tdfusion_edge.train.strategies.bdlfusion.strategy:BDLFusionStrategy",
         "distill": "tdfusion_edge.train.strategies.distill.strategy:Distill",
         "distill-task": "tdfusion_edge.train.strategies.distill.task:TaskDistill",
         "fixed": "tdfusion_edge.train.strategies.fixed:Fixed",

@@ -22,7 +22,7 @@ from tdfusion_edge.config import Table, convert
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
 from tdfusion_edge.images import by_stem, read_luma8
 from tdfusion_edge.pairs import LabelledPair
-from tdfusion_edge.pairs.lazy import LazyPairs
+from tdfusion_edge.pairs.lazy import mapped
 from tdfusion_edge.plain import GREY, PLAIN
 from tdfusion_edge.train.data.feed import Feed
 from tdfusion_edge.train.data.tensors import shown
@@ -85,10 +85,7 @@ class TaskOnly(Strategy):
         """The same labels with the one picture that T sees in the place of both sensors."""
         if self.options.picture == "blend":
             return samples
-        if isinstance(samples, list):
-            return [self.seen(one) for one in samples]
-        # too large for memory, and one of them may be damaged
-        return LazyPairs(len(samples), lambda index: self.seen(samples[index]))
+        return mapped(samples, self.seen)
 
     def seen(self, pair: LabelledPair, *, alone: bool = False) -> LabelledPair:
         """A pair with the one picture that T sees in the place of both sensors."""
