@@ -40,8 +40,8 @@ RECIPES: Mapping[str, Recipe] = {
         augmentation=CHANCE,
         optimiser=PLAIN,
     ),
-    "distill": distilled(Path(TEACHER), augmentation=CHANCE, optimiser=PLAIN),
     "bdlfusion": bilevel(augmentation=CHANCE, optimiser=PLAIN),
+    "distill": distilled(Path(TEACHER), augmentation=CHANCE, optimiser=PLAIN),
     **{
         name: learned(
             {

@@ -22,8 +22,8 @@ FUSION_NETWORKS: Mapping[str, str] = MappingProxyType(
     {
         "tdfusion": "tdfusion_edge.train.models.tdfusion:TDFusion",
         "edge": "tdfusion_edge.train.models.edge:Edge",
-        "mini": "tdfusion_edge.train.models.mini:Mini",
         "bdl": "tdfusion_edge.train.models.bdl:BDL",
+        "mini": "tdfusion_edge.train.models.mini:Mini",
     }
 )
 
