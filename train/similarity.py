@@ -1,8 +1,9 @@
 """How alike two pictures are, as functions that a gradient goes through: SSIM and GMSD.
 
 SSIM is that of :mod:`tdfusion_edge.metrics`, which scores 8-bit pictures: uniform 7x7 windows that lie wholly
-inside, sample covariance. GMSD is the gradient magnitude similarity deviation of Xue et al., IEEE TIP 23(2),
-2014: pictures halved by a mean of 2x2, Prewitt gradients, and the standard deviation of their similarity.
+inside, sample covariance. (BDLFusion's loss has Gaussian windows: :mod:`tdfusion_edge.train.ssim`.) GMSD is
+the gradient magnitude similarity deviation of Xue et al., IEEE TIP 23(2), 2014: pictures halved by a mean of
+2x2, Prewitt gradients, and the standard deviation of their similarity.
 
 Pictures are (B, 1, H, W) float in [0, 1].
 """

@@ -52,6 +52,7 @@ class BDL(FusionNetwork):
     """F of BDLFusion."""
 
     minimum_size = 1
+    feature_kind = "activations"
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +73,16 @@ class BDL(FusionNetwork):
             RequestError: the shapes differ.
         """
         check_inputs(infrared, visible, self.minimum_size)
+        return self.join(self.features(infrared, visible), infrared, visible)
+
+    def features(self, infrared: Tensor, visible: Tensor) -> Tensor:
+        """What the last convolution sees, (B, 32, H, W)."""
         x = self.blocks(self.act(self.stem(torch.cat((infrared, visible), dim=1))))
-        x = self.head2(self.act(self.head1(x)))
+        features: Tensor = self.act(self.head1(x))
+        return features
+
+    def join(self, features: Tensor, infrared: Tensor, visible: Tensor) -> FusionOutput:
+        """The last convolution."""
+        del infrared, visible
         # In float32 in a half-precision network too, so that the picture itself is not rounded to 11 bits.
-        return FusionOutput(torch.sigmoid(at_least_float32(x)))
+        return FusionOutput(torch.sigmoid(at_least_float32(self.head2(features))))
