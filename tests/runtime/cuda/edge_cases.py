@@ -126,7 +126,8 @@ class Prepared:
         return np.concatenate(rest)
 
 
-COUNTS = (7100.0, 8900.0)
+COUNTS = (7100.37, 8899.1)
+"""Limits of 16-bit infrared at which no count falls on half a level, which either rounding may take."""
 HOMOGRAPHY = ((1.6, 0.06, 9.0), (-0.05, 1.55, 5.0), (1e-4, -2e-4, 1.0))
 WARPED = (48, 36), (96, 64)
 INVERSE = np.linalg.inv(np.array(HOMOGRAPHY))
