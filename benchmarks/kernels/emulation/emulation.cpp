@@ -128,7 +128,7 @@ static void together(Lane* warp) {
     const Operation operation = warp[0].operation;
     for (unsigned lane = 0; lane < WARP; ++lane)
         if (warp[lane].finished || warp[lane].operation != operation)
-            throw std::runtime_error("the lanes of a warp wait for different things");
+            throw std::runtime_error("the lanes of a warp wait for different things, or have ended");
     if (operation == Operation::MULTIPLY_16) multiply(warp, 16);
     if (operation == Operation::MULTIPLY_8) multiply(warp, 8);
     if (operation == Operation::LOAD_MATRICES) load_matrices(warp);

@@ -114,6 +114,7 @@ __device__ __forceinline__ void thermal_limits(const ThermalParameters& p) {
     Shared& s = *reinterpret_cast<Shared*>(memory);
     const Samples samples(p);
     const int warp = threadIdx.x / 32;
+    const bool begun = LOAD_FRESH(p.state + BEGUN) != 0.f;  // read here: behind the last barrier it is written
     for (int index = threadIdx.x; index < 256; index += THERMAL_THREADS) {
         s.coarse[index] = 0;
         s.slot[index] = RANKS;
@@ -150,7 +151,6 @@ __device__ __forceinline__ void thermal_limits(const ThermalParameters& p) {
         if ((threadIdx.x & 31) == 0) s.value[index] = static_cast<float>(s.bin[index] * 256 + bin);
     }
     __syncthreads();
-    const bool begun = LOAD_FRESH(p.state + BEGUN) != 0.f;
     if (begun) {
         if (warp == 0) find_shift(p, s);
         __syncthreads();
