@@ -71,7 +71,10 @@ def build(folder: Path, flags: Sequence[str], *, tensor_cores: bool = True) -> P
     Raises:
         EngineError: the compiler is missing or refuses.
     """
-    target = folder / f"kernels-{'tensor' if tensor_cores else 'plain'}-{'program' if '-DPROGRAM' in flags else 'library'}"
+    target = (
+        folder
+        / f"kernels-{'tensor' if tensor_cores else 'plain'}-{'program' if '-DPROGRAM' in flags else 'library'}"
+    )
     command = [
         compiler() or "g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", *flags,
         f"-DTENSOR_CORES={int(tensor_cores)}", f"-I{KERNELS}", f"-I{SOURCES}", "-o", str(target),
@@ -96,7 +99,15 @@ def run(program: Path, launches: Sequence[Launch], folder: Path) -> list[Traffic
     with given.open("wb") as file:
         for one in launches:
             raw = bytes(one.parameters)
-            head = (one.kernel.encode(), one.blocks, one.threads, one.shared, one.backwards, len(raw), len(one.buffers))
+            head = (
+                one.kernel.encode(),
+                one.blocks,
+                one.threads,
+                one.shared,
+                one.backwards,
+                len(raw),
+                len(one.buffers),
+            )
             file.write(struct.pack("32s6I", *head) + raw)
             for field, array in one.buffers.items():
                 offset = getattr(type(one.parameters), field).offset
@@ -124,7 +135,14 @@ class Library:
         self._library.emulated_half.argtypes = [ctypes.c_float]
 
     def launch(
-        self, kernel: str, blocks: int, threads: int, shared: int, parameters: bytes, *, backwards: bool = False
+        self,
+        kernel: str,
+        blocks: int,
+        threads: int,
+        shared: int,
+        parameters: bytes,
+        *,
+        backwards: bool = False,
     ) -> Traffic:
         """One launch, done when it returns.
 
@@ -134,7 +152,15 @@ class Library:
         error = ctypes.create_string_buffer(256)
         size = ctypes.c_size_t(len(parameters))
         failed = self._library.emulated_launch(
-            kernel.encode(), blocks, threads, shared, parameters, size, int(backwards), error, ctypes.c_size_t(256)
+            kernel.encode(),
+            blocks,
+            threads,
+            shared,
+            parameters,
+            size,
+            int(backwards),
+            error,
+            ctypes.c_size_t(256),
         )
         if failed:
             raise EngineError(f"CUDA: {error.value.decode()} ({kernel})")

@@ -58,16 +58,29 @@ def edge_of(onnx: bytes) -> EdgeWeights:
     nodes = [node for node in graph.nodes if node.kind not in _PASSED]
     kinds = tuple(node.kind for node in nodes)
     if kinds != _FORM:
-        at = next((i for i, (a, b) in enumerate(zip(kinds, _FORM, strict=False)) if a != b), min(len(kinds), len(_FORM)))
+        at = next(
+            (i for i, (a, b) in enumerate(zip(kinds, _FORM, strict=False)) if a != b),
+            min(len(kinds), len(_FORM)),
+        )
         raise _another(
-            f"{_FORM[at] if at < len(_FORM) else 'nothing'} at place {at + 1}", kinds[at] if at < len(kinds) else "nothing"
+            f"{_FORM[at] if at < len(_FORM) else 'nothing'} at place {at + 1}",
+            kinds[at] if at < len(kinds) else "nothing",
         )
     convolutions = [node for node in nodes if node.kind == "Conv"]
     shapes = [(16, 2, 3, 3), (16, 16, 3, 3), (16, 16, 3, 3), (2, 16, 1, 1), (8, 2, 3, 3)]
-    taken = [_weights(graph, node, shape, first=i == 0) for i, (node, shape) in enumerate(zip(convolutions, shapes, strict=True))]
+    taken = [
+        _weights(graph, node, shape, first=i == 0)
+        for i, (node, shape) in enumerate(zip(convolutions, shapes, strict=True))
+    ]
     (stem, stem_bias), *layers, (head, head_bias), (interpolation, _) = taken
     return EdgeWeights(
-        stem, stem_bias, (layers[0][0], layers[1][0]), (layers[0][1], layers[1][1]), head, head_bias, _most(interpolation)
+        stem,
+        stem_bias,
+        (layers[0][0], layers[1][0]),
+        (layers[0][1], layers[1][1]),
+        head,
+        head_bias,
+        _most(interpolation),
     )
 
 
@@ -106,7 +119,9 @@ def _fragments(matrix: F32) -> npt.NDArray[np.float16]:
     if not np.isfinite(halves).all():
         raise EngineError("a weight of the fusion graph is none in FP16", hint="Take another back end.")
     # Lane l holds rows 2t, 2t+1 (and 8 more than these) of column g.
-    rows = np.concatenate([base + 2 * _THREAD[:, None] + np.arange(2) for base in range(0, len(matrix), 8)], axis=1)
+    rows = np.concatenate(
+        [base + 2 * _THREAD[:, None] + np.arange(2) for base in range(0, len(matrix), 8)], axis=1
+    )
     return np.stack([halves[rows, column + _GROUP[:, None]] for column in range(0, matrix.shape[1], 8)])
 
 

@@ -53,7 +53,11 @@ class Case:
         random = np.random.default_rng(self.seed)
         width, height = self.size
         infrared = self.size if self.warp is None else self.warp.infrared
-        counts = random.integers(7000, 9000, infrared[::-1]) if self.deep else random.integers(0, 256, infrared[::-1])
+        counts = (
+            random.integers(7000, 9000, infrared[::-1])
+            if self.deep
+            else random.integers(0, 256, infrared[::-1])
+        )
         self.infrared = counts.astype(np.uint16 if self.deep else np.uint8)
         if self.warp is not None:  # between pixels of noise a ten-thousandth of a pixel is a level
             self.infrared = cv2.GaussianBlur(self.infrared, (0, 0), 2)
@@ -70,7 +74,9 @@ class Prepared:
         width, height = case.size
         fused_width = width * PIXEL[case.fused_format]
         self.fused = self._plane(height, fused_width)
-        self.fused_chroma = self._plane((height + 1) // 2, (width + 1) // 2 * 2) if case.fused_format == NV12 else None
+        self.fused_chroma = (
+            self._plane((height + 1) // 2, (width + 1) // 2 * 2) if case.fused_format == NV12 else None
+        )
         self.luma = np.full((height, width), np.nan, np.float32)
         self.histogram = np.zeros(BINS + 1, np.uint32)
         self.measured = np.full(2, np.nan, np.float32)
@@ -137,7 +143,9 @@ def registered() -> Warp:
     """Infrared of 48x36 that sees a part of visible's 96x64."""
     infrared, visible = WARPED
     return Warp(
-        rig.Registration(homography=HOMOGRAPHY, infrared_size=infrared, visible_size=visible), infrared, visible
+        rig.Registration(homography=HOMOGRAPHY, infrared_size=infrared, visible_size=visible),
+        infrared,
+        visible,
     )
 
 
@@ -197,7 +205,9 @@ def chroma(case: Case) -> Any:
     """U and V of NV12 and YUYV around 0 at every pixel, full range."""
     width, height = case.size
     if case.visible_format == NV12:
-        pairs = case.chroma.reshape((height + 1) // 2, -1, 2).repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
+        pairs = (
+            case.chroma.reshape((height + 1) // 2, -1, 2).repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
+        )
     else:
         quads = case.visible.reshape(height, -1, 4)
         pairs = quads[..., [1, 3]].repeat(2, axis=1)

@@ -9,7 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edge_cases import GUARD, POISON, KERNELS, Case, Prepared, chroma, registered, wanted_limits, wanted_luma, wanted_picture
+from edge_cases import (
+    GUARD,
+    POISON,
+    KERNELS,
+    Case,
+    Prepared,
+    chroma,
+    registered,
+    wanted_limits,
+    wanted_luma,
+    wanted_picture,
+)
 
 from benchmarks.kernels import emulator
 from tdfusion_edge.runtime.engines.cuda.parameters import BGR, GREY, NV12, YUYV
@@ -44,12 +55,16 @@ CASES = {
 def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("kernels")
     with ThreadPoolExecutor(2) as pool:
-        built = pool.map(lambda on: emulator.build(folder, emulator.SANITIZED, tensor_cores=on), (True, False))
+        built = pool.map(
+            lambda on: emulator.build(folder, emulator.SANITIZED, tensor_cores=on), (True, False)
+        )
     return dict(zip(("tensor", "plain"), built, strict=True))
 
 
 @pytest.fixture(scope="module", params=["tensor", "plain"])
-def fused(request: pytest.FixtureRequest, programs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Prepared]:
+def fused(
+    request: pytest.FixtureRequest, programs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Prepared]:
     prepared = {name: Prepared(case) for name, case in CASES.items()}
     kernels = list(KERNELS)
     launches = [one.launch(kernels[i % 3], blocks=1 + i % 4) for i, one in enumerate(prepared.values())]
@@ -107,9 +122,13 @@ def test_chroma_travels_into_nv12(fused: dict[str, Prepared], name: str) -> None
 
 
 @pytest.mark.parametrize("path", ["tensor", "plain"])
-def test_every_tile_and_every_order_gives_the_same_bytes(programs: dict[str, Path], tmp_path: Path, path: str) -> None:
+def test_every_tile_and_every_order_gives_the_same_bytes(
+    programs: dict[str, Path], tmp_path: Path, path: str
+) -> None:
     case = replace(CASES["odd"], deep=True, seed=20)
-    ways = [(kernel, blocks, backwards) for kernel in KERNELS for blocks, backwards in ((1, False), (5, True))]
+    ways = [
+        (kernel, blocks, backwards) for kernel in KERNELS for blocks, backwards in ((1, False), (5, True))
+    ]
     prepared = [Prepared(case) for _ in ways]
     launches = [one.launch(k, blocks=b, backwards=w) for one, (k, b, w) in zip(prepared, ways, strict=True)]
     emulator.run(programs[path], launches, tmp_path)

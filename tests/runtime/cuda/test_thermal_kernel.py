@@ -46,7 +46,9 @@ def scene(name: str) -> list[Any]:
     return [np.clip(frame, 0, 65535).astype(np.uint16) for frame in frames]
 
 
-@pytest.mark.parametrize("name", ["noise", "shutter", "hot object", "another gain", "flat", "ends of the range"])
+@pytest.mark.parametrize(
+    "name", ["noise", "shutter", "hot object", "another gain", "flat", "ends of the range"]
+)
 def test_limits_follow_the_scene_as_the_runtimes_do(program: Path, tmp_path: Path, name: str) -> None:
     frames, reference = scene(name), ThermalRange(CONFIG)
     state = np.zeros(THERMAL_STATE, np.float32)
@@ -60,9 +62,13 @@ def test_limits_follow_the_scene_as_the_runtimes_do(program: Path, tmp_path: Pat
         }  # fmt: skip
         height, width = frame.shape
         p = thermal_parameters((width, height), frame.itemsize, frame.strides[0], CONFIG.limits)
-        emulator.run(program, [Launch("thermal", 1, THREADS, SHARED_BYTES, p, buffers, bool(number % 2))], tmp_path)
+        emulator.run(
+            program, [Launch("thermal", 1, THREADS, SHARED_BYTES, p, buffers, bool(number % 2))], tmp_path
+        )
         span = high - low
-        np.testing.assert_allclose(state[:2], (low, high), atol=span * 1e-4, rtol=0, err_msg=f"frame {number}")
+        np.testing.assert_allclose(
+            state[:2], (low, high), atol=span * 1e-4, rtol=0, err_msg=f"frame {number}"
+        )
         assert span >= MIN_SPAN_16BIT - 1e-3
         levels = frame[::7, ::7].astype(np.float64) * thermal[0] + thermal[1]
         np.testing.assert_allclose(levels, (frame[::7, ::7] - low) * 255 / span, atol=0.1, rtol=0)
