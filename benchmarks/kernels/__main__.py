@@ -3,8 +3,8 @@
   python -m benchmarks.kernels
   python -m benchmarks.kernels --case "nv12 to bgr" --size 1280x720 --multiprocessors 16
 
-No GPU is needed and none is timed: the kernels' sources are compiled by g++ for an emulated one, in which every
-load and store of global memory is counted. The picture is compared with ONNX Runtime's in the same run.
+No GPU is needed and none is timed: the kernels' sources are compiled by g++ for an emulated one, in which
+every load and store of global memory is counted. The picture is compared with ONNX Runtime's in the same run.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ def _edge(
     halves = (height + 1) // 2, (width + 1) // 2 * 2
     fused = np.zeros((height, width * _WIDTH[kind.fused]), np.uint8)
     arrays: dict[str, Any] = {
-        "infrared": infrared, "visible": visible, "weights": pack(edge_of(onnx)), "limits": np.array([0, 1], np.float32),
+        "infrared": infrared, "visible": visible, "weights": pack(edge_of(onnx)),
+        "limits": np.array([0, 1], np.float32),
         "fused": fused, "histogram": np.zeros(BINS + 1, np.uint32), "measured": np.zeros(2, np.float32),
     }  # fmt: skip
     if kind.visible == NV12:

@@ -1,7 +1,7 @@
 """The kernels' own sources, built by g++ and run on a CPU: threads are fibres, tensor cores are loops.
 
-Two forms: a program under the address and undefined-behaviour sanitizers, which takes launches in a file, and a
-library, which takes them in this process. ``emulation/`` has the sources.
+Two forms: a program under the address and undefined-behaviour sanitizers, which takes launches in a file,
+and a library, which takes them in this process. ``emulation/`` has the sources.
 """
 
 from __future__ import annotations
@@ -71,10 +71,8 @@ def build(folder: Path, flags: Sequence[str], *, tensor_cores: bool = True) -> P
     Raises:
         EngineError: the compiler is missing or refuses.
     """
-    target = (
-        folder
-        / f"kernels-{'tensor' if tensor_cores else 'plain'}-{'program' if '-DPROGRAM' in flags else 'library'}"
-    )
+    way, form = "tensor" if tensor_cores else "plain", "program" if "-DPROGRAM" in flags else "library"
+    target = folder / f"kernels-{way}-{form}"
     command = [
         compiler() or "g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", *flags,
         f"-DTENSOR_CORES={int(tensor_cores)}", f"-I{KERNELS}", f"-I{SOURCES}", "-o", str(target),

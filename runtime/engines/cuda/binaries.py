@@ -1,4 +1,4 @@
-"""The compiled kernels of this installation: which there are, whether they are unchanged, and which a driver loads.
+"""The compiled kernels of this installation: whether they are unchanged, and which of them a driver loads.
 
 :mod:`~tdfusion_edge.runtime.engines.cuda.build` makes them. An installation from the sources alone has none.
 """
@@ -27,7 +27,7 @@ class Binary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cuda: tuple[int, int]
     """Version of the compiler."""
     targets: tuple[int, ...]
-    """Compute capabilities with code of their own; what is newer than the last one is compiled by the driver."""
+    """Compute capabilities with code of their own; for what is newer the driver compiles it."""
     sources: str
     """sha256 over the sources that it was made of."""
 

@@ -3,8 +3,9 @@
   python -m tdfusion_edge.runtime.engines.cuda.build
   python -m tdfusion_edge.runtime.engines.cuda.build --nvcc /usr/local/cuda-12.6/bin/nvcc
 
-It needs nvcc and no GPU, and is run before a wheel is made; the wheel then holds what it made. A driver loads what
-a compiler of its own CUDA version or an older one made, so that a second run with nvcc 12 adds a set for JetPack 6.
+It needs nvcc and no GPU, and is run before a wheel is made; the wheel then holds what it made. A driver loads
+what a compiler of its own CUDA version or an older one made, so that a second run with nvcc 12 adds a set for
+JetPack 6.
 """
 
 from __future__ import annotations
@@ -59,13 +60,13 @@ def compile_kernels(
 
 
 def resources(report: str) -> tuple[Resources, ...]:
-    """Read ``ptxas -v``.
+    r"""Read ``ptxas -v``.
 
     >>> resources(
-    ...     "ptxas info    : Compiling entry function 'k' for 'sm_87'\\n"
-    ...     "ptxas info    : Function properties for k\\n"
-    ...     "    0 bytes stack frame, 8 bytes spill stores, 4 bytes spill loads\\n"
-    ...     "ptxas info    : Used 40 registers, used 1 barriers\\n"
+    ...     "ptxas info    : Compiling entry function 'k' for 'sm_87'\n"
+    ...     "ptxas info    : Function properties for k\n"
+    ...     "    0 bytes stack frame, 8 bytes spill stores, 4 bytes spill loads\n"
+    ...     "ptxas info    : Used 40 registers, used 1 barriers\n"
     ... )
     (Resources(kernel='k', target=87, registers=40, spilled=12),)
     """
@@ -162,9 +163,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TdfusionError as error:
         say(f"error: {error}", error=True)
         return error.exit_code
-    say(
-        f"{FOLDER / binary.file}: CUDA {binary.cuda[0]}.{binary.cuda[1]}, {', '.join(f'sm_{one}' for one in binary.targets)}"
-    )
+    targets = ", ".join(f"sm_{one}" for one in binary.targets)
+    say(f"{FOLDER / binary.file}: CUDA {binary.cuda[0]}.{binary.cuda[1]}, {targets}")
     return 0
 
 

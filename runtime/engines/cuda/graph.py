@@ -1,7 +1,8 @@
 """Nodes and weights of an ONNX file, read without the library ``onnx``, which no device has.
 
-An ONNX file is a protobuf message; a few of its fields are all that is needed to tell a network and to take its
-weights. The numbers of the fields are those of ``onnx.proto`` (ModelProto, GraphProto, NodeProto, TensorProto).
+An ONNX file is a protobuf message; a few of its fields are all that is needed to tell a network and to take
+its weights. The numbers of the fields are those of ``onnx.proto`` (ModelProto, GraphProto, NodeProto,
+TensorProto).
 """
 
 from __future__ import annotations

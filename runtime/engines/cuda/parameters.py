@@ -31,7 +31,8 @@ class EdgeParameters(ctypes.Structure):
         ("inverse", ctypes.c_float * 9),
         *((name, ctypes.c_int32) for name in (
             "width", "height", "infrared_width", "infrared_height",
-            "infrared_pitch", "visible_pitch", "chroma_pitch", "share_pitch", "fused_pitch", "fused_chroma_pitch",
+            "infrared_pitch", "visible_pitch", "chroma_pitch", "share_pitch",
+            "fused_pitch", "fused_chroma_pitch",
             "infrared_bytes", "visible_format", "fused_format", "warped", "limited_range", "sample_step",
         )),
     )  # fmt: skip

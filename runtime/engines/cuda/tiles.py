@@ -1,7 +1,8 @@
 """The kernel `edge` in its tile shapes: what each takes of a GPU, and which one a picture gets.
 
-A block makes the gains of a tile of cells (2x2 pixels) out of what is 3 cells around it. Larger tiles compute and
-load less around themselves, smaller ones leave room for more blocks. ``kernels/tile.h`` has the same arithmetic.
+A block makes the gains of a tile of cells (2x2 pixels) out of what is 3 cells around it. Larger tiles compute
+and load less around themselves, smaller ones leave room for more blocks. ``kernels/tile.h`` has the same
+arithmetic.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Tile(NamedTuple):
         colour = 3 * 4 * self.height * self.width
         return _aligned(WEIGHT_BYTES) + _aligned(pair_bytes) + features + colour + 16
 
-    def count(self, width: int, height: int) -> int:
+    def tiles_of(self, width: int, height: int) -> int:
         """Tiles of a picture."""
         rows, columns = -(-height // 2), -(-width // 2)
         return -(-rows // self.height) * -(-columns // self.width)
@@ -45,7 +46,7 @@ class Tile(NamedTuple):
         """Multiplications of a picture in thousands, what is computed around the tiles included."""
         stem = (self.height + 6) * (self.width + 6) * 2 * 9 * CHANNELS
         first, second = ((self.height + n) * (self.width + n) * CHANNELS * 9 * CHANNELS for n in (4, 2))
-        return self.count(width, height) * (stem + first + second) // 1000
+        return self.tiles_of(width, height) * (stem + first + second) // 1000
 
 
 TILES = (Tile(16, 16), Tile(8, 32), Tile(16, 32))
@@ -89,7 +90,7 @@ def plan(width: int, height: int, limits: Limits) -> Plan:
             continue
         by_memory = limits.shared_per_multiprocessor // (tile.shared_bytes + RESERVED)
         resident = max(1, min(by_memory, limits.threads_per_multiprocessor // THREADS))
-        tiles = tile.count(width, height)
+        tiles = tile.tiles_of(width, height)
         blocks = min(tiles, resident * limits.multiprocessors)
         busiest = -(-tiles // blocks) * -(-blocks // limits.multiprocessors)  # tiles on one multiprocessor
         cost = busiest * tile.work(width, height) / tiles

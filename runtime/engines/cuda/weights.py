@@ -22,7 +22,8 @@ WEIGHT_BYTES = 10_448
 _LANES = np.arange(32)
 _GROUP, _THREAD = _LANES // 4, _LANES % 4
 _FORM = (
-    *("Concat", "Conv", "Relu", "Conv", "Relu", "Conv", "Relu", "Conv", "Sigmoid", "Pad", "Conv", "DepthToSpace"),
+    *("Concat", "Conv", "Relu", "Conv", "Relu", "Conv", "Relu", "Conv", "Sigmoid"),
+    *("Pad", "Conv", "DepthToSpace"),
     *("Concat", "Slice", "Split", "Mul", "Mul", "Add", "Min"),
 )  # fmt: skip
 """Operations of an exported ``edge``, without casts and what asks for sizes."""
@@ -113,15 +114,14 @@ def pack(weights: EdgeWeights) -> npt.NDArray[np.uint8]:
 
 
 def _fragments(matrix: F32) -> npt.NDArray[np.float16]:
-    """B (K, N) of ``mma.m16n8k16`` or ``k8``: for each 8 columns a lane's words side by side, (N / 8, 32, K / 4)."""
+    """B (K, N) of ``mma.m16n8k16`` or ``k8``: a lane's words side by side, (N / 8, 32, K / 4)."""
     with np.errstate(over="ignore"):
         halves = matrix.astype("<f2")
     if not np.isfinite(halves).all():
         raise EngineError("a weight of the fusion graph is none in FP16", hint="Take another back end.")
     # Lane l holds rows 2t, 2t+1 (and 8 more than these) of column g.
-    rows = np.concatenate(
-        [base + 2 * _THREAD[:, None] + np.arange(2) for base in range(0, len(matrix), 8)], axis=1
-    )
+    pairs = 2 * _THREAD[:, None] + np.arange(2)
+    rows = np.concatenate([base + pairs for base in range(0, len(matrix), 8)], axis=1)
     return np.stack([halves[rows, column + _GROUP[:, None]] for column in range(0, matrix.shape[1], 8)])
 
 

@@ -1,4 +1,4 @@
-"""Launches of the kernel `edge` and what must come of them, from the runtime's own code and the shipped graph."""
+"""Launches of the kernel `edge`, and what the runtime's own code and the shipped graph make of the same."""
 
 from __future__ import annotations
 
@@ -94,12 +94,14 @@ class Prepared:
             width=width, height=height, visible_pitch=visible.shape[1],
             infrared_width=infrared.shape[1], infrared_height=infrared.shape[0],
             infrared_pitch=infrared.strides[0], infrared_bytes=infrared.itemsize,
-            visible_format=case.visible_format, fused_format=case.fused_format, fused_pitch=self.fused.shape[1],
+            visible_format=case.visible_format, fused_format=case.fused_format,
+            fused_pitch=self.fused.shape[1],
             limited_range=case.limited_range, sample_step=sample_step(width * height),
         )  # fmt: skip
         buffers = {
-            "infrared": infrared, "visible": visible, "weights": weights(), "limits": np.array(LIMITS, np.float32),
-            "fused": self.fused, "luma": self.luma, "histogram": self.histogram, "measured": self.measured,
+            "infrared": infrared, "visible": visible, "weights": weights(),
+            "limits": np.array(LIMITS, np.float32), "fused": self.fused, "luma": self.luma,
+            "histogram": self.histogram, "measured": self.measured,
         }  # fmt: skip
         if case.deep:
             gain = 255 / (COUNTS[1] - COUNTS[0])

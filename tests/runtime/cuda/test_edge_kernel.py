@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from edge_cases import (
     GUARD,
-    POISON,
     KERNELS,
+    POISON,
     Case,
     Prepared,
     chroma,

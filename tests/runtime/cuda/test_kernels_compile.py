@@ -92,7 +92,7 @@ def test_blocks_fit_the_gpus() -> None:
 @pytest.mark.parametrize("multiprocessors", [8, 16, 132])
 def test_a_plan_fills_the_gpu_and_no_more(size: tuple[int, int], multiprocessors: int) -> None:
     planned = plan(*size, Limits(multiprocessors, 166_912, 167_936, 1536))
-    tiles = planned.tile.count(*size)
+    tiles = planned.tile.tiles_of(*size)
     assert 1 <= planned.blocks <= min(tiles, planned.resident * multiprocessors)
     assert planned.resident * planned.tile.shared_bytes <= 167_936
     with pytest.raises(EngineError, match="too little shared memory"):
@@ -110,7 +110,7 @@ def entry(name: str, cuda: tuple[int, int], raw: bytes, folder: Path) -> Binary:
 
 
 def test_the_driver_decides_which_set_is_loaded(tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="no compiled kernels.*\n.*nvcc"):
+    with pytest.raises(EngineError, match=r"no compiled kernels.*\n.*nvcc"):
         image_for((13, 0), 87, tmp_path)
     entry("kernels-cuda13.fatbin", (13, 0), b"thirteen", tmp_path)
     with pytest.raises(EngineError, match="newer driver"):

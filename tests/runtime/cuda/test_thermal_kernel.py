@@ -13,7 +13,7 @@ from benchmarks.kernels import emulator
 from benchmarks.kernels.emulator import Launch
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.engines.cuda.parameters import THERMAL_STATE
-from tdfusion_edge.runtime.engines.cuda.thermal import THREADS, SHARED_BYTES, thermal_parameters
+from tdfusion_edge.runtime.engines.cuda.thermal import SHARED_BYTES, THREADS, thermal_parameters
 from tdfusion_edge.runtime.picture.range import MIN_SPAN_16BIT, ThermalRange, smoothing_share
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to build the kernels with")
@@ -58,7 +58,8 @@ def test_limits_follow_the_scene_as_the_runtimes_do(program: Path, tmp_path: Pat
         share = smoothing_share(STEP_NS / 1e9 if number else 0, CONFIG.smoothing_s)
         thermal = np.full(2, np.nan, np.float32)
         buffers = {
-            "infrared": frame, "state": state, "thermal": thermal, "elapsed_share": np.array([share], np.float32)
+            "infrared": frame, "state": state, "thermal": thermal,
+            "elapsed_share": np.array([share], np.float32),
         }  # fmt: skip
         height, width = frame.shape
         p = thermal_parameters((width, height), frame.itemsize, frame.strides[0], CONFIG.limits)
