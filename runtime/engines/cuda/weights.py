@@ -86,7 +86,7 @@ def edge_of(onnx: bytes) -> EdgeWeights:
 
 
 def pack(weights: EdgeWeights) -> npt.NDArray[np.uint8]:
-    """Weights as ``kernels/tile.h`` lays them out: halves as the tensor cores' B fragments, biases in float32.
+    """Weights as ``kernels/tile.h`` lays them out.
 
     Returns:
         uint8 (10448,).
