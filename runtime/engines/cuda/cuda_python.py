@@ -185,7 +185,7 @@ class CudaPython:
         if self._closed:
             return
         self._closed = True
-        self._enter()
+        self._cuda.cuCtxSetCurrent(self._context)
         for kind, owned in (
             ("cuGraphExecDestroy", self._graphs),
             ("cuEventDestroy", self._events),
@@ -193,7 +193,7 @@ class CudaPython:
             ("cuModuleUnload", list(self._modules.values())),
         ):
             for one in owned:
-                self._cuda.__dict__[kind](one)  # whether it works or not: a lost GPU refuses all of them
+                getattr(self._cuda, kind)(one)  # whether it works or not: a lost GPU refuses all of them
         self._cuda.cuDevicePrimaryCtxRelease(self._device)
 
     def _enter(self) -> None:

@@ -2,12 +2,13 @@
 
 A slot holds what one pair needs. While the kernels work on one slot's pair, the next slot's is copied to the
 GPU and the last one's picture back, each on a stream of its own; events order them. Where GPU and CPU share
-their memory nothing is copied: the kernels read and write the slot's page-locked memory. Memory is taken once,
-and the CPU waits in :meth:`PicturePath.take` alone.
+their memory nothing is copied: the kernels read and write the slot's page-locked memory. Memory is taken
+once, and the CPU waits in :meth:`PicturePath.take` alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -208,9 +209,11 @@ class PicturePath:
 
     def close(self) -> None:
         """Wait for what is on its way and give all memory back; safe to call twice."""
-        while self._waiting:
-            self._device.await_event(self._waiting.popleft().downloaded)
-        self._release()
+        try:
+            while self._waiting:
+                self._device.await_event(self._waiting.popleft().downloaded)
+        finally:
+            self._release()
 
     def _queue(self, slot: _Slot) -> None:
         device = self._device
@@ -303,10 +306,13 @@ class PicturePath:
         return self._hosts[-1]
 
     def _release(self) -> None:
+        # A lost GPU refuses that too; what is to be told of it was told before.
         while self._addresses:
-            self._device.free(self._addresses.pop())
+            with contextlib.suppress(EngineError):
+                self._device.free(self._addresses.pop())
         while self._hosts:
-            self._device.free_host(self._hosts.pop())
+            with contextlib.suppress(EngineError):
+                self._device.free_host(self._hosts.pop())
 
 
 def _inputs_of(form: Form) -> dict[str, int]:
