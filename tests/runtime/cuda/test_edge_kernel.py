@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from built_kernels import built
 from edge_cases import (
     GUARD,
     KERNELS,
@@ -53,12 +54,11 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("kernels")
     with ThreadPoolExecutor(2) as pool:
-        built = pool.map(
-            lambda on: emulator.build(folder, emulator.SANITIZED, tensor_cores=on), (True, False)
+        made = pool.map(
+            lambda on: built(tmp_path_factory, emulator.SANITIZED, tensor_cores=on), (True, False)
         )
-    return dict(zip(("tensor", "plain"), built, strict=True))
+    return dict(zip(("tensor", "plain"), made, strict=True))
 
 
 @pytest.fixture(scope="module", params=["tensor", "plain"])

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from typing import Any
 
+import built_kernels
 import numpy as np
 import pytest
 from edge_cases import COUNTS, LIMITS, Case, wanted_luma, wanted_picture, weights
@@ -30,7 +31,7 @@ STEP_NS = 40_000_000
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> emulator.Library:
-    return emulator.Library(emulator.build(tmp_path_factory.mktemp("path"), emulator.QUICK))
+    return built_kernels.library(tmp_path_factory)
 
 
 def pictures(case: Case) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from built_kernels import built
 
 from benchmarks.kernels import emulator
 from benchmarks.kernels.emulator import Launch
@@ -24,7 +25,7 @@ STEP_NS = 33_000_000
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return emulator.build(tmp_path_factory.mktemp("thermal"), emulator.SANITIZED)
+    return built(tmp_path_factory, emulator.SANITIZED)
 
 
 def scene(name: str) -> list[Any]:
