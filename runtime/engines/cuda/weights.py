@@ -67,6 +67,7 @@ def edge_of(onnx: bytes) -> EdgeWeights:
             f"{_FORM[at] if at < len(_FORM) else 'nothing'} at place {at + 1}",
             kinds[at] if at < len(kinds) else "nothing",
         )
+    _require_wiring(graph, nodes)
     convolutions = [node for node in nodes if node.kind == "Conv"]
     shapes = [(16, 2, 3, 3), (16, 16, 3, 3), (16, 16, 3, 3), (2, 16, 1, 1), (8, 2, 3, 3)]
     taken = [
@@ -123,6 +124,35 @@ def _fragments(matrix: F32) -> npt.NDArray[np.float16]:
     pairs = 2 * _THREAD[:, None] + np.arange(2)
     rows = np.concatenate([base + pairs for base in range(0, len(matrix), 8)], axis=1)
     return np.stack([halves[rows, column + _GROUP[:, None]] for column in range(0, matrix.shape[1], 8)])
+
+
+def _require_wiring(graph: OnnxGraph, nodes: list[Node]) -> None:
+    """Refuse operations that are those of ``edge`` and hang together in another way."""
+    same = {node.outputs[0]: node.inputs[0] for node in graph.nodes if node.kind in ("Cast", "Identity")}
+
+    def source(name: str) -> str:
+        while name in same:
+            name = same[name]
+        return name
+
+    def given(place: int, count: int = 1) -> list[str]:
+        return [source(name) for name in nodes[place].inputs[:count]]
+
+    wired = given(0, 2) == ["infrared", "visible"] and nodes[0].attributes.get("axis") == 1
+    for place in range(1, 12):  # one behind the other, up to the shuffle
+        wired &= given(place) == [nodes[place - 1].outputs[0]]
+    shuffle, cut, parts, (first, second, total, least) = nodes[11], nodes[13], nodes[14], nodes[15:19]
+    wired &= given(13) == [shuffle.outputs[0]] and given(14) == [cut.outputs[0]]
+    wired &= nodes[9].attributes.get("mode") == "edge"
+    wired &= (shuffle.attributes.get("mode"), shuffle.attributes.get("blocksize")) == ("CRD", 2)
+    wired &= parts.attributes.get("axis") == 1 and len(parts.outputs) == 2
+    for number, (place, picture) in enumerate(((15, "infrared"), (16, "visible"))):
+        wired &= len(parts.outputs) > number and set(given(place, 2)) == {parts.outputs[number], picture}
+    wired &= set(given(17, 2)) == {first.outputs[0], second.outputs[0]}
+    cap = [name for name in given(18, 2) if name != total.outputs[0]]
+    wired &= len(cap) == 1 and np.array_equal(graph.constants.get(cap[0], 0), np.float32(1))
+    if not (wired and least.outputs[0] == "fused"):
+        raise _another("operations one behind the other", "others")
 
 
 def _weights(graph: OnnxGraph, node: Node, shape: tuple[int, ...], *, first: bool) -> tuple[F32, F32]:
