@@ -26,6 +26,9 @@ from tdfusion_edge.runtime.engines.cuda.binaries import FOLDER, SOURCE, Binary, 
 
 TARGETS = (75, 80, 86, 87, 89, 90, 110, 120)
 """Compute capabilities: Turing, A100, RTX 30, Orin, RTX 40, H100 and H200, Thor, RTX 50."""
+FAMILIES = (75, 80, 90)
+"""What the code of a target is translated from: the newest that is not newer, for these three differ in what
+the kernels use. A GPU that is newer than all targets gets the last one's, from its driver."""
 _FLAGS = ("-std=c++17", "-O3", "-Xptxas", "-v", "-Werror", "all-warnings")
 
 
@@ -42,7 +45,7 @@ class Resources(NamedTuple):
 def compile_kernels(
     nvcc: str, target: Path, targets: Sequence[int] = TARGETS, *, source: Path = FOLDER / SOURCE
 ) -> tuple[Resources, ...]:
-    """Make one fat binary, with PTX of the newest target behind it.
+    """Make one fat binary, with PTX of the newest family behind it.
 
     Args:
         nvcc: The compiler.
@@ -53,9 +56,12 @@ def compile_kernels(
     Raises:
         EngineError: the compiler is missing or refuses.
     """
-    codes = [f"-gencode=arch=compute_{one},code=sm_{one}" for one in targets]
-    codes.append(f"-gencode=arch=compute_{max(targets)},code=compute_{max(targets)}")
-    command = [nvcc, *_FLAGS, "--threads", "0", *codes, "-fatbin", "-o", str(target), str(source)]
+    codes: dict[int, list[str]] = {}
+    for one in targets:
+        codes.setdefault(max(family for family in FAMILIES if family <= one), []).append(f"sm_{one}")
+    codes[max(codes)].append(f"compute_{max(codes)}")
+    wanted = [f"-gencode=arch=compute_{family},code=[{','.join(some)}]" for family, some in codes.items()]
+    command = [nvcc, *_FLAGS, "--threads", "0", *wanted, "-fatbin", "-o", str(target), str(source)]
     return resources(_run(command))
 
 
