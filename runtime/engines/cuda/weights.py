@@ -17,6 +17,7 @@ from tdfusion_edge.runtime.engines.cuda.graph import Node, OnnxGraph, read
 F32 = npt.NDArray[np.float32]
 
 CHANNELS, LAYERS, GAINS = 16, 2, 2
+MOST_HALF = 65504.0
 WEIGHT_BYTES = 10_448
 """What :func:`pack` gives; ``kernels/tile.h`` has the same."""
 _LANES = np.arange(32)
@@ -93,8 +94,9 @@ def pack(weights: EdgeWeights) -> npt.NDArray[np.uint8]:
         uint8 (10448,).
 
     Raises:
-        EngineError: a weight that FP16 does not hold.
+        EngineError: a weight, or a feature that some picture could lead to, that FP16 does not hold.
     """
+    _require_range(weights)
     taps = weights.stem.transpose(2, 3, 1, 0).reshape(9, 2, 16)  # tap, from, to
     deep = np.zeros((24, 16), np.float32)
     deep[:18] = taps.reshape(18, 16)
@@ -112,6 +114,24 @@ def pack(weights: EdgeWeights) -> npt.NDArray[np.uint8]:
     packed = np.concatenate([part.ravel().view(np.uint8) for part in (*parts, floats)])
     assert packed.size == WEIGHT_BYTES
     return packed
+
+
+def _require_range(weights: EdgeWeights) -> None:
+    """No picture may lead to features beyond FP16: an infinity there would be no NaN behind ReLU, but a 0.
+
+    Inputs and features are 0 or more, so that the positive weights and the bias bound what comes of them.
+    """
+    most = np.ones(2)
+    kernels = (weights.stem, *weights.layers), (weights.stem_bias, *weights.biases)
+    for kernel, bias in zip(*kernels, strict=True):
+        most = np.maximum(0, np.maximum(kernel.astype(np.float64), 0).sum(axis=(2, 3)) @ most + bias)
+        if not most.max() < MOST_HALF:
+            raise EngineError(
+                "features of the fusion network may pass what FP16 holds",
+                expected=f"below {MOST_HALF:g} for every picture",
+                got=f"up to {most.max():.3g}",
+                hint="Take another back end with --precision fp32.",
+            )
 
 
 def _fragments(matrix: F32) -> npt.NDArray[np.float16]:

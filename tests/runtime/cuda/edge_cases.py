@@ -10,6 +10,8 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnx
+from onnx import numpy_helper
 
 from benchmarks.kernels.emulator import Launch
 from tdfusion_edge import bundle
@@ -45,6 +47,8 @@ class Case:
     tight: bool = False
     """Whether rows follow each other without a gap, so that they begin at no multiple of 4."""
     seed: int = 0
+    strong: bool = False
+    """Whether the network has large random weights and biases, by which a wrong border shows at once."""
     infrared: Any = field(init=False)
     visible: Any = field(init=False)
     chroma: Any = field(init=False, default=None)
@@ -99,7 +103,7 @@ class Prepared:
             limited_range=case.limited_range, sample_step=sample_step(width * height),
         )  # fmt: skip
         buffers = {
-            "infrared": infrared, "visible": visible, "weights": weights(),
+            "infrared": infrared, "visible": visible, "weights": weights(case.strong),
             "limits": np.array(LIMITS, np.float32), "fused": self.fused, "luma": self.luma,
             "histogram": self.histogram, "measured": self.measured,
         }  # fmt: skip
@@ -152,18 +156,29 @@ def registered() -> Warp:
 
 
 @lru_cache
-def weights() -> Any:
-    return pack(edge_of(graph()))
+def weights(strong: bool = False) -> Any:
+    return pack(edge_of(graph(strong)))
 
 
 @lru_cache
-def graph() -> bytes:
-    return (Path(bundle.default_path()) / "fusion.onnx").read_bytes()
+def graph(strong: bool = False) -> bytes:
+    raw = (Path(bundle.default_path()) / "fusion.onnx").read_bytes()
+    if not strong:
+        return raw
+    random = np.random.default_rng(99)
+    model = onnx.load_from_string(raw)
+    for one in model.graph.initializer:
+        if one.name.endswith(("weight", "bias")):
+            size = 0.15 if one.name.endswith("weight") else 1.0
+            values = random.normal(0, size, tuple(one.dims)).astype(np.float16).astype(np.float32)
+            one.CopyFrom(numpy_helper.from_array(values, one.name))
+    changed: bytes = model.SerializeToString()
+    return changed
 
 
 @lru_cache
-def engine() -> OnnxRuntimeEngine:
-    return OnnxRuntimeEngine(graph(), threads=1)
+def engine(strong: bool = False) -> OnnxRuntimeEngine:
+    return OnnxRuntimeEngine(graph(strong), threads=1)
 
 
 def visible_luma(case: Case) -> Any:
@@ -183,7 +198,7 @@ def wanted_luma(case: Case) -> Any:
     if case.warp is not None:
         border = Border(case.warp.valid)
         levels = cv2.copyTo(visible, border.outside, case.warp.apply(levels))
-    fused = engine().run(unit_inputs(levels, visible))["fused"][0, 0]
+    fused = engine(case.strong).run(unit_inputs(levels, visible))["fused"][0, 0]
     return fused if case.warp is None else border.blend(fused, visible * np.float32(1 / 255))
 
 

@@ -38,6 +38,8 @@ CASES = {
     "odd and tight": Case((75, 53), tight=True, seed=2),
     "one cell": Case((1, 1), seed=3),
     "a row": Case((131, 2), tight=True, seed=3),
+    "strong weights": Case((96, 64), strong=True, seed=21),
+    "strong weights, odd": Case((75, 53), strong=True, seed=22),
     "16 bits": Case((96, 64), deep=True, seed=4),
     "registered": Case((96, 64), deep=True, warp=registered(), seed=5),
     "registered, 8 bits": Case((96, 64), warp=registered(), seed=6),

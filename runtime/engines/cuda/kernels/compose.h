@@ -181,23 +181,35 @@ __device__ __forceinline__ void measure(const EdgeParameters& p, unsigned char* 
     __threadfence();
     constexpr int OWN = BINS / T::THREADS;
     static_assert(OWN * T::THREADS == BINS, "every thread has as many bins");
+    const int lane = threadIdx.x & 31;
+    unsigned counts[OWN], own = 0;
+#pragma unroll
+    for (int index = 0; index < OWN; ++index) {
+        ITERATION();
+        counts[index] = LOAD_FRESH(p.histogram + threadIdx.x * OWN + index);
+        own += counts[index];
+    }
+    unsigned upto_lane = own;
+    for (int step = 1; step < 32; step *= 2) {
+        const unsigned other = __shfl_up_sync(0xffffffffu, upto_lane, step);
+        if (lane >= step) upto_lane += other;
+    }
     unsigned* sums = reinterpret_cast<unsigned*>(shared + T::FIRST);
-    unsigned own = 0;
-    for (int index = 0; index < OWN; ++index) own += LOAD_FRESH(p.histogram + threadIdx.x * OWN + index);
-    sums[threadIdx.x] = own;
+    if (lane == 31) sums[threadIdx.x / 32] = upto_lane;
     __syncthreads();
-    unsigned below = 0;
-    for (int thread = 0; thread < static_cast<int>(threadIdx.x); ++thread) below += sums[thread];
+    unsigned below = upto_lane - own;
+    for (int warp = 0; warp < static_cast<int>(threadIdx.x / 32); ++warp) below += sums[warp];
     const unsigned count = ((p.height - 1) / p.sample_step + 1) * ((p.width - 1) / p.sample_step + 1);
     const unsigned rank = (count - 1 + 500) / 1000;  // nearest rank of 0.1 %
+#pragma unroll
     for (int index = 0; index < OWN; ++index) {
-        unsigned* bin = p.histogram + threadIdx.x * OWN + index;
-        const unsigned upto = below + LOAD_FRESH(bin);
+        ITERATION();
+        const unsigned upto = below + counts[index];
         const float value = (threadIdx.x * OWN + index) * (1.f / (BINS - 1));
         if (below <= rank && rank < upto) STORE(p.measured, value);
         if (below <= count - 1 - rank && count - 1 - rank < upto) STORE(p.measured + 1, value);
         below = upto;
-        STORE(bin, 0u);
+        STORE(p.histogram + threadIdx.x * OWN + index, 0u);
     }
     if (threadIdx.x == 0) STORE(p.histogram + BINS, 0u);
 }
