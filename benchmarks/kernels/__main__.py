@@ -116,6 +116,8 @@ def _edge(
         library, planned.tile.kernel, planned.blocks, EDGE_THREADS, planned.tile.shared_bytes, p, arrays
     )
     figures += _figures(name, moved)
+    passes = round(moved.passes / moved.matrices, 3)
+    figures.append(Figure(name=f"{name}, passes a matrix", value=passes, unit="of shared memory"))
     luma = np.full((height, width), np.nan, np.float32)
     _launched(
         library,

@@ -38,6 +38,10 @@ class Traffic(NamedTuple):
     once_loaded: int
     """Sectors that the launch touches at all: what passes to memory where the L2 cache holds the rest."""
     once_stored: int
+    matrices: int
+    """8x8 halves that tensor cores took from shared memory."""
+    passes: int
+    """In how many passes; as many as matrices where no two rows of one lie in the same banks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,7 @@ def run(program: Path, launches: Sequence[Launch], folder: Path) -> list[Traffic
     figures = []
     with taken.open("rb") as file:
         for one in launches:
-            figures.append(Traffic(*struct.unpack("6Q", file.read(48))))
+            figures.append(Traffic(*struct.unpack("8Q", file.read(64))))
             for array in one.buffers.values():
                 array[...] = np.frombuffer(file.read(array.nbytes), array.dtype).reshape(array.shape)
     return figures
@@ -162,7 +166,7 @@ class Library:
         )
         if failed:
             raise EngineError(f"CUDA: {error.value.decode()} ({kernel})")
-        figures = (ctypes.c_uint64 * 6)()
+        figures = (ctypes.c_uint64 * 8)()
         self._library.emulated_traffic(figures)
         return Traffic(*figures)
 

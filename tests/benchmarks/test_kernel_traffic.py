@@ -26,6 +26,8 @@ def test_camera_to_picture_takes_two_megabytes_at_most(
     pictures = 640 * 480 * (1 + 1.5 + 3) / MEGA  # infrared, NV12, BGR: less is not possible
     assert pictures < figures["nv12 to bgr, memory"] <= 2
     assert figures["nv12 to bgr, memory"] < figures["nv12 to bgr, requests"]
+    # 16 pixels of a product may lie in two rows of a tile, whose banks nobody can choose.
+    assert 1 <= figures["nv12 to bgr, passes a matrix"] <= 1.25
     assert figures["nv12 to bgr, largest error of the luma"] <= 2e-3
 
 

@@ -24,6 +24,7 @@ struct Lane {
 
 struct Traffic {
     unsigned long long bytes[2], sectors[2], once[2];  // loads, stores
+    unsigned long long matrices, passes;               // of load_matrices, and how often its banks had to be asked
 };
 
 struct Run {
@@ -102,7 +103,24 @@ static void multiply(Lane* warp, unsigned depth) {
         }
 }
 
+// Shared memory gives 32 banks of 4 bytes at a time: eight rows of 16 bytes, if each lies in banks of its own.
+static void count_passes(Lane* warp) {
+    for (unsigned matrix = 0; matrix < 4; ++matrix) {
+        std::unordered_set<const unsigned char*> rows[8];
+        std::size_t most = 0;
+        for (unsigned row = 0; row < 8; ++row) {
+            const unsigned char* at = warp[matrix * 8 + row].exchange->row;
+            auto& same = rows[(at - run.shared) / 16 % 8];
+            same.insert(at);
+            most = same.size() > most ? same.size() : most;
+        }
+        ++run.traffic.matrices;
+        run.traffic.passes += most;
+    }
+}
+
 static void load_matrices(Lane* warp) {
+    count_passes(warp);
     for (unsigned lane = 0; lane < WARP; ++lane)
         for (unsigned matrix = 0; matrix < 4; ++matrix)
             std::memcpy(&warp[lane].exchange->matrices[matrix],
@@ -245,8 +263,8 @@ extern "C" int emulated_launch(const char* name, unsigned blocks, unsigned threa
     }
 }
 
-// Bytes that instructions asked for, sectors that warps asked for, sectors that the launch touched at all; each of
-// loads and of stores. Sectors are bytes / 32.
+// Bytes that instructions asked for, sectors of 32 bytes that warps asked for, sectors that the launch touched at all;
+// each of loads and of stores. Then matrices that were loaded from shared memory, and in how many passes.
 extern "C" void emulated_traffic(unsigned long long* figures) {
     std::memcpy(figures, &emulation::run.traffic, sizeof emulation::run.traffic);
 }
@@ -292,7 +310,7 @@ int main(int count, char** arguments) {
             std::fprintf(stderr, "%s: %s\n", header.name, error);
             return 1;
         }
-        unsigned long long figures[6];
+        unsigned long long figures[8];
         emulated_traffic(figures);
         std::fwrite(figures, 1, sizeof figures, output);
         for (auto& buffer : buffers) {

@@ -31,6 +31,7 @@ struct float2 { float x, y; } __attribute__((aligned(8)));
 struct uint3 { unsigned x, y, z; };
 
 inline uchar2 make_uchar2(int x, int y) { return {static_cast<unsigned char>(x), static_cast<unsigned char>(y)}; }
+inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 inline float2 make_float2(float x, float y) { return {x, y}; }
 inline int min(int a, int b) { return a < b ? a : b; }
 inline int max(int a, int b) { return a > b ? a : b; }

@@ -180,14 +180,20 @@ __device__ __forceinline__ void measure(const EdgeParameters& p, unsigned char* 
     if (!*last) return;
     __threadfence();
     constexpr int OWN = BINS / T::THREADS;
-    static_assert(OWN * T::THREADS == BINS, "every thread has as many bins");
+    static_assert(OWN * T::THREADS == BINS && OWN % 4 == 0, "every thread has as many bins");
+    uint4* bins = reinterpret_cast<uint4*>(p.histogram + threadIdx.x * OWN);
     const int lane = threadIdx.x & 31;
     unsigned counts[OWN], own = 0;
 #pragma unroll
-    for (int index = 0; index < OWN; ++index) {
+    for (int index = 0; index < OWN; index += 4) {
         ITERATION();
-        counts[index] = LOAD_FRESH(p.histogram + threadIdx.x * OWN + index);
-        own += counts[index];
+        const uint4 four = LOAD_FRESH(bins + index / 4);
+        STORE(bins + index / 4, make_uint4(0u, 0u, 0u, 0u));
+        counts[index] = four.x;
+        counts[index + 1] = four.y;
+        counts[index + 2] = four.z;
+        counts[index + 3] = four.w;
+        own += four.x + four.y + four.z + four.w;
     }
     unsigned upto_lane = own;
     for (int step = 1; step < 32; step *= 2) {
@@ -209,7 +215,6 @@ __device__ __forceinline__ void measure(const EdgeParameters& p, unsigned char* 
         if (below <= rank && rank < upto) STORE(p.measured, value);
         if (below <= count - 1 - rank && count - 1 - rank < upto) STORE(p.measured + 1, value);
         below = upto;
-        STORE(p.histogram + threadIdx.x * OWN + index, 0u);
     }
     if (threadIdx.x == 0) STORE(p.histogram + BINS, 0u);
 }
