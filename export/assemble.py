@@ -12,19 +12,20 @@ import onnxsim
 import torch
 
 from tdfusion_edge import __version__, bundle
-from tdfusion_edge.bundle import Precision
+from tdfusion_edge.bundle import ONE_PASS, Precision
 from tdfusion_edge.console import note
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.export.fusion import fused_pictures, fusion_part
-from tdfusion_edge.export.gate import passed
+from tdfusion_edge.export.gate import in_words, passed
 from tdfusion_edge.export.graph import LEGACY, OPSET, OPSETS
 from tdfusion_edge.export.heads import KINDS
 from tdfusion_edge.export.heads.graph import head_part
-from tdfusion_edge.export.model_card import model_card
+from tdfusion_edge.export.model_card import Made, model_card
 from tdfusion_edge.export.networks import Chosen, choose
 from tdfusion_edge.export.onepass_graph import onepass_part, served_sizes
 from tdfusion_edge.export.pairs import choose_pairs
 from tdfusion_edge.export.part import total
+from tdfusion_edge.export.provenance import commands, export_command
 from tdfusion_edge.pairs import Labels
 from tdfusion_edge.runtime.evaluation.pairs import require_data
 
@@ -96,11 +97,32 @@ def export(
     if size is not None and sizes is not None:
         parts.append(onepass_part(chosen, precisions, size, sizes, opset))
     whole = total(parts)
-    manifest = {"name": name, **_of_all(chosen), **whole.fields()}
-    card = model_card(name, chosen.fusion.header, chosen.heads, threshold)
-    files = {**whole.files, "MODEL_CARD.md": card.encode()}
-    measured = passed(manifest, files, pairs, size)
-    return bundle.write(output, manifest | {"parity": whole.parity + measured}, files)
+    made_by = commands(
+        chosen.fusion.header,
+        {head: task.header for head, task in chosen.heads.items()},
+        export_command(
+            paths,
+            name,
+            precisions,
+            size if ONE_PASS in whole.graphs else None,
+            threshold=None if threshold == SCORE_THRESHOLD else threshold,
+            opset=None if opset == OPSET else opset,
+            data=data,
+            names=names,
+            calibration=calibration,
+            labels=labels,
+        ),
+    )
+    manifest = {"name": name, **_of_all(chosen), **whole.fields(), "commands": made_by}
+    manifest["parity"] = whole.parity + passed(manifest, whole.files, pairs, size)
+    made = Made(
+        graphs=whole.graphs,
+        sizes={file: len(raw) for file, raw in whole.files.items()},
+        measured=[in_words(row) for row in manifest["parity"]],
+        commands=made_by,
+    )
+    card = model_card(name, chosen.fusion.header, chosen.heads, threshold, made)
+    return bundle.write(output, manifest, {**whole.files, "MODEL_CARD.md": card.encode()})
 
 
 def _of_all(chosen: Chosen) -> dict[str, Any]:

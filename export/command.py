@@ -20,21 +20,18 @@ from pathlib import Path
 from typing import get_args
 
 from tdfusion_edge.arguments import file_name
-from tdfusion_edge.bundle import Parity, Precision
+from tdfusion_edge.bundle import Precision
 from tdfusion_edge.clashes import refuse_clashes
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.export.assemble import SCORE_THRESHOLD, export
 from tdfusion_edge.export.engines import add_engine_arguments, prepared
+from tdfusion_edge.export.gate import in_words
 from tdfusion_edge.export.graph import LEGACY, OPSET, OPSETS
-from tdfusion_edge.export.heads import KINDS
 from tdfusion_edge.pairs.reader import find_files
 from tdfusion_edge.pairs.source import PairSource, labels_of
 from tdfusion_edge.runtime.commands.engines import sizes_of
 from tdfusion_edge.runtime.evaluation.pairs import add_pair_arguments
-
-FUSION_FIGURES = {"psnr_db": "PSNR {:.1f} dB"}
-"""How a figure of the fused luma is put in words; a head's kind has those of its own."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -119,11 +116,3 @@ def precisions_of(text: str) -> tuple[Precision, ...]:
     if unknown := [part for part in asked if part not in known]:
         raise RequestError(f"--precision {text}", expected=", ".join(known), got=unknown[0] or "nothing")
     return tuple(one for one in known if one in asked)
-
-
-def in_words(row: Parity) -> str:
-    """One line of what the gate measured."""
-    known = FUSION_FIGURES | {name: words for kind in KINDS.values() for name, words in kind.figures.items()}
-    parts = [f"largest error {row.max_error:.1e}"]
-    parts += [words.format(row.figures[name]) for name, words in known.items() if name in row.figures]
-    return f"{row.graph} in {row.precision} against {row.against} ({row.pictures}): {', '.join(parts)}"

@@ -16,6 +16,7 @@ from tdfusion_edge.export.fold import folded
 from tdfusion_edge.export.graph import OPSET, smooth_pair, to_onnx
 from tdfusion_edge.export.model_card import fusion_metrics
 from tdfusion_edge.export.networks import Loaded
+from tdfusion_edge.export.operations import counted
 from tdfusion_edge.export.pairs import Pairs
 from tdfusion_edge.export.part import Part, files_of
 from tdfusion_edge.export.precisions import IN_RANGE, Fused, Picture, Real, StayFloat, in_precisions
@@ -56,7 +57,7 @@ def fusion_part(loaded: Loaded, precisions: Collection[Precision], pairs: Pairs,
     graphs = in_precisions(plain, lambda one: fusion_onnx(one, opset), real, precisions, STAY_FLOAT)
     names, files = files_of(FUSION, graphs)
     return Part(
-        graphs={FUSION: describe_fusion(network, names, opset)},
+        graphs={FUSION: counted(describe_fusion(network, names, opset), network, graphs["fp32"])},
         files=files,
         parity=(fusion_parity(network, graphs["fp32"]),),
         metrics=fusion_metrics(header),

@@ -10,11 +10,15 @@ from typing import Any
 from tdfusion_edge import bundle
 from tdfusion_edge.bundle import FUSION, ONE_PASS, Bundle, Parity, Precision
 from tdfusion_edge.errors import ExportError
+from tdfusion_edge.export.heads import KINDS
 from tdfusion_edge.export.pairs import Pairs
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.runtime.evaluation.pairs import SIZE, described, simulated
 from tdfusion_edge.runtime.evaluation.parity import REFERENCE, Gap, least_score, measure_each
 from tdfusion_edge.runtime.fuser import Fuser
+
+FUSION_FIGURES = {"psnr_db": "PSNR {:.1f} dB"}
+"""How a figure of the fused luma is put in words; a head's kind has those of its own."""
 
 
 def passed(
@@ -111,3 +115,11 @@ def _row(graph: str, gap: Gap, precision: Precision, pictures: str) -> Parity:
         max_error=figures.pop("max_error"),
         figures=figures,
     )
+
+
+def in_words(row: Parity) -> str:
+    """One line of what the gate measured."""
+    known = FUSION_FIGURES | {name: words for kind in KINDS.values() for name, words in kind.figures.items()}
+    parts = [f"largest error {row.max_error:.1e}"]
+    parts += [words.format(row.figures[name]) for name, words in known.items() if name in row.figures]
+    return f"{row.graph} in {row.precision} against {row.against} ({row.pictures}): {', '.join(parts)}"

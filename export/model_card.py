@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
+from tdfusion_edge.bundle import Graph, Precision
 from tdfusion_edge.checkpoint import Header
 from tdfusion_edge.export.networks import Task
 from tdfusion_edge.redact import redact
 
 METRIC_NAMES = {name.lower(): name for name in ("EN", "SF", "SD", "AG", "SCD", "VIF", "Qabf", "SSIM")}
 """Fusion metrics by their keys in a header; its other metrics are the task network's."""
+
+TABLES = ("network_options", "strategy_options", "task", "loss", "augmentation", "optimiser")
+"""Of a recipe, that are shown."""
 
 PICTURES = {
     None: "",
@@ -30,7 +34,22 @@ def task_metrics(header: Header) -> dict[str, float]:
     return {key: value for key, value in header.metrics.items() if key not in METRIC_NAMES}
 
 
-def model_card(name: str, fusion: Header, heads: Mapping[str, Task], threshold: float = 0.25) -> str:
+class Made(NamedTuple):
+    """What an export made of the networks."""
+
+    graphs: Mapping[str, Graph]
+    """By name."""
+    sizes: Mapping[str, int]
+    """Bytes of the graphs' files."""
+    measured: Sequence[str]
+    """What the gate measured, a line each."""
+    commands: Mapping[str, str]
+    """Command lines by the names of the graphs whose networks they trained, and ``export``."""
+
+
+def model_card(
+    name: str, fusion: Header, heads: Mapping[str, Task], threshold: float = 0.25, made: Made | None = None
+) -> str:
     """Markdown from the headers of the checkpoints.
 
     Args:
@@ -38,6 +57,7 @@ def model_card(name: str, fusion: Header, heads: Mapping[str, Task], threshold: 
         fusion: Header of the fusion network's checkpoint.
         heads: Task networks by the heads' names; their checkpoint may be the fusion network's.
         threshold: Score above which a detection counts.
+        made: What became of them; None: not known.
     """
     tasks = heads.values()
     headers = fusion, *(task.header for task in tasks)
@@ -47,6 +67,7 @@ def model_card(name: str, fusion: Header, heads: Mapping[str, Task], threshold: 
         f"Fusion network {_trained(fusion, 'fusion')}. Takes an infrared and a visible luma picture that "
         "are\naligned, gives one fused luma picture.",
         *(_finds(task, threshold) for task in tasks),
+        *(() if made is None else _costs(made)),
         "## Training data",
         _data(fusion, heads),
         "Where a data set is for research use, so are these weights, as far as its terms reach. A fused "
@@ -54,12 +75,14 @@ def model_card(name: str, fusion: Header, heads: Mapping[str, Task], threshold: 
         "## Training",
         _settings(fusion),
         *(_settings_of(task) for task in tasks if task.header != fusion),
+        *(() if made is None else _commands(made.commands)),
         "## Fusion metrics on the recipe's validation pairs",
         _metrics(fusion_metrics(fusion)),
         "VIF and SSIM are means over the two sources; the picture is not stretched.",
         *(part for task in tasks for part in _measured(task)),
+        *(() if made is None else ("## Measured by the export", _listed(made.measured))),
         "## Limits",
-        "\n".join(f"- {_cell(limit)}" for limit in limits),
+        _listed(limits),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -79,6 +102,47 @@ def _finds(task: Task, threshold: float) -> str:
         f"{kind.title.capitalize()} {_trained(task.header, 'task')}. Sees {sees}, not stretched, at\n"
         f"{view.width}x{view.height} pixels, {does}{PICTURES[task.matched]}"
     )
+
+
+def _costs(made: Made) -> tuple[str, ...]:
+    """Weights, operations and sizes of every graph."""
+    precisions = [one for one in get_args(Precision) if any(one in g.files for g in made.graphs.values())]
+    rows = _rows(
+        (
+            name,
+            _thousands(graph.parameters),
+            "" if graph.multiply_adds is None else f"{graph.multiply_adds / 1e6:.1f}",
+            *(
+                f"{made.sizes[graph.files[one]] / 1e3:.1f}" if one in graph.files else ""
+                for one in precisions
+            ),
+        )
+        for name, graph in made.graphs.items()
+    )
+    heads = ("graph", "parameters", "multiply-adds, millions", *(f"{one}, kB" for one in precisions))
+    return (
+        "## Size and cost",
+        f"{_rows([heads])}\n|{'---|' * len(heads)}\n{rows}",
+        "Multiply-adds are those of convolutions and products of matrices for one picture: of the fusion "
+        "network at\n640x480, of a head at its own size. Parameters are those of the trained network.",
+    )
+
+
+def _thousands(count: int | None) -> str:
+    return "" if count is None else f"{count:,}"
+
+
+def _commands(commands: Mapping[str, str]) -> tuple[str, ...]:
+    lines = "\n".join(f"    {redact(command)}" for command in commands.values())
+    return (
+        "Made by these commands, with the data in DIR; of files elsewhere the names stay. A training that "
+        "did not\nnote its own is missing:",
+        lines,
+    )
+
+
+def _listed(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {_cell(line)}" for line in lines)
 
 
 def _settings_of(task: Task) -> str:
@@ -110,8 +174,8 @@ def _settings(header: Header) -> str:
             table,
             ", ".join(f"{key} {without_folders(value)}" for key, value in header.settings[table].items()),
         )
-        for table in ("task", "loss", "augmentation", "optimiser")
-        if isinstance(header.settings.get(table), dict)
+        for table in TABLES
+        if isinstance(header.settings.get(table), dict) and header.settings[table]
     )
     return f"| table | options |\n|---|---|\n{rows}"
 

@@ -15,6 +15,7 @@ from tdfusion_edge.errors import InputMissing, RequestError, SourceError, Tdfusi
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.pairing.streams import Mode
+from tdfusion_edge.runtime.picture.watch import Watch, watch_of
 from tdfusion_edge.runtime.sources import open_source, tell_of_recordings
 from tdfusion_edge.runtime.sources import uri as addresses
 from tdfusion_edge.runtime.sources.absent import AbsentSource
@@ -49,6 +50,11 @@ class Cameras(NamedTuple):
     def visible_size(self) -> rig.Size | None:
         """Width and height of the visible pictures, as far as the rig tells before one is there."""
         return self.visible[1].size if self.registration is None else self.registration.visible_size
+
+    @property
+    def watch(self) -> Watch:
+        """When one of them is left out because of what it shows."""
+        return watch_of(self.sync, recorded=bool(self.files()))
 
     def thermal(self, asked: rig.RangeName | rig.ThermalRange | None = None) -> rig.ThermalRange:
         """How infrared becomes 8 bits: the camera's own table, or that with another mode.

@@ -25,6 +25,7 @@ from tdfusion_edge.runtime.executors.staged import Staged
 from tdfusion_edge.runtime.heads import Head, kind_of
 from tdfusion_edge.runtime.picture.alignment import Aligner
 from tdfusion_edge.runtime.picture.stretch import Stretch, StretchName
+from tdfusion_edge.runtime.picture.watch import Watch
 
 MOST_THREADS = 1024
 """More than any machine has cores; a library asked for a million of them takes all memory."""
@@ -67,6 +68,8 @@ class Fuser:
             a part without infrared, visible stands there, and the networks run ``staged``.
         visible_size: Width and height of the visible pictures, where they are known before the first comes:
             infrared that is alone until then is shown at this size, and not at all where it is not known.
+        watch: When a camera of a stream whose pictures show nothing, or one of which repeats, is left out, a
+            :class:`tdfusion_edge.runtime.picture.watch.Watch`.
         on_progress: Told of the build of an engine: called with the graph's name, gives what takes progress.
         instrument: Wraps every engine, by its graph's name: for measuring.
 
@@ -95,6 +98,7 @@ class Fuser:
         stretch: StretchName = "image",
         registration: rig.Registration | None = None,
         visible_size: tuple[int, int] | None = None,
+        watch: Watch = Watch(),  # noqa: B008 (immutable)
         on_progress: Callable[[str], OnProgress] | None = None,
         instrument: Callable[[str, Engine], Engine] = lambda name, engine: engine,
     ) -> None:
@@ -109,6 +113,7 @@ class Fuser:
                 got=type(registration).__name__,
             )
         thermal = rig.thermal(range)
+        self._follows_visible = watch.frozen_ms is not None
         self._mode: StretchName = Stretch(stretch).mode  # which refuses what is none
         opened = source if isinstance(source, Bundle) else bundle.read(_place(source))
         self.manifest: Manifest = opened.manifest
@@ -150,7 +155,9 @@ class Fuser:
                     demanded=graphs == "onepass",
                 )
             minimum = self.manifest.graphs[FUSION].minimum_size
-            self._aligner = Aligner(thermal, registration, minimum=minimum, visible_size=visible_size)
+            self._aligner = Aligner(
+                thermal, registration, minimum=minimum, visible_size=visible_size, watch=watch
+            )
             self._closing = stack.pop_all()
         self._time_ns: int | None = None
         """Of the last array that was given with a time."""
@@ -178,8 +185,11 @@ class Fuser:
         if time_ns is None or self._time_ns is None or time_ns < self._time_ns:
             self.forget()
         self._time_ns = time_ns
-        if time_ns is not None and isinstance(infrared, np.ndarray):
-            infrared = infrared.copy()  # compared with the next one, which may come in the same buffer
+        if time_ns is not None:  # compared with the next ones, which may come in the same buffers
+            infrared, visible = (
+                one.copy() if isinstance(one, np.ndarray) and kept else one
+                for one, kept in ((infrared, True), (visible, self._follows_visible))
+            )
         at, number = time_ns or 0, self._count
         pair = Pair(Frame(infrared, at, number, "infrared"), Frame(visible, at, number, "visible"))
         result = self.fuse(pair)

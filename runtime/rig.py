@@ -7,8 +7,10 @@ of them ``ir0`` and ``vis0`` are the simulated cameras.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal, TypeAlias, get_args
 
 from msgspec import Meta, field
@@ -22,6 +24,8 @@ from tdfusion_edge.text import few
 Role: TypeAlias = Literal["infrared", "visible"]
 RangeName: TypeAlias = Literal["auto", "percentile", "linear", "clahe", "steady", "camera"]
 Policy: TypeAlias = Literal["drop", "hold-last", "single"]
+
+OTHER: Mapping[Role, Role] = MappingProxyType({"infrared": "visible", "visible": "infrared"})
 
 DAY_MS = 86_400_000.0
 """Longest time that a rig can speak of, in milliseconds."""
@@ -97,7 +101,11 @@ class Sync(Table, frozen=True, kw_only=True):
     """What a frame without partner becomes: nothing, a pair with the last infrared frame, a single. None:
     ``single`` for streams, ``drop`` for two videos that are fused into one."""
     silent_ms: Milliseconds = 500.0
-    """After this long without a frame a camera counts as silent (``single``, ``hold-last``)."""
+    """After this long without a frame a camera counts as silent (``single``, ``hold-last``), and with nothing
+    in its pictures as dead: the other one is shown alone."""
+    frozen_ms: Milliseconds | None = None
+    """After this long with one picture, repeated to the last bit, a camera beside one that lives is left out.
+    None: 2000 for live cameras, and never for recordings: a codec repeats the picture of a still scene."""
 
 
 class Registration(Table, frozen=True, kw_only=True):

@@ -71,6 +71,7 @@ def stream(
             stretch=stretch,
             registration=registration or chosen.registration,
             visible_size=chosen.visible_size,
+            watch=chosen.watch,
             **options,
         )
         stack.enter_context(fuser)

@@ -65,6 +65,8 @@ class Header(Table, frozen=True, kw_only=True):
     """Steps of the whole training, which its learning rates depend on."""
     settings: dict[str, Any] = {}
     """The whole recipe, as it was used."""
+    changes: tuple[str, ...] | None = None
+    """``--set`` of the command line, by which it differs from the recipe of that name; None: not noted."""
     limits: tuple[str, ...] = ()
     """What the weights must not be relied on for, a sentence each."""
     training_data: tuple[TrainingData, ...]

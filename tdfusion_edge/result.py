@@ -37,8 +37,9 @@ class Result:
     """float32 (H, W), the fused luma in [0, 1] as the network gave it, before the stretch. None where one
     sensor stood alone, and from the one-pass graph, which keeps it on its device."""
     degraded: str | None = None
-    """None, or why the picture is not fused from two fresh frames: ``held``, ``frozen``,
-    ``infrared missing`` or ``visible missing``."""
+    """None, or why the picture is not fused from two fresh frames. ``held``, ``frozen`` (infrared repeats a
+    picture) and ``both dead`` are fused all the same. ``infrared`` or ``visible`` with ``missing`` (no
+    frame), ``dead`` (nothing in it) or ``frozen`` behind it: the picture shows the other sensor alone."""
     utc_ns: int | None = None
     """Capture time by the wall clock: nanoseconds since 1970, UTC, as the clock stood when this was fused.
     None for recordings, which do not say when they were made, and for arrays."""

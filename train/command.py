@@ -84,6 +84,7 @@ def main(args: argparse.Namespace) -> int:
             device=device,
             share=share,
             tensorboard=args.tensorboard,
+            changes=args.set,
         )
         if share.rank == 0:
             output.parent.mkdir(parents=True, exist_ok=True)  # where the lock stands

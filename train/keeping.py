@@ -95,6 +95,7 @@ def header_of(training: Training, step: int, figures: Mapping[str, float]) -> ch
         step=step,
         steps=training.steps,
         settings=state.settings(recipe),
+        changes=training.changes,
         limits=recipe.limits,
         training_data=training.training_data,
         metrics={name: round(value, 5) for name, value in figures.items()},

@@ -58,6 +58,7 @@ def intensity_loss(
     weight_infrared: Tensor | float,
     form: Intensity = "linear",
     sums: tuple[Gains, Gains] = ((1.0, 0.0), (0.0, 1.0)),
+    alone: Tensor | None = None,
 ) -> Tensor:
     """L_int, a scalar.
 
@@ -70,11 +71,14 @@ def intensity_loss(
             more sharply), ``max``: the brighter source is the target and the weights are not used,
             ``additive``: as ``linear``, and the targets are two sums of both sources in place of each alone.
         sums: Gains of the two sums that ``additive`` weighs by w_ir and by w_vis.
+        alone: (B, 1, 1, 1) bool, True where one sensor is gone and both pictures are the other one's: there
+            the target is that picture, and no sum. None: nowhere.
     """
     if form == "max":
         return (fused - torch.maximum(infrared, visible)).square().mean()
     if form == "additive":
-        infrared, visible = ((a * infrared + b * visible).clamp(max=1) for a, b in sums)
+        both = [(a * infrared + b * visible).clamp(max=1) for a, b in sums]
+        infrared, visible = both if alone is None else (torch.where(alone, visible, one) for one in both)
     weight_visible = 1 - weight_infrared
     if form == "squared":
         weight_infrared, weight_visible = weight_infrared**2, weight_visible**2
@@ -99,7 +103,12 @@ def gradient_loss(
 
 
 def fusion_loss(
-    fused: Tensor, infrared: Tensor, visible: Tensor, weight_infrared: Tensor | float, options: Loss
+    fused: Tensor,
+    infrared: Tensor,
+    visible: Tensor,
+    weight_infrared: Tensor | float,
+    options: Loss,
+    alone: Tensor | None = None,
 ) -> Mapping[str, Tensor]:
     """L_f as ``loss``, and its parts ``intensity`` and ``gradient``, scalars.
 
@@ -109,8 +118,10 @@ def fusion_loss(
         visible: (B, 1, H, W).
         weight_infrared: w_ir, a number or (B, 1, H, W) in [0, 1].
         options: ``[loss]`` of the recipe.
+        alone: (B, 1, 1, 1) bool, True where one sensor is gone and both pictures are the other one's; None:
+            nowhere. As :class:`~tdfusion_edge.train.data.types.Sources` has it.
     """
     sums = options.towards_infrared, options.towards_visible
-    intensity = intensity_loss(fused, infrared, visible, weight_infrared, options.intensity, sums)
+    intensity = intensity_loss(fused, infrared, visible, weight_infrared, options.intensity, sums, alone)
     gradient = gradient_loss(fused, infrared, visible, options.gradient, options.border)
     return {"loss": intensity + options.alpha * gradient, "intensity": intensity, "gradient": gradient}

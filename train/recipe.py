@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 from msgspec import Meta, field
 
 from tdfusion_edge.config import Table
-from tdfusion_edge.pairs.source import PairSource
+from tdfusion_edge.pairs.source import Labels, PairSource
+from tdfusion_edge.train.data.degradation.kinds import KINDS, Kind
 from tdfusion_edge.train.losses import Border, Gains, Gradient, Intensity
 
 MOST = 10**9
@@ -25,8 +26,18 @@ class DataSource(PairSource, frozen=True, kw_only=True):
     part: Literal["train", "validation", "meta-test"] = "train"
     """``meta-test``: pairs on which a strategy's upper level alone is measured, so that it learns from what
     the networks have not been fitted to; without any, its batches are taken from ``train``."""
+    labels_infrared: Labels | None = None
+    """Labels of what infrared alone shows: what T is to find where visible is missing, dead or frozen
+    (``[augmentation] degraded``). None: what it is to find in both."""
+    labels_visible: Labels | None = None
+    """Those of what visible alone shows, likewise."""
     terms: str
     """Licence or terms of use, copied into the model card."""
+
+    def __post_init__(self) -> None:
+        for own in (self.labels_infrared, self.labels_visible):
+            if own is not None and self.labels is not None and own.kind != self.labels.kind:
+                raise ValueError(f"labels of one sensor: expected {self.labels.kind}, got {own.kind}")
 
 
 class Loss(Table, frozen=True, kw_only=True):
@@ -91,6 +102,12 @@ class Augmentation(Table, frozen=True, kw_only=True):
     """Whole pictures for T are zoomed by a random factor in 1/zoom..zoom and shifted; 1 leaves them whole."""
     mosaic: Fraction = 0.0
     """Share of T's pictures that are put together from four."""
+    degraded: Fraction = 0.0
+    """Share of the pairs of which one sensor is degraded. F is to make of such a pair what it would make of
+    the clean one; where the sensor is missing, dead or frozen, the other one alone. It is in no mosaic."""
+    degradations: Annotated[tuple[Kind, ...], Meta(min_length=1)] = KINDS
+    """What may happen to it, each as likely: ``missing`` (T then sees the other sensor as it is, like the
+    runtime shows it), ``dead``, ``frozen``, ``noise``, ``blur``, ``gain``, ``shift`` of infrared."""
 
 
 class Optimiser(Table, frozen=True, kw_only=True):

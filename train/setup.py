@@ -20,6 +20,9 @@ from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.pairs.lazy import joined
 from tdfusion_edge.pairs.reader import find_files, load_pairs
 from tdfusion_edge.train import state
+from tdfusion_edge.train.data.degradation.chance import Degrader
+from tdfusion_edge.train.data.degradation.kinds import SENSORS
+from tdfusion_edge.train.data.degradation.labels import SensorLabels, sensor_labels
 from tdfusion_edge.train.data.feed import Feed, Share
 from tdfusion_edge.train.faults import clear_out_of_memory
 from tdfusion_edge.train.log import board_class
@@ -49,6 +52,8 @@ class Training:
     share: Share
     resume: bool
     tensorboard: bool
+    changes: tuple[str, ...] | None = None
+    """By which the recipe differs from the file of its name; None: not known."""
 
     @property
     def leads(self) -> bool:
@@ -71,6 +76,7 @@ def setup(
     device: str = "cpu",
     share: Share = Share(),  # noqa: B008 (immutable)
     tensorboard: bool = False,
+    changes: Sequence[str] | None = None,
 ) -> Training:
     """Arguments to objects: seeded networks, strategy, data. Nothing is written.
 
@@ -83,6 +89,7 @@ def setup(
         device: A name of PyTorch's.
         share: This process among those of a distributed training.
         tensorboard: Write event files for TensorBoard as well.
+        changes: What was changed in the recipe's file, for the model card: "table.key=VALUE" each.
 
     Raises:
         RequestError: the recipe has no training or no validation pairs, or they do not fit it, or
@@ -104,6 +111,7 @@ def setup(
             network.to(device)
         _refuse_view(recipe, strategy)
         parts, training_data = _load(recipe, data, strategy, output)
+        degrader = _degrader(recipe, data, parts, strategy)
         parts = {part: strategy.prepare(samples) for part, samples in parts.items()}
     _refuse_unscorable(parts["validation"], strategy)
     _warn_of_repeats(parts)
@@ -116,6 +124,7 @@ def setup(
         share=share,
         held_out=parts["meta-test"],
         device=device,
+        degrader=degrader,
     )
     feed.require(strategy.batches)
     return Training(
@@ -129,6 +138,7 @@ def setup(
         share=share,
         resume=resume,
         tensorboard=tensorboard,
+        changes=None if changes is None else tuple(changes),
     )
 
 
@@ -163,6 +173,20 @@ def _load(
     known = {(one.name, one.terms) for one in training_data}
     training_data += [one for one in _inherited(recipe, strategy) if (one.name, one.terms) not in known]
     return {part: joined(found) for part, found in sources.items()}, tuple(training_data)
+
+
+def _degrader(recipe: Recipe, data: Path, parts: Parts, strategy: Strategy) -> Degrader | None:
+    """What degrades the pairs of the training as they were read, in the feed's order."""
+    if not recipe.augmentation.degraded:
+        return None
+    ordered = ("train", "meta-test")
+    sources = [source for part in ordered for source in recipe.data if source.part == part]
+    samples = joined([parts[part] for part in ordered])
+    if recipe.task is None:
+        labels: SensorLabels = {sensor: [None] * len(samples) for sensor in SENSORS}
+    else:
+        labels = sensor_labels(data, sources, recipe.task.classes)
+    return Degrader(samples, recipe.augmentation, strategy.seen, labels)
 
 
 def _note(rows: list[TrainingData], row: TrainingData) -> None:

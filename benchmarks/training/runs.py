@@ -17,18 +17,19 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from benchmarks import machine
 from benchmarks.rows import Trained, trained
 from benchmarks.script import ROOT
 from tdfusion_edge import checkpoint
 from tdfusion_edge.checkpoint import Header
-from tdfusion_edge.config import Table, load, to_json
+from tdfusion_edge.config import Table, convert, load, to_json
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import InputMissing, RequestError, WorkError
 from tdfusion_edge.files import write_aside
 from tdfusion_edge.train import state
+from tdfusion_edge.train.recipe import Recipe
 from tdfusion_edge.train.recipe_file import load_recipe
 from tdfusion_edge.train.state import LAST, STATE
 
@@ -117,7 +118,7 @@ def finished(run: Run, work: Path) -> Header | None:
     changes = state.differences(noted.inputs, went_in, "sha256 of")
     header = checkpoint.read(folder / LAST)[0] if (folder / LAST).is_file() else None
     if header is not None:
-        changes += state.differences(header.settings, settings)
+        changes += state.differences(_completed(header, folder), settings)
     if changes:
         raise RequestError(
             f"{folder} holds another training",
@@ -126,6 +127,11 @@ def finished(run: Run, work: Path) -> Header | None:
             hint="Name another --work, or remove that folder.",
         )
     return header if header is not None and header.step == header.steps else None
+
+
+def _completed(header: Header, folder: Path) -> dict[str, Any]:
+    """Settings of a training with the defaults of options that are younger than it."""
+    return state.settings(convert(header.settings, Recipe, name=f"{folder / LAST} (settings)"))
 
 
 def digests(inputs: Mapping[str, Path]) -> dict[str, str]:

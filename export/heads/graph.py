@@ -16,6 +16,7 @@ from tdfusion_edge.export.graph import OPSET, described, opset_of, to_onnx
 from tdfusion_edge.export.heads.kind import PICTURES
 from tdfusion_edge.export.model_card import task_metrics
 from tdfusion_edge.export.networks import Task
+from tdfusion_edge.export.operations import counted
 from tdfusion_edge.export.part import Part, files_of
 from tdfusion_edge.export.precisions import Fused, in_precisions
 from tdfusion_edge.train.models.task import Output, TaskNetwork
@@ -74,7 +75,7 @@ def head_part(
         score_threshold=threshold if kind.scored else None,
     )
     return Part(
-        graphs={name: describe_head(network, graphs["fp32"], names)},
+        graphs={name: counted(describe_head(network, graphs["fp32"], names), network, graphs["fp32"])},
         files=files,
         parity=(head_parity(task, graphs["fp32"]),),
         heads={name: info},

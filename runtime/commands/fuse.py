@@ -28,6 +28,7 @@ from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.cameras import require_positive
 from tdfusion_edge.runtime.commands.networks import add_network_arguments, open_fuser, read_files
 from tdfusion_edge.runtime.picture.stretch import StretchName
+from tdfusion_edge.runtime.picture.watch import watch_of
 from tdfusion_edge.runtime.pipeline.files import (
     PLAIN,
     Pairing,
@@ -98,11 +99,12 @@ def main(args: argparse.Namespace) -> int:
             hint='Set role = "infrared" in [cameras.NAME] and low and high in [cameras.NAME.range] there.',
         )
     table = rig.thermal(args.range, None if camera is None else camera.range)
+    watch = watch_of(rig.Sync() if described is None else described.sync, recorded=True)
     detect = wanted != PLAIN
     stretch: StretchName = "temporal" if kinds[0] == "video" else "image"
     with (
         claimed(written.values()),
-        open_fuser(args, table, registration, detect=detect, stretch=stretch) as fuser,
+        open_fuser(args, table, registration, detect=detect, stretch=stretch, watch=watch) as fuser,
     ):
         if detect and not fuser.heads:
             raise RequestError(

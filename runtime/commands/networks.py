@@ -15,6 +15,7 @@ from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, 
 from tdfusion_edge.runtime.executors import GRAPHS
 from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.picture.stretch import StretchName
+from tdfusion_edge.runtime.picture.watch import Watch
 
 
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,6 +85,7 @@ def open_fuser(
     detect: bool,
     stretch: StretchName,
     visible_size: rig.Size | None = None,
+    watch: Watch = Watch(),  # noqa: B008 (immutable)
 ) -> Fuser:
     """What the command line asks for, and a line that says so.
 
@@ -94,6 +96,7 @@ def open_fuser(
         detect: Whether the bundle's heads are wanted.
         stretch: The output stretch where the command line names none.
         visible_size: Width and height of the visible pictures, where the rig tells them.
+        watch: When a camera is left out because of what it shows.
 
     Raises:
         RequestError: options that do not fit.
@@ -114,6 +117,7 @@ def open_fuser(
         stretch=args.stretch or stretch,
         registration=registration,
         visible_size=visible_size,
+        watch=watch,
         on_progress=progress_shower,
     )
     note(str(fuser))

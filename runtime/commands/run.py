@@ -91,6 +91,7 @@ def main(args: argparse.Namespace) -> int:
             detect=not args.no_detect,
             stretch="temporal",
             visible_size=cameras.visible_size,
+            watch=cameras.watch,
         )
         stack.enter_context(fuser)
         sinks = open_sinks(args, stop)

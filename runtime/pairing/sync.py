@@ -26,7 +26,6 @@ from tdfusion_edge.runtime.pairing.waiting import Stream
 Reason: TypeAlias = Literal[
     "paired", "held", "single", "unmatched", "late", "duplicate", "overrun", "missing", "superseded", "left"
 ]
-OTHER: dict[rig.Role, rig.Role] = {"infrared": "visible", "visible": "infrared"}
 
 
 class Synchroniser:
@@ -173,7 +172,7 @@ class Synchroniser:
 
     def _partner_excluded(self, role: rig.Role, now_ns: int) -> bool:
         """True where the oldest frame of ``role`` gets no partner from the other, empty, queue."""
-        other = self._streams[OTHER[role]]
+        other = self._streams[rig.OTHER[role]]
         frame, since_ns = self._streams[role].waiting[0]
         latest_ns = frame.time_ns + self._tolerance_ns
         if self._passed(other, latest_ns, since_ns, now_ns):
@@ -188,7 +187,7 @@ class Synchroniser:
 
     def _nearest(self, role: rig.Role, now_ns: int) -> bool | None:
         """Whether the oldest frame of ``role`` is the nearest to the other's; None: too early to say."""
-        stream, other = self._streams[role], self._streams[OTHER[role]]
+        stream, other = self._streams[role], self._streams[rig.OTHER[role]]
         (older, older_since_ns), (newer, newer_since_ns) = stream.waiting[0], other.waiting[0]
         gap_ns = newer.time_ns - older.time_ns
         if gap_ns > self._tolerance_ns:
@@ -213,7 +212,7 @@ class Synchroniser:
 
     def _silent(self, role: rig.Role, frame: Frame, now_ns: int) -> bool:
         """True where the other camera had been silent for long when ``frame`` was taken."""
-        other = self._streams[OTHER[role]]
+        other = self._streams[rig.OTHER[role]]
         if other.finished and (self._live or other.last is None):
             return True
         assert self._start_ns is not None

@@ -1,4 +1,4 @@
-"""From a pair of frames to two aligned 8-bit pictures: thermal range, registration, frozen cameras."""
+"""From a pair of frames to two aligned 8-bit pictures: range, registration, cameras that tell nothing."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tdfusion_edge.errors import RequestError
 from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.picture.border import Border
-from tdfusion_edge.runtime.picture.frozen import Frozen
 from tdfusion_edge.runtime.picture.range import ThermalRange
 from tdfusion_edge.runtime.picture.registration import Size, Warp
 from tdfusion_edge.runtime.picture.swapped import suspicion
+from tdfusion_edge.runtime.picture.watch import Watch, Watcher
 
 COLOURED_INFRARED = "their luma is fused, not thermal counts; take the counts, or a grey palette"
 """What is said of pictures that were coloured by temperature, or by the world."""
@@ -36,9 +36,9 @@ class Aligned:
 
     pair: Pair
     infrared: U8 | None
-    """uint8 (H, W), hot is bright; None where only visible is there."""
+    """uint8 (H, W), hot is bright; None where only visible is there, or tells anything."""
     visible: Image | None
-    """uint8 (H, W) or (H, W, 3) BGR; None where only infrared is there."""
+    """uint8 (H, W) or (H, W, 3) BGR; None where only infrared is there, or tells anything."""
     degraded: str | None
     """None, or why the picture will not be made of two fresh frames."""
     border: Border | None = None
@@ -54,6 +54,7 @@ class Aligner:
         minimum: Smallest height and width that the networks take, pixels.
         visible_size: Width and height of the visible pictures where they are known before the first comes;
             the registration's where there is one.
+        watch: When a camera that shows nothing, or one picture again and again, is left out.
     """
 
     def __init__(
@@ -63,7 +64,9 @@ class Aligner:
         *,
         minimum: int = 1,
         visible_size: Size | None = None,
+        watch: Watch = Watch(),  # noqa: B008 (immutable)
     ) -> None:
+        self._watch = watch
         self._expected_size = visible_size if registration is None else registration.visible_size
         self._thermal, self._registration, self._minimum = thermal, registration, minimum
         self._looked = False
@@ -77,7 +80,7 @@ class Aligner:
     def forget(self) -> None:
         """Begin a new stream: nothing is left of earlier frames but what only their sizes decide."""
         self._range = ThermalRange(self._thermal)
-        self._frozen = Frozen()
+        self._watcher = Watcher(self._watch)
         self._visible_size = self._expected_size
         self._held: tuple[Frame, U8] | None = None
         """The last infrared frame, and what became of it at visible size."""
@@ -103,7 +106,11 @@ class Aligner:
         if pair.infrared is None:
             return Aligned(pair, None, visible, "infrared missing")
         self._look(pair.infrared, pair.visible)
-        degraded = "held" if pair.held else "frozen" if self._frozen.update(pair.infrared) else None
+        left_out, degraded = self._watcher.judge(pair)
+        if left_out == "visible":
+            return Aligned(pair, self._warped(pair.infrared, pair.visible.size), None, degraded)
+        if left_out == "infrared":  # nor do the limits of its range follow what it shows
+            return Aligned(pair, None, visible, degraded)
         again = self._held is not None and self._held[0] is pair.infrared
         infrared = self._warped(pair.infrared, pair.visible.size)
         border = self._warp(pair.infrared.size, pair.visible.size)[1]

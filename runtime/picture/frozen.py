@@ -1,4 +1,8 @@
-"""Frozen infrared: the shutter of a thermal camera repeats one picture while it calibrates."""
+"""A frozen camera: one picture, again and again.
+
+The shutter of a thermal camera does it for a second while it calibrates, and a driver that hangs for ever. A
+scene in which nothing moves does not: a sensor's noise differs from picture to picture.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,10 @@ class Frozen:
         self._after_ns = round(after_ms * 1e6)
         self._image: Image | None = None
         self._since_ns = 0
+        self.for_ns = 0
+        """Capture time that the last frame's picture has been shown for."""
+        self.told = False
+        """What :meth:`update` said last."""
 
     def update(self, frame: Frame) -> bool:
         """Take the camera's next frame; True where it shows what was shown ``after_ms`` ago.
@@ -31,8 +39,11 @@ class Frozen:
         if self._image is None or not _same(frame.image, self._image):
             self._since_ns = frame.time_ns
             self._image = frame.image
+            self.for_ns, self.told = 0, False
             return False
-        return frame.time_ns - self._since_ns >= self._after_ns
+        self.for_ns = frame.time_ns - self._since_ns
+        self.told = self.for_ns >= self._after_ns
+        return self.told
 
 
 def _same(image: Image, other: Image) -> bool:

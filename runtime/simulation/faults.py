@@ -45,6 +45,8 @@ class Faults:
     """Time and duration of a closed shutter: the last picture repeats, stamps and numbers run on."""
     silence: tuple[float, float] | None = None
     """Time and duration without any frame."""
+    dead: tuple[float, float] | None = None
+    """Time and duration of pictures that are black all over, as behind a cap; ``noise`` is added to them."""
     noise: float = 0.0
     """Standard deviation of additional noise, in 8-bit levels."""
     seed: int = 0
@@ -59,6 +61,7 @@ class Faults:
             ("size", self.size, self.size is None or is_size(self.size), SIZES),
             ("freeze", self.freeze, _is_span(self.freeze), "time and duration in seconds, 0 or more"),
             ("silence", self.silence, _is_span(self.silence), "time and duration in seconds, 0 or more"),
+            ("dead", self.dead, _is_span(self.dead), "time and duration in seconds, 0 or more"),
             ("gain_jump", self.gain_jump, _is_jump(self.gain_jump), "time 0 or more, gain above 0, offset"),
             ("homography", self.homography, _is_invertible(self.homography), "an invertible 3 x 3 matrix"),
         )
@@ -77,6 +80,10 @@ class Faults:
         if not self.freeze or not _within(self.freeze, frame / fps):
             return frame
         return max(math.ceil(self.freeze[0] * fps) - 1, 0)
+
+    def black(self, moment_s: float) -> bool:
+        """Whether nothing is seen at a time."""
+        return self.dead is not None and _within(self.dead, moment_s)
 
     def stamp_error_ns(self, frame: int, fps: float) -> int:
         """Reported minus true capture time in nanoseconds."""

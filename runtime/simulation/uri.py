@@ -134,7 +134,8 @@ _READERS: dict[str, tuple[Callable[[str], object], str]] = {
     "gain_jump": (_numbers(3), "TIME:GAIN:OFFSET"),
     "freeze": (_numbers(2), "TIME:DURATION in seconds"),
     "silence": (_numbers(2), "TIME:DURATION in seconds"),
+    "dead": (_numbers(2), "TIME:DURATION in seconds"),
     "noise": (float, "8-bit levels"),
 }
-_FAULTS = ("homography", "offset_ms", "jitter_ms", "drop", "gain_jump", "freeze", "silence", "noise")
+_FAULTS = ("homography", "offset_ms", "jitter_ms", "drop", "gain_jump", "freeze", "silence", "dead", "noise")
 _INFRARED_ONLY = ("depth", "homography", "gain_jump", "view")

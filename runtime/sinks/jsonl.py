@@ -46,8 +46,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     size: tuple[int, int]
     """Width and height of the fused picture, which the boxes refer to."""
     degraded: str | None
-    """null, or why the picture is not fused from two fresh frames: ``held``, ``frozen``,
-    ``infrared missing``, ``visible missing``."""
+    """null, or why the picture is not fused from two fresh frames, as
+    :attr:`tdfusion_edge.result.Result.degraded` has it."""
     detections: list[Json]
     """``{"box": [x1, y1, x2, y2], "score": 0..1, "class": name}`` each, in pixels."""
     class_shares: dict[str, float] | None = None

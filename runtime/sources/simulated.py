@@ -174,6 +174,8 @@ class SimulatedSource:
         jump = self._faults.gain_jump
         if jump and moment >= jump[0]:
             image = cv2.addWeighted(image, jump[1], image, 0.0, jump[2])
+        if self._faults.black(moment):
+            image = np.zeros_like(image)
         if self._grain:
             self._grain.add_to(image, number)
         if self._mark:

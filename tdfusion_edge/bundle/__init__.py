@@ -56,6 +56,7 @@ __all__ = [
     "default_path",
     "place",
     "read",
+    "shipped",
     "write",
 ]
 
@@ -102,24 +103,30 @@ def default_path() -> Path:
     return SHIPPED / "edge"
 
 
+def shipped() -> list[Path]:
+    """Folders of all bundles that come with the package, by name, that of :func:`default_path` first."""
+    folders = sorted(folder for folder in SHIPPED.iterdir() if folder.is_dir())
+    return sorted(folders, key=lambda folder: folder != default_path())
+
+
 def place(text: str) -> Path:
     """Where a bundle lies: a path, or the name of one that ships with the package.
 
     What exists as a path is a path.
     """
     path = Path(text)
-    shipped = SHIPPED / text
-    return shipped if not path.exists() and path.name == text and shipped.is_dir() else path
+    ours = SHIPPED / text
+    return ours if not path.exists() and path.name == text and ours.is_dir() else path
 
 
 def _near(path: Path) -> str | None:
     """What is called almost so: a shipped bundle, or what lies beside it."""
-    shipped = [folder.name for folder in SHIPPED.iterdir()] if path.name == str(path) else []
+    ours = [folder.name for folder in shipped()] if path.name == str(path) else []
     beside: list[str] = []
     with contextlib.suppress(OSError):  # there may be no such folder
         beside = [entry.name for entry in itertools.islice(path.parent.iterdir(), archive.MAX_FILES)]
-    near = difflib.get_close_matches(path.name, [*shipped, *beside], n=1)
-    return None if not near else near[0] if near[0] in shipped else str(path.parent / near[0])
+    near = difflib.get_close_matches(path.name, [*ours, *beside], n=1)
+    return None if not near else near[0] if near[0] in ours else str(path.parent / near[0])
 
 
 def read(path: Path) -> Bundle:

@@ -61,6 +61,11 @@ class Graph(Table, frozen=True, kw_only=True):
     sizes: tuple[Sides, Sides] | None = None
     """Heights and widths that it takes, where those are not all from ``minimum_size`` on."""
     opset: int
+    parameters: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Weights of the network as it was trained; None where its export did not count them."""
+    multiply_adds: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Of one picture of 640x480, or of the graph's own size where that is fixed; None likewise, or where
+    it has operators whose products are not counted."""
 
     def serves(self, height: int, width: int) -> bool:
         """Whether pictures of this size are among :attr:`sizes`; all are where there are none."""
@@ -141,6 +146,9 @@ class Manifest(Table, frozen=True, kw_only=True):
     """Metrics of fusion and heads on the validation pairs of their trainings."""
     parity: tuple[Parity, ...] = ()
     """What the gate of the export measured."""
+    commands: dict[str, str] = msgspec.field(default_factory=dict)
+    """Command lines that made it: of each training by the graph's name, and ``export``. Those of a training
+    that did not note its own are missing."""
     versions: dict[str, str] = msgspec.field(default_factory=dict)
     sha256: dict[str, str]
     """Hex digest of every file but the manifest."""

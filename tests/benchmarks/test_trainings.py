@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,9 +22,11 @@ from benchmarks.training import simulated  # noqa: E402
 from benchmarks.training.loss_weights import BENCHMARK as LOSS_WEIGHTS  # noqa: E402
 from benchmarks.training.loss_weights import Learned, rows_of, sums_of  # noqa: E402
 from benchmarks.training.meta_case import Setting, recipe_of  # noqa: E402
+from benchmarks.training.methods import BENCHMARK as METHODS  # noqa: E402
+from benchmarks.training.methods import fusion_runs, run_of, tasks_of  # noqa: E402
+from benchmarks.training.options import changes_by_name  # noqa: E402
 from benchmarks.training.runs import Run, run_all  # noqa: E402
 from benchmarks.training.segmentation import BENCHMARK as SEGMENTATION  # noqa: E402
-from benchmarks.training.segmentation import changes_of, run_of  # noqa: E402
 from tdfusion_edge import checkpoint, cli  # noqa: E402
 from tdfusion_edge.errors import InputMissing, RequestError, WorkError  # noqa: E402
 from tdfusion_edge.pairs import Boxes, LabelledPair  # noqa: E402
@@ -160,27 +161,62 @@ def write_recipes(folder: Path, task: tuple[str, str]) -> tuple[Path, Path]:
 def compare(folder: Path, street: Path, task: tuple[str, str], *options: str) -> tuple[int, Path]:
     """Exit code and output of a comparison with a few steps of small networks."""
     fusion, seen = write_recipes(folder, task)
-    path = folder / "out" / "segmentation.json"
+    path = folder / "out" / "methods.json"
     given = ["--data", str(street), "--work", str(folder / "work"), "--device", "cpu", "--steps", "2"]
-    given += ["--fixed", str(fusion), "--fusion-set", "optimiser.steps=2", "--segformer", str(seen)]
-    return script.main(SEGMENTATION, [*given, *options, "--output", str(path)]), path
+    given += ["--fusion", f"fixed={fusion}", "--fusion-set", "optimiser.steps=2", "--task", str(seen)]
+    return script.main(METHODS, [*given, *options, "--output", str(path)]), path
 
 
-def test_a_change_of_the_fusions_is_for_all_rows_or_for_one() -> None:
-    args = argparse.Namespace(
-        fusion_set=["optimiser.steps=2", "tdfusion:task.height=64", "fixed:loss.alpha=1"]
-    )
-    assert changes_of("tdfusion", args) == ["optimiser.steps=2", "task.height=64"]
-    assert changes_of("fixed", args) == ["optimiser.steps=2", "loss.alpha=1"]
+def test_a_change_is_for_all_recipes_or_for_one() -> None:
+    texts = ["optimiser.steps=2", "one:task.height=64", "two:a.path=c:d", "a.path=c:d"]
+    assert changes_by_name("--set", texts, ("one", "two")) == {
+        "one": ("optimiser.steps=2", "task.height=64", "a.path=c:d"),
+        "two": ("optimiser.steps=2", "a.path=c:d", "a.path=c:d"),
+    }
+    with pytest.raises(RequestError, match="--set tow:a=1: expected KEY=VALUE or NAME:KEY=VALUE"):
+        changes_by_name("--set", ["tow:a=1"], ("one", "two"))
+    with pytest.raises(RequestError, match="--set a=1"):
+        changes_by_name("--set", ["a=1"], ())
 
 
 def test_pictures_of_a_published_network_come_from_their_folder(tmp_path: Path) -> None:
-    args = argparse.Namespace(set=[], steps=3, data=tmp_path, segformer="msrs_segformer")
-    run = run_of("seafusion", 1, None, args)
+    (task,) = tasks_of(["msrs_segformer"], [], steps=3)
+    run = run_of(task, "seafusion", 1, None, tmp_path, tmp_path / "work")
     recipe = load_recipe(run.recipe, run.changes)
     assert recipe.strategy_options["picture"] == "folder"
     assert recipe.strategy_options["folder"] == str(tmp_path / "msrs" / "peers" / "seafusion")
     assert (recipe.seed, recipe.optimiser.steps) == (1, 3)
+
+
+def test_runs_of_several_tasks_lie_beside_each_other_by_the_names_that_they_are_given(tmp_path: Path) -> None:
+    tasks = tasks_of(["msrs_segformer", "boxes=detector_yolox"], ["boxes:optimiser.batch=2"])
+    runs = {task.name: run_of(task, "mean", 4, None, tmp_path, tmp_path) for task in tasks}
+    assert {name: run.name for name, run in runs.items()} == {
+        "msrs_segformer": "mean_4",
+        "boxes": "boxes_mean_4",
+    }
+    batches = {name: load_recipe(run.recipe, run.changes).optimiser.batch for name, run in runs.items()}
+    assert batches == {"msrs_segformer": 8, "boxes": 2}
+    learned = fusion_runs({"a": "edge_fixed", "b": "edge_tdfusion"}, [0, 1], ["b:task.height=64"])
+    assert [run.name for run in learned.values()] == [
+        "fusion_a_0", "fusion_b_0", "fusion_a_1", "fusion_b_1",
+    ]  # fmt: skip
+    assert learned["fusion", "b", 1].changes == ("task.height=64", "seed=1")
+
+
+@pytest.mark.parametrize(
+    ("tasks", "complaint"),
+    [
+        (["edge_fixed"], "expected a recipe of strategy task, got fixed"),
+        (["no_such"], "there is no recipe 'no_such'"),
+        (["fusion=detector"], "each of another name"),
+        (["detector", "detector"], "each of another name"),
+        (["a b=detector"], "each of another name"),
+    ],
+)
+def test_what_is_no_task_is_refused_before_anything_is_trained(tasks: list[str], complaint: str) -> None:
+    with pytest.raises(RequestError if "no_such" not in tasks else InputMissing, match=complaint):
+        tasks_of(tasks, [])
 
 
 @pytest.mark.slow
@@ -192,16 +228,23 @@ def test_every_row_is_trained_alike_and_only_once(
     assert code == 0
     result = read(path)
     rows = {row.row: row for row in result.results.trainings}
-    assert list(rows) == ["infrared", "fixed"]
-    for name, row in rows.items():
+    assert list(rows) == ["fusion, fixed", "t, infrared", "t, fixed"]
+    pictures = rows.pop("fusion, fixed")
+    for index, seed in enumerate(pictures.seeds):
+        header, _ = checkpoint.read(tmp_path / "work" / f"fusion_fixed_{seed}" / LAST)
+        assert {name: values[index] for name, values in pictures.values.items()} == header.metrics
+    assert {"scd", "vif", "qabf", "ssim"} <= pictures.values.keys()
+    for name, row in zip(("infrared", "fixed"), rows.values(), strict=True):
         assert (row.seeds, row.steps) == ((0, 1), 2)
         assert {"map50", "map", "map50 car"} <= row.values.keys()
         for index, seed in enumerate(row.seeds):
             header, _ = checkpoint.read(tmp_path / "work" / f"{name}_{seed}" / LAST)
             assert header.metrics["map50"] == row.values["map50"][index]
             assert header.settings["strategy_options"]["picture"] == ("fused" if name == "fixed" else name)
-    assert result.metadata.facts["task network"] == "yolo, size p at 96x64"
-    assert result.metadata.facts["fixed 1"].startswith("f, 2 steps, sha256 ")
+    assert result.metadata.facts["t: task network"] == "yolo, size p at 96x64"
+    assert result.metadata.facts["fusion_fixed_1"].startswith(
+        "f, strategy fixed, F edge {'width': 8, 'depth': 1}, 2 steps, 4 pairs of msrs, sha256 "
+    )
     assert str(tmp_path) not in path.read_text()
     assert "mean +- sd of 2" in capsys.readouterr().out
 
@@ -238,12 +281,58 @@ def test_a_training_runs_as_a_child_and_a_failing_one_says_why(
     assert (header.step, header.versions["torch threads"]) == (2, "1")
 
 
-@pytest.mark.parametrize(
-    "option", [["--rows", "fixed,other"], ["--rows", "mean,mean"], ["--seeds", "0,0"], ["--seeds", "a"]]
-)
-def test_options_that_name_nothing_are_refused(option: list[str]) -> None:
+@pytest.mark.parametrize("option", [["--seeds", "0,0"], ["--seeds", "a"]])
+def test_seeds_that_are_none_are_refused(option: list[str]) -> None:
     with pytest.raises(SystemExit):
-        script.main(SEGMENTATION, option)
+        script.main(METHODS, option)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--rows", "fixed,other"], "--rows fixed,other: expected some of infrared,visible,"),
+        (["--rows", "mean,mean"], "--rows mean,mean"),
+        (["--fusion", "mean=edge_fixed"], "--fusion mean=: there is a row of that name already"),
+        (["--fusion", "fixed=edge_fixed"], "there is a 'fixed' already"),
+        (
+            ["--fusion-set", "tdfusion:task.height=64"],
+            "--fusion-set tdfusion:task.height=64: expected KEY=VALUE or NAME:KEY=VALUE, NAME of fixed",
+        ),
+    ],
+)
+def test_rows_that_name_nothing_are_refused(
+    street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], complaint: str
+) -> None:
+    code, path = compare(tmp_path, street, BOXES, *options)
+    assert code == 2
+    assert complaint in capsys.readouterr().err
+    assert not list((tmp_path / "work").glob("*"))
+    assert not path.exists()
+
+
+def test_nothing_to_train_is_an_error(
+    street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", str(street), "--output", str(tmp_path / "methods.json")]
+    assert script.main(METHODS, options) == 2
+    assert "there is nothing to train" in capsys.readouterr().err
+
+
+def test_segmentation_asks_the_same_of_the_field(
+    street: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Run] = []
+
+    def run(runs: Sequence[Run], data: Path, work: Path, jobs: int, device: str) -> None:
+        asked.extend(runs)
+
+    monkeypatch.setattr(training_runs, "_run_children", run)
+    options = ["--data", str(street), "--work", str(tmp_path), "--seeds", "7"]
+    assert script.main(SEGMENTATION, [*options, "--output", str(tmp_path / "segmentation.json")]) == 1
+    assert [(one.name, one.recipe) for one in asked] == [
+        ("fusion_fixed_7", "cwfid_fixed"),
+        ("fusion_tdfusion_7", "cwfid_tdfusion"),
+    ]
 
 
 def test_a_failure_ends_the_other_trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,6 +367,13 @@ def test_what_was_begun_is_gone_on_with(tmp_path: Path) -> None:
         training_runs.finished(run, tmp_path)
 
 
+def _forget_option(path: Path, table: str, key: str) -> None:
+    """Write a checkpoint again as by a version that did not know an option."""
+    header, weights = checkpoint.read(path)
+    del header.settings[table][key]
+    checkpoint.write(path, weights, header)
+
+
 def test_a_run_is_finished_by_its_last_step_with_the_same_settings_and_inputs(tmp_path: Path) -> None:
     network = write_checkpoint(tmp_path / "network.safetensors", fixed(0))
     small = ("seed=1", "network_options={ width = 8, depth = 1 }")
@@ -291,6 +387,8 @@ def test_a_run_is_finished_by_its_last_step_with_the_same_settings_and_inputs(tm
     assert header is not None
     assert header.step == 7
     assert run_all([run], tmp_path, tmp_path) == {"a": header}
+    _forget_option(tmp_path / "a" / LAST, "optimiser", "warm_up")
+    assert training_runs.finished(run, tmp_path) is not None, "an option that is younger has its default"
     other = run._replace(changes=(*small, "optimiser.learning_rate=0.5"))
     with pytest.raises(RequestError, match=r"optimiser\.learning_rate \(was 0\.002, is 0\.5\)"):
         training_runs.finished(other, tmp_path)
@@ -309,11 +407,11 @@ def test_masks_are_compared_behind_the_fusion_of_the_same_seed(
     code, path = compare(tmp_path, street, MASKS, "--rows", "visible,fixed", "--seeds", "5")
     assert code == 0
     result = read(path)
-    assert [row.row for row in result.results.trainings] == ["visible", "fixed"]
-    assert result.results.trainings[0].mean.keys() == {"miou", "iou ground", "iou thing"}
+    assert [row.row for row in result.results.trainings] == ["fusion, fixed", "t, visible", "t, fixed"]
+    assert result.results.trainings[1].mean.keys() == {"miou", "iou ground", "iou thing"}
     header, _ = checkpoint.read(tmp_path / "work" / "fixed_5" / LAST)
     assert header.settings["strategy_options"]["checkpoint"].endswith("fusion_fixed_5/last.safetensors")
-    assert result.metadata.facts["fixed 5"].startswith("f, 2 steps, sha256 ")
+    assert result.metadata.facts["fusion_fixed_5"].startswith("f, strategy fixed, ")
 
 
 class Follows(torch.nn.Module):  # type: ignore[misc]

@@ -436,5 +436,9 @@ def test_the_card_tells_of_both_networks(small: Small) -> None:
     ):
         assert said in card, said
     assert card.count("- Only a ") == 1
+    graphs = small.opened.manifest.graphs
+    assert graphs["detector"].parameters, "of the network with its batch normalisation"
+    assert f"| detector | {graphs['detector'].parameters:,} | " in card
+    assert graphs["onepass"].parameters is None
     for left_out in ("0.125", "0.875"):  # of the first checkpoint's detector, and the last one's fusion
         assert left_out not in card

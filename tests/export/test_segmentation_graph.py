@@ -18,9 +18,9 @@ from tdfusion_edge import bundle, checkpoint
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import ExportError, RequestError
 from tdfusion_edge.export.assemble import export
-from tdfusion_edge.export.command import in_words
 from tdfusion_edge.export.fold import folded
 from tdfusion_edge.export.fp16 import half
+from tdfusion_edge.export.gate import in_words
 from tdfusion_edge.export.heads import mask
 from tdfusion_edge.export.heads.graph import head_onnx
 from tdfusion_edge.export.lint import lint, typed

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from safetensors.numpy import load_file
 from tiny import CLASSES, MASKS, learned, recipe, sources, trained
 
@@ -43,6 +44,7 @@ RECIPES: Mapping[str, Recipe] = {
         validate_every=4,
     ),
     "tdfusion": learned(task=NORMED, augmentation=AUGMENTED),
+    "degraded": learned(task=NORMED, augmentation=replace(AUGMENTED, degraded=0.5)),
     "normalised": learned(
         {
             "outer": "normalised",

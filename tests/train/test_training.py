@@ -147,9 +147,10 @@ def test_the_command_trains_and_its_errors_are_of_the_right_kind(
         assert main(words) == 2
         assert "is being written by another run" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    assert main(words) == 0
+    assert main([*words, "--set", "seed=4"]) == 0
     assert "best checkpoint" in capsys.readouterr().out
-    assert (tmp_path / "out" / "best.safetensors").is_file()
+    header, _ = checkpoint.read(tmp_path / "out" / "best.safetensors")
+    assert (header.changes, header.seed) == (("seed=4",), 4)
 
 
 def test_an_output_that_cannot_be_written_is_an_error_of_the_work(

@@ -6,33 +6,41 @@ batch into shares without speaking to each other, and a batch can be made before
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
 from tdfusion_edge.errors import ConfigError, RequestError, SourceError
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.pairs.lazy import joined
-from tdfusion_edge.train.data.augment import crop, require_crop, view
+from tdfusion_edge.train.data.augment import F32, View, crop, require_crop, view
+from tdfusion_edge.train.data.degradation.chance import Degraded, Degrader
 from tdfusion_edge.train.data.readable import Readable
-from tdfusion_edge.train.data.tensors import collate
-from tdfusion_edge.train.data.types import Batch
+from tdfusion_edge.train.data.tensors import collate, flags
+from tdfusion_edge.train.data.types import Batch, Sources
 from tdfusion_edge.train.recipe import Augmentation, Task
 
 logger = logging.getLogger(__name__)
 
 Indices: TypeAlias = npt.NDArray[np.int64]
+Crops: TypeAlias = tuple[F32, F32]
+"""Of infrared and visible, (c, c) in [0, 1]."""
 
 HELD_OUT = 1 << 31
 """Tells the chance of the pairs held out from that of the others, whose third number counts pairs."""
+DEGRADED = 1 << 30
+"""Tells the chance of what happens to one sensor from that of the rest, which stays what it is without."""
 
 
 class Share(NamedTuple):
@@ -74,6 +82,8 @@ class Feed:
         share: This process's part of each batch.
         held_out: Pairs for the second of two batches alone (meta-test); none: it has pairs like the first.
         device: Where the batches are given.
+        degrader: Degrades one sensor of some pairs, by their indices in ``samples`` and behind these
+            ``held_out``; None: of none.
 
     Raises:
         RequestError: there is no pair, one is smaller than the crop, or the batch cannot be shared out.
@@ -90,6 +100,7 @@ class Feed:
         share: Share = Share(),  # noqa: B008 (immutable)
         held_out: Sequence[LabelledPair] = (),
         device: str | torch.device = "cpu",
+        degrader: Degrader | None = None,
     ) -> None:
         if not samples:
             raise RequestError("there is no pair to train on")
@@ -104,6 +115,7 @@ class Feed:
         self._samples, self._augmentation, self._batch, self._seed = samples, augmentation, batch, seed
         self._task_size = None if task is None else (task.height, task.width)
         self._task, self._share, self.device = task, share, torch.device(device)
+        self._degrader = degrader
         self._thread: ThreadPoolExecutor | None = None
         self._prefetched: Prefetched | None = None
         self.damaged: set[int] = set()
@@ -250,25 +262,54 @@ class Feed:
     def _batch_of(self, pairs: Readable, pool: list[int], entropy: tuple[int, ...], number: int) -> Batch:
         """Batch ``number`` of a pass, from the pairs of ``pool``, by chance that follows from ``entropy``."""
         start = number * self._batch
-        crops, views = [], []
+        crops: list[Crops] = []
+        clean: list[Crops] = []
+        views: list[View] = []
+        found: list[Degraded | None] = []
         for place in range(self._batch)[self._share.rank :: self._share.world]:
             random = np.random.default_rng((*entropy, 1 + start + place))
-            first = pairs.at(pool, place)
-            crops.append(crop(first, self._augmentation, random))
+            index, first = pairs.found(pool, place)
+            degraded = self._degraded(index, pairs, pool, (*entropy, DEGRADED, 1 + start + place))
+            if degraded is None:
+                crops.append(crop(first, self._augmentation, random))
+                clean.append(crops[-1])
+            else:  # cut, mirrored and gained as the clean pair
+                crops.append(crop(degraded.fused, self._augmentation, copy.deepcopy(random)))
+                clean.append(crop(first, self._augmentation, random))
             if self._task is not None:
-                picked = [first]
-
-                def pick(
-                    picked: list[LabelledPair] = picked, random: np.random.Generator = random
-                ) -> LabelledPair:
-                    if picked:
-                        return picked.pop()
-                    return pairs.at(pool, int(random.integers(len(pool))))
-
-                views.append(view(pick, self._task, self._augmentation, random))
+                pick = partial(_picked, [first], pairs, pool, random)
+                views.append(self._view(self._task, pick, degraded, random))
+            found.append(degraded)
         _refuse_mixed({one.shape for one, _ in crops}, "make no batch")
         infrared, visible = (torch.from_numpy(np.stack(parts)[:, None]) for parts in zip(*crops, strict=True))
-        return Batch(infrared, visible, collate(views, self._task_size) if views else None)
+        alone = [one is not None and one.alone for one in found]
+        task = collate(views, self._task_size, alone) if views else None
+        return Batch(infrared, visible, task, _reference(clean, found))
+
+    def _degraded(
+        self, index: int, pairs: Readable, pool: list[int], entropy: tuple[int, ...]
+    ) -> Degraded | None:
+        """The pair of an index with one sensor degraded, where chance wants it so."""
+        if self._degrader is None:
+            return None
+
+        def other(random: np.random.Generator) -> int:
+            others = [one for one in pool if one != index] or pool
+            return pairs.found(others, int(random.integers(len(others))))[0]
+
+        return self._degrader(index, other, np.random.default_rng(entropy))
+
+    def _view(
+        self,
+        task: Task,
+        pick: Callable[[], LabelledPair],
+        degraded: Degraded | None,
+        random: np.random.Generator,
+    ) -> View:
+        """What T sees of a pair; one that is degraded is no part of a mosaic."""
+        if degraded is None:
+            return view(pick, task, self._augmentation, random)
+        return view(lambda: degraded.shown, task, replace(self._augmentation, mosaic=0.0), random)
 
     def _pool(self, order: Indices, drawn: int, offset: int, count: int) -> list[int]:
         """Indices that one of ``count`` batches may use, first its own.
@@ -287,6 +328,30 @@ class Feed:
         count = len(self._samples) - self._count
         order = np.random.default_rng((self._seed, epoch, HELD_OUT)).permutation(count)
         return [self._count + int(index) for index in np.roll(order, -drawn * self._batch)]
+
+
+def _picked(
+    first: list[LabelledPair], pairs: Readable, pool: list[int], random: np.random.Generator
+) -> LabelledPair:
+    """The first pair, and then any of the pool, for a mosaic."""
+    return first.pop() if first else pairs.at(pool, int(random.integers(len(pool))))
+
+
+def _reference(clean: list[Crops], found: list[Degraded | None]) -> Sources | None:
+    """What is right for the crops of a batch; None where no pair is degraded.
+
+    Args:
+        clean: The crops without degradation.
+        found: What happened to each pair.
+    """
+    if not any(found):
+        return None
+    right = [
+        pair if one is None or one.gone is None else (pair[one.gone == "infrared"],) * 2
+        for pair, one in zip(clean, found, strict=True)
+    ]
+    infrared, visible = (torch.from_numpy(np.stack(parts)[:, None]) for parts in zip(*right, strict=True))
+    return Sources(infrared, visible, flags([one is not None and one.gone is not None for one in found]))
 
 
 def _refuse_sizes(samples: list[LabelledPair], crop_side: int) -> None:

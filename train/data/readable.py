@@ -31,6 +31,14 @@ class Readable:
         Raises:
             SourceError: none of the pool can be, or more than a tenth of all pairs.
         """
+        return self.found(pool, place)[1]
+
+    def found(self, pool: Sequence[int], place: int) -> tuple[int, LabelledPair]:
+        """As :meth:`at`, with the index of the pair.
+
+        Raises:
+            SourceError: none of the pool can be, or more than a tenth of all pairs.
+        """
         for step in range(len(pool)):
             index = pool[(place + step) % len(pool)]
             if index in self._known or index in self.damaged:
@@ -39,7 +47,7 @@ class Readable:
                 sample = self._samples[index]
                 if min(sample.infrared.shape) < self._crop:
                     raise SourceError(f"pair '{sample.name}' is smaller than the crop")
-                return sample
+                return index, sample
             except SourceError as error:
                 if len(self._known) + len(self.damaged) + 1 > max(1, MOST_DAMAGED * len(self._samples)):
                     raise

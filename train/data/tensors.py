@@ -16,12 +16,15 @@ from tdfusion_edge.train.data.augment import View
 from tdfusion_edge.train.data.types import BoxTargets, TaskView
 
 
-def collate(views: Sequence[View], size: tuple[int, int] | None = None) -> TaskView:
+def collate(
+    views: Sequence[View], size: tuple[int, int] | None = None, alone: Sequence[bool] = ()
+) -> TaskView:
     """Views to tensors; masks if all have a mask, boxes otherwise.
 
     Args:
         views: All of one size.
         size: Height and width that labels and colours are for; None: the lumas'.
+        alone: Of which one sensor is missing; empty: of none.
     """
     infrared = torch.from_numpy(np.stack([one.infrared for one in views])[:, None])
     visible = torch.from_numpy(np.stack([one.visible for one in views])[:, None])
@@ -29,7 +32,13 @@ def collate(views: Sequence[View], size: tuple[int, int] | None = None) -> TaskV
     targets: BoxTargets | Tensor = box_targets(views)
     if len(masks) == len(views):
         targets = torch.from_numpy(np.stack(masks).astype(np.int64))
-    return TaskView(infrared, visible, targets, chroma_tensor([one.chroma for one in views]), size)
+    chroma = chroma_tensor([one.chroma for one in views])
+    return TaskView(infrared, visible, targets, chroma, size, flags(alone))
+
+
+def flags(values: Sequence[bool]) -> Tensor | None:
+    """One flag a picture, (B, 1, 1, 1) bool; None where none is set."""
+    return torch.tensor(values).view(-1, 1, 1, 1) if any(values) else None
 
 
 def chroma_tensor(planes: Sequence[U8 | None]) -> Tensor | None:
@@ -45,7 +54,12 @@ def chroma_tensor(planes: Sequence[U8 | None]) -> Tensor | None:
 
 
 def shown(fused: Tensor, view: TaskView) -> Tensor:
-    """Fused lumas (B, 1, H, W) at the size that T sees, by the rule of :mod:`tdfusion_edge.resize`."""
+    """Fused lumas (B, 1, H, W) at the size that T sees, by the rule of :mod:`tdfusion_edge.resize`.
+
+    Where a sensor is missing, the other one's luma stands in the place of the fused one, as in the runtime.
+    """
+    if view.alone is not None:
+        fused = torch.where(view.alone, view.visible, fused)
     height, width = view.size or fused.shape[-2:]
     for size in halvings((fused.shape[-2], fused.shape[-1]), width, height):
         fused = F.interpolate(fused, size, mode="area")

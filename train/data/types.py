@@ -38,6 +38,31 @@ class TaskView(NamedTuple):
     """(B, 2, h, w) float32 in [0, 1], Cr then Cb around 128 / 255; None where no pair has colours."""
     size: tuple[int, int] | None = None
     """h and w; None: H and W."""
+    alone: Tensor | None = None
+    """(B, 1, 1, 1) bool: one sensor is missing, and T sees the other one as it is, whose picture both
+    then are. None: nowhere."""
+
+
+class Sources(NamedTuple):
+    """What a fusion loss refers to: the pair as it would be without degradation."""
+
+    infrared: Tensor
+    """(B, 1, c, c) float32 in [0, 1]."""
+    visible: Tensor
+    """(B, 1, c, c) float32 in [0, 1]."""
+    alone: Tensor | None = None
+    """(B, 1, 1, 1) bool: one sensor is gone, and the fused picture is to be the other one, whose picture both
+    then are. None: nowhere."""
+
+    @property
+    def pair(self) -> tuple[Tensor, Tensor]:
+        """Infrared and visible."""
+        return self.infrared, self.visible
+
+    def map(self, change: Change) -> Sources:
+        """The same with every tensor changed."""
+        alone = None if self.alone is None else change(self.alone)
+        return Sources(change(self.infrared), change(self.visible), alone)
 
 
 class Batch(NamedTuple):
@@ -49,6 +74,13 @@ class Batch(NamedTuple):
     """(B, 1, c, c) float32 in [0, 1]."""
     task: TaskView | None = None
     """None where the recipe has no task."""
+    reference: Sources | None = None
+    """What is right where a sensor of a pair is degraded; None: no pair of the batch is."""
+
+    @property
+    def sources(self) -> Sources:
+        """What a fusion loss, and a network that proposes one, refers to."""
+        return Sources(self.infrared, self.visible) if self.reference is None else self.reference
 
     def map(self, change: Change) -> Batch:
         """The same pairs with every tensor changed, as in a move to another device."""
@@ -58,6 +90,11 @@ class Batch(NamedTuple):
             targets = targets.map(change) if isinstance(targets, BoxTargets) else change(targets)
             chroma = None if view.chroma is None else change(view.chroma)
             view = view._replace(
-                infrared=change(view.infrared), visible=change(view.visible), targets=targets, chroma=chroma
+                infrared=change(view.infrared),
+                visible=change(view.visible),
+                targets=targets,
+                chroma=chroma,
+                alone=None if view.alone is None else change(view.alone),
             )
-        return Batch(change(self.infrared), change(self.visible), view)
+        reference = None if self.reference is None else self.reference.map(change)
+        return Batch(change(self.infrared), change(self.visible), view, reference)

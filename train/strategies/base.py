@@ -17,7 +17,8 @@ class Strategy(ABC):
     """One way of training.
 
     A subclass is called with the recipe, sets :attr:`networks`, :attr:`named` and :attr:`optimisers`, and has
-    a :meth:`step`. Everything else has a default.
+    a :meth:`step`. Everything else has a default. Its losses of the fused picture refer to ``Batch.sources``:
+    what F sees may be degraded.
     """
 
     networks: Mapping[str, nn.Module]
@@ -51,3 +52,13 @@ class Strategy(ABC):
         reads a pair at use, that pair may be read in another thread than the step's.
         """
         return samples
+
+    def seen(self, pair: LabelledPair, *, alone: bool = False) -> LabelledPair:
+        """One pair as the networks see it: what :meth:`prepare` makes of it.
+
+        Args:
+            pair: As it was read, or degraded.
+            alone: One sensor is missing: both pictures are the other one's, and stay what they are.
+        """
+        del alone
+        return pair

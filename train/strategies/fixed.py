@@ -40,8 +40,7 @@ class Fixed(Strategy):
         (batch,) = feed.take()
         with self._stepper.autocast(batch.infrared):
             fused = self.fusion(batch.infrared, batch.visible).fused
-        losses = fusion_loss(
-            fused.float(), batch.infrared, batch.visible, self._loss.weight_infrared, self._loss
-        )
+        clean, alone = batch.sources.pair, batch.sources.alone
+        losses = fusion_loss(fused.float(), *clean, self._loss.weight_infrared, self._loss, alone)
         self._stepper.step(losses["loss"])
         return {name: value.item() for name, value in losses.items()}

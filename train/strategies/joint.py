@@ -60,9 +60,8 @@ class Joint(Strategy):
             fused = self.fusion(batch.infrared, batch.visible).fused
             seen = shown(self.fusion(view.infrared, view.visible).fused, view)
             output = self.task.look(seen, view.chroma)
-        looks = fusion_loss(
-            fused.float(), batch.infrared, batch.visible, self._loss.weight_infrared, self._loss
-        )
+        clean, alone = batch.sources.pair, batch.sources.alone
+        looks = fusion_loss(fused.float(), *clean, self._loss.weight_infrared, self._loss, alone)
         losses = self.task.loss(output, view.targets)
         learning = {"fusion": trainable(self.fusion), "task": trainable(self.task)}
         every = {f"{role}.{name}": part for role, parts in learning.items() for name, part in parts.items()}

@@ -60,6 +60,12 @@ class TaskOnly(Strategy):
         for wanted, given in (("fused", "checkpoint"), ("folder", "folder")):
             if self.options.picture == wanted and getattr(self.options, given) is None:
                 raise ConfigError(f"[strategy_options] picture = '{wanted}' needs '{given}'")
+        if recipe.augmentation.degraded and self.options.picture == "folder":
+            raise ConfigError(
+                "[augmentation] degraded with picture = 'folder'",
+                expected="pictures that are made in the training",
+                got="pictures that were fused from whole pairs",
+            )
         task = recipe.task
         self._live = live = start_task(task)
         kept = copy.deepcopy(live).requires_grad_(False) if self.options.average else live
@@ -69,27 +75,32 @@ class TaskOnly(Strategy):
         self.based_on = self.options.checkpoint if self.options.picture == "fused" else None
         self._stepper = Stepper(live, rate, amp=recipe.optimiser.amp, decay=self.options.weight_decay)
         self.optimisers = {"task": self._stepper.optimiser}
+        self._picked: Fuser | None = None
 
     def prepare(self, samples: Sequence[LabelledPair]) -> Sequence[LabelledPair]:
         """The same labels with the one picture that T sees in the place of both sensors."""
         if self.options.picture == "blend":
             return samples
-        picture, grey = self._picture(), self.options.picture in GREY
-
-        def seen(index: int) -> LabelledPair:
-            one = samples[index]
-            picked = picture(one)
-            if picked.shape != one.visible.shape:
-                raise RequestError(
-                    f"the picture '{one.name}' has another size than its pair, and so than the labels",
-                    expected="{1}x{0}".format(*one.visible.shape),
-                    got="{1}x{0}".format(*picked.shape),
-                )
-            return one._replace(infrared=picked, visible=picked, colour=None if grey else one.colour)
-
         if isinstance(samples, list):
-            return [seen(index) for index in range(len(samples))]
-        return LazyPairs(len(samples), seen)  # too large for memory, and one of them may be damaged
+            return [self.seen(one) for one in samples]
+        # too large for memory, and one of them may be damaged
+        return LazyPairs(len(samples), lambda index: self.seen(samples[index]))
+
+    def seen(self, pair: LabelledPair, *, alone: bool = False) -> LabelledPair:
+        """A pair with the one picture that T sees in the place of both sensors."""
+        if alone or self.options.picture == "blend":
+            return pair
+        if self._picked is None:
+            self._picked = self._picture()
+        picked = self._picked(pair)
+        if picked.shape != pair.visible.shape:
+            raise RequestError(
+                f"the picture '{pair.name}' has another size than its pair, and so than the labels",
+                expected="{1}x{0}".format(*pair.visible.shape),
+                got="{1}x{0}".format(*picked.shape),
+            )
+        grey = self.options.picture in GREY
+        return pair._replace(infrared=picked, visible=picked, colour=None if grey else pair.colour)
 
     def step(self, number: int, feed: Feed) -> dict[str, float]:
         """One Adam step; returns the task network's losses."""

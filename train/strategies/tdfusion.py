@@ -29,7 +29,7 @@ from tdfusion_edge.config import Table, convert
 from tdfusion_edge.errors import ConfigError
 from tdfusion_edge.train.data.feed import Feed
 from tdfusion_edge.train.data.tensors import shown
-from tdfusion_edge.train.data.types import Batch, BoxTargets, TaskView
+from tdfusion_edge.train.data.types import Batch, BoxTargets, Sources, TaskView
 from tdfusion_edge.train.fusing import start_task
 from tdfusion_edge.train.losses import fusion_loss
 from tdfusion_edge.train.meta import HyperGradient, Inner, Method, Parameters, hyper_gradient, trainable
@@ -176,22 +176,24 @@ class TDFusionStrategy(Strategy):
     def inner(self, train: Batch) -> Inner:
         """L_f of the meta-train crops as a function of thF and thG."""
         pair = train.infrared, train.visible
+        # G says what is right, and sees the pair as it would be without degradation.
+        clean, alone = train.sources.pair, train.sources.alone
 
         return Inner(
             fuse=lambda at: functional_call(self.fusion, at, pair).fused,
-            weigh=lambda weights: functional_call(self.loss_network, weights, pair).infrared,
-            loss=lambda weight, fused: fusion_loss(fused, *pair, weight, self._loss)["loss"],
+            weigh=lambda weights: functional_call(self.loss_network, weights, clean).infrared,
+            loss=lambda weight, fused: fusion_loss(fused, *clean, weight, self._loss, alone)["loss"],
         )
 
     def fusion_step(self, batch: Batch, *, task: bool = True) -> Mapping[str, float]:
         """Step F on L_f with G fixed, then T on the fused pictures if ``task`` says so."""
         batch = self._prepared(batch)
-        pair = batch.infrared, batch.visible
+        clean, alone = batch.sources.pair, batch.sources.alone
         with torch.no_grad(), in_mode([self.loss_network], training=False):
-            weight = self.loss_network(*pair).infrared
+            weight = self.loss_network(*clean).infrared
         with self._f.autocast(batch.infrared):
-            fused = self.fusion(*pair).fused
-        losses = fusion_loss(fused.float(), *pair, weight, self._loss)
+            fused = self.fusion(batch.infrared, batch.visible).fused
+        losses = fusion_loss(fused.float(), *clean, weight, self._loss, alone)
         self._f.step(losses["loss"])
         figures = {name: value.item() for name, value in losses.items()}
         figures["weight infrared"] = weight.mean().item()
@@ -248,8 +250,16 @@ def switched(batch: Batch) -> Batch:
         else:
             targets = torch.cat((view.targets, view.targets))
         chroma = None if view.chroma is None else torch.cat((view.chroma, view.chroma))
-        view = TaskView(*_swapped(view.infrared, view.visible), targets, chroma, view.size)
-    return Batch(*_swapped(batch.infrared, batch.visible), view)
+        alone = _twice(view.alone)
+        view = TaskView(*_swapped(view.infrared, view.visible), targets, chroma, view.size, alone)
+    right = batch.reference
+    if right is not None:
+        right = Sources(*_swapped(right.infrared, right.visible), _twice(right.alone))
+    return Batch(*_swapped(batch.infrared, batch.visible), view, right)
+
+
+def _twice(flags: Tensor | None) -> Tensor | None:
+    return None if flags is None else torch.cat((flags, flags))
 
 
 def _swapped(infrared: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:

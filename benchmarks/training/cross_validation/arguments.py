@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.script import add_count
 from benchmarks.training.cross_validation.folds import Folds, divided
 from benchmarks.training.cross_validation.recipes import FOLDER
-from benchmarks.training.options import add_data, parse_seeds
+from benchmarks.training.options import add_training_arguments, parse_seeds
 from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.pairs import PairSource
 from tdfusion_edge.pairs.reader import pair_names
@@ -20,15 +19,11 @@ CHECKPOINT = "{fold}_{seed}/last.safetensors"
 
 def add_fold_arguments(parser: argparse.ArgumentParser, work: Path) -> None:
     """Declare data, folds, seeds and how the trainings run."""
-    add_data(parser)
-    parser.add_argument("--work", type=Path, default=work, metavar="DIR", help=f"the runs (default: {work})")
+    add_training_arguments(parser, work)
     add_count(parser, "folds", FOLDS, "number of folds")
     parser.add_argument(
         "--only", type=parse_seeds, metavar="N,N", help="these folds alone, counted from 0 (default: all)"
     )
-    parser.add_argument("--seeds", type=parse_seeds, default=["0", "1", "2"], help="default: 0,1,2")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, … (default: a GPU if there is one)")
-    add_count(parser, "jobs", 2, "trainings at a time, one thread each")
 
 
 def folds_of(args: argparse.Namespace) -> tuple[Folds, list[int]]:
@@ -45,23 +40,6 @@ def folds_of(args: argparse.Namespace) -> tuple[Folds, list[int]]:
     if beyond := [number for number in chosen if number >= args.folds]:
         raise RequestError("--only", expected=f"0 to {args.folds - 1}", got=str(beyond[0]))
     return folds, chosen
-
-
-def named(options: Sequence[str], option: str, value: str) -> dict[str, str]:
-    """Values by name of a repeated option NAME=VALUE.
-
-    Raises:
-        RequestError: it has another form, or a name is there twice.
-    """
-    found: dict[str, str] = {}
-    for text in options:
-        name, _, given = text.partition("=")
-        if not (name.isidentifier() and given):
-            raise RequestError(f"{option} {text}", expected=f"{option} NAME={value}")
-        if name in found:
-            raise RequestError(f"{option} {text}: there is a '{name}' already")
-        found[name] = given
-    return found
 
 
 def filled(pattern: str, fold: int, seed: int) -> str:

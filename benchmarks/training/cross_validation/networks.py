@@ -20,10 +20,10 @@ from benchmarks.training.cross_validation.arguments import (
     add_fold_arguments,
     filled,
     folds_of,
-    named,
 )
 from benchmarks.training.cross_validation.folds import Folds
 from benchmarks.training.cross_validation.recipes import inputs_of, within
+from benchmarks.training.options import named
 from benchmarks.training.runs import Run, run_all
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError, TdfusionError

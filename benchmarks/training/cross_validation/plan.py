@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.training.cross_validation.arguments import CHECKPOINT, filled, folds_of, named
+from benchmarks.training.cross_validation.arguments import CHECKPOINT, filled, folds_of
 from benchmarks.training.cross_validation.folds import Folds
 from benchmarks.training.cross_validation.looks import Picture, peers_of
 from benchmarks.training.cross_validation.recipes import inputs_of, on_fold, require_unseen
+from benchmarks.training.options import chosen_rows, named
 from benchmarks.training.runs import Run, change, digests
 from tdfusion_edge import checkpoint
 from tdfusion_edge.errors import RequestError
@@ -105,17 +106,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
 
 
 def _rows(option: str, text: str | None, networks: Mapping[str, str]) -> tuple[str, ...]:
-    known = (*PLAIN, *PEERS, *networks)
-    if clash := set(networks) & {*PLAIN, *PEERS}:
-        raise RequestError(f"--network {min(clash)}=: there is a row of that name already")
-    rows = known if text is None else tuple(text.split(","))
-    if not set(rows) <= set(known) or len(set(rows)) < len(rows):
-        raise RequestError(
-            f"{option} {text}",
-            expected=f"some of {','.join(known)}",
-            hint="Networks are named with --network.",
-        )
-    return rows
+    return chosen_rows(option, text, (*PLAIN, *PEERS), networks, named_by="--network")
 
 
 def _network_fact(path: Path) -> str:

@@ -60,7 +60,7 @@ SIMULATED = [
     Case(f"a simulated camera with {option}", named(f"sim://ir?{option},sim://vis?size=80x60", "--seconds", "0.2"), says=r"\S", limit=30)
     for option in (
         "fps=nan", "fps=inf", "fps=0", "fps=-1", "fps=1e-300", "fps=1e300", "size=0x0", "size=1x1", "size=99999x99999", "size=-64x48",
-        "size=64", "seed=x", "seed=-1", "noise=nan", "noise=1e300", "depth=9", "drop=2", "freeze=x", "frames=x", "nonsense=1", "%1b%5b31m=1",
+        "size=64", "seed=x", "seed=-1", "noise=nan", "noise=1e300", "depth=9", "drop=2", "freeze=x", "dead=x", "frames=x", "nonsense=1", "%1b%5b31m=1",
     )
 ] + [
     Case("a folder with fps=1e-300", lambda folder: named(f"file://{folder}/ir?fps=1e-300,file://{folder}/vi?fps=1e-300")(folder), ("right", "error"), check=lines_are(3), says="fps"),
@@ -186,6 +186,7 @@ ABSENT = [
          says="video97", limit=40),
     Case("infrared is absent at the start, policy drop", _live(f"v4l2:///dev/video97,sim://vis?{SMALL}", "--policy", "drop"), ("error", "degraded"), says="video97", limit=40),
     Case("both are absent", _live("v4l2:///dev/video97,v4l2:///dev/video98", "--policy", "single"), says="video9", limit=40),
+    Case("infrared is dead", _live(f"sim://ir?{SMALL}&dead=0:60,sim://vis?{SMALL}", "--policy", "single"), ("degraded",), says=r"\d+ \w+", limit=40),
     Case("infrared is silent", _live(f"sim://ir?{SMALL}&silence=0:9,sim://vis?{SMALL}", "--policy", "single"), ("degraded",), says=r"\d+ \w+", limit=40),
 ]  # fmt: skip
 

@@ -56,14 +56,14 @@ def is_trained(folder: Path, run: Run) -> None:
 TOP, AUGMENTATION, OPTIMISER, DATA, LOSS = "", "[augmentation]", "[optimiser]", "[[data]]", "[loss]"
 NUMBERS = {
     "seed": TOP, "validate_every": TOP, "crop": AUGMENTATION, "gain": AUGMENTATION, "zoom": AUGMENTATION,
-    "mosaic": AUGMENTATION, "steps": OPTIMISER, "batch": OPTIMISER, "learning_rate": OPTIMISER,
+    "mosaic": AUGMENTATION, "degraded": AUGMENTATION, "steps": OPTIMISER, "batch": OPTIMISER, "learning_rate": OPTIMISER,
     "warm_up": OPTIMISER, "alpha": LOSS, "every": DATA, "without_every": DATA,
 }  # fmt: skip
 NONE = ("nan", "inf", '"text"', "true", "1e400")
 EXTREME = ("-1", "0", "1e300", "1e-300", "9223372036854775808")
 WHOLE = ("seed", "validate_every", "crop", "steps", "batch", "every", "without_every")
 NEVER = {("batch", "9223372036854775808"), ("steps", "0"), ("batch", "0"), ("learning_rate", "0"), ("validate_every", "0"), ("every", "0"), ("zoom", "0"),
-         ("zoom", "0.5"), ("gain", "1e300"), ("mosaic", "1e300"), ("warm_up", "1e300")}  # fmt: skip
+         ("zoom", "0.5"), ("gain", "1e300"), ("mosaic", "1e300"), ("degraded", "1e300"), ("warm_up", "1e300")}  # fmt: skip
 
 
 def changed(key: str, value: str) -> str:
@@ -123,10 +123,12 @@ CONTENTS: dict[str, str | bytes] = {
     + '\n[task]\nnetwork = "yolo"\nclasses = ["a"]\nheight = 64\nwidth = 64\n',
     "data that is text": RECIPE[: RECIPE.index("[[data]]")].replace("network", 'data = "all"\nnetwork', 1),
     "a preset that is none": 'preset = "papers"\n' + RECIPE,
+    "no degradation": RECIPE.replace("crop = 32", "crop = 32\ndegraded = 0.5\ndegradations = []"),
+    "a degradation that is none": RECIPE.replace("crop = 32", 'crop = 32\ndegradations = ["fog"]'),
     "a crop larger than the pictures": RECIPE.replace("crop = 32", "crop = 4096"),
 }
 DAMAGED = [
-    Case(f"recipe: {what}", train(content), says=r"recipe|toml|gone|strategy|network|task|crop|validation|labels")
+    Case(f"recipe: {what}", train(content), says=r"recipe|toml|gone|strategy|network|task|crop|validation|labels|degradations")
     for what, content in CONTENTS.items()
 ] + [Case("recipe: plain", train(RECIPE), ("right",), check=is_trained)]  # fmt: skip
 

@@ -83,6 +83,7 @@ NUMBERS = {
     "fps": ("cameras.ir0", "fps"),
     "tolerance_ms": ("sync", "tolerance_ms"),
     "silent_ms": ("sync", "silent_ms"),
+    "frozen_ms": ("sync", "frozen_ms"),
     "smoothing_s": ("cameras.ir0.range", "smoothing_s"),
     "low": ("cameras.ir0.range", "low"),
     "high": ("cameras.ir0.range", "high"),
@@ -96,7 +97,7 @@ EXTREME = ("-1", "0", "1e300", "1e-300", "9223372036854775808")
 NEVER = {
     ("fps", "-1"), ("fps", "0"), ("fps", "1e-300"), ("fps", "1e300"), ("offset_ms", "1e300"),
     ("offset_ms", "9223372036854775808"), ("tolerance_ms", "-1"), ("tolerance_ms", "0"), ("silent_ms", "-1"),
-    ("silent_ms", "0"), ("smoothing_s", "-1"), ("reprojection_error", "-1"), ("homography", "0"),
+    ("silent_ms", "0"), ("frozen_ms", "-1"), ("frozen_ms", "0"), ("smoothing_s", "-1"), ("reprojection_error", "-1"), ("homography", "0"),
     ("homography", "1e300"), ("homography", "1e-300"), ("infrared_size", "-1"), ("infrared_size", "0"),
     ("infrared_size", "1e300"), ("infrared_size", "1e-300"),
 }  # fmt: skip

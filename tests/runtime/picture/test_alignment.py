@@ -135,10 +135,10 @@ def test_infrared_alone_comes_at_the_size_of_the_visible_it_was_shown_with(make:
 def test_held_and_frozen_pictures_say_so(make: Make) -> None:
     fusion = make()
     noise = np.random.default_rng(0).integers(0, 256, (48, 64), np.uint8)
-    told = [result(fusion, pair(noise, flat(9), number=number)).degraded for number in range(5)]
+    told = [result(fusion, pair(noise, noise, number=number)).degraded for number in range(5)]
     assert told == [None, None, None, "frozen", "frozen"]
-    assert result(fusion, pair(noise, flat(9), number=5, held=True)).degraded == "held"
-    assert result(fusion, pair(noise ^ 1, flat(9), number=6)).degraded is None
+    assert result(fusion, pair(noise, noise, number=5, held=True)).degraded == "held"
+    assert result(fusion, pair(noise ^ 1, noise, number=6)).degraded is None
 
 
 @pytest.mark.parametrize(

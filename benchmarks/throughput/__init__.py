@@ -1,0 +1,1 @@
+"""The whole program on recordings, on two cores and on one."""
