@@ -51,9 +51,9 @@ def test_a_fuser_fuses_as_with_the_reference(device: EmulatedDevice) -> None:
         assert "back end cuda, fp16, heads by onnxruntime, detects" in str(kernel)
         for seed in range(2):
             got, wanted = kernel(*pair(seed)), reference(*pair(seed))
-            assert got.luma is not None
-            assert wanted.luma is not None
-            np.testing.assert_allclose(got.luma, wanted.luma, atol=2e-3, rtol=0)
+            assert got.fused is not None
+            assert wanted.fused is not None
+            np.testing.assert_allclose(got.fused, wanted.fused, atol=2e-3, rtol=0)
             assert np.abs(got.picture.astype(int) - wanted.picture).max() <= 1
             assert len(got.detections) == len(wanted.detections)
     assert len(device.launched) == 2
