@@ -1,6 +1,6 @@
 """Latency of fusion networks on the CPU: ours, the paper's, and the smallest published one.
 
-All three are exported and loaded in the same way and run in turns within one process.
+All are exported and loaded in the same way and run in turns within one process.
 
   python -m benchmarks.fusion_networks
   python -m benchmarks.fusion_networks --rounds 100 --bundle
@@ -17,8 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from benchmarks.common import Samples, interleaved, ratio, timing
 from benchmarks.schema import Ratio, Results, Timing
@@ -29,37 +28,32 @@ from tdfusion_edge.errors import EngineError, RequestError
 from tdfusion_edge.export.fusion import fusion_onnx
 from tdfusion_edge.export.graph import smooth_pair
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
-from tdfusion_edge.train.models.base import FusionOutput, check_inputs
+from tdfusion_edge.train.models.base import FusionNetwork
 from tdfusion_edge.train.models.edge import Edge
+from tdfusion_edge.train.models.mini import Mini
+from tdfusion_edge.train.models.tables import build
 from tdfusion_edge.train.models.tdfusion import TDFusion
+from tdfusion_edge.train.recipe_file import load_recipe
 
 SEED = 0
 SLOW = "tdfusion"
-RATIOS = (("tdfusion", "edge"), ("edge", "mmdrfuse_like"))
-PARAMETERS = {"tdfusion": 59_856, "mmdrfuse_like": 113}
+STUDENTS = ("edge_116m", "edge_71m", "edge_35m")
+"""Recipes whose networks are smaller than ``edge``."""
+RATIOS = (("tdfusion", "edge"), ("edge", "mini"), *(("edge", student) for student in STUDENTS))
+PARAMETERS = {"tdfusion": 59_856, "mini": 113}
 """As published."""
 
 
-class TwoConvolutions(nn.Module):
-    """The shape of MMDRFuse's student (ACM MM 2024): two 3x3 convolutions, 113 parameters."""
-
-    minimum_size = 32
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(2, 4, 3, padding=1, padding_mode="reflect")
-        self.second = nn.Conv2d(4, 1, 3, padding=1, padding_mode="reflect")
-
-    def forward(self, infrared: Tensor, visible: Tensor) -> FusionOutput:
-        """Two lumas (B, 1, H, W) to one, in [-1, 1] as published."""
-        check_inputs(infrared, visible, self.minimum_size)
-        x = F.relu(self.first(torch.cat((infrared, visible), dim=1)))
-        return FusionOutput(torch.tanh(self.second(x)))
+def of_recipe(name: str) -> FusionNetwork:
+    """The fusion network of a shipped recipe, with fresh weights."""
+    recipe = load_recipe(name)
+    return build(recipe.network, recipe.network_options)
 
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "edge": Edge,
-    "mmdrfuse_like": TwoConvolutions,
+    **{name: partial(of_recipe, name) for name in STUDENTS},
+    "mini": Mini,
     "tdfusion": TDFusion,
 }
 

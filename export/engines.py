@@ -43,8 +43,8 @@ def prepared(args: argparse.Namespace) -> Callable[[], None] | None:
         EngineError: the library or the GPU is missing, or a target is none that it builds for.
     """
     if args.engine is None:
-        if args.target or args.engine_cache is not None:
-            raise RequestError("--target and --engine-cache", expected="--engine as well")
+        if args.target or args.engine_cache is not None or args.workspace is not None:
+            raise RequestError("--target, --engine-cache and --workspace", expected="--engine as well")
         return None
     sizes = sizes_of(args.size)
     if args.engine == THROUGH_TORCH:
@@ -53,7 +53,9 @@ def prepared(args: argparse.Namespace) -> Callable[[], None] | None:
 
     def build() -> None:
         opened = bundle.read(args.output)
-        build_and_report(opened, place, sizes, args.engine_cache, bundle_path=args.output)
+        build_and_report(
+            opened, place, sizes, args.engine_cache, workspace=args.workspace, bundle_path=args.output
+        )
 
     return build
 
@@ -63,7 +65,7 @@ def _through_torch(args: argparse.Namespace, sizes: tuple[Size, ...]) -> Callabl
     from tdfusion_edge.export.torch_tensorrt import build_through_torch, open_torch_tensorrt, why_left_out
 
     refuse_targets("tensorrt", args.target)
-    library = open_torch_tensorrt()
+    library = open_torch_tensorrt(workspace=args.workspace)
 
     def build() -> None:
         opened, chosen = bundle.read(args.output), choose(args.checkpoints, args.network)

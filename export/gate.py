@@ -13,7 +13,7 @@ from tdfusion_edge.errors import ExportError
 from tdfusion_edge.export.heads import KINDS
 from tdfusion_edge.export.pairs import Pairs
 from tdfusion_edge.pairs import LabelledPair
-from tdfusion_edge.runtime.evaluation.pairs import SIZE, described, simulated
+from tdfusion_edge.runtime.evaluation.pairs import PAIRS, Traits, described, served, simulated_for
 from tdfusion_edge.runtime.evaluation.parity import REFERENCE, Gap, least_score, measure_each
 from tdfusion_edge.runtime.fuser import Fuser
 
@@ -33,15 +33,15 @@ def passed(
         manifest: Of the bundle.
         files: Name to content.
         pairs: What is measured on, labelled or not.
-        size: Width and height that the one-pass graph was made for; where no pair has one that it serves, it
-            is measured on simulated ones of this.
+        size: Width and height that the one-pass graph was made for; where no pair has one that it serves, or
+            none of these has colours, it is measured on simulated ones of this.
 
     Returns:
-        A row for each precision, of fusion network and what looks at its pictures one behind the other, and
-        one of the one-pass graph, where there is one.
+        A row for each precision below float32, of fusion network and what looks at its pictures one behind
+        the other, and for each precision of the one-pass graph, where there is one, against the same.
 
     Raises:
-        ExportError: a precision passes one of its limits.
+        ExportError: a precision passes one of its limits, or the one-pass graph is not the networks.
     """
     opened = bundle.assembled(manifest, files)
     return (*_staged(opened, pairs), *_one_pass(opened, pairs, size))
@@ -55,32 +55,38 @@ def _staged(opened: Bundle, pairs: Pairs) -> Iterator[Parity]:
 
 
 def _one_pass(opened: Bundle, pairs: Pairs, size: tuple[int, int] | None) -> Iterator[Parity]:
+    """The one-pass graph in every precision, float32 as well, against the networks one by one in float32."""
     graph = opened.manifest.graphs.get(ONE_PASS)
-    if graph is None or len(graph.files) == 1:
+    if graph is None:
         return
-    served = tuple(pair for pair in pairs.measured if graph.serves(*pair.visible.shape))
+    taken, coloured = served(graph, [Traits.of(pair) for pair in pairs.measured])
+    measured = [pairs.measured[index] for index in taken]
     pictures = pairs.pictures
-    if len(served) < len(pairs.measured):
+    if len(measured) < len(pairs.measured):
         # Scores of a part would not be those of the networks' row.
-        served = tuple(pair._replace(boxes=None, mask=None) for pair in served)
-        pictures = f"{len(served)} of {pictures}"
-    if not served:
-        served = tuple(simulated(size=size or SIZE))
-        pictures = described(None, len(served))
-    for precision, gap in _gaps(opened, ONE_PASS, "onepass", served).items():
-        _refuse("the one-pass graph", precision, gap.offences(precision, in_8_bits=True))
+        measured = [pair._replace(boxes=None, mask=None) for pair in measured]
+        pictures = f"{len(measured)} of {pictures}"
+    if not measured:
+        measured = simulated_for(graph, size, PAIRS)
+        pictures = described(None, len(measured))
+    for precision, gap in _gaps(opened, ONE_PASS, "onepass", measured).items():
+        _refuse("the one-pass graph", precision, gap.offences(precision))
         yield _row(ONE_PASS, gap, precision, pictures)
+    if taken and not coloured:
+        for precision, gap in _gaps(opened, ONE_PASS, "onepass", simulated_for(graph, size)).items():
+            _refuse("the one-pass graph, on simulated pairs in colour", precision, gap.offences(precision))
 
 
 def _gaps(opened: Bundle, graph: str, graphs: str, pairs: Sequence[LabelledPair]) -> dict[Precision, Gap]:
-    """How far every other precision of a graph is from float32, by way of ``graphs``; nothing for none."""
-    others: list[Precision] = [one for one in opened.manifest.graphs[graph].files if one != "fp32"]
+    """How far the precisions of a graph, by way of ``graphs``, are from float32 staged; nothing for none."""
+    across = graphs == "onepass"
+    others: list[Precision] = [one for one in opened.manifest.graphs[graph].files if across or one != "fp32"]
     if not others:
         return {}
     least = least_score(opened.manifest, scored=any(pair.boxes is not None for pair in pairs))
     with ExitStack() as stack:
 
-        def fuser(precision: Precision) -> Fuser:
+        def fuser(precision: Precision, graphs: str) -> Fuser:
             return stack.enter_context(
                 Fuser(
                     opened,
@@ -92,15 +98,23 @@ def _gaps(opened: Bundle, graph: str, graphs: str, pairs: Sequence[LabelledPair]
                 )
             )
 
-        reference, named = fuser("fp32"), {one: fuser(one) for one in others}
-        return measure_each(pairs, reference, named, opened.manifest.score_threshold)
+        reference, named = fuser("fp32", "staged"), {one: fuser(one, graphs) for one in others}
+        return measure_each(pairs, reference, named, opened.manifest.score_threshold, across=across)
 
 
 def _refuse(what: str, precision: Precision, said: list[str]) -> None:
     if said:
+        other = (
+            "leave that graph out (--no-onepass)"
+            if what.startswith("the one")
+            else "look at the pairs (--data)"
+        )
+        hint = f"Leave {precision} out (--precision), or {other}."
+        if precision == "fp32":  # which cannot be left out
+            hint = f"{other[0].upper()}{other[1:]}."
         raise ExportError(
             f"{what}: {precision} is too far from float32: {'; '.join(said)}",
-            hint=f"Nothing was written. Leave {precision} out (--precision), or look at the pairs (--data).",
+            hint=f"Nothing was written. {hint}",
         )
 
 

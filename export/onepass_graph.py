@@ -99,9 +99,37 @@ def onepass_onnx(
         for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
             if dimension.dim_param:  # a formula such as 2*half_the_height; only pictures have free axes
                 dimension.dim_param = AXES[axis]
+    cast_first(model)
     onnx.checker.check_model(model, full_check=True)
     raw: bytes = model.SerializeToString()
     return raw
+
+
+def cast_first(model: onnx.ModelProto) -> None:
+    """Have the sizes of 8-bit pictures read from their floats, in place.
+
+    The exporter reads a size from the input that brings it. TensorRT takes 8-bit inputs to be converted to
+    floats before any other layer has them (its ``DataType::kUINT8``), and whether a parser lets a Shape
+    pass is no rule.
+
+    Args:
+        model: Every 8-bit input that has its size taken is converted by a Cast, too.
+    """
+    graph = model.graph
+    eight_bits = {
+        value.name for value in graph.input if value.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    }
+    casts = {
+        node.input[0]: node for node in graph.node if node.op_type == "Cast" and node.input[0] in eight_bits
+    }
+    for node in graph.node:
+        if node.op_type == "Shape" and node.input[0] in eight_bits:
+            node.input[0] = casts[node.input[0]].output[0]
+    # A Cast of an input needs nothing that another node gives, and so can stand before all.
+    first = list(casts.values())
+    ordered = [*first, *(node for node in graph.node if node not in first)]
+    del graph.node[:]
+    graph.node.extend(ordered)
 
 
 AXES = ("height", "width")

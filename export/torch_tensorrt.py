@@ -20,6 +20,7 @@ import inspect
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,10 +41,11 @@ from tdfusion_edge.runtime.engines.agreement import require_agreement
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.device import Device, Gpu, open_device
 from tdfusion_edge.runtime.engines.tensorrt.log import Log
-from tdfusion_edge.runtime.engines.tensorrt.prebuild import Made, Size, open_place, wanted_of
+from tdfusion_edge.runtime.engines.tensorrt.prebuild import Made, Size, wanted_of
 from tdfusion_edge.runtime.engines.tensorrt.runner import names_in_engine, outside_of
 from tdfusion_edge.runtime.engines.tensorrt.store import EngineStore
 from tdfusion_edge.runtime.engines.tensorrt.store.request import Request, request_for
+from tdfusion_edge.runtime.engines.tensorrt.workspace import workspace_of
 
 EXTRA = "torch-tensorrt"
 WEAK = "enabled_precisions"
@@ -66,17 +68,24 @@ class TorchTensorRt(NamedTuple):
     trt: Any
     gpu: Gpu
     device: torch.device
+    workspace: int
+    """Most bytes of GPU memory for scratch."""
 
 
 def open_torch_tensorrt(
-    *, device: str = "cuda:0", trt: Any = None, gpu: Callable[[], Device] = open_device
+    *,
+    device: str = "cuda:0",
+    workspace: int | None = None,
+    trt: Any = None,
+    gpu: Callable[[], Device] = open_device,
 ) -> TorchTensorRt:
     """Look what there is to build with, before any work is begun.
 
     Args:
         device: Where PyTorch holds the networks meanwhile.
+        workspace: Most bytes of GPU memory for scratch; None takes a share of what is free.
         trt: TensorRT; None imports it.
-        gpu: Opens the GPU; it is only asked what it is.
+        gpu: Opens the GPU; it is only asked what it is, and what is free.
 
     Raises:
         EngineError: Torch-TensorRT, TensorRT or the GPU is missing, or the version does not keep types.
@@ -106,10 +115,10 @@ def open_torch_tensorrt(
             got=f"one without {', '.join(lacking)}" if lacking else f"one with {WEAK}",
             hint=install_command(EXTRA),
         )
-    place = open_place("tensorrt", trt=trt, device=gpu)
-    (here,) = place.gpus
-    assert isinstance(here, Gpu)
-    return TorchTensorRt(title, convert, place.trt, here, where)
+    trt = bindings.load("tensorrt") if trt is None else trt
+    with closing(gpu()) as opened:  # in this process, which PyTorch holds a context in anyway
+        scratch = workspace_of(opened.gpu, opened.free_memory()) if workspace is None else workspace
+        return TorchTensorRt(title, convert, trt, opened.gpu, where, scratch)
 
 
 def build_through_torch(
@@ -202,7 +211,7 @@ def _build(
             # On the CPU, as for ONNX: a constant that a network makes need not be where the network is.
             program = move_to_device_pass(torch.export.export(network(), seen), library.device)
             inputs = [tensor.to(library.device) for tensor in seen]
-            options = _options(measured, request.workspace, library.device)
+            options = _options(measured, library.workspace, library.device)
             plan = bytes(library.convert(program, arg_inputs=inputs, **options))
     except Exception as error:  # it raises whatever its converters raise
         raise EngineError(

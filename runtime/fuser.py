@@ -48,6 +48,8 @@ class Fuser:
         precision: ``fp32``, ``fp16`` or ``int8``; None takes the best that the bundle has for the back end.
         threads: Of the CPU back end; 0 takes one a core.
         engine_cache: Folder of the engines that GPU back ends build; None takes the user's cache folder.
+        workspace: Most bytes of GPU memory that such a build may take for scratch; None takes a share of what
+            is free.
         graphs: ``staged`` runs network by network, ``onepass`` all in one graph, whose stretch is a picture
             behind and therefore ``temporal`` or ``none``; ``auto`` takes that where the back end gains by it
             and the picture fits.
@@ -89,6 +91,7 @@ class Fuser:
         precision: Precision | None = None,
         threads: int = 0,
         engine_cache: str | Path | None = None,
+        workspace: int | None = None,
         graphs: str = "auto",
         detect: bool = True,
         score_threshold: float | None = None,
@@ -126,7 +129,8 @@ class Fuser:
                 expected="a bundle with a detector, and its boxes to be asked for",
                 got=f"bundle '{self.manifest.name}' with {', '.join(self.manifest.graphs)}",
             )
-        choice = Choice(backend, precision, threads, None if engine_cache is None else Path(engine_cache))
+        cache = None if engine_cache is None else Path(engine_cache)
+        choice = Choice(backend, precision, threads, cache, workspace)
         with ExitStack() as stack:
             load = Loader(opened, choice, on_progress, instrument, stack)
             fusion = load(FUSION)

@@ -6,7 +6,9 @@ import json
 import shlex
 from pathlib import Path
 
+import msgspec
 import pytest
+from packaging.requirements import Requirement
 
 from tdfusion_edge.install import install_command, requirement
 
@@ -74,3 +76,18 @@ def test_the_whole_command_from_this_checkout(monkeypatch: pytest.MonkeyPatch) -
     assert install_command("train,export") == 'pip install -e ".[train,export]"'
     command = install_command("tensorrt", options="--force-reinstall", beside="tensorrt")
     assert command == 'pip install --force-reinstall tensorrt -e ".[tensorrt]"'
+
+
+@pytest.mark.parametrize(
+    ("extra", "taken", "refused"),
+    [("jetpack6", "12.9.4", "13.0.0"), ("jetpack7", "13.2.0", "14.0.0"), ("jetpack7", "13.0.0", "12.9.4")],
+)
+def test_a_jetpack_gets_the_cuda_library_that_its_driver_takes(extra: str, taken: str, refused: str) -> None:
+    """A CUDA runtime refuses a driver of an older major version: that of JetPack 6 is for 12.6."""
+    wanted = msgspec.toml.decode((ROOT / "pyproject.toml").read_bytes())["project"]["optional-dependencies"][
+        extra
+    ]
+    (one,) = map(Requirement, wanted)
+    assert one.name == "cuda-bindings"
+    assert one.specifier.contains(taken)
+    assert not one.specifier.contains(refused)

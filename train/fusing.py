@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -15,7 +15,15 @@ from tdfusion_edge.errors import RequestError
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.text import CLASSES, few
 from tdfusion_edge.train.data.tensors import to_tensor
-from tdfusion_edge.train.models.tables import FUSION_NETWORKS, build, build_task
+from tdfusion_edge.train.models.base import FusionNetwork
+from tdfusion_edge.train.models.tables import (
+    FUSION_NETWORKS,
+    LOSS_NETWORKS,
+    TASK_NETWORKS,
+    build,
+    build_loss,
+    build_task,
+)
 from tdfusion_edge.train.models.task import TaskNetwork
 from tdfusion_edge.train.recipe import Task
 
@@ -33,24 +41,72 @@ def fuse(network: nn.Module, sample: LabelledPair) -> U8:
 
 
 def load_fusion(path: Path) -> Fuser:
-    """The fusion network of a checkpoint.
+    """The fusion network of a checkpoint, on whole pairs.
 
     Raises:
         InputMissing: there is no checkpoint.
         RequestError: it holds no fusion network, or one that is none of this package's.
     """
-    header, _ = checkpoint.read(path)
-    if "fusion" not in header.networks:
-        raise RequestError(f"{path} holds no fusion network", got=", ".join(header.networks))
-    named = header.networks["fusion"]
-    if named.name not in FUSION_NETWORKS:
-        # Importing a class by the name in a file would run code of that file's choice.
-        raise RequestError(
-            f"{path} names the network {named.name!r}", expected=f"one of {', '.join(FUSION_NETWORKS)}"
-        )
+    network = fusion_network(path)
+    return lambda sample: fuse(network, sample)
+
+
+def fusion_network(path: Path) -> FusionNetwork:
+    """The fusion network of a checkpoint, in evaluation mode.
+
+    Raises:
+        InputMissing: there is no checkpoint.
+        RequestError: it holds no fusion network, or one that is none of this package's.
+    """
+    named = _named(path, "fusion", FUSION_NETWORKS)
+    if named is None:
+        held = checkpoint.read(path)[0].networks
+        raise RequestError(f"{path} holds no fusion network", got=", ".join(held))
     network = build(named.name, named.options).eval()
     load_weights(network, path, "fusion")
-    return lambda sample: fuse(network, sample)
+    return network
+
+
+def loss_network(path: Path) -> nn.Module | None:
+    """The loss network G of a checkpoint, in evaluation mode; None where it holds none.
+
+    Raises:
+        InputMissing: there is no checkpoint.
+        RequestError: its loss network is none of this package's.
+    """
+    named = _named(path, "loss", LOSS_NETWORKS)
+    if named is None:
+        return None
+    network = build_loss(named.name, named.options).eval()
+    load_weights(network, path, "loss")
+    return network
+
+
+def task_network(path: Path) -> tuple[TaskNetwork, checkpoint.TaskView]:
+    """The task network T of a checkpoint, in evaluation mode, and what it was trained to see.
+
+    Raises:
+        InputMissing: there is no checkpoint.
+        RequestError: it holds no task network, or one that is none of this package's.
+    """
+    named, view = _named(path, "task", TASK_NETWORKS), checkpoint.read(path)[0].task
+    if named is None or view is None:
+        held = checkpoint.read(path)[0].networks
+        raise RequestError(f"{path} holds no task network", got=", ".join(held))
+    # Their weights are in the checkpoint; the file that they once began with may be gone.
+    options = {key: value for key, value in named.options.items() if key != "pretrained"}
+    network = build_task(named.name, options, len(view.classes)).eval()
+    load_weights(network, path, "task")
+    return network, view
+
+
+def _named(path: Path, role: str, table: Mapping[str, str]) -> checkpoint.Network | None:
+    """How the network of one role is built; None where the checkpoint has none."""
+    named = checkpoint.read(path)[0].networks.get(role)
+    if named is not None and named.name not in table:
+        # Importing a class by the name in a file would run code of that file's choice.
+        raise RequestError(f"{path} names the network {named.name!r}", expected=f"one of {', '.join(table)}")
+    return named
 
 
 def load_weights(network: nn.Module, path: Path, role: str) -> None:

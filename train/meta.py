@@ -9,7 +9,7 @@ the chain rule leaves one mixed derivative, along v:
 
     dL_t/dthG = -eta d/dthG < v, dL_f(meta-train; thF, thG)/dthF >
 
-Three ways to it, which share everything else:
+Four ways to it, which share everything else; three find it, the last one only guesses:
 
 ``exact``              the paper's: the inner gradient is differentiated again (double backward).
 ``finite-difference``  dL_f/dthG at thF + e v less that at thF - e v, over 2 e, e = epsilon / |v|: no graph
@@ -18,6 +18,19 @@ Three ways to it, which share everything else:
                        forward-mode pass, which needs no graph at all; what is left depends on G alone. Exact
                        like the first and as small as the second, for networks whose operations have
                        forward-mode derivatives (those of this package do).
+``rank-one``           BDLFusion's coefficient (IJCAI 2023, arXiv 2305.06720) for the mixed derivative. Were
+                       L_f half the square of one residual r, then without r's own second derivatives
+                       (Gauss-Newton) d2L_f/dthG dthF = r_G r_F' = g_G g_F' / 2 L_f, with L_f's first
+                       derivatives g_G and g_F, and so
+
+                           dL_t/dthG ~ -eta (v.g_F) / (2 L_f)  g_G
+
+                       First derivatives alone, and G's comes with the inner step's own: the cheapest. But L_f
+                       is a mean over pixels, and no such square. T has one number in this; *where* G should
+                       move its weights L_f alone decides, which has never seen T. It is a guess, and its sign
+                       is often wrong (``docs/measurements.md`` has its cosine). With g_F.g_F for 2 L_f / eta
+                       it is -c g_G, BDLFusion's c = (v.g_F) / (g_F.g_F): the same direction, and the length
+                       of an F that has converged instead of one that takes one step.
 
 Everything is a pure function of parameter dictionaries through ``torch.func``: no second set of layers,
 nothing to restore. The functions that are passed in must be the same at every call: no dropout, no batch
@@ -36,7 +49,7 @@ from torch.func import jvp
 from tdfusion_edge.errors import ConfigError
 
 Parameters: TypeAlias = dict[str, Tensor]
-Method: TypeAlias = Literal["exact", "finite-difference", "forward"]
+Method: TypeAlias = Literal["exact", "finite-difference", "forward", "rank-one"]
 Average: TypeAlias = Callable[[Parameters], Parameters]
 """Mean of gradients over all processes; the identity in a single one."""
 
@@ -76,7 +89,7 @@ def hyper_gradient(
     epsilon: float = 0.01,
     average: Average = lambda gradient: gradient,
 ) -> HyperGradient:
-    """The hyper-gradient by one of the three ways.
+    """The hyper-gradient by one of the four ways.
 
     Args:
         inner: L_f on the meta-train pairs.
@@ -84,15 +97,16 @@ def hyper_gradient(
         fusion: thF; not changed.
         loss_network: thG; not changed.
         eta: Rate of the inner step.
-        method: ``exact``, ``finite-difference`` or ``forward``.
+        method: ``exact``, ``finite-difference``, ``forward``, or ``rank-one``, which is a rough guess.
         epsilon: Length of the finite difference's step along v.
         average: Averages gradients over processes.
     """
     at = _leaves(fusion)
     weights = _leaves(loss_network)
-    exact = method == "exact"
-    inner_loss = inner.loss(inner.weigh(weights if exact else _constant(weights)), inner.fuse(at))
-    gradient = gradients(inner_loss, at, create_graph=exact)
+    exact, guessed = method == "exact", method == "rank-one"
+    weighed = inner.weigh(weights if exact or guessed else _constant(weights))
+    inner_loss = inner.loss(weighed, inner.fuse(at))
+    gradient = gradients(inner_loss, at, create_graph=exact, retain_graph=exact or guessed)
     stepped = average(_constant(gradient))
     virtual = _leaves({name: at[name].detach() - eta * stepped[name] for name in at})
     outer_loss = outer(virtual)
@@ -102,6 +116,8 @@ def hyper_gradient(
         mixed = _second_backward(gradient, weights, v)
     elif method == "forward":
         mixed = _forward(inner, _constant(at), weights, v)
+    elif guessed:
+        mixed = _rank_one(inner_loss, average({"": inner_loss.detach()})[""], stepped, weights, v)
     elif norm > 0:
         mixed = _difference(inner, _constant(at), weights, v, epsilon / float(norm))
     else:  # there is no direction to step along
@@ -116,11 +132,16 @@ def trainable(network: nn.Module) -> Parameters:
 
 
 def gradients(
-    value: Tensor, parameters: Parameters, along: Tensor | None = None, *, create_graph: bool = False
+    value: Tensor,
+    parameters: Parameters,
+    along: Tensor | None = None,
+    *,
+    create_graph: bool = False,
+    retain_graph: bool | None = None,
 ) -> Parameters:
     """Gradient of a scalar, or of a tensor ``along`` another, by name; zeros for what is not reached."""
     parts = torch.autograd.grad(
-        value, list(parameters.values()), along, create_graph=create_graph, allow_unused=True
+        value, list(parameters.values()), along, retain_graph, create_graph, allow_unused=True
     )
     return {
         name: torch.zeros_like(at) if part is None else part
@@ -162,6 +183,15 @@ def _difference(inner: Inner, at: Parameters, weights: Parameters, v: Parameters
     difference = (inner.loss(there, sides[0]) - inner.loss(there, sides[1])) / (2 * step)
     (along,) = torch.autograd.grad(difference, there)
     return gradients(weighed, weights, along)
+
+
+def _rank_one(
+    inner_loss: Tensor, level: Tensor, slope: Parameters, weights: Parameters, v: Parameters
+) -> Parameters:
+    """The guess (v.g_F) / (2 L_f) g_G at d/dthG <v, dL_f/dthF>; ``level`` is L_f over all processes."""
+    product = torch.stack([(part * slope[name]).sum() for name, part in v.items()]).sum()
+    share = torch.where(level > 0, product / (2 * level), 0.0)  # where L_f is nothing, so is its slope
+    return {name: share * part for name, part in gradients(inner_loss, weights).items()}
 
 
 def _leaves(parameters: Mapping[str, Tensor]) -> Parameters:

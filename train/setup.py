@@ -199,10 +199,10 @@ def _note(rows: list[TrainingData], row: TrainingData) -> None:
 
 
 def _inherited(recipe: Recipe, strategy: Strategy) -> list[TrainingData]:
-    """What the checkpoints were trained on that this training starts from: its terms bind the new weights."""
+    """What the checkpoints were trained on that this training starts or learns from: their terms bind it."""
     start = None if recipe.task is None else recipe.task.start
     found: dict[tuple[str, str], TrainingData] = {}
-    for path in (start, strategy.based_on):
+    for path in (start, strategy.based_on, strategy.taught_by):
         if path is None:
             continue
         header, _ = checkpoint.read(Path(path))

@@ -7,6 +7,9 @@ Engines are built for GPUs that need not be there, and the figures come from the
 latency is measured here, and the traffic is an estimate: every kernel's inputs, outputs and constants,
 each moved once, as if there were no cache.
 
+The graphs of edge, yolox_nano and the one-pass graph are those of the bundle, where it has them for the
+size; the others are exported for it.
+
 The errors are measured in ONNX Runtime on the CPU, FP16 graph against FP32 graph: of edge, yolox_nano and the
 one-pass graph with the weights of the shipped bundle, on the pairs of --data; of the other networks, for
 which none ship, with fresh ones of one seed, on the first few of these pairs. No other figure depends on the
@@ -32,7 +35,7 @@ from benchmarks.engines.errors import (
     of_fresh_fusion,
     of_fresh_task,
 )
-from benchmarks.engines.networks import NETWORKS, PRECISIONS, SEED, TARGETS, Built, build
+from benchmarks.engines.networks import NETWORKS, PRECISIONS, SEED, SHIPPED, TARGETS, Built, build
 from benchmarks.engines.table import WEIGHTS
 from benchmarks.schema import Figure, Results
 from benchmarks.script import Benchmark, Measured, main, parse_size
@@ -43,10 +46,6 @@ from tdfusion_edge.errors import RequestError
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 
 MEGA = 1e6
-SHIPPED: Mapping[str, str] = MappingProxyType(
-    {"edge": "fusion", "yolox_nano": "detector", "onepass": "onepass"}
-)
-"""What of a bundle has the weights of a network."""
 FRESH_FUSION = ("edge", "tdfusion")
 FRESH_TASK = ("yolo_n", "segformer_b0")
 
@@ -80,6 +79,7 @@ def measure(args: argparse.Namespace) -> Measured:
     targets = tuple(args.target or TARGETS)
     precisions = tuple(args.precision or PRECISIONS)
     errors = None if args.without_errors or set(precisions) != set(PRECISIONS) else Errors(args)
+    opened = bundle.read(args.bundle)
     figures: list[Figure] = []
     facts = {"library": version, "targets": ", ".join(targets), **ABOUT}
     for name in args.network or NETWORKS:
@@ -87,9 +87,10 @@ def measure(args: argparse.Namespace) -> Measured:
         for precision in precisions:
             case = f"{name} {precision}"
             say(f"{case} ...", error=True)
-            built = build(name, precision, args.size, targets)
+            built = build(name, precision, args.size, targets, opened)
             made[precision] = built.onnx
             figures += figures_of(case, built)
+            facts[f"{case} graph"] = built.origin
             facts[f"{case} sha256"] = hashlib.sha256(built.onnx).hexdigest()
             wrong = build_log.not_float32(built.log)
             facts[f"{case}: sums not in float32"] = ", ".join(found.kernel for found in wrong) or "none"

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from benchmarks.engines import build_log
 from tdfusion_edge import bundle
-from tdfusion_edge.bundle import Precision
+from tdfusion_edge.bundle import Bundle, Precision
 from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.export.fold import folded
 from tdfusion_edge.export.fp16 import half
@@ -24,6 +24,7 @@ from tdfusion_edge.export.graph import to_onnx
 from tdfusion_edge.export.onepass import OnePass, OnePassOutput
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.builder import build_in
+from tdfusion_edge.runtime.engines.tensorrt.prebuild import Shapes, shapes_of
 from tdfusion_edge.runtime.engines.tensorrt.store.request import request_for
 from tdfusion_edge.train.models.base import FusionOutput
 from tdfusion_edge.train.models.edge import Edge
@@ -57,6 +58,8 @@ class Built(NamedTuple):
 
     onnx: bytes
     log: build_log.BuildLog
+    origin: str
+    """Where the graph is from, in words."""
 
 
 class Decoded(nn.Module):
@@ -141,25 +144,56 @@ def _picture(shape: Sequence[int], planes: int = 1) -> Tensor:
     return torch.rand(1, planes, *shape, generator=torch.Generator().manual_seed(SEED))
 
 
-def build(name: str, precision: Precision, size: tuple[int, int], targets: Sequence[str]) -> Built:
-    """Export a network and build its engine.
+SHIPPED: Mapping[str, str] = MappingProxyType(
+    {"edge": "fusion", "yolox_nano": "detector", "onepass": "onepass"}
+)
+"""Which graph of a bundle is a network's."""
+
+
+def graph_of(
+    name: str, precision: Precision, size: tuple[int, int], opened: Bundle | None
+) -> tuple[bytes, Shapes, str]:
+    """A network's graph, the shapes of its inputs, and where the graph is from, in words.
+
+    That of the bundle, byte for byte, where it has one of this precision that takes the size; else one that
+    is exported now.
+    """
+    part = SHIPPED.get(name, "")
+    graph = None if opened is None else opened.manifest.graphs.get(part)
+    if opened is not None and graph is not None and precision in graph.files:
+        shapes = shapes_of(part, graph, [size])
+        if shapes:
+            return opened.graph(part, precision)[1], shapes[0], f"{graph.files[precision]} of the bundle"
+    torch.manual_seed(SEED)
+    case = NETWORKS[name](precision, size)
+    made = to_onnx(case.network, case.example, case.inputs, case.outputs)
+    return made.SerializeToString(), {}, "exported for this size"
+
+
+def build(
+    name: str,
+    precision: Precision,
+    size: tuple[int, int],
+    targets: Sequence[str],
+    opened: Bundle | None = None,
+) -> Built:
+    """Build the engine of a network.
 
     Args:
         name: In :data:`NETWORKS`.
         precision: Of its layers.
         size: Width and height of the picture.
         targets: Compute capabilities.
+        opened: Bundle whose graphs are taken; what it has none of is exported, as all is for None.
 
     Raises:
         EngineError: TensorRT-RTX is not installed, or refuses the graph.
     """
-    torch.manual_seed(SEED)
-    case = NETWORKS[name](precision, size)
-    graph = to_onnx(case.network, case.example, case.inputs, case.outputs).SerializeToString()
+    graph, shapes, origin = graph_of(name, precision, size, opened)
     trt = bindings.load("tensorrt-rtx")
-    request = request_for(trt, "tensorrt-rtx", graph, {}, targets[0], precision=precision)
+    request = request_for(trt, "tensorrt-rtx", graph, shapes, targets[0], precision=precision)
     request = structs.replace(request, targets=tuple(targets))
     with tempfile.TemporaryDirectory(prefix="tdfusion-edge-") as folder:
         log = Path(folder) / "kernels.log"
         build_in(request, graph, None, Path(folder), log_to=log)
-        return Built(graph, build_log.read(log.read_text(encoding="utf-8", errors="replace")))
+        return Built(graph, build_log.read(log.read_text(encoding="utf-8", errors="replace")), origin)

@@ -10,7 +10,7 @@ import ctypes
 import gc
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
@@ -27,6 +27,8 @@ from tdfusion_edge import checkpoint
 from tdfusion_edge.config import Table, convert, parse, to_json
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError, WorkError
+from tdfusion_edge.pairs import LabelledPair, load_pairs
+from tdfusion_edge.pairs.lazy import joined
 from tdfusion_edge.train.data.feed import Feed
 from tdfusion_edge.train.data.types import Batch
 from tdfusion_edge.train.fusing import load_weights
@@ -51,6 +53,8 @@ class Setting(Table, frozen=True, kw_only=True):
     networks: Literal["paper", "light"] = "paper"
     checkpoint: str | None = None
     """Networks and weights of this one instead."""
+    data: str | None = None
+    """Folder of the checkpoint's own training pairs, in the place of the simulated street."""
     crop: int = 128
     batch: int = 2
     size: tuple[int, int] = (256, 192)
@@ -78,10 +82,17 @@ class Step(NamedTuple):
     test: Batch
     direction: Parameters
     """What stands for T's gradient in the view without T."""
+    others: tuple[tuple[Batch, Batch], ...] = ()
+    """Further batches like these two."""
 
 
-def prepare(setting: Setting) -> Step:
-    """Networks, two batches of the simulated street, and a direction; the same for the same setting."""
+def prepare(setting: Setting, draws: int = 1) -> Step:
+    """Networks, batches of the simulated street, and a direction; the same for the same arguments.
+
+    Args:
+        setting: What is measured.
+        draws: How many times two batches are drawn, of different pictures.
+    """
     torch.set_num_threads(setting.threads)
     torch.manual_seed(SEED)
     recipe = recipe_of(setting)
@@ -96,11 +107,15 @@ def prepare(setting: Setting) -> Step:
             if part.ndim > 1 and not part.any():
                 part.normal_(0, NOISE)
     height = max(120, 2 * setting.crop)
-    samples = simulated.pairs(2 * setting.batch, (round(height * 4 / 3), height))
+    samples: Sequence[LabelledPair] = simulated.pairs(
+        2 * setting.batch * draws, (round(height * 4 / 3), height)
+    )
+    if setting.data is not None:
+        samples = own_pairs(recipe, Path(setting.data))
     feed = Feed(samples, recipe.augmentation, setting.batch, SEED, task=recipe.task, device=setting.device)
-    train, test = feed.take(2)
+    (train, test), *others = (cast("tuple[Batch, Batch]", feed.take(2)) for _ in range(draws))
     direction = {name: torch.randn_like(part) for name, part in strategy.fusion.named_parameters()}
-    return Step(strategy, train, test, direction)
+    return Step(strategy, train, test, direction, tuple(others))
 
 
 def recipe_of(setting: Setting) -> Recipe:
@@ -147,6 +162,18 @@ def recipe_of(setting: Setting) -> Recipe:
         raise RequestError(f"T of {setting.checkpoint}", expected=f"classes {', '.join(simulated.CLASSES)}")
     task = replace(used.task, start=None, width=width, height=height)
     return replace(used, task=task, augmentation=augmentation, optimiser=optimiser)
+
+
+def own_pairs(recipe: Recipe, data: Path) -> Sequence[LabelledPair]:
+    """The pairs that a recipe trains on, below ``data``.
+
+    Raises:
+        RequestError: it names none.
+    """
+    sources = [source for source in recipe.data if source.part == "train"]
+    if not sources or recipe.task is None:
+        raise RequestError("--data without training pairs to read there", hint="Name a --checkpoint.")
+    return joined([load_pairs(data, source, recipe.task.classes, colour=True) for source in sources])
 
 
 def gradient(step: Step, method: Method, view: View) -> Parameters:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -12,7 +13,7 @@ from tdfusion_edge.errors import RequestError
 from tdfusion_edge.runtime import engines
 from tdfusion_edge.runtime.engines import Choice, OnProgress, Progress
 
-OWN = ("threads", "engine_cache")
+OWN = ("threads", "engine_cache", "workspace")
 """Options that only some back ends have."""
 
 
@@ -32,6 +33,28 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         )
     if engines.offered("engine_cache"):
         add_cache_argument(parser)
+    if engines.offered("workspace"):
+        add_workspace_argument(parser)
+
+
+def add_workspace_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare how much memory the build of an engine may take."""
+    parser.add_argument(
+        "--workspace", type=mebibytes, metavar="MIB",
+        help="most GPU memory that the build of an engine may take for scratch, in MiB "
+        "(default: half of what is free where the GPU shares the CPU's, else three quarters)",
+    )  # fmt: skip
+
+
+def mebibytes(text: str) -> int:
+    """Bytes, from MiB on the command line.
+
+    Raises:
+        ArgumentTypeError: no whole number of 1 or more.
+    """
+    if not re.fullmatch(r"[1-9]\d{0,7}", text):
+        raise argparse.ArgumentTypeError(f"expected a whole number of MiB, got '{text}'")
+    return int(text) << 20
 
 
 def add_cache_argument(parser: argparse.ArgumentParser) -> None:

@@ -24,7 +24,11 @@ from tdfusion_edge.arguments import bundle_path
 from tdfusion_edge.bundle import Bundle, Precision
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.runtime.commands.engine_options import add_cache_argument, progress_shower
+from tdfusion_edge.runtime.commands.engine_options import (
+    add_cache_argument,
+    add_workspace_argument,
+    progress_shower,
+)
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.prebuild import (
     DEFAULT_SIZE,
@@ -70,6 +74,7 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
         help="tensorrt-rtx: build for this GPU, such as sm_89, without having it; may be given several times",
     )  # fmt: skip
     add_cache_argument(parser)
+    add_workspace_argument(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -86,7 +91,15 @@ def main(args: argparse.Namespace) -> int:
     sizes = sizes_of(args.size)
     opened = bundle.read(bundle.default_path() if args.bundle is None else args.bundle)
     place = open_place(args.backend, args.target)
-    build_and_report(opened, place, sizes, args.engine_cache, args.precision, bundle_path=args.bundle)
+    build_and_report(
+        opened,
+        place,
+        sizes,
+        args.engine_cache,
+        args.precision,
+        workspace=args.workspace,
+        bundle_path=args.bundle,
+    )
     return 0
 
 
@@ -112,6 +125,7 @@ def build_and_report(
     engine_cache: Path | None,
     precision: Precision | None = None,
     *,
+    workspace: int | None = None,
     bundle_path: Path | None = None,
 ) -> None:
     """Build what is missing, with a line for each engine and one about what comes next.
@@ -122,6 +136,8 @@ def build_and_report(
         sizes: Of the pictures.
         engine_cache: Folder of the engines; None takes the user's own cache folder.
         precision: Which of the bundle's graphs; None takes those that ``run`` takes.
+        workspace: Most bytes of GPU memory that a build may take for scratch; None takes a share of what is
+            free.
         bundle_path: Where the bundle lies; None for the one shipped.
 
     Raises:
@@ -134,6 +150,7 @@ def build_and_report(
         precision=precision,
         sizes=sizes,
         engine_cache=engine_cache,
+        workspace=workspace,
         on_progress=progress_shower,
     ):
         say(line_of_made(made))
@@ -170,7 +187,11 @@ def _sides(shapes: Shapes) -> str:
 
 
 def _refuse_building(args: argparse.Namespace) -> None:
-    given = [name for name in ("bundle", "backend", "precision", "size", "target") if getattr(args, name)]
+    given = [
+        name
+        for name in ("bundle", "backend", "precision", "size", "target", "workspace")
+        if getattr(args, name)
+    ]
     if given:
         name = "BUNDLE" if given[0] == "bundle" else f"--{given[0]}"
         raise RequestError(
@@ -213,7 +234,9 @@ def line_of_kept(kept: Kept, now: Callable[[], float] = time.time) -> str:
     if request.route == "torch-tensorrt":
         library += " by Torch-TensorRT"
     targets = ", ".join(request.targets)
-    gpu = f"{request.gpu} ({targets})" if request.gpu else targets
+    gpu = targets
+    if request.gpu:
+        gpu = f"{request.gpu} ({targets}, {request.multiprocessors} SMs, {request.memory_gib} GiB)"
     bad = f", cannot be used: {kept.problem}" if kept.problem else ""
     return (
         f"graph {request.onnx_sha256[:12]}  {library}  {gpu}  {_sides(request.shapes)}  {request.precision}  "

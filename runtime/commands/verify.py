@@ -5,7 +5,8 @@
   tdfusion-edge verify BUNDLE --precision fp16 --data DIR --labels yolo:labels --json
 
 Both the back end and the reference, the bundle's float32 graphs in ONNX Runtime on the CPU, fuse the same
-pairs, look for objects in them and give their pixels classes; then the one-pass graphs of both do the same.
+pairs, look for objects in them and give their pixels classes; then the back end's one-pass graph does the
+same, and its pictures are compared with those of the reference in colour.
 The limits are those of the export's own gate; the exit code is 1 where one is passed. Without --data the
 pairs are of the simulated street; with --labels the change of mAP50 or mIoU is limited as well.
 """
@@ -27,13 +28,16 @@ from tdfusion_edge.pairs.source import labels_of
 from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of, progress_shower
 from tdfusion_edge.runtime.engines import Choice
 from tdfusion_edge.runtime.evaluation.pairs import (
+    Traits,
     add_pair_arguments,
     compared_pairs,
     described,
     heads_of,
     require_data,
+    served,
+    simulated_for,
 )
-from tdfusion_edge.runtime.evaluation.parity import REFERENCE, Gap, least_score, measure
+from tdfusion_edge.runtime.evaluation.parity import REFERENCE, Gap, least_score, measure_each
 from tdfusion_edge.runtime.executors import why_not_one_pass
 from tdfusion_edge.runtime.fuser import Fuser
 
@@ -56,10 +60,10 @@ def main(args: argparse.Namespace) -> int:
     choice = choice_of(args)
     opened = bundle.read(args.bundle)
     pairs = compared_pairs(args.data, args.names, labels, heads_of(opened.manifest))
-    shapes: set[tuple[int, ...]] = set()
-    noted = _noted(watched(pairs, len(pairs), "comparing, staged"), shapes)
+    traits: list[Traits] = []
+    noted = _noted(watched(pairs, len(pairs), "comparing, staged"), traits)
     ran = _compare(opened, choice, "staged", noted, scored=labels is not None)
-    one_pass = _one_pass(opened, choice, ran, pairs, shapes, scored=labels is not None)
+    one_pass = _one_pass(opened, choice, ran, pairs, traits, scored=labels is not None)
     data = described(args.data, ran.gap.pairs)
     if args.json:
         say_json(as_json(ran, data, one_pass))
@@ -81,9 +85,9 @@ class Compared(NamedTuple):
 def _compare(
     opened: Bundle, choice: Choice, graphs: str, pairs: Iterable[LabelledPair], *, scored: bool
 ) -> Compared:
-    """A back end against the reference, both by way of ``graphs``."""
+    """A back end by way of ``graphs`` against the reference, which always runs network by network."""
 
-    def fuser(chosen: Choice) -> Fuser:
+    def fuser(chosen: Choice, graphs: str) -> Fuser:
         return Fuser(
             opened,
             **chosen._asdict(),
@@ -93,16 +97,19 @@ def _compare(
             on_progress=progress_shower,
         )
 
-    with fuser(choice) as other, fuser(Choice(REFERENCE, "fp32", choice.threads)) as reference:
-        gap = measure(pairs, reference, other, opened.manifest.score_threshold)
-        said = gap.offences(other.precision, in_8_bits=graphs == "onepass")
-        return Compared(gap, said, other.backend, other.precision)
+    with (
+        fuser(choice, graphs) as other,
+        fuser(Choice(REFERENCE, "fp32", choice.threads), "staged") as reference,
+    ):
+        across, threshold = graphs == "onepass", opened.manifest.score_threshold
+        gap = measure_each(pairs, reference, {None: other}, threshold, across=across)[None]
+        return Compared(gap, gap.offences(other.precision), other.backend, other.precision)
 
 
-def _noted(pairs: Iterable[LabelledPair], shapes: set[tuple[int, ...]]) -> Iterator[LabelledPair]:
-    """The pairs as they come, their heights and widths kept: to read all of them again would take long."""
+def _noted(pairs: Iterable[LabelledPair], traits: list[Traits]) -> Iterator[LabelledPair]:
+    """The pairs as they come, their traits kept: to read all of them again would take long."""
     for pair in pairs:
-        shapes.add(pair.visible.shape)
+        traits.append(Traits.of(pair))
         yield pair
 
 
@@ -111,20 +118,36 @@ def _one_pass(
     choice: Choice,
     ran: Compared,
     pairs: Sequence[LabelledPair],
-    shapes: Iterable[tuple[int, ...]],
+    traits: Sequence[Traits],
     *,
     scored: bool,
 ) -> Compared | str:
-    """The one-pass graph in the same precision, or why it was not measured."""
+    """The one-pass graph in the same precision, or why it was not measured.
+
+    It is measured on the pairs of a size that it takes, and on simulated ones where these have no colours.
+    """
     reason = why_not_one_pass(opened.manifest, ran.backend, ran.precision)
     if reason is not None:
         return reason
     graph = opened.manifest.graphs[ONE_PASS]
-    if not all(graph.serves(*shape) for shape in shapes):
-        return f"it takes {graph.sizes_in_words}, which not all of these pairs are"
     choice = choice._replace(precision=ran.precision)
-    watching = watched(pairs, len(pairs), "comparing, in one pass")
-    return _compare(opened, choice, "onepass", watching, scored=scored)
+    taken, coloured = served(graph, traits)
+    scored = scored and len(taken) == len(traits)  # scores of a part would not be those of the networks
+    found = None
+    if taken:
+        measured = (pairs[index] for index in taken)
+        if not scored:
+            measured = (pair._replace(boxes=None, mask=None) for pair in measured)
+        watching = watched(measured, len(taken), "comparing, in one pass")
+        found = _compare(opened, choice, "onepass", watching, scored=scored)
+    if coloured and found is not None:
+        return found
+    simulated = _compare(opened, choice, "onepass", simulated_for(graph), scored=False)
+    if found is None:
+        return simulated
+    return found._replace(
+        said=[*found.said, *(f"simulated pairs in colour: {line}" for line in simulated.said)]
+    )
 
 
 def as_json(ran: Compared, data: str, one_pass: Compared | str) -> dict[str, object]:
@@ -159,15 +182,25 @@ def as_text(opened: Bundle, ran: Compared, data: str, one_pass: Compared | str) 
     if isinstance(one_pass, str):
         lines.append(f"all in one pass: not measured, {one_pass}")
     else:
-        lines += ["all in one pass:", *_lines(one_pass.gap, "fused luma in 8 bits"), *one_pass.said]
+        gap = one_pass.gap
+        lines += [
+            f"all in one pass, {'1 pair' if gap.pairs == 1 else f'{gap.pairs} pairs'}:",
+            f"pictures in colour: {_psnr(gap.colour_psnr_db)}, largest error {gap.colour_levels:.0f} levels",
+            *_lines(gap, "fused luma in 8 bits"),
+            *one_pass.said,
+        ]
         bad = bad or bool(one_pass.said)
     return "\n".join([*lines, "not equal: see above" if bad else "equal within the limits"])
 
 
+def _psnr(decibels: float | None) -> str:
+    known = math.inf if decibels is None else decibels
+    return "the same pictures to the last bit" if math.isinf(known) else f"PSNR {known:.1f} dB"
+
+
 def _lines(gap: Gap, what: str) -> Iterator[str]:
-    same = "the same pictures to the last bit" if math.isinf(gap.psnr_db) else f"PSNR {gap.psnr_db:.1f} dB"
     yield (
-        f"{what}: {same}, largest error {gap.max_error:.2e}, mean {gap.mean_error:.2e}; "
+        f"{what}: {_psnr(gap.psnr_db)}, largest error {gap.max_error:.2e}, mean {gap.mean_error:.2e}; "
         f"Qabf {gap.qabf_change:+.4f}, SSIM {gap.ssim_change:+.4f}"
     )
     yield from map(str, gap.heads.values())

@@ -46,7 +46,7 @@ class Backend(NamedTuple):
     """Whether it gains by the graph that holds all networks, for the ways between them are saved; where it
     does not, it runs it if that is asked for. None: it has none."""
     options: tuple[str, ...] = ()
-    """Fields of :class:`Choice` that are its own: ``threads``, ``engine_cache``."""
+    """Fields of :class:`Choice` that are its own: ``threads``, ``engine_cache``, ``workspace``."""
     heads: str | None = None
     """The back end that runs the heads where this one runs fusion networks alone; None: itself."""
 
@@ -66,21 +66,21 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
             device="cuda",
             precisions=("fp16", "fp32"),
             one_pass=True,
-            options=("engine_cache",),
+            options=("engine_cache", "workspace"),
         ),
         "tensorrt-rtx": Backend(
             f"{_TENSORRT}.runner:TensorRtRtxEngine",
             device="cuda",
             precisions=("fp16", "fp32"),
             one_pass=True,
-            options=("engine_cache",),
+            options=("engine_cache", "workspace"),
         ),
         "torch-tensorrt": Backend(
             f"{_TENSORRT}.runner:TorchTensorRtEngine",
             device="cuda",
             precisions=("fp16", "fp32"),
             one_pass=None,
-            options=("engine_cache",),
+            options=("engine_cache", "workspace"),
         ),
         "cuda": Backend(
             "tdfusion_edge.runtime.engines.cuda.engine:CudaEngine",
@@ -105,6 +105,8 @@ class Choice(NamedTuple):
     """For back ends with this option; 0 takes one a core."""
     engine_cache: Path | None = None
     """Folder of the engines, for back ends that build some; None takes the user's own cache folder."""
+    workspace: int | None = None
+    """Most bytes of GPU memory that such a build may take for scratch; None takes a share of what is free."""
 
 
 class Opened(NamedTuple):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from tdfusion_edge import detection_scores
-from tdfusion_edge.bundle import Manifest
+from tdfusion_edge.bundle import Graph, Manifest
+from tdfusion_edge.color import is_coloured
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.pairs import LabelledPair, Labels, PairSet, PairSource, open_pairs
 from tdfusion_edge.pairs.source import add_label_arguments
@@ -22,6 +24,8 @@ PAIRS = 8
 APART_S = 3.5
 """Seconds between two of them: nothing stands where it stood."""
 SIZE = (640, 480)
+COLOUR_PAIRS = 2
+"""Simulated pairs that show the colours of a one-pass graph where the pairs given have none."""
 
 
 def add_pair_arguments(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
@@ -119,6 +123,47 @@ def simulated(count: int = PAIRS, size: tuple[int, int] = SIZE) -> Iterator[Labe
     for number in range(count):
         time_s = number * APART_S
         yield paired(f"simulated {number}", scene.infrared(time_s), scene.visible(time_s), colour=True)
+
+
+class Traits(NamedTuple):
+    """What decides whether a one-pass graph can be measured on a pair, and what that says."""
+
+    shape: tuple[int, ...]
+    """Height and width."""
+    coloured: bool
+    """A swap of its colours would show."""
+
+    @classmethod
+    def of(cls, pair: LabelledPair) -> Traits:
+        """Those of a pair that was read in colour."""
+        return cls(pair.visible.shape, pair.colour is not None and is_coloured(pair.colour))
+
+
+def served(graph: Graph, traits: Sequence[Traits]) -> tuple[list[int], bool]:
+    """Which pairs are of a size that a one-pass graph takes, and whether any of these has colours."""
+    taken = [index for index, one in enumerate(traits) if graph.serves(*one.shape)]
+    return taken, any(traits[index].coloured for index in taken)
+
+
+def simulated_for(
+    graph: Graph, size: tuple[int, int] | None = None, count: int = COLOUR_PAIRS
+) -> list[LabelledPair]:
+    """Simulated pairs, in colour, of a size that a one-pass graph takes.
+
+    Args:
+        graph: What the manifest says about it.
+        size: Width and height; None takes the usual one, or else the smallest that the graph takes.
+        count: How many.
+    """
+    width, height = size or SIZE
+    if graph.sizes is not None and not graph.serves(height, width):
+        height, width = (sides.smallest for sides in graph.sizes)
+    drawn = simulated(count, (max(80, width), max(60, height)))  # less the street cannot be
+    return [
+        paired(one.name, one.infrared[:height, :width], one.colour[:height, :width], colour=True)
+        for one in drawn
+        if one.colour is not None
+    ]
 
 
 def require_data(data: Path | None, **given: object) -> None:

@@ -1,11 +1,14 @@
 """How near one set of engines comes to another on the same pairs: pictures, findings, and what limits both.
 
-The reference is the float32 graphs on ONNX Runtime's CPU. ``export`` measures every precision that it writes
-against it, and ``verify`` whatever a device runs: the same numbers, the same limits.
+The reference is the float32 graphs on ONNX Runtime's CPU, network by network. ``export`` measures every
+precision that it writes against it, and ``verify`` whatever a device runs: the same numbers, the same limits.
+The one-pass graph is held against the same reference, across the two ways, and in colour: one that swaps red
+and blue is equal to itself in every precision and on every device, and its luma hardly shows it.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
@@ -15,7 +18,7 @@ import numpy.typing as npt
 
 from tdfusion_edge import detection_scores
 from tdfusion_edge.bundle import Manifest, Precision
-from tdfusion_edge.color import U8
+from tdfusion_edge.color import U8, luma
 from tdfusion_edge.frames import Image
 from tdfusion_edge.metrics import Scores, evaluate
 from tdfusion_edge.pairs import LabelledPair
@@ -24,6 +27,7 @@ from tdfusion_edge.runtime.heads import kind_of
 from tdfusion_edge.runtime.heads.base import Comparison, HeadGap, Seen, beyond
 from tdfusion_edge.runtime.heads.boxes.compare import LEEWAY
 from tdfusion_edge.runtime.picture.stretch import Stretch
+from tdfusion_edge.runtime.picture.units import UNIT
 
 F32: TypeAlias = npt.NDArray[np.float32]
 Key = TypeVar("Key")
@@ -46,35 +50,41 @@ class Gap(NamedTuple):
     """Of the means over all pairs, of the 8-bit pictures; below 0 is worse."""
     heads: Mapping[str, HeadGap] = MappingProxyType({})
     """How far the findings of each head are, by its kind."""
+    colour_levels: float | None = None
+    """Largest difference of a channel of the pictures that are shown, grey levels; None where fused lumas
+    are compared. Where it is known, all other figures are of these pictures' luma in 8 bits."""
+    colour_psnr_db: float | None = None
+    """Of all channels of these pictures; None likewise."""
 
     def figures(self) -> dict[str, float]:
         """Everything measured, by name: of the fused luma, then of every head."""
-        plain = {name: value for name, value in self._asdict().items() if name != "heads"}
+        known = {name: value for name, value in self._asdict().items() if value is not None}
+        plain = {name: value for name, value in known.items() if name != "heads"}
         for gap in self.heads.values():
             plain |= gap.figures()
         return plain
 
-    def offences(self, precision: Precision, *, in_8_bits: bool = False) -> list[str]:
+    def offences(self, precision: Precision) -> list[str]:
         """Every limit of a precision that is passed, as "what: expected ..., got ..."; NaN passes them all.
 
         Args:
             precision: What was compared with float32.
-            in_8_bits: The luma was rounded on both sides, as that of a one-pass graph is.
         """
-        limits = LIMITS[precision]
-        if in_8_bits:
-            limits = limits._replace(
-                max_error=limits.max_error + LEVEL, psnr_db=min(limits.psnr_db, PSNR_8_BITS)
-            )
-        change = max(abs(self.qabf_change), abs(self.ssim_change))
-        said = beyond(
-            [
-                ("largest error of the fused luma", self.max_error, limits.max_error),
-                ("PSNR of the fused luma in dB", -self.psnr_db, -limits.psnr_db),
-                ("change of Qabf or SSIM", change, limits.metric_change),
+        limits, across = LIMITS[precision], self.colour_levels is not None
+        rows = [
+            ("largest error of the fused luma", self.max_error, limits.max_error),
+            ("PSNR of the fused luma in dB", -self.psnr_db, -limits.psnr_db),
+        ]
+        if self.colour_levels is not None and self.colour_psnr_db is not None:
+            most = LEVELS + 255 * limits.max_error
+            rows = [
+                ("largest error of a colour in grey levels", self.colour_levels, most),
+                ("PSNR of the pictures in colour in dB", -self.colour_psnr_db, -PSNR_IN_COLOUR),
             ]
-        )
-        return [*said, *(line for gap in self.heads.values() for line in gap.offences(precision))]
+        change = max(abs(self.qabf_change), abs(self.ssim_change))
+        said = beyond([*rows, ("change of Qabf or SSIM", change, limits.metric_change)])
+        heads = (gap.offences(precision, across=across) for gap in self.heads.values())
+        return [*said, *itertools.chain.from_iterable(heads)]
 
 
 class Limits(NamedTuple):
@@ -87,12 +97,16 @@ class Limits(NamedTuple):
 
 
 LIMITS: Mapping[Precision, Limits] = MappingProxyType(
-    {"fp32": Limits(1e-4, 90.0, 1e-3), "fp16": Limits(0.02, 60.0, 2e-3), "int8": Limits(0.25, 35.0, 0.02)}
+    {"fp32": Limits(1e-4, 90.0, 1e-3), "fp16": Limits(0.02, 60.0, 2e-3), "int8": Limits(0.05, 50.0, 5e-3)}
 )
-LEVEL = 1 / 255 + 1e-6
-"""What rounding to 8 bits adds to the largest error: a grey level."""
-PSNR_8_BITS = 60.0
-"""In decibels; what six pixels in a hundred make that are rounded the other way."""
+"""INT8 of ``edge`` that was calibrated on one real pair or on thirty has 66.9 to 72.4 dB, errors of .005 to
+.011 and changes of up to .0007 on MSRS and on simulated pairs; of older weights 56 dB and more. Scales of
+black pictures have 38.7 to 43.4 dB and errors of .18 to .20."""
+LEVELS = 3
+"""Grey levels between the pictures of the two ways in float32: staged, chroma is rounded to 8 bits on its way
+through OpenCV. Two were the most on 8 simulated pairs and 12 of MSRS."""
+PSNR_IN_COLOUR = 46.0
+"""In decibels, likewise: 52.1 to 52.5 there, in float32 and in float16."""
 
 
 def least_score(manifest: Manifest, *, scored: bool) -> float | None:
@@ -134,6 +148,8 @@ def measure_each(
     reference: Looks,
     others: Mapping[Key, Looks],
     threshold: float = 0.25,
+    *,
+    across: bool = False,
 ) -> dict[Key, Gap]:
     """Run the reference once over all pairs, and all others.
 
@@ -142,34 +158,40 @@ def measure_each(
         reference: The float32 graphs, opened with :func:`least_score`.
         others: What is measured, by any key, opened likewise.
         threshold: Score above which a box of the reference counts: the bundle's.
+        across: The others go in one pass and the reference network by network: pictures are compared as they
+            are shown, in colour and in 8 bits. Some pair should have colours.
 
     Raises:
         ValueError: there is no pair.
         RequestError: the boxes cannot be scored.
     """
-    sums = {key: _Sums(threshold, other) for key, other in others.items()}
+    sums = {key: _Sums(threshold, other, across) for key, other in others.items()}
     for pair in pairs:
-        want = _run(reference, pair)
+        want = _run(reference, pair, across)
         for key, other in others.items():
-            sums[key].add(pair, want, _run(other, pair))
+            sums[key].add(pair, want, _run(other, pair, across))
     gaps = {key: one.gap() for key, one in sums.items()}
     if any(gap is None for gap in gaps.values()):
         raise ValueError("there is no pair to compare")
     return {key: gap for key, gap in gaps.items() if gap is not None}
 
 
-def _run(fuser: Looks, pair: LabelledPair) -> tuple[Looked, Scores]:
+def _run(fuser: Looks, pair: LabelledPair, shown: bool) -> tuple[Looked, Scores]:
     # In colour where there is any: swapped channels would not show in a grey picture.
     looked = fuser.look(pair.infrared, pair.visible if pair.colour is None else pair.colour)
+    if shown:
+        assert looked.picture is not None
+        looked = looked._replace(fused=luma(looked.picture) * UNIT)
     return looked, evaluate(Stretch("none").apply(looked.fused, 0), pair.infrared, pair.visible)
 
 
 class _Sums:
     """What one set of engines has shown up to now beside the reference."""
 
-    def __init__(self, threshold: float, fuser: Looks) -> None:
+    def __init__(self, threshold: float, fuser: Looks, shown: bool) -> None:
         self._largest, self._absolute, self._squared, self._pixels = 0.0, 0.0, 0.0, 0
         self._changes: list[tuple[float, float]] = []
+        self._shown, self._levels, self._squared_levels, self._values = shown, 0, 0, 0
         self._heads: dict[str, Comparison] = {
             kind: kind_of(kind).comparison(threshold) for kind in fuser.heads
         }
@@ -183,9 +205,19 @@ class _Sums:
         self._squared += float(np.square(error).sum())
         self._pixels += error.size
         self._changes.append((got[1].qabf - want[1].qabf, got[1].ssim - want[1].ssim))
+        if self._shown:
+            self._add_colours(want[0].picture, got[0].picture)
         for kind, comparison in self._heads.items():
             both = (Seen(pair, one.findings[kind]) for one in (want[0], got[0]))
             comparison.add(*both)
+
+    def _add_colours(self, want: Image | None, got: Image | None) -> None:
+        assert want is not None
+        assert got is not None
+        levels = np.abs(want.astype(np.int64) - got)
+        self._levels = max(self._levels, int(levels.max()))
+        self._squared_levels += int(np.square(levels).sum())
+        self._values += levels.size
 
     def gap(self) -> Gap | None:
         """How far these engines are over all pairs; None where there was no pair."""
@@ -197,8 +229,15 @@ class _Sums:
             len(self._changes),
             self._largest,
             self._absolute / self._pixels,
-            float("inf") if mean_square == 0 else float(-10 * np.log10(mean_square)),
+            _psnr_db(mean_square),
             qabf,
             ssim,
             {kind: comparison.gap() for kind, comparison in self._heads.items()},
+            float(self._levels) if self._shown else None,
+            _psnr_db(self._squared_levels / self._values / 255**2) if self._shown else None,
         )
+
+
+def _psnr_db(mean_square: float) -> float:
+    """Of values in [0, 1]; infinite for no difference."""
+    return float("inf") if mean_square == 0 else float(-10 * np.log10(mean_square))

@@ -44,6 +44,9 @@ class Looked(NamedTuple):
     """float32 (H, W), the fused luma in [0, 1]; of the one-pass graph in 8 bits."""
     findings: Findings
     """What the heads found, by their kind."""
+    picture: Image | None = None
+    """uint8 (H, W, 3) BGR, or (H, W) where visible is grey: what is shown without a stretch. None of what
+    makes a fused luma alone."""
 
 
 class Executor(Protocol):

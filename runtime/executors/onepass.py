@@ -95,9 +95,7 @@ class OnePass:
             return self._staged.fuse(aligned, stretch, timed)
         with timed("network"):
             output = self._run_stretched(aligned.infrared, aligned.visible, stretch, aligned.pair.time_ns)
-            picture: Image = output["fused"]
-            if is_grey(aligned.visible):
-                picture = np.ascontiguousarray(picture[..., 0])
+            picture = _as_grey_as(aligned.visible, output["fused"])
         if not self._detect:
             return Fused(picture, NOTHING, None)
         with timed("detect"):
@@ -108,8 +106,9 @@ class OnePass:
         if not self._graph.serves(*infrared.shape):
             raise self._not_served(infrared)
         output = self._run(infrared, visible, UNIT_LIMITS)
-        fused: F32 = luma(output["fused"]) * UNIT
-        return Looked(fused, self._found(output) if self._detect else NOTHING)
+        picture = _as_grey_as(visible, output["fused"])
+        fused: F32 = luma(picture) * UNIT
+        return Looked(fused, self._found(output) if self._detect else NOTHING, picture)
 
     def _run_stretched(self, infrared: U8, visible: Image, stretch: Stretch, time_ns: int) -> dict[str, Any]:
         """One pass with the limits of the stretch, which learns from it."""
@@ -173,6 +172,11 @@ class OnePass:
             got=f"{width}x{height}",
             hint=f"Leave it out, or export the bundle with --size {width}x{height}.",
         )
+
+
+def _as_grey_as(visible: Image, picture: U8) -> Image:
+    """The graph's BGR picture, in one channel where the visible one is grey."""
+    return np.ascontiguousarray(picture[..., 0]) if is_grey(visible) else picture
 
 
 def _measured(output: dict[str, Any]) -> Limits:

@@ -56,7 +56,8 @@ class Staged:
         """As :class:`~tdfusion_edge.runtime.executors.base.Executor` says."""
         visible_luma, chroma = split(visible)
         fused = self.luma(infrared, visible_luma)
-        return Looked(fused, self.find(fused, chroma))
+        shown = Stretch("none").apply(fused, 0)
+        return Looked(fused, self.find(fused, chroma), merge(shown, chroma))
 
     def luma(self, infrared: U8, visible: U8) -> F32:
         """The fused luma, float32 (H, W), of two lumas, uint8 (H, W); safe in several threads at once.

@@ -55,8 +55,14 @@ class HeadGap(Protocol):
     def figures(self) -> dict[str, float]:
         """Everything measured, by name."""
 
-    def offences(self, precision: Precision) -> list[str]:
-        """Every limit of this precision that is passed, as "what: expected ..., got ..."."""
+    def offences(self, precision: Precision, *, across: bool = False) -> list[str]:
+        """Every limit of this precision that is passed, as "what: expected ..., got ...".
+
+        Args:
+            precision: What was compared with float32.
+            across: The reference ran network by network and the other in one pass, where what the head sees
+                is not rounded to 8 bits on its way.
+        """
 
     def __str__(self) -> str:
         """A line for people."""

@@ -105,7 +105,8 @@ class Parity(Table, frozen=True, kw_only=True):
     """Name of the graph; ``fusion`` speaks of the fusion network and all heads behind it."""
     precision: Precision
     against: Literal["pytorch", "fp32"]
-    """The network that it was exported from, or the same graph in float32; both on the CPU."""
+    """The network that it was exported from, or float32: of the same graph, and of a one-pass graph that of
+    the networks one by one; all on the CPU."""
     pictures: str
     """On what: how many pairs of which data, or that they were simulated."""
     max_error: float
@@ -113,7 +114,8 @@ class Parity(Table, frozen=True, kw_only=True):
     class score by the largest one, where that passes 1."""
     figures: dict[str, float] = msgspec.field(default_factory=dict)
     """What else was measured, by name: of the fused luma ``mean_error``, ``psnr_db``, ``qabf_change`` and
-    ``ssim_change``; of a head what ``compare.py`` of its kind calls its figures."""
+    ``ssim_change``; of pictures in colour ``colour_levels`` and ``colour_psnr_db``; of a head what
+    ``compare.py`` of its kind calls its figures."""
 
 
 class TrainingData(Table, frozen=True, kw_only=True):

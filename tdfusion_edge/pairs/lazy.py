@@ -88,6 +88,15 @@ class _Joined(PairSequence):
         return self._parts[part][index - (self._ends[part - 1] if part else 0)]
 
 
+def mapped(
+    samples: Sequence[LabelledPair], change: Callable[[LabelledPair], LabelledPair]
+) -> Sequence[LabelledPair]:
+    """Every pair changed: at once those that are in memory, the others when they are read."""
+    if isinstance(samples, list):
+        return [change(pair) for pair in samples]
+    return LazyPairs(len(samples), lambda index: change(samples[index]))
+
+
 def joined(parts: Sequence[Sequence[LabelledPair]]) -> Sequence[LabelledPair]:
     """Several sequences as one, without reading what is lazy."""
     if all(isinstance(part, list) for part in parts):

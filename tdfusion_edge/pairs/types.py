@@ -40,6 +40,8 @@ class LabelledPair(NamedTuple):
     colour: U8 | None = None
     """(H, W, 3) uint8 BGR, the visible picture as it is stored; None: it is grey, or colour was not asked
     for."""
+    saliency: U8 | None = None
+    """(H, W) uint8, how much infrared stands out, 0 to 255; None: whoever wants it makes it."""
 
     @property
     def chroma(self) -> U8 | None:

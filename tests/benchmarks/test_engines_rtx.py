@@ -22,7 +22,7 @@ from benchmarks import schema, script
 from benchmarks.engines import build_log
 from benchmarks.engines.__main__ import BENCHMARK
 from benchmarks.engines.build_log import BuildLog
-from benchmarks.engines.networks import NETWORKS, PRECISIONS, TARGETS, Built, build
+from benchmarks.engines.networks import NETWORKS, PRECISIONS, SHIPPED, TARGETS, Built, build, graph_of
 from tdfusion_edge import bundle
 from tdfusion_edge.export.onepass import OnePassOutput
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
@@ -75,6 +75,17 @@ def check_outside(log: BuildLog, raw: bytes) -> None:
         assert [(it.name, it.dtype) for it in given] == [(it.name, it.dtype.name) for it in wanted]
 
 
+@pytest.mark.parametrize(("name", "part"), SHIPPED.items())
+def test_the_graphs_of_a_bundle_are_its_own(name: str, part: str) -> None:
+    """Not others like them: what is said of the shipped bundle's engines has to be of its files."""
+    opened = bundle.read(bundle.default_path())
+    for precision in PRECISIONS:
+        graph, raw = opened.graph(part, precision)
+        made = graph_of(name, precision, (640, 480), opened)
+        assert (made[0], made[2]) == (raw, f"{graph.files[precision]} of the bundle")
+        assert made[1].keys() == {tensor.name for tensor in graph.inputs}
+
+
 def test_every_network_is_here() -> None:
     assert NAMES.keys() == NETWORKS.keys()
 
@@ -99,7 +110,7 @@ def engines(request: pytest.FixtureRequest) -> Iterator[dict[tuple[str, bundle.P
 def test_an_engine_is_fused_and_sums_in_float32(
     engines: dict[tuple[str, bundle.Precision], Future[Built]], name: str, precision: bundle.Precision
 ) -> None:
-    raw, log = engines[name, precision].result()
+    raw, log, _ = engines[name, precision].result()
     check_outside(log, raw)
     assert (tuple(it.name for it in log.inputs), tuple(it.name for it in log.outputs)) == NAMES[name]
     assert 0 < len(log.kernels) < len(onnx.load_from_string(raw).graph.node)

@@ -1,4 +1,4 @@
-"""The meta-step's benchmark: its three methods agree, and their time and memory reach the file."""
+"""The meta-step's benchmark: what its methods say, and their time and memory reach the file."""
 
 from __future__ import annotations
 
@@ -32,20 +32,22 @@ def test_the_ways_to_a_hyper_gradient_are_compared(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(meta_step, "measured_apart", apart)
     path = tmp_path / "meta_step.json"
-    options = ["--light", "--crop", "32", "--size", "64x64", "--batch", "1", "--rounds", "2"]
+    options = ["--light", "--crop", "32", "--size", "64x64", "--batch", "1", "--rounds", "2", "--draws", "2"]
     assert script.main(meta_step.BENCHMARK, [*options, "--threads", "1", "--output", str(path)]) == 0
     results = read(path).results
-    assert len(results.timings) == 6
+    assert len(results.timings) == 8
     assert {(row.numerator, row.denominator) for row in results.ratios} == {
         (f"{view}, {method}", f"{view}, exact")
         for view in ("whole", "without T")
-        for method in ("finite-difference", "forward")
+        for method in ("finite-difference", "forward", "rank-one")
     }
     figures = {figure.name: figure.value for figure in results.figures}
     for view in ("whole", "without T"):
         for what in ("cosine", "norm ratio"):
             assert figures[f"{view}, forward against exact: {what}"] == pytest.approx(1, abs=1e-3)
             assert figures[f"{view}, finite-difference against exact: {what}"] == pytest.approx(1, abs=0.05)
+    assert -1 <= figures["whole, rank-one against exact: least cosine"] < 0.9999
+    assert figures["whole, forward against exact: same side"] == 1
     shares = {peak.name: peak.share for peak in results.peaks}
     assert shares["whole, exact: tensors"] == 1
     assert shares["whole, forward: tensors"] == 0.25

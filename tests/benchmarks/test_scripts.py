@@ -147,20 +147,20 @@ def test_fusion_networks_compares_in_one_run(random_bundle: Path, tmp_path: Path
 
     path = tmp_path / "fusion_networks.json"
     options = ["--rounds", "3", "--warmup", "1", "--size", "64x48", "--bundle", str(random_bundle)]
-    chosen = ["--network", "edge", "--network", "mmdrfuse_like", "--threads", "1"]
+    chosen = ["--network", "edge", "--network", "mini", "--threads", "1"]
     assert script.main(BENCHMARK, [*options, *chosen, "--output", str(path)]) == 0
     result = read(path)
-    assert [row.name for row in result.results.timings] == ["edge 64x48", "mmdrfuse_like 64x48"]
+    assert [row.name for row in result.results.timings] == ["edge 64x48", "mini 64x48"]
     assert [(row.numerator, row.rounds) for row in result.results.ratios] == [("edge 64x48", 3)]
     assert result.metadata.facts["edge"] == "bundle random"
-    assert result.metadata.facts["mmdrfuse_like"].startswith("113 parameters")
+    assert result.metadata.facts["mini"].startswith("113 parameters")
 
 
 def test_the_published_network_is_refused_with_another_size(monkeypatch: pytest.MonkeyPatch) -> None:
     fusion_networks = pytest.importorskip("benchmarks.fusion_networks")
-    monkeypatch.setitem(fusion_networks.PARAMETERS, "mmdrfuse_like", 114)
+    monkeypatch.setitem(fusion_networks.PARAMETERS, "mini", 114)
     with pytest.raises(RequestError, match="expected 114 parameters, got 113"):
-        fusion_networks.export("mmdrfuse_like", None)
+        fusion_networks.export("mini", None)
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--target", "sm_89"], 2, "--target and --engine-cache: expected --engine as well"),
+        (["--target", "sm_89"], 2, "--target, --engine-cache and --workspace: expected --engine as well"),
         (["--size", "64x"], 2, "--size: expected WxH"),
         (["--engine", "tensorrt", "--target", "sm_89"], 2, "--target sm_89 is for TensorRT-RTX"),
         (["--engine", "torch-tensorrt", "--target", "sm_89"], 2, "--target sm_89 is for TensorRT-RTX"),

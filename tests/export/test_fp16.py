@@ -29,6 +29,7 @@ from tdfusion_edge.export.ranges import hard_inputs, require_in_range
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.runtime.engines.ort import onnxruntime
 from tdfusion_edge.runtime.evaluation.parity import measure
+from tdfusion_edge.train.models.bdl import BDL
 from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.restormer import TransformerBlock
 from tdfusion_edge.train.models.segformer import SegFormer
@@ -78,10 +79,11 @@ def picture(seed: int = 0, side: int = 64) -> Tensor:
     [
         (Edge, 2, set()),
         (TDFusion, 2, {"mean", "softmax", "layer_norm"}),
+        (BDL, 2, set()),
         (lambda: folded(YOLO(3, "p"), (picture(),)), 1, set()),
         (lambda: SegFormer(3), 1, {"softmax", "layer_norm", "batch_norm"}),
     ],
-    ids=["edge", "tdfusion", "yolo", "segformer"],
+    ids=["edge", "tdfusion", "bdl", "yolo", "segformer"],
 )
 def test_layers_are_fp16_and_what_is_kept_float32(
     make: Callable[[], nn.Module], inputs: int, kept: set[str]

@@ -12,11 +12,16 @@ import pytest
 from alone import Alone
 from onnx import TensorProto, helper, numpy_helper
 
+from tdfusion_edge import bundle
 from tdfusion_edge.errors import ExportError, RequestError
-from tdfusion_edge.export.int8 import quantised
+from tdfusion_edge.export import int8 as int8_module
+from tdfusion_edge.export.fusion import STAY_FLOAT, fusion_feeds
+from tdfusion_edge.export.int8 import convolutions, quantised
 from tdfusion_edge.export.ranges import Feeds
 from tdfusion_edge.pairs import LabelledPair
+from tdfusion_edge.runtime.evaluation.pairs import simulated
 from tdfusion_edge.runtime.evaluation.parity import Gap, measure
+from tdfusion_edge.runtime.picture.units import unit_inputs
 
 F32 = TensorProto.FLOAT
 SHAPE = (1, 1, 48, 48)
@@ -106,10 +111,44 @@ def test_int8_is_near_and_passes_its_gate(int8: onnx.ModelProto) -> None:
 
 
 def test_scales_of_other_pictures_fail_the_gate() -> None:
-    """Calibrated in the dark, everything brighter is clipped."""
-    dark = quantised(network(outlier=8), pictures(0.02))
+    """Calibrated in half of the light, everything brighter is clipped."""
+    dark = quantised(network(outlier=8), pictures(0.4))
     gap = compared(network(outlier=8), dark, pictures())
     assert any(row.startswith("PSNR") for row in gap.offences("int8"))
+
+
+@pytest.mark.parametrize("picture", [0.0, 0.5, 1.0, np.nan])
+def test_pictures_without_contrast_calibrate_nothing(picture: float) -> None:
+    """Black, grey, white, and what is no picture; one good one beside them is enough."""
+    flat = {"luma": np.full(SHAPE, picture, np.float32)}
+    with pytest.raises(RequestError, match=r"no contrast in 'luma': expected 0\.2 or more"):
+        quantised(network(), [flat, flat])
+    if np.isfinite(picture):
+        quantised(network(), [flat, *pictures()[:1]])
+
+
+def test_pictures_in_the_dark_calibrate_nothing() -> None:
+    with pytest.raises(RequestError, match=r"no contrast in 'luma': .*, got 0\.00 to 0\.06"):
+        quantised(network(), pictures(1 / 16))
+
+
+def test_the_shipped_network_passes_only_as_it_honestly_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scales of black pictures, which cost a fifth of the range, passed once."""
+    model = onnx.load_from_string(bundle.read(bundle.default_path()).graph("fusion")[1])
+    some, measured = list(simulated(2, (320, 240)))[1:], list(simulated(1, (320, 240)))
+    black = [pair._replace(infrared=0 * pair.infrared, visible=0 * pair.visible) for pair in some]
+    said = {}
+    for name, pairs in (("honest", some), ("black", black)):
+        if name == "black":
+            monkeypatch.setattr(int8_module, "require_contrast", lambda feeds: None)
+        made = quantised(model, fusion_feeds(pairs), STAY_FLOAT.of(convolutions(model)))
+        said[name] = measure(measured, *(Alone(one, unit_inputs) for one in (model, made)))
+    assert said["honest"].psnr_db > 56
+    assert said["honest"].offences("int8") == []
+    assert [row.partition(":")[0] for row in said["black"].offences("int8")][:2] == [
+        "largest error of the fused luma",
+        "PSNR of the fused luma in dB",
+    ]
 
 
 def test_an_export_without_int8_does_not_import_the_quantizer() -> None:

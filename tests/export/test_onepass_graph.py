@@ -6,12 +6,16 @@ from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto
 from torch import Tensor, nn
 
+from tdfusion_edge import bundle
+from tdfusion_edge.bundle import ONE_PASS, Precision
 from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.color import luma, merge, split
 from tdfusion_edge.errors import ExportError, RequestError
@@ -203,6 +207,40 @@ def test_without_a_detector_half_and_double_sizes_fit(size: tuple[int, int]) -> 
             assert output["fused"].shape == (rows, columns, 3)
             low, high = output["measured"]
             assert 0 <= low < high <= 1
+
+
+def eight_bit_uses(model: onnx.ModelProto) -> set[tuple[str, str]]:
+    """What 8-bit tensors of a graph are converted from or to, and every other thing that is done with one."""
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    values = (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output)
+    kinds = {value.name: TensorProto.DataType.Name(value.type.tensor_type.elem_type) for value in values}
+    uses = set()
+    for node in model.graph.node:
+        for one, other in ((node.input, node.output), (node.output, node.input)):
+            for name in one:
+                if kinds.get(name) == "UINT8":
+                    direction = "from" if one is node.input else "to"
+                    uses.add((f"{node.op_type} {direction} 8 bits", kinds[other[0]]))
+    return uses
+
+
+CAST = {("Cast from 8 bits", "FLOAT"), ("Cast to 8 bits", "FLOAT")}
+
+
+def test_what_has_8_bits_is_converted_and_nothing_else() -> None:
+    """TensorRT has no other layer for it. The sizes of the pictures, which boxes need, are those of
+    floats."""
+    network = OnePass(Edge(4, 1), Echo(colour=True), VIEW, (64, 48)).eval()
+    sizes = onepass_graph.sizes_of((64, 48), VIEW)
+    model = onnx.load_from_string(onepass_graph.onepass_onnx(network, (64, 48), sizes))
+    assert any(node.op_type == "Shape" for node in model.graph.node)
+    assert eight_bit_uses(model) == CAST
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_the_shipped_graph_converts_what_has_8_bits_too(precision: Precision) -> None:
+    raw = bundle.read(bundle.default_path()).graph(ONE_PASS, precision)[1]
+    assert eight_bit_uses(onnx.load_from_string(raw)) == CAST
 
 
 @pytest.mark.parametrize(("size", "view"), [((161, 120), VIEW), ((8, 120), VIEW), ((8, 120), None)])

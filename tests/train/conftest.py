@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import write_pairs
+from tiny import TEACHER, write_pairs, write_teacher
 
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with labelled pairs; not to be changed."""
-    return write_pairs(tmp_path_factory.mktemp("data"))
+    """A data folder with labelled pairs, and a network that may teach; not to be changed."""
+    folder = write_pairs(tmp_path_factory.mktemp("data"))
+    write_teacher(folder / TEACHER)
+    return folder
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 from safetensors.torch import load_file, save_file
-from tiny import CLASSES, MASKS, learned, recipe, sources, trained
+from tiny import CLASSES, MASKS, TEACHER, bilevel, distilled, learned, recipe, sources, trained
 from torch import Tensor, distributed, multiprocessing, nn
 
 from tdfusion_edge import checkpoint
@@ -26,7 +27,7 @@ from tdfusion_edge.train.strategies.steps import average_buffers
 
 WORLD = 2
 HERE = Path(__file__).resolve().parent
-METHODS = ("exact", "finite-difference", "forward")
+METHODS = ("exact", "finite-difference", "forward", "rank-one")
 CHANCE = Augmentation(crop=32, gain=0.1, zoom=1.2)
 PLAIN = Optimiser(steps=4, batch=4, learning_rate=5e-3)
 RECIPES: Mapping[str, Recipe] = {
@@ -39,6 +40,8 @@ RECIPES: Mapping[str, Recipe] = {
         augmentation=CHANCE,
         optimiser=PLAIN,
     ),
+    "bdlfusion": bilevel(augmentation=CHANCE, optimiser=PLAIN),
+    "distill": distilled(Path(TEACHER), augmentation=CHANCE, optimiser=PLAIN),
     **{
         name: learned(
             {
@@ -57,7 +60,12 @@ RECIPES: Mapping[str, Recipe] = {
 def found(name: str, data: Path, share: Share) -> dict[str, Tensor]:
     """The hyper-gradient at the start in float64, and the weights after four steps in float32."""
     kept = {f"gradient.{key}": part for key, part in gradient(name, data, share).items()}
-    training = setup(RECIPES[name], data, data / "nothing", share=share)
+    settings = RECIPES[name]
+    if settings.strategy == "distill":
+        settings = replace(
+            settings, strategy_options=settings.strategy_options | {"teacher": str(data / TEACHER)}
+        )
+    training = setup(settings, data, data / "nothing", share=share)
     strategy: Any = training.strategy
     for number in range(PLAIN.steps):
         losses = strategy.step(number, training.feed)

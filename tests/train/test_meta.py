@@ -1,4 +1,4 @@
-"""The hyper-gradient against what it is the gradient of, and its three ways against each other."""
+"""The hyper-gradient against what it is the gradient of, and its four ways against each other."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def moved(weights: Parameters, by: Tensor) -> Parameters:
 
 @pytest.mark.parametrize("eased", [True, False])
 @pytest.mark.parametrize(("fusion", "loss"), PAIRS)
-def test_the_three_ways_agree(fusion: str, loss: str, eased: bool) -> None:
+def test_the_three_ways_that_find_it_agree(fusion: str, loss: str, eased: bool) -> None:
     made = problem(fusion, loss, eased=eased)
     exact = flat(made.found("exact").gradient)
     assert exact.norm() > 0
@@ -109,6 +109,40 @@ def test_the_three_ways_agree(fusion: str, loss: str, eased: bool) -> None:
         other = flat(made.found(method, epsilon=1e-6).gradient)  # type: ignore[arg-type]
         assert cosine_similarity(exact, other, dim=0) >= 0.9999, method
         assert (other.norm() / exact.norm()).item() == pytest.approx(1, abs=tolerance), method
+
+
+def test_rank_one_is_exact_where_the_loss_is_the_square_of_one_linear_residual() -> None:
+    random = torch.Generator().manual_seed(0)
+    q, x, wanted, k, s = torch.randn(5, 5, generator=random, dtype=torch.float64)
+    inner = Inner(
+        fuse=lambda at: q @ at["x"],
+        weigh=lambda weights: k @ weights["s"],
+        loss=lambda weight, fused: (fused + weight - 3) ** 2 / 2,
+    )
+
+    def found(method: Method) -> Tensor:
+        def outer(at: Parameters) -> Tensor:
+            return (at["x"] - wanted).square().sum()
+
+        return hyper_gradient(inner, outer, {"x": x}, {"s": s}, ETA, method=method).gradient["s"]
+
+    assert found("exact").norm() > 0
+    torch.testing.assert_close(found("rank-one"), found("exact"), rtol=1e-12, atol=0)
+
+
+def test_rank_one_is_what_its_formula_says_and_has_the_slope_of_the_inner_loss() -> None:
+    made = problem("tiny", "tiny")
+    found = flat(made.found("rank-one").gradient)
+    fusion, weights = (
+        {n: w.detach().requires_grad_() for n, w in part.items()} for part in (made.fusion, made.weights)
+    )
+    loss = made.inner.loss(made.inner.weigh(weights), made.inner.fuse(fusion))
+    of_fusion = gradients(loss, fusion, retain_graph=True)
+    of_weights = flat(gradients(loss, weights))
+    virtual = {n: (fusion[n] - ETA * of_fusion[n]).detach().requires_grad_() for n in fusion}
+    v = gradients(made.outer(virtual), virtual)
+    share = flat(v) @ flat(of_fusion) / (2 * loss)
+    torch.testing.assert_close(found, -ETA * share.detach() * of_weights)
 
 
 def test_the_error_of_the_finite_difference_falls_with_the_square_of_its_step() -> None:
@@ -122,7 +156,7 @@ def test_the_error_of_the_finite_difference_falls_with_the_square_of_its_step() 
     assert errors[1] / errors[2] == pytest.approx(4, rel=0.1)
 
 
-@pytest.mark.parametrize("method", ["exact", "finite-difference", "forward"])
+@pytest.mark.parametrize("method", ["exact", "finite-difference", "forward", "rank-one"])
 def test_what_is_reported_and_that_nothing_is_changed(method: Method) -> None:
     made = problem("tiny", "tiny")
     before = {name: part.detach().clone() for name, part in {**made.fusion, **made.weights}.items()}
@@ -141,5 +175,5 @@ def test_what_is_reported_and_that_nothing_is_changed(method: Method) -> None:
 def test_a_gradient_of_nothing_is_zero() -> None:
     made = problem("tiny", "tiny")
     blind = made._replace(outer=lambda parameters: 0 * sum(part.sum() for part in parameters.values()))
-    for method in ("exact", "finite-difference", "forward"):
+    for method in ("exact", "finite-difference", "forward", "rank-one"):
         assert not flat(blind.found(method).gradient).any()  # type: ignore[arg-type]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from taught import taught_edge
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from tdfusion_edge.errors import ConfigError, RequestError
+from tdfusion_edge.train.models.bdl import BDL
 from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.loss_network import LightLossNetwork
 from tdfusion_edge.train.models.restormer import channel_attention
@@ -35,6 +37,43 @@ def test_tdfusion_has_the_parameters_of_the_paper_row_by_row() -> None:
     network = TDFusion()
     assert {name: count(child) for name, child in network.named_children()} == PAPER_ROWS
     assert count(network) == sum(PAPER_ROWS.values()) == 59_856
+
+
+def test_bdl_has_the_parameters_of_the_released_network() -> None:
+    network = BDL()
+    block = sum(9 * 32 * (64 + 32 * number) + 32 for number in range(5)) + 64 * 224 + 64
+    rows = {"stem": 1216, "blocks": 2 * block, "head1": 18_464, "head2": 289, "act": 1}
+    assert {name: count(child) for name, child in network.named_children()} == rows
+    assert count(network) == sum(rows.values()) == 417_730
+
+
+def test_bdl_has_forward_mode_derivatives() -> None:
+    torch.manual_seed(0)
+    network = BDL().double()
+    pair = torch.rand(2, 1, 1, 8, 9).double()
+    at = {name: part.detach() for name, part in network.named_parameters()}
+    along = {name: torch.randn_like(part) for name, part in at.items()}
+
+    def fused(parameters: dict[str, torch.Tensor]) -> torch.Tensor:
+        picture: torch.Tensor = functional_call(network, parameters, tuple(pair)).fused
+        return picture
+
+    _, change = torch.func.jvp(fused, (at,), (along,))
+    step = 1e-6
+    sides = [fused({name: at[name] + sign * step * along[name] for name in at}) for sign in (1, -1)]
+    torch.testing.assert_close(change, (sides[0] - sides[1]) / (2 * step), rtol=1e-4, atol=1e-7)
+
+
+def test_a_saturated_bdl_still_has_a_gradient() -> None:
+    """Its output ends in [0, 1] by a sigmoid: where a cut at 1 stands, nothing would draw it back."""
+    network = BDL().double()
+    with torch.no_grad():
+        for part in network.head2.parameters():
+            part.fill_(2.0)
+    fused = network(*torch.rand(2, 1, 1, 12, 12).double()).fused
+    assert fused.min() > 0.99
+    fused.sum().backward()
+    assert all(part.grad is not None and part.grad.any() for part in network.head2.parameters())
 
 
 def released_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -95,7 +134,7 @@ def test_the_attention_weights_are_in_full_precision_under_autocast() -> None:
     torch.testing.assert_close(mixed.float(), exact, atol=4e-3, rtol=4e-3)
 
 
-@pytest.mark.parametrize("network", [Edge, TDFusion])
+@pytest.mark.parametrize("network", [Edge, TDFusion, BDL])
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (64, 35), (161, 97)])
 def test_any_size_comes_out_at_its_own_size_in_the_unit_range(network: type, size: tuple[int, int]) -> None:
     torch.manual_seed(1)

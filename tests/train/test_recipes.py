@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checkpoints import save
 from msgspec import structs
 from tiny import BOXES, CLASSES, MASKS, sources, trained
 
@@ -13,9 +14,10 @@ from tdfusion_edge import checkpoint
 from tdfusion_edge.cli import main
 from tdfusion_edge.config import parse
 from tdfusion_edge.errors import ConfigError, InputMissing
-from tdfusion_edge.train.models.tables import build, build_loss
+from tdfusion_edge.train.models.yolox.network import YOLOX
 from tdfusion_edge.train.recipe import Recipe
 from tdfusion_edge.train.recipe_file import find_recipe, load_recipe, merged
+from tdfusion_edge.train.strategies import build_strategy
 
 ROOT = Path(__file__).resolve().parent.parent.parent / "train"
 SHIPPED = sorted(path.stem for path in (ROOT / "recipes").glob("*.toml"))
@@ -45,10 +47,16 @@ def small(recipe: Recipe, fusion: Path) -> Recipe:
             recipe.task, network_options=own, classes=classes, height=32, width=32, start=None
         )
         changes["data"] = sources(MASKS if masked else BOXES)
-    if recipe.strategy == "task" and options.get("picture", "fused") == "fused":
+    if recipe.strategy in ("task", "distill-task") and options.get("picture", "fused") == "fused":
         options["checkpoint"] = str(fusion)
+    if recipe.strategy == "distill":
+        options["teacher"] = str(fusion)
+    if recipe.strategy == "distill-task":
+        options["teacher"] = str(fusion.parent / "detector.safetensors")
     if recipe.strategy == "tdfusion":
         options |= {"meta_steps": 1, "fusion_steps": 1}
+    if recipe.strategy == "bdlfusion":
+        options |= {"upper_every": 1, "warm_up": 1}
     crop = min(recipe.augmentation.crop, 32)
     return structs.replace(
         recipe,
@@ -61,11 +69,15 @@ def small(recipe: Recipe, fusion: Path) -> Recipe:
 
 @pytest.fixture(scope="module")
 def fusion(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint with a fusion network."""
+    """A checkpoint with a fusion network, beside one with a detector."""
     recipe = structs.replace(
         small(load_recipe("edge_fixed"), Path()), network_options={"width": 4, "depth": 1}
     )
-    return trained(recipe, made, tmp_path_factory.mktemp("fusion"), steps=1)
+    folder = tmp_path_factory.mktemp("fusion")
+    options = {"size": "pico", "colour": True}
+    view = checkpoint.TaskView(classes=CLASSES[1:], height=32, width=32)
+    save(folder / "detector.safetensors", {"task": (YOLOX(1, **options), "yolox", options)}, task=view)  # type: ignore[arg-type]
+    return trained(recipe, made, folder, steps=1)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -76,27 +88,36 @@ def test_a_shipped_recipe_trains(name: str, fusion: Path, made: Path, tmp_path: 
     assert {key.split(".")[0] for key in weights} == set(header.networks)
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_a_recipe_takes_from_its_preset_what_it_does_not_say(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "r.toml"
+def with_preset(name: str, folder: Path) -> Path:
+    """A recipe that says little beside its preset."""
+    path = folder / "r.toml"
     path.write_text(
         f'preset = "{name}"\nname = "mine"\n[optimiser]\nsteps = 7\nbatch = 3\n'
         '[task]\nnetwork = "yolo"\nclasses = ["a"]\nheight = 64\nwidth = 64\n'
         '[[data]]\nfolder = "."\nterms = "x"\n'
     )
-    recipe = load_recipe(str(path))
-    assert recipe.strategy == "tdfusion"
+    return path
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_recipe_takes_from_its_preset_what_it_does_not_say(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(str(with_preset(name, tmp_path)))
+    strategy = "bdlfusion" if name.startswith("bdlfusion-") else "tdfusion"
+    assert recipe.strategy == strategy
     assert recipe.optimiser.steps == 7
     assert recipe.optimiser.batch == 3
-    assert recipe.optimiser.learning_rate == 1e-4
-    assert recipe.loss.intensity == {"paper": "linear", "released-code": "squared"}[name]
-    build(recipe.network, recipe.network_options)
-    options = recipe.strategy_options
-    build_loss(options["loss_network"], options["loss_network_options"])
-    other = load_recipe(str(path), ["strategy_options.loss_network=light", "network=edge"])
+    assert recipe.optimiser.learning_rate == {"tdfusion": 1e-4, "bdlfusion": 2e-4}[strategy]
+    assert recipe.loss.intensity == ("squared" if name == "released-code" else "linear")
+    assert set(build_strategy(recipe).named) >= {"fusion", "task"}
+
+
+@pytest.mark.parametrize("name", ["paper", "released-code"])
+def test_the_options_of_what_is_replaced_go_with_it(name: str, tmp_path: Path) -> None:
+    path = str(with_preset(name, tmp_path))
+    other = load_recipe(path, ["strategy_options.loss_network=light", "network=edge"])
     assert "loss_network_options" not in other.strategy_options  # they were the other network's
     assert other.strategy_options["meta_steps"] == 200
-    assert load_recipe(str(path), ["strategy=fixed"]).strategy_options == {}
+    assert load_recipe(path, ["strategy=fixed"]).strategy_options == {}
 
 
 def test_what_is_changed_on_the_command_line() -> None:
@@ -132,7 +153,7 @@ def test_what_is_changed_on_the_command_line() -> None:
         ("optimiser.batch=0", "optimiser.batch"),
         ("optimiser=3", "optimiser"),
         ("optimiser.learning_rate=inf", "finite"),
-        ("preset=papr", "one of paper, released-code"),
+        ("preset=papr", "one of bdlfusion-paper, bdlfusion-released-code, paper, released-code"),
         ("seed=1\nname='y'", "seed"),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 import torch
 from msgspec.structs import replace
 from safetensors.numpy import load_file
-from tiny import CLASSES, MASKS, learned, recipe, sources, trained
+from tiny import CLASSES, MASKS, TEACHER, bilevel, distilled, learned, recipe, sources, trained
 
 from tdfusion_edge import checkpoint
 from tdfusion_edge.cli import main
@@ -43,7 +43,15 @@ RECIPES: Mapping[str, Recipe] = {
         optimiser=Optimiser(steps=8, batch=2, learning_rate=5e-3, amp="bfloat16"),
         validate_every=4,
     ),
+    "distill": distilled(Path(TEACHER), augmentation=AUGMENTED),
     "tdfusion": learned(task=NORMED, augmentation=AUGMENTED),
+    "bdlfusion": bilevel(
+        {"discriminator": "patch", "lipschitz": "penalty"}, task=NORMED, augmentation=AUGMENTED
+    ),
+    "random": bilevel(
+        {"discriminator": "pixel", "aggregation": "random", "optimiser": "sgd", "weight_decay": 1e-3},
+        augmentation=AUGMENTED,
+    ),
     "degraded": learned(task=NORMED, augmentation=replace(AUGMENTED, degraded=0.5)),
     "normalised": learned(
         {
@@ -97,6 +105,7 @@ def test_stopped_and_resumed_is_as_if_it_had_not_been(
     name: str, stop: int, wholes: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, parts = wholes / name, tmp_path / "parts"
+    monkeypatch.chdir(made)  # where TEACHER is
     if not whole.exists():
         trained(RECIPES[name], made, whole)
     with monkeypatch.context() as patch:

@@ -55,7 +55,7 @@ def test_chroma_of_another_size_is_refused() -> None:
 
 
 def test_an_unknown_size_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"expected nano or tiny, got x"):
+    with pytest.raises(ConfigError, match=r"expected one of pico, nano, tiny, got x"):
         YOLOX(1, "x")
 
 

@@ -9,13 +9,16 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from checkpoints import save
+from msgspec.structs import replace
+from taught import taught_edge
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tdfusion_edge.pairs import Labels
 from tdfusion_edge.train.loop import fit
 from tdfusion_edge.train.models.base import FusionNetwork, FusionOutput
-from tdfusion_edge.train.models.loss_network import LossWeights
+from tdfusion_edge.train.models.loss_network import LightLossNetwork, LossWeights
 from tdfusion_edge.train.models.task import MaskNetwork, MaskPrediction
 from tdfusion_edge.train.recipe import Augmentation, DataSource, Optimiser, Recipe, Task
 from tdfusion_edge.train.setup import setup
@@ -23,6 +26,8 @@ from tdfusion_edge.train.setup import setup
 HEIGHT, WIDTH = 64, 80
 PAIRS = 8
 CLASSES = ("ground", "disc")
+TEACHER = "teacher.safetensors"
+"""Beside the pairs."""
 
 
 class TinyFusion(FusionNetwork):
@@ -163,6 +168,57 @@ def learned(
     return recipe(**settings)
 
 
+def distilled(teacher: Path, options: Mapping[str, Any] = {}, **changes: Any) -> Recipe:
+    """Strategy ``distill`` on a small ``edge``."""
+    settings: dict[str, Any] = {
+        "strategy": "distill",
+        "strategy_options": {"teacher": str(teacher), "feature_weight": 1.0, "source_weight": 0.5, **options},
+        "network_options": {"width": 4, "depth": 1, "stride": 4},
+        "augmentation": Augmentation(crop=32),
+        "optimiser": Optimiser(steps=8, batch=2, learning_rate=5e-3),
+        "validate_every": 4,
+        **changes,
+    }
+    return recipe(**settings)
+
+
+def write_teacher(path: Path, *, weigher: bool = True) -> Path:
+    """A checkpoint of an ``edge`` whose every layer says something, and of a G if asked for."""
+    networks: dict[str, tuple[nn.Module, str, dict[str, Any]]] = {
+        "fusion": (taught_edge(7, width=8, depth=1), "edge", {"width": 8, "depth": 1})
+    }
+    if weigher:
+        torch.manual_seed(8)
+        light = LightLossNetwork(width=4)
+        nn.init.normal_(light.head.weight, std=30.0)
+        networks["loss"] = (light, "light", {"width": 4})
+    return save(path, networks)
+
+
 def trained(recipe: Recipe, data: Path, output: Path, **options: Any) -> Path:
     """The best checkpoint of a training from its recipe to its end."""
     return fit(setup(recipe, data, output, **options))
+
+
+class TinyDiscriminator(nn.Module):
+    """Two convolutions, smooth."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Tanh(), nn.Conv2d(4, 1, 1))
+
+    def forward(self, luma: Tensor) -> Tensor:
+        """(B, 1, H, W) to scores of its shape."""
+        scores: Tensor = self.body(luma)
+        return scores
+
+
+def bilevel(options: Mapping[str, Any] = {}, **changes: Any) -> Recipe:
+    """Strategy ``bdlfusion`` on the networks above."""
+    given: dict[str, Any] = {
+        "discriminator": "tiny:TinyDiscriminator",
+        "upper_every": 2,
+        "lipschitz": "none",
+        **options,
+    }
+    return replace(learned(**changes), strategy="bdlfusion", strategy_options=given)

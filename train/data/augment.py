@@ -44,8 +44,10 @@ class View(NamedTuple):
     """uint8 (2, h, w), Cr then Cb; None for a pair without colours."""
 
 
-def crop(sample: LabelledPair, augmentation: Augmentation, random: np.random.Generator) -> tuple[F32, F32]:
-    """The same random square of both sensors, (c, c) float32 in [0, 1]; all of them for a side of 0.
+def crop(sample: LabelledPair, augmentation: Augmentation, random: np.random.Generator) -> tuple[F32, ...]:
+    """The same random square of infrared, visible and saliency, where the pair has one; all for a side of 0.
+
+    Each is (c, c) float32 in [0, 1].
 
     Raises:
         RequestError: the pair is smaller than the crop.
@@ -63,7 +65,10 @@ def crop(sample: LabelledPair, augmentation: Augmentation, random: np.random.Gen
     for image in (sample.infrared, sample.visible):
         gained = gain(image[window], augmentation.gain, random)
         crops.append(gained[:, ::-1].copy() if mirrored else gained)
-    return crops[0], crops[1]
+    if sample.saliency is not None:
+        place = gain(sample.saliency[window], 0.0, random)
+        crops.append(place[:, ::-1].copy() if mirrored else place)
+    return tuple(crops)
 
 
 def require_crop(sample: LabelledPair, side: int) -> None:

@@ -34,8 +34,8 @@ from tdfusion_edge.train.recipe import Augmentation, Task
 logger = logging.getLogger(__name__)
 
 Indices: TypeAlias = npt.NDArray[np.int64]
-Crops: TypeAlias = tuple[F32, F32]
-"""Of infrared and visible, (c, c) in [0, 1]."""
+Crops: TypeAlias = tuple[F32, ...]
+"""Of infrared, visible and, where the pair has it, saliency, (c, c) in [0, 1]."""
 
 HELD_OUT = 1 << 31
 """Tells the chance of the pairs held out from that of the others, whose third number counts pairs."""
@@ -280,11 +280,12 @@ class Feed:
                 pick = partial(_picked, [first], pairs, pool, random)
                 views.append(self._view(self._task, pick, degraded, random))
             found.append(degraded)
-        _refuse_mixed({one.shape for one, _ in crops}, "make no batch")
-        infrared, visible = (torch.from_numpy(np.stack(parts)[:, None]) for parts in zip(*crops, strict=True))
+        _refuse_mixed({one[0].shape for one in crops}, "make no batch")
+        infrared, visible = _stacked([one[:2] for one in crops])
+        saliency = _stacked([one[2:] for one in clean])
         alone = [one is not None and one.alone for one in found]
         task = collate(views, self._task_size, alone) if views else None
-        return Batch(infrared, visible, task, _reference(clean, found))
+        return Batch(infrared, visible, task, _reference(clean, found), *saliency)
 
     def _degraded(
         self, index: int, pairs: Readable, pool: list[int], entropy: tuple[int, ...]
@@ -347,11 +348,16 @@ def _reference(clean: list[Crops], found: list[Degraded | None]) -> Sources | No
     if not any(found):
         return None
     right = [
-        pair if one is None or one.gone is None else (pair[one.gone == "infrared"],) * 2
+        pair[:2] if one is None or one.gone is None else (pair[one.gone == "infrared"],) * 2
         for pair, one in zip(clean, found, strict=True)
     ]
-    infrared, visible = (torch.from_numpy(np.stack(parts)[:, None]) for parts in zip(*right, strict=True))
+    infrared, visible = _stacked(right)
     return Sources(infrared, visible, flags([one is not None and one.gone is not None for one in found]))
+
+
+def _stacked(crops: Sequence[Crops]) -> list[Tensor]:
+    """Crops of several pairs, (c, c) each, as one tensor (B, 1, c, c) for each of a pair's pictures."""
+    return [torch.from_numpy(np.stack(parts)[:, None]) for parts in zip(*crops, strict=True)]
 
 
 def _refuse_sizes(samples: list[LabelledPair], crop_side: int) -> None:

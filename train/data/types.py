@@ -76,6 +76,8 @@ class Batch(NamedTuple):
     """None where the recipe has no task."""
     reference: Sources | None = None
     """What is right where a sensor of a pair is degraded; None: no pair of the batch is."""
+    saliency: Tensor | None = None
+    """(B, 1, c, c) float32 in [0, 1], how much infrared stands out; None where the pairs have none."""
 
     @property
     def sources(self) -> Sources:
@@ -97,4 +99,5 @@ class Batch(NamedTuple):
                 alone=None if view.alone is None else change(view.alone),
             )
         reference = None if self.reference is None else self.reference.map(change)
-        return Batch(change(self.infrared), change(self.visible), view, reference)
+        saliency = None if self.saliency is None else change(self.saliency)
+        return Batch(change(self.infrared), change(self.visible), view, reference, saliency)

@@ -22,6 +22,8 @@ FUSION_NETWORKS: Mapping[str, str] = MappingProxyType(
     {
         "tdfusion": "tdfusion_edge.train.models.tdfusion:TDFusion",
         "edge": "tdfusion_edge.train.models.edge:Edge",
+        "bdl": "tdfusion_edge.train.models.bdl:BDL",
+        "mini": "tdfusion_edge.train.models.mini:Mini",
     }
 )
 
@@ -29,6 +31,13 @@ LOSS_NETWORKS: Mapping[str, str] = MappingProxyType(
     {
         "lpn": "tdfusion_edge.train.models.loss_network:PaperLossNetwork",
         "light": "tdfusion_edge.train.models.loss_network:LightLossNetwork",
+    }
+)
+
+DISCRIMINATORS: Mapping[str, str] = MappingProxyType(
+    {
+        "pixel": "tdfusion_edge.train.models.discriminator:PixelDiscriminator",
+        "patch": "tdfusion_edge.train.models.discriminator:PatchDiscriminator",
     }
 )
 
@@ -113,6 +122,16 @@ def build_loss(name: str, options: Mapping[str, Any]) -> nn.Module:
         ConfigError: it is unknown, is no ``nn.Module``, or does not take these options.
     """
     network: nn.Module = _built(name, LOSS_NETWORKS, "loss network", nn.Module, options, "torch.nn.Module")
+    return network
+
+
+def build_discriminator(name: str) -> nn.Module:
+    """A discriminator with fresh weights.
+
+    Raises:
+        ConfigError: it is unknown, or is no ``nn.Module``.
+    """
+    network: nn.Module = _built(name, DISCRIMINATORS, "discriminator", nn.Module, {}, "torch.nn.Module")
     return network
 
 

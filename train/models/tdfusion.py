@@ -76,6 +76,7 @@ class TDFusion(FusionNetwork):
     """F of the paper."""
 
     minimum_size = 1
+    feature_kind = "activations"
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,9 +100,17 @@ class TDFusion(FusionNetwork):
             RequestError: the shapes differ.
         """
         check_inputs(infrared, visible, self.minimum_size)
+        return self.join(self.features(infrared, visible), infrared, visible)
+
+    def features(self, infrared: Tensor, visible: Tensor) -> Tensor:
+        """What the last convolution sees, (B, 16, H, W)."""
         x1 = self.encoder_infrared(self.stem_infrared(infrared))
         x2 = self.encoder_visible(self.stem_visible(visible))
         x = self.decoder(self.merge(x1, x2))
-        x = F.leaky_relu(self.head1(x), 0.01)
+        return F.leaky_relu(self.head1(x), 0.01)
+
+    def join(self, features: Tensor, infrared: Tensor, visible: Tensor) -> FusionOutput:
+        """The last convolution."""
+        del infrared, visible
         # In float32 in a half-precision network too, so that the picture itself is not rounded to 11 bits.
-        return FusionOutput(torch.sigmoid(at_least_float32(self.head2(x))))
+        return FusionOutput(torch.sigmoid(at_least_float32(self.head2(features))))

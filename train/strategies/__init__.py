@@ -10,10 +10,14 @@ strategy   networks                 a step takes                                
 fixed      fusion                   one batch                                   first
 task       task                     one batch                                   first
 joint      fusion, task             one batch                                   first
+distill    fusion, memory, teacher, one batch                                   first
+           teacher_loss
+distill-   task, teacher            one batch                                   first
+task
 tdfusion   fusion, loss, task       two disjoint batches (meta phase) or one    second, or first
                                     (fusion phase), by the step's number
 bdlfusion  fusion, discriminator,   one batch; every tenth step a disjoint      first
-(planned)  task                     second one for the upper level
+           task, aggregation        second one for the upper level
 ========== ======================== =========================================== ======================
 """
 
@@ -28,6 +32,9 @@ from tdfusion_edge.train.strategies.base import Strategy
 
 STRATEGIES: Mapping[str, str] = MappingProxyType(
     {
+        "bdlfusion": "tdfusion_edge.train.strategies.bdlfusion.strategy:BDLFusionStrategy",
+        "distill": "tdfusion_edge.train.strategies.distill.strategy:Distill",
+        "distill-task": "tdfusion_edge.train.strategies.distill.task:TaskDistill",
         "fixed": "tdfusion_edge.train.strategies.fixed:Fixed",
         "joint": "tdfusion_edge.train.strategies.joint:Joint",
         "task": "tdfusion_edge.train.strategies.task:TaskOnly",

@@ -31,6 +31,8 @@ class Strategy(ABC):
     """Disjoint batches that a step takes at most; two or more allow data for a ``meta-test``."""
     based_on: str | None = None
     """Path of a checkpoint whose terms bind the new weights, beside the one that T starts from."""
+    taught_by: str | None = None
+    """Path of a checkpoint whose networks the new weights learn from: its terms bind them too."""
     trained_on: str | None = None
     """sha256 of the weights of the fixed fusion network whose pictures T sees; None where it sees others."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from typing import Literal
 
 import torch
 from torch import Tensor, distributed, nn
@@ -12,15 +13,17 @@ from tdfusion_edge.train.meta import Parameters, gradients, trainable
 
 
 class Stepper:
-    """Adam on one network.
+    """Adam, or gradient descent, on one network.
 
     Args:
         network: What is trained.
         rate: Learning rate.
         amp: ``bfloat16`` lets :meth:`autocast` compute in it where PyTorch holds that safe. (Its range is
             that of float32, so that no gradient has to be scaled.)
-        decay: Decoupled weight decay of weights with more than one axis.
+        decay: Weight decay of weights with more than one axis; decoupled with ``adam``.
         eps: Adam's; below about this size of gradient it does not normalise.
+        kind: ``adam`` or ``sgd``.
+        momentum: Of ``sgd``.
     """
 
     def __init__(
@@ -31,13 +34,20 @@ class Stepper:
         amp: str = "none",
         decay: float = 0.0,
         eps: float = 1e-8,
+        kind: Literal["adam", "sgd"] = "adam",
+        momentum: float = 0.0,
     ) -> None:
         self.network, self._amp = network, amp
         learning = trainable(network).values()
         matrices = [p for p in learning if p.ndim > 1]
         others = [p for p in learning if p.ndim <= 1]
         groups = [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
-        self.optimiser = torch.optim.AdamW([group for group in groups if group["params"]], rate, eps=eps)
+        groups = [group for group in groups if group["params"]]
+        self.optimiser: torch.optim.Optimizer = (
+            torch.optim.SGD(groups, rate, momentum=momentum)
+            if kind == "sgd"
+            else torch.optim.AdamW(groups, rate, eps=eps)
+        )
 
     def autocast(self, like: Tensor) -> AbstractContextManager[object]:
         """Mixed precision for a forward pass on the device of ``like``, if it is asked for."""

@@ -8,11 +8,12 @@ the comparisons rest on.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor
 
 from tdfusion_edge import checkpoint
 from tdfusion_edge.checkpoint import Network
@@ -21,10 +22,11 @@ from tdfusion_edge.config import Table, convert
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
 from tdfusion_edge.images import by_stem, read_luma8
 from tdfusion_edge.pairs import LabelledPair
-from tdfusion_edge.pairs.lazy import LazyPairs
+from tdfusion_edge.pairs.lazy import mapped
 from tdfusion_edge.plain import GREY, PLAIN
 from tdfusion_edge.train.data.feed import Feed
 from tdfusion_edge.train.data.tensors import shown
+from tdfusion_edge.train.data.types import TaskView
 from tdfusion_edge.train.fusing import Fuser, load_fusion, start_task
 from tdfusion_edge.train.recipe import Fraction, Recipe
 from tdfusion_edge.train.strategies.base import Strategy
@@ -53,10 +55,12 @@ class Options(Table, frozen=True, kw_only=True):
 class TaskOnly(Strategy):
     """T on fixed pictures; ``trained_on`` is known once :meth:`prepare` was called."""
 
+    options_type: ClassVar[type[Options]] = Options
+
     def __init__(self, recipe: Recipe) -> None:
         if recipe.task is None:
             raise ConfigError(f"recipe '{recipe.name}' has no [task]")
-        self.options = convert(recipe.strategy_options, Options, name="[strategy_options]")
+        self.options = convert(recipe.strategy_options, self.options_type, name="[strategy_options]")
         for wanted, given in (("fused", "checkpoint"), ("folder", "folder")):
             if self.options.picture == wanted and getattr(self.options, given) is None:
                 raise ConfigError(f"[strategy_options] picture = '{wanted}' needs '{given}'")
@@ -81,10 +85,7 @@ class TaskOnly(Strategy):
         """The same labels with the one picture that T sees in the place of both sensors."""
         if self.options.picture == "blend":
             return samples
-        if isinstance(samples, list):
-            return [self.seen(one) for one in samples]
-        # too large for memory, and one of them may be damaged
-        return LazyPairs(len(samples), lambda index: self.seen(samples[index]))
+        return mapped(samples, self.seen)
 
     def seen(self, pair: LabelledPair, *, alone: bool = False) -> LabelledPair:
         """A pair with the one picture that T sees in the place of both sensors."""
@@ -112,11 +113,15 @@ class TaskOnly(Strategy):
             luma = torch.lerp(luma, batch.task.infrared, share)
         luma = shown(luma, batch.task)
         with self._stepper.autocast(luma):
-            losses = self._live.loss(self._live.look(luma, batch.task.chroma), batch.task.targets)
+            losses = self.losses(luma, batch.task)
         self._stepper.step(losses["loss"])
         if self.options.average:
             self._follow(number)
         return {name: value.item() for name, value in losses.items()}
+
+    def losses(self, luma: Tensor, view: TaskView) -> Mapping[str, Tensor]:
+        """What T is told about pictures (B, 1, h, w) of a view; ``loss`` is minimised."""
+        return self._live.loss(self._live.look(luma, view.chroma), view.targets)
 
     def _follow(self, number: int) -> None:
         """Move the kept weights towards the live ones; faster in the beginning, when those are far off."""

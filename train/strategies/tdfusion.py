@@ -59,7 +59,8 @@ class Options(Table, frozen=True, kw_only=True):
     """Fusion steps before the first round: a T that has learned nothing has nothing to say to G."""
     hyper_gradient: Method = "forward"
     """``exact`` is the paper's and the code's double backward; ``forward`` gives the same numbers from
-    first-order memory; ``finite-difference`` is near them, for networks that forward mode cannot do."""
+    first-order memory; ``finite-difference`` is near them, for networks that forward mode cannot do;
+    ``rank-one`` is a guess whose sign is often wrong (see ``train/meta.py``)."""
     epsilon: Positive = 0.01
     """Step of the finite difference along the outer gradient."""
     inner_rate: Positive | None = None

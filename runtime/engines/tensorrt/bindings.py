@@ -137,16 +137,29 @@ def capability(trt: Any, target: str) -> Any:
     return getattr(trt.ComputeCapability, wanted)
 
 
-def create_context(trt: Any, engine: Any) -> Any:
-    """An execution context; None where there is not enough memory.
+def create_context(trt: Any, engine: Any, kernels: bytes | None = None) -> tuple[Any, Any]:
+    """An execution context, and the cache of the kernels that it compiles.
 
     CUDA graphs would be asked for in the same configuration (``cuda_graph_strategy``).
+
+    Args:
+        trt: The library.
+        engine: What it loaded.
+        kernels: What such a cache held before; one of another driver or version is refused by the library,
+            which then compiles anew.
+
+    Returns:
+        The context, None where there is not enough memory; and the cache, None where the engine holds its
+        kernels.
     """
     if not has_runtime_cache(trt):
-        return engine.create_execution_context()
+        return engine.create_execution_context(), None
     config = engine.create_runtime_config()
-    config.set_runtime_cache(config.create_runtime_cache())
-    return engine.create_execution_context(config)
+    cache = config.create_runtime_cache()
+    if kernels is not None:
+        cache.deserialize(kernels)
+    config.set_runtime_cache(cache)
+    return engine.create_execution_context(config), cache
 
 
 def dtype(kind: Any) -> np.dtype[Any]:

@@ -47,6 +47,7 @@ def build(
     onnx: bytes,
     graph: Graph | None,
     *,
+    workspace: int,
     log: Log,
     on_phase: OnPhase,
     times: bytes | None = None,
@@ -58,6 +59,7 @@ def build(
         request: What is asked.
         onnx: The graph, self-contained.
         graph: What the manifest says about it; None where there is no manifest.
+        workspace: Most bytes of GPU memory for scratch.
         log: Takes the library's messages.
         on_phase: Called as a phase begins.
         times: Earlier kernel times; None starts without.
@@ -81,13 +83,17 @@ def build(
     parse(trt, title, network, onnx, logger)
     check_outside(title, network, request, graph)
     check_precision(network, request)
-    config = configure(trt, builder, network, request)
+    config = configure(trt, builder, network, request, workspace)
     monitor = _watch(trt, config, on_phase)
     cache = attach_times(trt, config, times)
     plan = builder.build_serialized_network(network, config)
     del monitor  # it has to live as long as the build, whatever the configuration holds
     if plan is None:
-        raise EngineError(f"{title} could not build the engine: {log.summary()}")
+        raise EngineError(
+            f"{title} could not build the engine: {log.summary()}",
+            expected=f"at most {workspace / (1 << 20):.0f} MiB for scratch",
+            hint="Where memory is what it lacks: --workspace MIB, or stop what else uses the GPU.",
+        )
     return bytes(memoryview(plan)), None if cache is None else bytes(memoryview(cache.serialize()))
 
 
@@ -235,14 +241,14 @@ def _layer_types(network: Any) -> Iterator[tuple[Any, str]]:
                 yield layer, tensor.dtype.name
 
 
-def configure(trt: Any, builder: Any, network: Any, request: Request) -> Any:
+def configure(trt: Any, builder: Any, network: Any, request: Request, workspace: int) -> Any:
     """The builder's configuration.
 
     Raises:
         EngineError: the library refuses the shapes or a target.
     """
     config = builder.create_builder_config()
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, request.workspace)
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
     # The names and formats of the fused layers stay in the engine, for its inspector and the log.
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     config.clear_flag(trt.BuilderFlag.TF32)  # on by default, and float32 in name alone

@@ -22,6 +22,7 @@ from tdfusion_edge.bundle import Graph
 from tdfusion_edge.errors import BundleError, EngineError
 from tdfusion_edge.runtime.engines.base import OnProgress, Progress
 from tdfusion_edge.runtime.engines.tensorrt import bindings, child
+from tdfusion_edge.runtime.engines.tensorrt.device.probe import child_environment
 from tdfusion_edge.runtime.engines.tensorrt.store import LIMIT_S
 from tdfusion_edge.runtime.engines.tensorrt.store.request import Request
 
@@ -39,6 +40,7 @@ def build_in(
     folder: Path,
     times: bytes | None = None,
     *,
+    workspace: int | None = None,
     limit_s: float = LIMIT_S,
     on_progress: OnProgress | None = None,
     log_to: Path | None = None,
@@ -52,6 +54,7 @@ def build_in(
         graph: What the manifest says about it; None where there is no manifest.
         folder: Gets whatever the build needs; removing it is the caller's.
         times: Earlier kernel times.
+        workspace: Most bytes of GPU memory for scratch; None takes a share of what is free then.
         limit_s: Seconds after which the build is killed.
         on_progress: Called in this thread; what it raises ends the build.
         log_to: Gets the log, with the fused kernels in it, also where the build fails.
@@ -64,7 +67,13 @@ def build_in(
         BundleError: the graph is not what the manifest says.
         EngineError: the build failed, crashed or took too long.
     """
-    job = child.Job(request=request, graph=graph, verbose=log_to is not None, parent=os.getpid())
+    job = child.Job(
+        request=request,
+        graph=graph,
+        workspace=workspace,
+        verbose=log_to is not None,
+        parent=os.getpid(),
+    )
     files = {child.JOB: config.to_json(job), child.GRAPH: onnx} | (
         {} if times is None else {child.TIMES: times}
     )
@@ -97,8 +106,6 @@ def _named_errors(folder: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _started(folder: Path, files: Mapping[str, bytes]) -> Iterator[subprocess.Popen[bytes]]:
     """The child at work on these files, which is dead at the end of the block, however that is left."""
-    # It imports what this process imports, also from a checkout that is not installed.
-    paths = [str(Path(path).absolute()) for path in sys.path]
     with _named_errors(folder):
         (folder / child.EMPTY).mkdir()
         for name, raw in files.items():
@@ -110,7 +117,7 @@ def _started(folder: Path, files: Mapping[str, bytes]) -> Iterator[subprocess.Po
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=folder,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+                env=child_environment(),
                 start_new_session=True,  # Ctrl-C comes to this process, which ends the child
             )
     try:

@@ -25,6 +25,7 @@ from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.build import build
 from tdfusion_edge.runtime.engines.tensorrt.log import Log
 from tdfusion_edge.runtime.engines.tensorrt.store.request import Request
+from tdfusion_edge.runtime.engines.tensorrt.workspace import workspace_here
 
 JOB, GRAPH, TIMES = "job.json", "graph.onnx", "times.in"
 PLAN, TIMES_MADE, FAILED = "engine.plan", "times.out", "failed.json"
@@ -39,6 +40,8 @@ class Job(Table, frozen=True, kw_only=True):
     request: Request
     graph: Graph | None
     """What the manifest says; None where there is none."""
+    workspace: int | None = None
+    """Most bytes of GPU memory for scratch; None takes a share of what is free."""
     verbose: bool
     """Every fused kernel is named in the log."""
     parent: int
@@ -113,6 +116,7 @@ def _work(folder: Path, job: Job, phases: Phases) -> None:
         job.request,
         (folder / GRAPH).read_bytes(),
         job.graph,
+        workspace=workspace_here() if job.workspace is None else job.workspace,
         log=Log(sys.stderr, verbose=job.verbose),
         on_phase=phases.begin,
         times=times.read_bytes() if times.exists() else None,

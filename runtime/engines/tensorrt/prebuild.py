@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -15,7 +14,8 @@ from tdfusion_edge.runtime.engines import Choice, OnProgress, precision_of
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.bindings import Flavour
 from tdfusion_edge.runtime.engines.tensorrt.builder import build_in
-from tdfusion_edge.runtime.engines.tensorrt.device import Device, Gpu, open_device
+from tdfusion_edge.runtime.engines.tensorrt.device import Gpu
+from tdfusion_edge.runtime.engines.tensorrt.device.probe import gpu_here
 from tdfusion_edge.runtime.engines.tensorrt.store import EngineStore
 from tdfusion_edge.runtime.engines.tensorrt.store.request import request_for
 
@@ -61,7 +61,7 @@ def open_place(
     targets: Sequence[str] = (),
     *,
     trt: Any = None,
-    device: Callable[[], Device] = open_device,
+    gpu: Callable[[], Gpu] = gpu_here,
 ) -> Place:
     """Look what there is to build with, before any work is begun.
 
@@ -69,7 +69,7 @@ def open_place(
         flavour: Which library.
         targets: For TensorRT-RTX: what to build for; none takes the GPU of this machine.
         trt: The library; None imports it.
-        device: Opens the GPU; it is only asked what it is.
+        gpu: Tells which GPU this machine has.
 
     Raises:
         RequestError: targets for TensorRT.
@@ -82,8 +82,7 @@ def open_place(
     if targets:
         return Place(flavour, trt, tuple(dict.fromkeys(targets)))
     try:
-        with closing(device()) as opened:
-            return Place(flavour, trt, (opened.gpu,))
+        return Place(flavour, trt, (gpu(),))
     except EngineError as error:
         if flavour == "tensorrt":
             raise
@@ -117,6 +116,7 @@ def prebuild(
     precision: Precision | None = None,
     sizes: Sequence[Size] = (DEFAULT_SIZE,),
     engine_cache: Path | None = None,
+    workspace: int | None = None,
     on_progress: Callable[[str], OnProgress] | None = None,
     build: Callable[..., tuple[bytes, bytes | None]] = build_in,
     clock: Callable[[], float] = time.monotonic,
@@ -129,6 +129,7 @@ def prebuild(
         precision: Which of the bundle's graphs; None takes those that ``run`` takes.
         sizes: Of the pictures; a graph of fixed size is built once.
         engine_cache: Folder of the engines; None takes the user's own cache folder.
+        workspace: Most bytes of GPU memory for a build's scratch; None takes a share of what is free.
         on_progress: Makes what is called during a build, from the graph's name.
         build: Builds; takes what :func:`~.builder.build_in` takes.
         clock: Monotonic seconds.
@@ -147,7 +148,7 @@ def prebuild(
             request = request_for(place.trt, place.flavour, onnx, one.shapes, gpu, precision=one.precision)
             report = None if on_progress is None else on_progress(one.graph)
             begin = clock()
-            make = partial(build, request, onnx, graph, on_progress=report)
+            make = partial(build, request, onnx, graph, workspace=workspace, on_progress=report)
             plan, fresh = store.find_or_build(request, make, report)
             name = gpu if isinstance(gpu, str) else gpu.name
             yield Made(one, name, fresh, clock() - begin, len(plan))

@@ -2,6 +2,10 @@
 
 The graphs have free height and width, and an engine is fastest for one size: so there is one engine a
 shape, taken from the cache or built at the first run with that shape. The last few stay loaded.
+
+A GPU is opened when the first engine is there, and not before: what a process holds of it, another one that
+builds would lack. On a device of little memory an engine whose shape is known from the start is built then,
+and one that is built later finds those of the same graph unloaded.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, cast
 
 import numpy as np
 
@@ -23,7 +27,9 @@ from tdfusion_edge.runtime.engines.base import Array, OnProgress, Tensor, check_
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.bindings import Flavour
 from tdfusion_edge.runtime.engines.tensorrt.builder import build_in
-from tdfusion_edge.runtime.engines.tensorrt.device import Device, open_device
+from tdfusion_edge.runtime.engines.tensorrt.device import Buffer, Device, Gpu, open_device
+from tdfusion_edge.runtime.engines.tensorrt.device.probe import gpu_here
+from tdfusion_edge.runtime.engines.tensorrt.kernels import Kernels
 from tdfusion_edge.runtime.engines.tensorrt.log import Log
 from tdfusion_edge.runtime.engines.tensorrt.store import EngineStore
 from tdfusion_edge.runtime.engines.tensorrt.store.request import Request, Route, request_for
@@ -41,23 +47,33 @@ class Loaded:
 
     engine: Any
     context: Any
-    addresses: dict[str, int]
-    shapes: dict[str, tuple[int, ...]]
+    buffers: dict[str, Buffer]
     """Of inputs and outputs."""
+    request: Request
+    kernels: Kernels
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What there is once an engine has been loaded."""
+
+    device: Device
+    runtime: Any
+    """The library's."""
 
 
 class TensorRtEngine:
     """An Engine that runs on the GPU.
 
     Args:
-        onnx: The graph, self-contained: weights in other files are refused when its engine is built.
-        graph: What the manifest says about it; a graph that is another one is refused then, too.
-        precision: What the graph is; one that is not is refused then, too.
-        on_progress: Called during a build, in the thread that runs the engine.
-        engine_cache: Folder of the engines; None takes the user's own cache folder.
-        trt: The library; None imports it.
-        device: The GPU; None takes the first one.
-        build: Builds engines; takes what :func:`~.builder.build_in` takes.
+        onnx: The graph, self-contained: weights in other files are refused when its engine is built. graph:
+        What the manifest says about it; a graph that is another one is refused then, too. precision: What
+        the graph is; one that is not is refused then, too. on_progress: Called during a build, in the
+        thread that runs the engine. engine_cache: Folder of the engines; None takes the user's own cache
+        folder. workspace: Most bytes of GPU memory that a build may take for scratch; None takes a share of
+        what is free. trt: The library; None imports it. device: Opens the GPU; None takes the first one.
+        gpu: Tells which one that is, without opening it in this process. build: Builds engines; takes what
+        :func:`~.builder.build_in` takes.
 
     Raises:
         BundleError: the manifest gives an input or output a type that no network takes.
@@ -75,8 +91,10 @@ class TensorRtEngine:
         precision: Precision = "fp32",
         on_progress: OnProgress | None = None,
         engine_cache: Path | None = None,
+        workspace: int | None = None,
         trt: Any = None,
-        device: Device | None = None,
+        device: Callable[[], Device] = open_device,
+        gpu: Callable[[], Gpu] = gpu_here,
         build: Callable[..., tuple[bytes, bytes | None]] = build_in,
     ) -> None:
         self._onnx, self._graph, self._precision = onnx, graph, precision
@@ -85,13 +103,16 @@ class TensorRtEngine:
         self._trt = bindings.load(self.flavour) if trt is None else trt
         self._title = bindings.named(self.flavour, self._trt)
         self._store = EngineStore(engine_cache)
-        self._on_progress, self._build = on_progress, build
+        self._on_progress, self._build = on_progress, partial(build, workspace=workspace)
         self._lock = threading.Lock()  # close() may come from another thread
         self._loaded: OrderedDict[Shapes, Loaded] = OrderedDict()
         self._log = Log()
         self._logger = self._log.attach(self._trt)  # has to live as long as the runtime
-        self._runtime = bindings.started(self._title, lambda: self._trt.Runtime(self._logger), self._log)
-        self._device: Device | None = open_device() if device is None else device
+        self._open, self._opened, self._closed = device, cast("Opened | None", None), False
+        self._gpu = gpu()
+        fixed = {tensor.name: tensor.shape for tensor in self._inputs if None not in tensor.shape}
+        if self._gpu.small and len(fixed) == len(self._inputs):
+            self._plan(self._request(cast("dict[str, tuple[int, ...]]", fixed)))
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -113,62 +134,83 @@ class TensorRtEngine:
         given = {name: (array.dtype, array.shape) for name, array in inputs.items()}
         check_inputs(self._inputs, given, least=1)
         with self._lock:
-            if (device := self._device) is None:
+            if self._closed:
                 raise EngineError("the engine is closed")
-            loaded = self._for({name: array.shape for name, array in inputs.items()}, device)
-            return self._pass(loaded, inputs, device)
+            loaded = self._for({name: array.shape for name, array in inputs.items()})
+            return self._pass(loaded, inputs, self._ready().device)
 
     def close(self) -> None:
         """Release memory; safe to call twice, waits for a pass in another thread."""
         with self._lock:
-            device, self._device = self._device, None
-            if device is None:
-                return
-            while self._loaded:
-                self._drop(device)
-            self._runtime = None
-            device.close()
+            self._closed = True
+            self._give_way()
 
-    def _for(self, shapes: Mapping[str, tuple[int, ...]], device: Device) -> Loaded:
+    def _ready(self) -> Opened:
+        """The GPU and the library's runtime, from the first engine on."""
+        if self._opened is None:
+            device = self._open()
+            try:
+                runtime = bindings.started(self._title, lambda: self._trt.Runtime(self._logger), self._log)
+            except BaseException:
+                device.close()
+                raise
+            self._opened = Opened(device, runtime)
+        return self._opened
+
+    def _give_way(self) -> None:
+        """Release what this engine has of the GPU."""
+        while self._loaded:
+            self._drop()
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.device.close()
+
+    def _for(self, shapes: Mapping[str, tuple[int, ...]]) -> Loaded:
         key = tuple(shapes[tensor.name] for tensor in self._inputs)
         if key not in self._loaded:
             while len(self._loaded) >= KEEP:
-                self._drop(device)  # first: small devices share their memory with the build
-            self._loaded[key] = self._load(dict(shapes), device)
+                self._drop()
+            self._loaded[key] = self._load(dict(shapes))
         self._loaded.move_to_end(key)
         return self._loaded[key]
 
-    def _load(self, shapes: dict[str, tuple[int, ...]], device: Device) -> Loaded:
-        request = request_for(
+    def _request(self, shapes: Mapping[str, tuple[int, ...]]) -> Request:
+        return request_for(
             self._trt,
             self.flavour,
             self._onnx,
             shapes,
-            device.gpu,
+            self._gpu,
             precision=self._precision,
             route=self.route,
         )
+
+    def _load(self, shapes: dict[str, tuple[int, ...]]) -> Loaded:
+        request = self._request(shapes)
         engine = self._deserialised(request)
-        context = bindings.create_context(self._trt, engine)
+        kept = self._store.kernels(request, self._gpu)
+        context, cache = bindings.create_context(self._trt, engine, kept)
         if context is None:
             raise EngineError(f"{self._title} has no memory for {shapes}: {self._log.summary()}")
         self._set_shapes(context, shapes)
         outside = outside_of(engine, self._graph, self._names, context.get_tensor_shape)
         require_agreement(self._title, self._graph, outside)
-        bound: dict[str, tuple[int, ...]] = {}
-        addresses: dict[str, int] = {}
+        buffers = self._bound(context, outside, self._ready().device)
+        return Loaded(engine, context, buffers, request, Kernels(cache, kept))
+
+    def _bound(self, context: Any, outside: Outside, device: Device) -> dict[str, Buffer]:
+        """Memory for all inputs and outputs, which the context knows of."""
+        buffers: dict[str, Buffer] = {}
         try:
             for tensor in (*outside.inputs, *outside.outputs):
-                bound[tensor.name] = _fixed(tensor)
-                size = int(np.prod(bound[tensor.name])) * tensor.dtype.itemsize
-                addresses[tensor.name] = device.allocate(max(1, size))
-                if not context.set_tensor_address(self._names[tensor.name], addresses[tensor.name]):
+                made = buffers[tensor.name] = device.buffer(_fixed(tensor), tensor.dtype)
+                if not context.set_tensor_address(self._names[tensor.name], made.address):
                     raise EngineError(f"{self._title} refuses memory for '{tensor.name}'")
         except BaseException:
-            for address in addresses.values():
-                device.free(address)
+            for made in buffers.values():
+                device.release(made)
             raise
-        return Loaded(engine, context, addresses, bound)
+        return buffers
 
     def _set_shapes(self, context: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
         for name, shape in shapes.items():
@@ -181,7 +223,7 @@ class TensorRtEngine:
         while True:
             plan, fresh = self._plan(request)
             self._log.clear()
-            engine = self._runtime.deserialize_cuda_engine(plan)
+            engine = self._ready().runtime.deserialize_cuda_engine(plan)
             if engine is not None:
                 return engine
             if fresh:
@@ -191,32 +233,39 @@ class TensorRtEngine:
 
     def _plan(self, request: Request) -> tuple[bytes, bool]:
         """The engine, and whether it was built now."""
-        make = partial(self._build, request, self._onnx, self._graph, on_progress=self._on_progress)
+
+        def make(folder: Path, times: bytes | None) -> tuple[bytes, bytes | None]:
+            if self._gpu.small:
+                self._give_way()
+            return self._build(request, self._onnx, self._graph, folder, times, on_progress=self._on_progress)
+
         return self._store.find_or_build(request, make, self._on_progress)
 
     def _pass(self, loaded: Loaded, inputs: Mapping[str, Array], device: Device) -> dict[str, Array]:
-        # Named, because the copies are queued and the arrays have to live until they are done.
-        arrays = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
-        outputs = {
-            tensor.name: np.empty(loaded.shapes[tensor.name], tensor.dtype) for tensor in self._outputs
-        }
         self._log.clear()
         try:
-            for name, array in arrays.items():
-                device.copy_in(loaded.addresses[name], array)
+            for name, array in inputs.items():
+                np.copyto(loaded.buffers[name].array, array)
+                device.upload(loaded.buffers[name])
             if not loaded.context.execute_async_v3(device.stream):
                 raise EngineError(f"{self._title} failed: {self._log.summary()}")
-            for name, array in outputs.items():
-                device.copy_out(array, loaded.addresses[name])
+            for tensor in self._outputs:
+                device.download(loaded.buffers[tensor.name])
         finally:
             device.synchronise()
-        return outputs
+        if loaded.kernels.kept is None:  # another start would compile what this pass has
+            self._keep(loaded)
+        return {tensor.name: loaded.buffers[tensor.name].array.copy() for tensor in self._outputs}
 
-    def _drop(self, device: Device) -> None:
+    def _keep(self, loaded: Loaded) -> None:
+        loaded.kernels.keep(self._store, loaded.request, self._gpu, self._on_progress)
+
+    def _drop(self) -> None:
         """Unload the shape that was used longest ago."""
         _, loaded = self._loaded.popitem(last=False)
-        for address in loaded.addresses.values():
-            device.free(address)
+        self._keep(loaded)  # some are compiled while others run
+        for buffer in loaded.buffers.values():
+            self._ready().device.release(buffer)
 
 
 class TensorRtRtxEngine(TensorRtEngine):

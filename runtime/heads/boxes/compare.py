@@ -39,6 +39,13 @@ LIMITS: Mapping[Precision, Limits] = MappingProxyType(
 """INT8 may move mAP50 by two points: it was up to 0.7 points on 60 pairs of MSRS, by which pairs it was
 calibrated on, and fewer pairs or rarer classes scatter more."""
 
+ACROSS = Limits(0.05, 0.04, 0.005)
+"""What one pass may cost on top: a detector in colour sees chroma that is not rounded to 8 bits when it gets
+smaller. On 60 pairs of MSRS that moved scores by up to .011 in float32, mAP50 by .001, in float16 by .003;
+on 8 simulated ones scores by up to .020. Cr and Cb in each other's place lost a third of the boxes."""
+FEW = 2
+"""So many boxes may always be others there: with few boxes each of them is a large share."""
+
 
 class BoxesGap(NamedTuple):
     """How far a detector's boxes are from those of the reference."""
@@ -63,9 +70,16 @@ class BoxesGap(NamedTuple):
             del known["boxes_kept"], known["score_error"]
         return known
 
-    def offences(self, precision: Precision) -> list[str]:
+    def offences(self, precision: Precision, *, across: bool = False) -> list[str]:
         """Every limit that is passed, as "what: expected ..., got ..."; NaN passes them all."""
         limits = LIMITS[precision]
+        if across:
+            share = max(ACROSS.boxes, FEW / max(1, self.boxes))
+            limits = Limits(
+                limits.boxes + share,
+                limits.score_error + ACROSS.score_error,
+                limits.map50_change + ACROSS.map50_change,
+            )
         rows = [
             ("share of boxes lost", 1 - self.boxes_kept, limits.boxes),
             ("share of boxes added", self.boxes_added, limits.boxes),

@@ -59,8 +59,9 @@ class MaskGap(NamedTuple):
         """Everything measured, by name."""
         return {name: value for name, value in self._asdict().items() if value is not None}
 
-    def offences(self, precision: Precision) -> list[str]:
+    def offences(self, precision: Precision, *, across: bool = False) -> list[str]:
         """Every limit that is passed, as "what: expected ..., got ..."; NaN passes them all."""
+        del across  # no one-pass graph has a mask
         limits = LIMITS[precision]
         rows = [
             ("share of the mask's pixels of another class", 1 - self.pixels_equal, limits.pixels),

@@ -115,6 +115,23 @@ CONTENTS: dict[str, str | bytes] = {
     "a network of a module that is none": RECIPE.replace('"edge"', '"nowhere:Net"'),
     "a network that is no network": RECIPE.replace('"edge"', '"os:system"'),
     "a strategy that is none": RECIPE.replace('"fixed"', '"fix"'),
+    **{
+        f"a stride of {value}": RECIPE.replace('"edge"', f'"edge"\nnetwork_options = {{ stride = {value} }}')
+        for value in ("0", "3", "-2", "2.0", "nan", '"2"', "[2]", "9223372036854775807")
+    },
+    "a student without a teacher": RECIPE.replace('"fixed"', '"distill"'),
+    **{
+        f"a teacher of {strategy} that is {what}": RECIPE.replace('"fixed"', f'"{strategy}"')
+        + f'\n[strategy_options]\nteacher = "{path}"\n'
+        + '[task]\nnetwork = "yolo"\nclasses = ["a"]\nheight = 32\nwidth = 32\n'
+        for strategy in ("distill", "distill-task")
+        for what, path in {
+            "not there": "gone",
+            "a folder": ".",
+            "a recipe": "recipe.toml",
+            "a device": "/dev/zero",
+        }.items()
+    },
     "no data": RECIPE[: RECIPE.index("[[data]]")],
     "no validation": RECIPE[: RECIPE.rindex("[[data]]")],
     "a folder that is not there": RECIPE.replace('folder = "."', 'folder = "gone"'),
@@ -128,7 +145,7 @@ CONTENTS: dict[str, str | bytes] = {
     "a crop larger than the pictures": RECIPE.replace("crop = 32", "crop = 4096"),
 }
 DAMAGED = [
-    Case(f"recipe: {what}", train(content), says=r"recipe|toml|gone|strategy|network|task|crop|validation|labels|degradations")
+    Case(f"recipe: {what}", train(content), says=r"recipe|toml|gone|strategy|network|task|crop|validation|labels|degradations|stride|teacher|checkpoint")
     for what, content in CONTENTS.items()
 ] + [Case("recipe: plain", train(RECIPE), ("right",), check=is_trained)]  # fmt: skip
 

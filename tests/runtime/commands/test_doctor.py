@@ -13,10 +13,13 @@ import pytest
 
 from tdfusion_edge import bundle
 from tdfusion_edge.cli import main
+from tdfusion_edge.errors import EngineError
 from tdfusion_edge.install import install_command
-from tdfusion_edge.runtime.commands import checkup
+from tdfusion_edge.runtime.commands import checkup, gpu_checkup
 from tdfusion_edge.runtime.commands.checkup import Check
 from tdfusion_edge.runtime.commands.doctor import can_run, table
+from tdfusion_edge.runtime.engines.tensorrt.device import Gpu
+from tdfusion_edge.runtime.engines.tensorrt.device.probe import Probed
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 
@@ -132,7 +135,7 @@ def test_a_library_is_judged_by_importing_it(
 ) -> None:
     (tmp_path / "probed_library.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
-    for look in (checkup.library, checkup.tensorrt):
+    for look in (checkup.library, gpu_checkup.tensorrt):
         check = look("probed_library")
         sys.modules.pop("probed_library", None)
         assert check.status == status
@@ -145,7 +148,7 @@ def libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("tensorrt", "tensorrt_rtx"):
         (tmp_path / f"{name}.py").write_text("__version__ = '9.8'")
         monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setattr(checkup, "CUDA", ("given",))
+    monkeypatch.setattr(gpu_checkup, "CUDA", ("given",))
     (tmp_path / "given.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
@@ -164,7 +167,7 @@ def driver(root: Path, version: str) -> None:
     ("flavour", "machine", "jetson", "begin", "extra"),
     [
         ("tensorrt", "x86_64", False, "pip install tensorrt -e ", "[tensorrt]"),
-        ("tensorrt", "aarch64", True, "sudo apt install python3-libnvinfer && pip install -e ", "[tensorrt]"),
+        ("tensorrt", "aarch64", True, "sudo apt install python3-libnvinfer && pip install -e ", "[jetpack6]"),
         ("tensorrt_rtx", "x86_64", False, "pip install -e ", "[tensorrt-rtx]"),
         ("tensorrt_rtx", "aarch64", True, None, None),
     ],
@@ -181,7 +184,7 @@ def test_what_is_missing_of_tensorrt_is_named(
     forget(monkeypatch, flavour)
     if jetson:
         place(tmp_path, "etc/nv_tegra_release", RELEASE)
-    check = checkup.tensorrt(flavour, tmp_path, machine)
+    check = gpu_checkup.tensorrt(flavour, tmp_path, machine)
     assert (check.status, check.needed) == ("missing", False)
     if begin is None or extra is None:
         assert check.fix is None
@@ -193,16 +196,19 @@ def test_what_is_missing_of_tensorrt_is_named(
 
 def test_a_library_that_cannot_be_loaded_is_brought_again(libraries: Path) -> None:
     (libraries / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.10: cannot open')")
-    check = checkup.tensorrt("tensorrt", libraries, "x86_64")
+    check = gpu_checkup.tensorrt("tensorrt", libraries, "x86_64")
     assert (check.status, check.found) == ("broken", "libnvinfer.so.10: cannot open")
     assert check.fix == install_command("tensorrt", options="--force-reinstall", beside="tensorrt")
 
 
+OPENED = Check("CUDA", "ok", "a GPU")
+
+
 def test_tensorrt_without_gpu_memory_is_no_use(libraries: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     driver(libraries, "580.95.05")
-    assert checkup.tensorrt("tensorrt", libraries) == Check("tensorrt", "ok", "9.8")
-    monkeypatch.setattr(checkup, "CUDA", ("absent", "absent.too"))
-    check = checkup.tensorrt("tensorrt", libraries, "x86_64")
+    assert gpu_checkup.tensorrt("tensorrt", libraries, opened=OPENED) == Check("tensorrt", "ok", "9.8")
+    monkeypatch.setattr(gpu_checkup, "CUDA", ("absent", "absent.too"))
+    check = gpu_checkup.tensorrt("tensorrt", libraries, "x86_64", opened=OPENED)
     assert (check.status, check.found) == ("broken", "9.8, but no CUDA library for Python")
     assert check.fix == install_command("tensorrt", beside="tensorrt")
 
@@ -212,14 +218,73 @@ def test_tensorrt_without_gpu_memory_is_no_use(libraries: Path, monkeypatch: pyt
 )
 def test_the_desktop_library_needs_a_driver_for_cuda_13(libraries: Path, version: str, status: str) -> None:
     driver(libraries, version)
-    check = checkup.tensorrt("tensorrt_rtx", libraries, "x86_64")
+    check = gpu_checkup.tensorrt("tensorrt_rtx", libraries, "x86_64", opened=OPENED)
     assert check.status == status
     assert ("ubuntu-drivers" in (check.fix or "")) == (status == "broken")
-    assert checkup.tensorrt("tensorrt", libraries).status == "ok"  # JetPack has its own
+    assert gpu_checkup.tensorrt("tensorrt", libraries, opened=OPENED).status == "ok"  # JetPack has its own
+
+
+ORIN = Gpu("Orin", "sm_87", 8, 7 << 30, integrated=True, driver="540.4.0, CUDA 12.6")
+
+
+def test_the_gpu_is_opened_for_real(libraries: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that is there may refuse the driver: that of CUDA 13 does on JetPack 6."""
+    asked = []
+
+    def opens() -> Probed:
+        asked.append(1)
+        return Probed(gpu=ORIN, provider="cuda-bindings 12.9.1", free_memory=5 << 30)
+
+    assert gpu_checkup.cuda(libraries, probe=opens).status == "missing"
+    assert asked == []
+    driver(libraries, "540.4.0")
+    said = (
+        "Orin (sm_87, 8 SMs, 8 GiB, shared with the CPU), 5.0 GiB free, opened by cuda-bindings 12.9.1; "
+        "driver 540.4.0, CUDA 12.6"
+    )
+    assert gpu_checkup.cuda(libraries, probe=opens) == Check("CUDA", "ok", said)
+
+    def refuses() -> Probed:
+        raise EngineError(
+            "no GPU can be used: cuda-bindings 13.5.0: too old", hint='pip install "cuda-bindings<13"'
+        )
+
+    broken = gpu_checkup.cuda(libraries, probe=refuses)
+    assert (broken.status, broken.fix) == ("broken", 'pip install "cuda-bindings<13"')
+    check = gpu_checkup.tensorrt("tensorrt", libraries, opened=broken)
+    assert check.status == "broken"
+    assert "9.8, but the GPU cannot be opened: no GPU can be used: cuda-bindings 13.5.0" in check.found
+    assert check.fix == broken.fix
+
+
+def test_without_an_answer_the_real_gpu_is_asked(libraries: Path) -> None:
+    """Whatever machine this is, the row says that it was opened, or why it was not."""
+    driver(libraries, "540.4.0")
+    check = gpu_checkup.cuda(libraries)
+    assert ("opened by" in check.found) == (check.status == "ok")
+    assert ("the GPU cannot be opened: " in check.found) == (check.status == "broken")
+
+
+@pytest.mark.parametrize(
+    ("linux", "extra"), [(36, "jetpack6"), (38, "jetpack7"), (39, "jetpack7"), (None, "tensorrt")]
+)
+def test_a_jetson_gets_the_cuda_library_of_its_jetpack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linux: int | None, extra: str
+) -> None:
+    forget(monkeypatch, "tensorrt")
+    told = "unknown" if linux is None else RELEASE.replace("R36", f"R{linux}")
+    place(tmp_path, "etc/nv_tegra_release", told)
+    assert f"[{extra}]" in (gpu_checkup.tensorrt("tensorrt", tmp_path, "aarch64").fix or "")
+
+
+def test_jetpack_5_is_said_to_be_too_old(tmp_path: Path) -> None:
+    place(tmp_path, "etc/nv_tegra_release", RELEASE.replace("R36", "R35"))
+    check = gpu_checkup.jetpack(tmp_path)
+    assert (check.status, "JetPack 6 or later" in check.found) == ("broken", True)
 
 
 def test_without_a_driver_it_builds_and_runs_nothing(libraries: Path) -> None:
-    check = checkup.tensorrt("tensorrt_rtx", libraries, "x86_64")
+    check = gpu_checkup.tensorrt("tensorrt_rtx", libraries, "x86_64")
     assert (check.status, check.found) == ("ok", "9.8; it builds, and without a GPU runs nothing")
 
 
@@ -234,10 +299,10 @@ def test_torch_tensorrt_is_asked_without_an_import(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(importlib.metadata, "version", version)
     name = "torch_tensorrt (export)"
-    assert checkup.torch_tensorrt() == Check(name, "ok", "2.13.0")
+    assert gpu_checkup.torch_tensorrt() == Check(name, "ok", "2.13.0")
     have.clear()
     fix = install_command("torch-tensorrt")
-    assert checkup.torch_tensorrt() == Check(name, "missing", "not installed", fix)
+    assert gpu_checkup.torch_tensorrt() == Check(name, "missing", "not installed", fix)
 
 
 def test_a_library_that_is_not_there_is_missing() -> None:
@@ -245,7 +310,7 @@ def test_a_library_that_is_not_there_is_missing() -> None:
     assert check == Check(
         "probed_library", "missing", "not installed", "pip install probed_library", needed=True
     )
-    assert checkup.tensorrt("tensorrt_of_tomorrow").status == "missing"
+    assert gpu_checkup.tensorrt("tensorrt_of_tomorrow").status == "missing"
 
 
 @pytest.mark.parametrize(
@@ -306,7 +371,7 @@ def place(root: Path, name: str, text: str) -> None:
 
 
 def test_no_gpu_is_no_trouble(tmp_path: Path) -> None:
-    check = checkup.gpu(tmp_path)
+    check = gpu_checkup.gpu(tmp_path)
     assert (check.status, check.fix, check.needed) == ("missing", None, False)
 
 
@@ -322,7 +387,7 @@ def test_no_gpu_is_no_trouble(tmp_path: Path) -> None:
 def test_a_card_without_its_driver_is_seen(tmp_path: Path, vendor: str, kind: str, status: str) -> None:
     place(tmp_path, "sys/bus/pci/devices/0000:01:00.0/vendor", f"{vendor}\n")
     place(tmp_path, "sys/bus/pci/devices/0000:01:00.0/class", f"{kind}\n")
-    check = checkup.gpu(tmp_path)
+    check = gpu_checkup.gpu(tmp_path)
     assert check.status == status
     assert ("ubuntu-drivers" in (check.fix or "")) == (status == "broken")
 
@@ -339,7 +404,7 @@ def test_the_kernel_tells_driver_and_gpus(tmp_path: Path, version: str) -> None:
     for bus, model in (("0000:01:00.0", "NVIDIA RTX A2000"), ("0000:02:00.0", "NVIDIA L4")):
         card = f"Model: \t\t {model}\nIRQ:   \t\t 48\nBus Type: \t PCIe\n"
         place(tmp_path, f"proc/driver/nvidia/gpus/{bus}/information", card)
-    assert checkup.gpu(tmp_path) == Check("GPU", "ok", "NVIDIA RTX A2000, NVIDIA L4, driver 535.183.01")
+    assert gpu_checkup.gpu(tmp_path) == Check("GPU", "ok", "NVIDIA RTX A2000, NVIDIA L4, driver 535.183.01")
 
 
 RELEASE = "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64, DATE: Wed Jan  8\n"
@@ -358,16 +423,16 @@ Version: 1.2.11
 
 
 def test_jetpack_is_read_from_the_device(tmp_path: Path) -> None:
-    assert checkup.jetpack(tmp_path) == Check("JetPack", "missing", "this is no Jetson")
+    assert gpu_checkup.jetpack(tmp_path) == Check("JetPack", "missing", "this is no Jetson")
     place(tmp_path, "etc/nv_tegra_release", RELEASE)
-    without = checkup.jetpack(tmp_path)
+    without = gpu_checkup.jetpack(tmp_path)
     assert (without.status, without.fix) == ("missing", "sudo apt install nvidia-jetpack")
     assert "Jetson Linux 36.4.3" in without.found
     place(tmp_path, "var/lib/dpkg/status", PACKAGES)
-    assert checkup.jetpack(tmp_path) == Check("JetPack", "ok", "6.2+b77, Jetson Linux 36.4.3")
+    assert gpu_checkup.jetpack(tmp_path) == Check("JetPack", "ok", "6.2+b77, Jetson Linux 36.4.3")
 
 
 def test_another_package_s_version_is_not_taken(tmp_path: Path) -> None:
     place(tmp_path, "etc/nv_tegra_release", RELEASE)
     place(tmp_path, "var/lib/dpkg/status", PACKAGES.replace("nvidia-jetpack", "nvidia-jetpack-runtime"))
-    assert checkup.jetpack(tmp_path).status == "missing"
+    assert gpu_checkup.jetpack(tmp_path).status == "missing"

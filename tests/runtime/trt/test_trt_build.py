@@ -16,6 +16,7 @@ from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.build import build
 from tdfusion_edge.runtime.engines.tensorrt.log import Log
 from tdfusion_edge.runtime.engines.tensorrt.store.request import Request
+from tdfusion_edge.runtime.engines.tensorrt.workspace import UNKNOWN
 
 SHAPE = (1, 1, 32, 48)
 BLEND = {"infrared": SHAPE, "visible": SHAPE}
@@ -32,7 +33,7 @@ def built(version: str, onnx: bytes, asked: dict[str, Any], **more: Any) -> tupl
     flavour: bindings.Flavour = "tensorrt-rtx" if version == "rtx" else "tensorrt"
     sha256 = hashlib.sha256(onnx).hexdigest()
     request = Request(onnx_sha256=sha256, flavour=flavour, version="1", gpu="", **asked)
-    more = {"log": Log(), "on_phase": lambda _: None, **more}
+    more = {"workspace": UNKNOWN, "log": Log(), "on_phase": lambda _: None, **more}
     return build(more.pop("trt", make(version)), request, onnx, manifest_of(onnx), **more)
 
 
@@ -95,8 +96,11 @@ def test_the_parser_says_which_node_it_was() -> None:
 
 
 def test_a_build_without_result_quotes_the_log() -> None:
-    with pytest.raises(EngineError, match=r"could not build the engine: OutOfMemory \(Requested size 7\)"):
-        built("11.4", graphs.blend(), options("11.4", workspace=7))
+    with pytest.raises(
+        EngineError, match=r"could not build the engine: OutOfMemory \(Requested size 7\)"
+    ) as told:
+        built("11.4", graphs.blend(), options("11.4"), workspace=7)
+    assert "--workspace MIB" in str(told.value.hint)
 
 
 @pytest.mark.parametrize(

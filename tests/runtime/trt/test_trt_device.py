@@ -1,111 +1,93 @@
 from __future__ import annotations
 
 import ctypes
-import enum
+import dataclasses
+import importlib.metadata
+import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from trt_cuda import ADA, DRIVER, ORIN, Code, FakeDriver, FakeProperties, FakeRuntime, Kind
 
 from tdfusion_edge.errors import EngineError
+from tdfusion_edge.runtime.driver import Driver, driver_here
 from tdfusion_edge.runtime.engines.tensorrt import device as module
-from tdfusion_edge.runtime.engines.tensorrt.device import Gpu, open_device
+from tdfusion_edge.runtime.engines.tensorrt.device import Gpu, open_device, pycuda
+from tdfusion_edge.runtime.engines.tensorrt.device.memory import available
 
 
-class Code(enum.IntEnum):
-    cudaSuccess = 0  # noqa: N815
-    cudaErrorMemoryAllocation = 2  # noqa: N815
-    cudaErrorNoDevice = 100  # noqa: N815
-
-
-class Kind(enum.IntEnum):
-    cudaMemcpyHostToDevice = 1  # noqa: N815
-    cudaMemcpyDeviceToHost = 2  # noqa: N815
-
-
-class FakeRuntime:
-    """The functions of ``cuda.bindings.runtime`` that are used, on host memory."""
-
-    cudaStreamNonBlocking = 1  # noqa: N815
-    cudaMemcpyKind = Kind  # noqa: N815
-
-    def __init__(self, devices: int = 1) -> None:
-        self.devices = devices
-        self.blocks: dict[int, Any] = {}
-        self.streams: set[int] = set()
-        self.queue: list[tuple[int, int, int]] = []
-
-    def cudaGetDeviceCount(self) -> Any:  # noqa: N802
-        return Code.cudaSuccess, self.devices
-
-    def cudaSetDevice(self, number: int) -> Any:  # noqa: N802
-        return (Code.cudaSuccess if number < self.devices else Code.cudaErrorNoDevice,)
-
-    def cudaGetDeviceProperties(self, number: int) -> Any:  # noqa: N802
-        return Code.cudaSuccess, SimpleNamespace(name=b"Orin\0\0", major=8, minor=7)
-
-    def cudaStreamCreateWithFlags(self, flags: int) -> Any:  # noqa: N802
-        assert flags == self.cudaStreamNonBlocking
-        self.streams.add(77)
-        return Code.cudaSuccess, 77
-
-    def cudaStreamDestroy(self, stream: int) -> Any:  # noqa: N802
-        self.streams.remove(stream)
-        return (Code.cudaSuccess,)
-
-    def cudaStreamSynchronize(self, stream: int) -> Any:  # noqa: N802
-        assert stream in self.streams
-        for target, source, size in self.queue:
-            ctypes.memmove(target, source, size)
-        self.queue.clear()
-        return (Code.cudaSuccess,)
-
-    def cudaMalloc(self, size: int) -> Any:  # noqa: N802
-        if size > 1 << 20:
-            return Code.cudaErrorMemoryAllocation, None
-        block = ctypes.create_string_buffer(size)
-        self.blocks[ctypes.addressof(block)] = block
-        return Code.cudaSuccess, ctypes.addressof(block)
-
-    def cudaFree(self, address: int) -> Any:  # noqa: N802
-        del self.blocks[address]
-        return (Code.cudaSuccess,)
-
-    def cudaMemcpyAsync(self, target: int, source: int, size: int, kind: Kind, stream: int) -> Any:  # noqa: N802
-        assert stream in self.streams
-        assert (target if kind == Kind.cudaMemcpyHostToDevice else source) in self.blocks
-        self.queue.append((target, source, size))
-        return (Code.cudaSuccess,)
-
-    def cudaGetErrorString(self, code: Code) -> Any:  # noqa: N802
-        return Code.cudaSuccess, b"out of memory" if code == 2 else b"no CUDA-capable device"
-
-
-def round_trip(device: Any) -> None:
-    array = np.arange(6, dtype=np.float32)
-    back = np.zeros_like(array)
-    address = device.allocate(array.nbytes)
-    device.copy_in(address, array)
-    device.copy_out(back, address)
-    assert not back.any(), "the copy did not wait for the stream"
+def round_trip(device: Any, *, shared: bool) -> None:
+    """In by one buffer and out by another one, with the GPU's own copy between."""
+    given, back = (device.buffer((2, 3), np.float32) for _ in range(2))
+    given.array[:] = np.arange(6, dtype=np.float32).reshape(2, 3)
+    back.array[:] = 0
+    device.upload(given)
     device.synchronise()
-    assert np.array_equal(back, array)
-    device.free(address)
+    ctypes.memmove(back.address, given.address, 24)  # what an engine does
+    device.download(back)
+    assert shared or not back.array.any(), "the copy did not wait for the stream"
+    device.synchronise()
+    assert np.array_equal(back.array, given.array)
+    assert (given.address == given.array.ctypes.data) == shared
+    for buffer in (given, back):
+        device.release(buffer)
 
 
-def test_cuda_python_copies_on_a_stream_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("properties", [ORIN, ADA])
+def test_cuda_python_copies_page_locked_memory_on_a_stream_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, properties: FakeProperties
+) -> None:
+    """Where CPU and GPU share memory, it is one and the same, and nothing is copied."""
+    cuda, shared = FakeRuntime(properties=properties), bool(properties.integrated)
+    importing(monkeypatch, cuda_bindings_runtime=cuda)
+    device = open_device(lambda: DRIVER)
+    assert device.stream == 77
+    calls = []
+    real = FakeRuntime.cudaMemcpyAsync
+    monkeypatch.setattr(FakeRuntime, "cudaMemcpyAsync", lambda *given: calls.append(1) or real(*given))
+    round_trip(device, shared=shared)
+    assert len(calls) == (0 if shared else 2)
+    with pytest.raises(EngineError, match=r"CUDA: out of memory \(cudaErrorMemoryAllocation\)"):
+        device.buffer((1 << 30,), np.uint8)
+    device.close()
+    device.close()
+    assert (cuda.blocks, cuda.pinned, cuda.streams) == ({}, {}, set())
+
+
+def test_what_the_gpu_lacks_takes_no_page_locked_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = FakeRuntime()
     importing(monkeypatch, cuda_bindings_runtime=cuda)
-    device = open_device()
-    assert device.gpu == Gpu("Orin", "sm_87")
-    assert device.stream == 77
-    round_trip(device)
-    with pytest.raises(EngineError, match=r"CUDA: out of memory \(cudaErrorMemoryAllocation\)"):
-        device.allocate(1 << 30)
-    device.close()
-    device.close()
-    assert (cuda.blocks, cuda.streams) == ({}, set())
+    device = open_device(lambda: DRIVER)
+    monkeypatch.setattr(cuda, "cudaMalloc", lambda size: (Code.cudaErrorMemoryAllocation, None))
+    with pytest.raises(EngineError, match="out of memory"):
+        device.buffer((4,), np.uint8)
+    assert cuda.pinned == {}
+
+
+def test_the_gpu_is_told_apart_from_others_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    importing(monkeypatch, cuda_bindings_runtime=FakeRuntime(properties=ORIN))
+    device = open_device(lambda: DRIVER)
+    assert device.gpu == Gpu("Orin", "sm_87", 8, 7 << 30, integrated=True, driver="540.4.0, CUDA 12.6")
+    assert (device.gpu.memory_gib, device.gpu.small) == (8, True)
+    assert device.provider.startswith("cuda-bindings ")
+    agx = dataclasses.replace(device.gpu, memory=int(61.4 * (1 << 30)))
+    assert (agx.memory_gib, agx.small) == (62, False)
+    assert not dataclasses.replace(device.gpu, integrated=False).small
+
+
+def test_free_memory_is_the_cpu_s_where_it_is_shared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 9 kB\nMemFree: 5 kB\nMemAvailable:    4096 kB\n")
+    assert available(tmp_path) == 4 << 20
+    assert available(tmp_path / "none") is None
+    for properties, shared in ((ORIN, True), (ADA, False)):
+        importing(monkeypatch, cuda_bindings_runtime=FakeRuntime(properties=properties))
+        free = open_device(lambda: DRIVER).free_memory()
+        assert (free == 3 << 20) != shared
+        assert free > 0
 
 
 def test_a_machine_without_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,127 +103,154 @@ def test_the_real_cuda_python_has_what_is_used() -> None:
     assert [name for name in used if not hasattr(cuda, name)] == []
     assert [kind.name for kind in Kind if getattr(cuda.cudaMemcpyKind, kind.name) != kind] == []
     properties = cuda.cudaDeviceProp()
-    assert all(hasattr(properties, name) for name in ("name", "major", "minor"))
+    assert all(hasattr(properties, name) for name in vars(ORIN))
+    flags = ("cudaHostAllocDefault", "cudaHostAllocMapped")
+    assert all(int(getattr(cuda, name)) == getattr(FakeRuntime, name) for name in flags)
     if int(cuda.cudaGetDeviceCount()[0]) != 0:
-        with pytest.raises(EngineError, match=r"no GPU can be used: CUDA: .*\(cudaError"):
+        with pytest.raises(EngineError, match=r"no GPU can be used: cuda-bindings .*: CUDA: .*\(cudaError"):
             open_device()
-    else:
-        device = open_device()
-        round_trip(device)
-        device.close()
 
 
-class FakeDriver:
-    """The parts of ``pycuda.driver`` that are used; a context must be current for each."""
-
-    class Error(Exception): ...
-
-    def __init__(self) -> None:
-        self.depth, self.queue, self.freed = 0, list[Any](), 0
-        outer = self
-
-        class Stream:
-            handle = 88
-
-            def __init__(self, flags: int) -> None:
-                assert outer.depth
-                assert flags == 1
-
-            def synchronize(self) -> None:
-                assert outer.depth
-                for target, source, size in outer.queue:
-                    ctypes.memmove(target, source, size)
-                outer.queue.clear()
-
-        class Allocation:
-            def __init__(self, size: int) -> None:
-                self.block = ctypes.create_string_buffer(size)
-
-            def __int__(self) -> int:
-                return ctypes.addressof(self.block)
-
-            def free(self) -> None:
-                outer.freed += 1
-
-        self.Stream, self.Allocation = Stream, Allocation
-        device = SimpleNamespace(name=lambda: "Xavier", compute_capability=lambda: (7, 2))
-        self.Context = SimpleNamespace(get_device=lambda: device)
-        self.context = SimpleNamespace(push=lambda: self.enter(1), pop=lambda: self.enter(-1))
-
-    def enter(self, by: int) -> None:
-        self.depth += by
-
-    def mem_alloc(self, size: int) -> Any:
-        assert self.depth
-        if size > 1 << 20:
-            raise self.Error("cuMemAlloc failed: out of memory")
-        return self.Allocation(size)
-
-    def memcpy_htod_async(self, target: int, array: Any, stream: Any) -> None:
-        assert self.depth
-        self.queue.append((target, array.ctypes.data, array.nbytes))
-
-    def memcpy_dtoh_async(self, array: Any, source: int, stream: Any) -> None:
-        assert self.depth
-        self.queue.append((array.ctypes.data, source, array.nbytes))
+def with_pycuda(driver: FakeDriver) -> dict[str, Any]:
+    """The modules of PyCUDA."""
+    return {
+        "pycuda": SimpleNamespace(VERSION=(2026, 1, 0)),
+        "pycuda_driver": driver,
+        "pycuda_autoprimaryctx": SimpleNamespace(context=driver.context),
+    }
 
 
-def test_pycuda_does_the_same_in_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    cuda = FakeDriver()
-    importing(monkeypatch, pycuda_driver=cuda, pycuda_autoprimaryctx=SimpleNamespace(context=cuda.context))
-    device = open_device()
-    assert device.gpu == Gpu("Xavier", "sm_72")
-    assert device.stream == 88
-    round_trip(device)
-    with pytest.raises(EngineError, match="CUDA: cuMemAlloc failed"):
-        device.allocate(1 << 30)
+@pytest.mark.parametrize("integrated", [False, True])
+def test_pycuda_does_the_same_in_any_thread(monkeypatch: pytest.MonkeyPatch, integrated: bool) -> None:
+    cuda = FakeDriver(integrated=integrated)
+    importing(monkeypatch, **with_pycuda(cuda))
+    device = open_device(lambda: DRIVER)
+    assert device.gpu == Gpu("Xavier", "sm_72", 6, 7 << 30, integrated, "540.4.0, CUDA 12.6")
+    assert (device.stream, device.provider) == (88, "pycuda 2026.1.0")
+    round_trip(device, shared=integrated)
+    assert (device.free_memory() == 3 << 20) != integrated
+    if not integrated:
+        with pytest.raises(EngineError, match="CUDA: cuMemAlloc failed"):
+            device.buffer((1 << 30,), np.uint8)
     device.close()
     device.close()
-    assert (cuda.depth, cuda.freed) == (0, 1)
+    assert (cuda.depth, cuda.freed) == (0, 0 if integrated else 2)
+    assert cuda.pinned == (0 if integrated else 1)  # that of the failed one ends with its array
 
 
 def importing(monkeypatch: pytest.MonkeyPatch, **found: Any) -> None:
     """As if these modules were installed and the others not; an exception is raised at import."""
 
+    real = importlib.import_module
+
     def imported(name: str) -> Any:
+        if name.startswith("tdfusion_edge."):
+            return real(name)
         answer = found.get(name.replace(".", "_"), ModuleNotFoundError(name=name.partition(".")[0]))
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    monkeypatch.setattr(module, "importlib", SimpleNamespace(import_module=imported))
+    for place in (module, pycuda):
+        monkeypatch.setattr(
+            place, "importlib", SimpleNamespace(import_module=imported, metadata=importlib.metadata)
+        )
 
 
-def test_cuda_python_comes_before_pycuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = FakeDriver()
-    old = {"pycuda_driver": driver, "pycuda_autoprimaryctx": SimpleNamespace(context=driver.context)}
-    importing(monkeypatch, cuda_bindings_runtime=FakeRuntime(), **old)
-    assert open_device().gpu.name == "Orin"
-    importing(monkeypatch, **old)
-    assert open_device().gpu.name == "Xavier"
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Versions of packages, to be changed."""
+    have = {"cuda-bindings": "12.9.1", "pycuda": "2026.1"}
+
+    def version(name: str) -> str:
+        if name not in have:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return have[name]
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    return have
+
+
+@pytest.mark.parametrize(
+    ("version", "cuda", "first"),
+    [
+        ("12.9.1", (12, 6), "Orin"),  # JetPack 6
+        ("13.5.0", (12, 6), "Xavier"),
+        ("13.5.0", (13, 0), "Orin"),  # JetPack 7
+        ("12.9.1", (13, 2), "Orin"),
+        ("13.5.0", None, "Orin"),
+    ],
+)
+def test_the_driver_says_which_library_comes_first(
+    monkeypatch: pytest.MonkeyPatch,
+    installed: dict[str, str],
+    version: str,
+    cuda: tuple[int, int] | None,
+    first: str,
+) -> None:
+    installed["cuda-bindings"] = version
+    importing(monkeypatch, cuda_bindings_runtime=FakeRuntime(properties=ORIN), **with_pycuda(FakeDriver()))
+    assert open_device(lambda: Driver(cuda, "")).gpu.name == first
+
+
+def test_one_library_after_the_other_is_tried(
+    monkeypatch: pytest.MonkeyPatch, installed: dict[str, str]
+) -> None:
+    """Also one that is installed and refuses the driver: what it says is only told where none opens the
+    GPU."""
+    refusing = FakeRuntime()
+    monkeypatch.setattr(refusing, "cudaGetDeviceCount", lambda: (Code.cudaErrorInsufficientDriver,))
+    modules = {"cuda_bindings_runtime": refusing, **with_pycuda(FakeDriver())}
+    importing(monkeypatch, **modules)
+    assert open_device(lambda: Driver(None, "")).gpu.name == "Xavier"
+    installed["cuda-bindings"] = "13.5.0"
+    importing(monkeypatch, **modules | {"pycuda_autoprimaryctx": RuntimeError("cuInit failed")})
+    with pytest.raises(EngineError) as told:
+        open_device(lambda: DRIVER)
+    assert str(told.value).startswith(
+        "no GPU can be used: pycuda 2026.1: cuInit failed; cuda-bindings 13.5.0: "
+    )
+    assert told.value.hint == 'pip install "cuda-bindings<13"  # the driver is for CUDA 12.6'
 
 
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        ({}, r"no CUDA library for Python: expected cuda-bindings or pycuda\n  pip install cuda-bindings"),
+        (
+            {},
+            r"no CUDA library for Python: expected cuda-bindings or pycuda\n  pip install .cuda-bindings<13",
+        ),
         (
             {"cuda_bindings_runtime": ImportError("libcudart.so.12: no such file")},
-            r"cuda\.bindings\.runtime cannot be loaded: libcudart",
+            r"no GPU can be used: cuda-bindings 12\.9\.1: libcudart",
         ),
         (
             {"pycuda_driver": ModuleNotFoundError("No module named 'pytools'", name="pytools")},
-            r"pycuda\.driver cannot be loaded: No module named 'pytools'",
+            r"no GPU can be used: pycuda 2026\.1: No module named 'pytools'",
         ),
         (
             {"pycuda_driver": FakeDriver(), "pycuda_autoprimaryctx": RuntimeError("cuInit failed")},
-            "no GPU can be used: cuInit failed",
+            r"no GPU can be used: pycuda 2026\.1: cuInit failed\n.*doctor",
         ),
     ],
 )
 def test_what_is_missing_or_damaged_is_named(
-    monkeypatch: pytest.MonkeyPatch, found: dict[str, Any], message: str
+    monkeypatch: pytest.MonkeyPatch, installed: dict[str, str], found: dict[str, Any], message: str
 ) -> None:
     importing(monkeypatch, **found)
     with pytest.raises(EngineError, match=message):
-        open_device()
+        open_device(lambda: DRIVER)
+
+
+def test_the_driver_s_cuda_version_is_asked_of_the_driver(tmp_path: Path) -> None:
+    """A library with its one function stands in for it."""
+    source = tmp_path / "cuda.c"
+    source.write_text("int cuDriverGetVersion(int *version) { *version = 12060; return 0; }")
+    library = tmp_path / "libcuda.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True)
+    (tmp_path / "proc/driver/nvidia").mkdir(parents=True)
+    (tmp_path / "proc/driver/nvidia/version").write_text("NVRM version: NVIDIA Kernel Module  540.4.0  S")
+    found = driver_here(str(library), tmp_path)
+    assert found == DRIVER
+    assert str(found) == "540.4.0, CUDA 12.6"
+    assert driver_here(str(tmp_path / "none.so"), tmp_path / "none") == Driver(None, "")

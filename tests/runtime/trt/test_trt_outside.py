@@ -23,6 +23,7 @@ from tdfusion_edge.runtime.engines.base import tensors_of
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.engines.tensorrt.build import build, refuse_other_files
 from tdfusion_edge.runtime.engines.tensorrt.log import Log
+from tdfusion_edge.runtime.engines.tensorrt.workspace import UNKNOWN
 
 SHAPE = (1, 1, 8, 12)
 RIGHT = bundles.manifest_of(graphs.blend())
@@ -48,7 +49,7 @@ def built(graph: Graph, version: str = "10.13") -> bytes:
     trt, onnx_bytes = make(version), graphs.blend()
     gpu = "sm_89" if version == "rtx" else ORIN
     request = asked_of(trt, onnx_bytes, {"infrared": SHAPE, "visible": SHAPE}, gpu=gpu)
-    return build(trt, request, onnx_bytes, graph, log=Log(), on_phase=lambda _: None)[0]
+    return build(trt, request, onnx_bytes, graph, workspace=UNKNOWN, log=Log(), on_phase=lambda _: None)[0]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

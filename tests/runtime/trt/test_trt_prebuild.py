@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from tdfusion_edge import bundle
 from tdfusion_edge.bundle import Bundle
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import EngineError, RequestError, TdfusionError
+from tdfusion_edge.runtime.commands import engines as engines_command
 from tdfusion_edge.runtime.engines import Progress
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.engines.tensorrt import runner
@@ -32,15 +34,22 @@ ADA = Gpu("Fake RTX 4090", "sm_89")
 SIZES = ((7, 5), (12, 8))
 
 
-def no_gpu() -> HostDevice:
+PLAIN = runner.TensorRtEngine.__init__
+
+
+def orin_here() -> Gpu:
+    return ORIN
+
+
+def no_gpu() -> Gpu:
     raise EngineError("no GPU can be used: cudaErrorNoDevice")
 
 
 def placed(version: str = "10.13") -> Place:
     """On the device, or for TensorRT-RTX without one."""
     if version == "rtx":
-        return open_place("tensorrt-rtx", ("sm_89",), trt=make("rtx", ADA), device=no_gpu)
-    return open_place("tensorrt", trt=make(version), device=HostDevice)
+        return open_place("tensorrt-rtx", ("sm_89",), trt=make("rtx", ADA), gpu=no_gpu)
+    return open_place("tensorrt", trt=make(version), gpu=orin_here)
 
 
 def built(folder: Path, opened: Bundle, place: Place, **more: Any) -> list[Made]:
@@ -61,7 +70,15 @@ def test_the_runner_takes_what_was_built_before(engines: Path, version: str) -> 
     kind, gpu = (TensorRtRtxEngine, ADA) if version == "rtx" else (TensorRtEngine, ORIN)
     never = BuildHere(place.trt)
     graph, onnx = opened.graph("fusion")
-    engine = kind(onnx, graph=graph, engine_cache=engines, trt=place.trt, device=HostDevice(gpu), build=never)
+    engine = kind(
+        onnx,
+        graph=graph,
+        engine_cache=engines,
+        trt=place.trt,
+        device=lambda: HostDevice(gpu),
+        gpu=lambda: gpu,
+        build=never,
+    )
     reference = OnnxRuntimeEngine(onnx)
     for size in SIZES:
         assert np.array_equal(engine.run(pair(size))["fused"], reference.run(pair(size))["fused"])
@@ -87,7 +104,7 @@ def test_every_graph_is_built_in_its_precision_and_size_once(engines: Path) -> N
 
 
 def test_one_engine_a_target(engines: Path) -> None:
-    place = open_place("tensorrt-rtx", ("sm_89", "sm_120", "sm_89"), trt=make("rtx", ADA), device=no_gpu)
+    place = open_place("tensorrt-rtx", ("sm_89", "sm_120", "sm_89"), trt=make("rtx", ADA), gpu=no_gpu)
     made = built(engines, bundles.fusing(), place, sizes=((8, 8),))
     assert [one.gpu for one in made] == ["sm_89", "sm_120"]
     assert len(list(engines.glob("*.plan"))) == 2
@@ -157,22 +174,22 @@ def test_a_wrong_request_builds_nothing(
 
 def test_targets_are_for_rtx(engines: Path) -> None:
     with pytest.raises(RequestError, match=r"--target sm_87 is for TensorRT-RTX(.|\n)*--backend tensorrt"):
-        open_place("tensorrt", ("sm_87",), trt=make(), device=HostDevice)
+        open_place("tensorrt", ("sm_87",), trt=make(), gpu=orin_here)
     with pytest.raises(EngineError, match=r"no engine for sm_87: expected sm_75, .* got sm_87"):
-        open_place("tensorrt-rtx", ("sm_89", "sm_87"), trt=make("rtx"), device=HostDevice)
+        open_place("tensorrt-rtx", ("sm_89", "sm_87"), trt=make("rtx"), gpu=orin_here)
 
 
 def test_without_a_gpu_the_next_step_is_named() -> None:
     with pytest.raises(EngineError, match=r"cudaErrorNoDevice, and none is named(.|\n)*--target sm_89"):
-        open_place("tensorrt-rtx", trt=make("rtx"), device=no_gpu)
+        open_place("tensorrt-rtx", trt=make("rtx"), gpu=no_gpu)
     with pytest.raises(EngineError, match=r"no GPU can be used: cudaErrorNoDevice$"):
-        open_place("tensorrt", trt=make(), device=no_gpu)
+        open_place("tensorrt", trt=make(), gpu=no_gpu)
 
 
 def test_without_the_library_the_doctor_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(EngineError, match=r"TensorRT (is not installed|cannot be loaded)(.|\n)*doctor"):
-        open_place("tensorrt", device=HostDevice)
+        open_place("tensorrt", gpu=orin_here)
 
 
 # --- through the commands ------------------------------------------------------------------------
@@ -193,7 +210,8 @@ def orin(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A machine with TensorRT, which cannot build: its child process would find none."""
     trt = make()
     monkeypatch.setitem(sys.modules, "tensorrt", trt)
-    monkeypatch.setattr(runner, "open_device", HostDevice)
+    given = {"device": HostDevice, "gpu": orin_here}
+    monkeypatch.setattr(runner.TensorRtEngine, "__init__", functools.partialmethod(PLAIN, **given))
     return trt
 
 
@@ -210,6 +228,18 @@ def test_the_folder_travels_to_the_commands_that_run(
     assert (told["backend"], told["gap"]["max_error"]) == ("tensorrt", 0)
 
 
+def test_the_option_for_scratch_comes_to_the_build(
+    engines: Path, mean_bundle_path: Path, orin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of `engines`; that of `run` is the runner's."""
+    build = BuildHere(orin)
+    monkeypatch.setattr(engines_command, "prebuild", functools.partial(prebuild, build=build))
+    monkeypatch.setattr(engines_command, "open_place", functools.partial(open_place, gpu=orin_here))
+    command = ["engines", str(mean_bundle_path), "--backend", "tensorrt", "--size", "64x48"]
+    assert main([*command, "--engine-cache", str(engines), "--workspace", "300"]) == 0
+    assert build.workspaces == [300 << 20]
+
+
 def test_the_list_of_engines_needs_neither_library_nor_gpu(
     engines: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,7 +248,10 @@ def test_the_list_of_engines_needs_neither_library_nor_gpu(
     assert main(["engines", "--list", "--engine-cache", str(engines)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
-    assert sum("TensorRT 10.13.0  Fake Orin (sm_87)  1x1x5x7  fp16  " in line for line in lines) == 1
+    assert (
+        sum("TensorRT 10.13.0  Fake Orin (sm_87, 8 SMs, 8 GiB)  1x1x5x7  fp16  " in line for line in lines)
+        == 1
+    )
     assert sum("  1x1x8x12  fp32  0.0 MB, used 0.0 days ago" in line for line in lines) == 1
     assert lines[-1].endswith(f"in {engines}")
     assert lines[-1].startswith("3 engines, ")
@@ -230,6 +263,7 @@ def test_the_list_of_engines_needs_neither_library_nor_gpu(
         ([], "--backend is missing: expected tensorrt or tensorrt-rtx"),
         (["--list", "--backend", "tensorrt"], "--backend with --list: expected --engine-cache or nothing"),
         (["bundle", "--prune", "3"], "BUNDLE with --prune"),
+        (["--list", "--workspace", "300"], "--workspace with --list: expected --engine-cache or nothing"),
         (["--prune", "-1"], "--prune: expected days, 0 or more, got -1"),
         (["--prune", "nan"], "got nan"),
         (["--backend", "tensorrt", "--size", "640"], "--size: expected WxH, such as 640x480, got 640"),

@@ -13,7 +13,7 @@ from trt_host import HostDevice
 from tdfusion_edge import bundle
 from tdfusion_edge.cli import main
 from tdfusion_edge.runtime.engines.tensorrt.device import Gpu
-from tdfusion_edge.runtime.engines.tensorrt.runner import TensorRtRtxEngine
+from tdfusion_edge.runtime.engines.tensorrt.runner import Opened, TensorRtRtxEngine
 
 pytestmark = pytest.mark.usefixtures("rtx")
 SIZE = (48, 64)
@@ -55,8 +55,10 @@ def test_a_device_finds_what_was_built_for_it(
     ada = Gpu("NVIDIA GeForce RTX 4090", "sm_89")
     graph, onnx = bundle.read(mean_bundle_path).graph("fusion")
     device = HostDevice(ada)
-    engine = TensorRtRtxEngine(onnx, graph=graph, engine_cache=engines, trt=trt, device=device, build=never)
-    engine._runtime = Runtime()
+    engine = TensorRtRtxEngine(
+        onnx, graph=graph, engine_cache=engines, trt=trt, device=lambda: device, gpu=lambda: ada, build=never
+    )
+    engine._opened = Opened(device, Runtime())
     with pytest.raises(Loaded) as loaded:
         engine.run(dict.fromkeys(("infrared", "visible"), np.zeros((1, 1, *SIZE), np.float32)))
     assert loaded.value.args[0] == plan.read_bytes()

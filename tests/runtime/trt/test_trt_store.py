@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import multiprocessing
 import os
@@ -97,7 +98,8 @@ def test_only_the_user_can_read_it_and_nothing_else_is_left(store: EngineStore, 
         request(gpu=Gpu("Orin Nano", "sm_87")),
         request(gpu=Gpu("Fake Orin", "sm_110")),
         replace(REQUEST, precision="fp16"),
-        replace(REQUEST, workspace=9),
+        request(gpu=dataclasses.replace(ORIN, multiprocessors=16)),
+        request(gpu=dataclasses.replace(ORIN, memory=15 << 30)),
         replace(REQUEST, shapes={"x": (1, 1, 6, 4)}),
         replace(REQUEST, shapes={"y": (1, 1, 4, 6)}),
         replace(REQUEST, recipe=REQUEST.recipe + 1),
@@ -294,12 +296,42 @@ def test_a_folder_that_others_can_write_to_is_refused(engines: Path, make: Maker
     assert make.times == []
 
 
-def test_a_folder_that_others_can_swap_is_refused(engines: Path, make: Maker) -> None:
-    engines.parent.chmod(0o777)
-    with pytest.raises(EngineError, match="everyone can write to"):
+@pytest.mark.parametrize(
+    ("mode", "who", "fix"), [(0o777, "everyone", "go"), (0o770, "a group", "g"), (0o772, "everyone", "go")]
+)
+def test_a_folder_that_others_can_swap_is_refused(
+    engines: Path, make: Maker, mode: int, who: str, fix: str
+) -> None:
+    engines.parent.chmod(mode)
+    with pytest.raises(
+        EngineError, match=rf"{who} can write to {engines.parent}\n  chmod {fix}-w {engines.parent}"
+    ):
         taken(EngineStore(engines), make)
-    engines.parent.chmod(0o1777)  # as /tmp: there only the owner can rename
+    engines.parent.chmod(mode | stat.S_ISVTX)  # as /tmp: there only the owner can rename
     assert taken(EngineStore(engines), make)[1]
+
+
+def test_folders_that_are_made_are_this_user_s_alone(engines: Path, make: Maker) -> None:
+    """Also those above it, whatever the umask leaves to groups."""
+    before = os.umask(0o002)
+    try:
+        assert taken(EngineStore(engines / "a" / "b"), make)[1]
+    finally:
+        os.umask(before)
+    for folder in (engines / "a", engines / "a" / "b"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_an_engine_of_another_driver_is_built_anew_in_its_place(engines: Path, make: Maker) -> None:
+    told: list[Progress] = []
+    taken(EngineStore(engines), make)
+    newer = request(gpu=dataclasses.replace(ORIN, driver="540.5.0, CUDA 12.6"))
+    assert newer.key() == REQUEST.key()
+    assert EngineStore(engines).find(newer) is None
+    assert taken(EngineStore(engines), make, newer, on_progress=told.append)[1]
+    assert told[0].phase.endswith("built under driver 540.4.0, CUDA 12.6, and here is 540.5.0, CUDA 12.6")
+    assert len(list(engines.glob("*.plan"))) == 1
+    assert make.times == [None, None], "kernel times are of one driver too"
 
 
 def test_a_folder_of_another_user_is_refused(

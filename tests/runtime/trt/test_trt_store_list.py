@@ -57,7 +57,9 @@ def test_the_one_that_was_used_last_stands_in_front(store: EngineStore) -> None:
     files = [store.folder / f"{NEW.key()}{suffix}" for suffix in (".json", ".plan")]
     assert first.size == sum(path.stat().st_size for path in files)
     told = line_of_kept(first, lambda: NOW)
-    assert told.startswith(f"graph {NEW.onnx_sha256[:12]}  TensorRT 10.3.0  Fake Orin (sm_87)  1x1x4x6  fp32")
+    assert told.startswith(
+        f"graph {NEW.onnx_sha256[:12]}  TensorRT 10.3.0  Fake Orin (sm_87, 8 SMs, 8 GiB)  1x1x4x6  fp32"
+    )
     assert told.endswith("used 3.0 days ago")
 
 

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from onnx import helper
 from torch import Tensor, nn
 from trt_fake import make
-from trt_host import HostDevice
+from trt_host import ORIN, HostDevice
 from trt_torch import OUTPUT, Library
 from trt_wheels import downloaded
 
@@ -164,9 +164,15 @@ def built(library: Library, chosen: Chosen, opened: Bundle, folder: Path) -> lis
 
 
 def running(library: Library, opened: Bundle, name: str, folder: Path, precision: Any) -> Engine:
-    device, (graph, onnx) = HostDevice(limit=1 << 24), opened.graph(name, precision)
+    graph, onnx = opened.graph(name, precision)
     return TorchTensorRtEngine(
-        onnx, graph=graph, engine_cache=folder, precision=precision, trt=library.trt, device=device
+        onnx,
+        graph=graph,
+        engine_cache=folder,
+        precision=precision,
+        trt=library.trt,
+        device=lambda: HostDevice(limit=1 << 24),
+        gpu=lambda: ORIN,
     )
 
 
@@ -210,7 +216,7 @@ def test_the_export_builds_them_as_its_last_step(
 ) -> None:
     place = tmp_path / "bundle"
     bundle.write(place, bundles.fields(dict(opened.manifest.graphs)), opened.files)
-    monkeypatch.setattr(torch_tensorrt, "open_torch_tensorrt", lambda: opening(library))
+    monkeypatch.setattr(torch_tensorrt, "open_torch_tensorrt", lambda workspace: opening(library))
     monkeypatch.setattr(networks, "choose", lambda paths, allowed: chosen)
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
@@ -234,7 +240,7 @@ def test_the_program_keeps_names_types_and_size(once: Once) -> None:
     (output,) = fusion.graph.output_node().args[0]  # type: ignore[misc]
     value = output.meta["val"]  # type: ignore[union-attr]
     assert (value.dtype, tuple(value.shape)) == (torch.float32, (1, 1, *SIZE[::-1]))
-    asked, workspace = once.library.asked[0], 4 << 30
+    asked, workspace = once.library.asked[0], 64 << 20  # the least: the stand-in has a megabyte
     assert asked == {"device": torch.device("cpu"), "disable_tf32": True, "workspace_size": workspace}
 
 
@@ -270,13 +276,17 @@ def test_the_two_routes_do_not_take_each_other_s_engines(
         engine_cache=once.folder,
         precision="fp16",
         trt=once.library.trt,
-        device=HostDevice(),
+        device=HostDevice,
+        gpu=lambda: ORIN,
         build=build,
     )
     with pytest.raises(EngineError, match="it builds"):
         other.run(dict.fromkeys(("infrared", "visible"), np.zeros((1, 1, *SIZE[::-1]), np.float32)))
     assert main(["engines", "--list", "--engine-cache", str(once.folder)]) == 0
-    assert capsys.readouterr().out.count("TensorRT 11.4.0 by Torch-TensorRT  Fake Orin (sm_87)") == 2
+    assert (
+        capsys.readouterr().out.count("TensorRT 11.4.0 by Torch-TensorRT  Fake Orin (sm_87, 8 SMs, 8 GiB)")
+        == 2
+    )
 
 
 def test_an_engine_that_is_not_there_is_asked_of_the_export(

@@ -10,6 +10,7 @@ from tdfusion_edge.runtime.engines import OnProgress, Progress
 from tdfusion_edge.runtime.engines.tensorrt.build import build
 from tdfusion_edge.runtime.engines.tensorrt.log import Log
 from tdfusion_edge.runtime.engines.tensorrt.store.request import Request
+from tdfusion_edge.runtime.engines.tensorrt.workspace import UNKNOWN
 
 
 class BuildHere:
@@ -19,6 +20,7 @@ class BuildHere:
         self.trt = trt
         self.asked: list[Request] = []
         self.times: list[bytes | None] = []
+        self.workspaces: list[int | None] = []
         self.fails: BaseException | None = None
 
     def __call__(
@@ -29,11 +31,13 @@ class BuildHere:
         folder: Path,
         times: bytes | None,
         *,
+        workspace: int | None = None,
         on_progress: OnProgress | None,
     ) -> tuple[bytes, bytes | None]:
         assert list(folder.iterdir()) == []
         self.asked.append(request)
         self.times.append(times)
+        self.workspaces.append(workspace)
         (folder / "engine.plan").write_bytes(b"half of an eng")
         if self.fails is not None:
             raise self.fails
@@ -42,4 +46,13 @@ class BuildHere:
         def on_phase(name: str) -> None:
             report(Progress(name, 0.0))
 
-        return build(self.trt, request, onnx, graph, log=Log(), on_phase=on_phase, times=times)
+        return build(
+            self.trt,
+            request,
+            onnx,
+            graph,
+            workspace=workspace or UNKNOWN,
+            log=Log(),
+            on_phase=on_phase,
+            times=times,
+        )

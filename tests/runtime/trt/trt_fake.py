@@ -17,7 +17,7 @@ from trt_host import ORIN, IRuntimeCache, IRuntimeConfig, Strict, add_runtime
 
 from tdfusion_edge.runtime.engines.tensorrt.device import Gpu
 
-VERSIONS = ("8.6", "10.3", "10.13", "11.4", "rtx")
+VERSIONS = ("8.6", "10.3", "10.13", "10.16", "11.4", "rtx")
 SUPPORTED = {"Add", "Mul", "Sub", "Cast", "Relu", "Conv", "QuantizeLinear", "DequantizeLinear", "Identity"}
 LAYERS = {"Cast": "CAST", "Relu": "ACTIVATION", "Conv": "CONVOLUTION", "Identity": "IDENTITY"}
 QUANTISERS = {"QuantizeLinear": "QUANTIZE", "DequantizeLinear": "DEQUANTIZE"}
@@ -188,6 +188,7 @@ def make(version: str = "10.13", gpu: Gpu = ORIN) -> Any:
         "8.6": {"EXPLICIT_BATCH": 0, "EXPLICIT_PRECISION": 1},
         "10.3": {"EXPLICIT_BATCH": 0, "STRONGLY_TYPED": 1},
         "10.13": {"EXPLICIT_BATCH": 0, "STRONGLY_TYPED": 1},
+        "10.16": {"EXPLICIT_BATCH": 0, "STRONGLY_TYPED": 1},
     }.get(version, {"STRONGLY_TYPED": 0})
     trt = SimpleNamespace(
         __version__={"rtx": "1.7.1"}.get(version, version + ".0"),

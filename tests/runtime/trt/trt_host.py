@@ -11,53 +11,69 @@ import numpy as np
 
 from tdfusion_edge.errors import EngineError
 from tdfusion_edge.runtime.engines.ort import onnxruntime
-from tdfusion_edge.runtime.engines.tensorrt.device import Gpu
+from tdfusion_edge.runtime.engines.tensorrt.device import Buffer, Gpu
 
-ORIN = Gpu("Fake Orin", "sm_87")
+ORIN = Gpu("Fake Orin", "sm_87", 8, 7 << 30, driver="540.4.0, CUDA 12.6")
+COMPILED: list[Any] = []
+"""Engines that have compiled kernels, and not found them in a cache."""
 STREAMS: dict[int, HostDevice] = {}
 NUMPY = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64}
 NAMES = {"tensor(float)": "FLOAT", "tensor(float16)": "HALF", "tensor(int64)": "INT64"}
 
 
 class HostDevice:
-    """A Device whose memory is the host's. Work is queued, and done at ``synchronise`` alone."""
+    """A Device whose memory is the host's. Work is queued, and done at ``synchronise`` alone.
+
+    Where the GPU is integrated both see the same memory; elsewhere each has its own.
+    """
+
+    provider = "host 1.0"
 
     def __init__(self, gpu: Gpu = ORIN, limit: int = 1 << 20) -> None:
         self.gpu = gpu
         self.limit = limit
         self.memory: dict[int, Any] = {}
+        self.copies = 0
         self.queue: list[Callable[[], None]] = []
         self.stream = 0x1000 + len(STREAMS)
         self.closed = False
         STREAMS[self.stream] = self
 
-    def allocate(self, size: int) -> int:
-        if size > self.limit:
+    def buffer(self, shape: tuple[int, ...], dtype: Any) -> Buffer:
+        array = np.full(shape, 0x77, np.uint8).astype(dtype)
+        if array.nbytes > self.limit:
             raise EngineError("CUDA: out of memory")
-        memory = ctypes.create_string_buffer(b"\xee" * size, size)
+        memory: Any = (ctypes.c_char * array.nbytes).from_buffer(array)
+        if not self.gpu.integrated:
+            memory = ctypes.create_string_buffer(b"\xee" * array.nbytes, array.nbytes)
         self.memory[ctypes.addressof(memory)] = memory
-        return ctypes.addressof(memory)
+        return Buffer(array, ctypes.addressof(memory), None)
 
-    def free(self, address: int) -> None:
+    def release(self, buffer: Buffer) -> None:
         assert not self.queue, "memory is freed while work is queued"
-        del self.memory[address]
+        del self.memory[buffer.address]
+
+    def free_memory(self) -> int:
+        return self.limit
 
     def at(self, address: int, size: int) -> int:
         assert address in self.memory, f"address {address:#x} was not allocated here"
         assert len(self.memory[address]) >= size, "the allocation is too small"
         return address
 
-    def copy_in(self, address: int, array: Any) -> None:
-        assert array.flags.c_contiguous
-        self.queue.append(
-            lambda: ctypes.memmove(self.at(address, array.nbytes), array.ctypes.data, array.nbytes)
-        )
+    def upload(self, buffer: Buffer) -> None:
+        array = buffer.array
+        if not self.gpu.integrated:
+            self._copy(lambda: (self.at(buffer.address, array.nbytes), array.ctypes.data, array.nbytes))
 
-    def copy_out(self, array: Any, address: int) -> None:
-        assert array.flags.c_contiguous
-        self.queue.append(
-            lambda: ctypes.memmove(array.ctypes.data, self.at(address, array.nbytes), array.nbytes)
-        )
+    def download(self, buffer: Buffer) -> None:
+        array = buffer.array
+        if not self.gpu.integrated:
+            self._copy(lambda: (array.ctypes.data, self.at(buffer.address, array.nbytes), array.nbytes))
+
+    def _copy(self, told: Callable[[], tuple[int, int, int]]) -> None:
+        self.copies += 1
+        self.queue.append(lambda: ctypes.memmove(*told()))
 
     def synchronise(self) -> None:
         queue, self.queue = self.queue, []
@@ -80,7 +96,20 @@ class Strict:
         object.__setattr__(self, name, value)
 
 
-class IRuntimeCache(Strict): ...
+class IRuntimeCache(Strict):
+    """It holds the names of what was compiled."""
+
+    def __init__(self) -> None:
+        self._raw = b""
+
+    def serialize(self) -> bytes:
+        return self._raw
+
+    def deserialize(self, blob: bytes) -> bool:
+        if not blob.startswith(b"kernels"):
+            return False
+        self._raw = blob
+        return True
 
 
 class IRuntimeConfig(Strict):
@@ -97,7 +126,8 @@ class IRuntimeConfig(Strict):
 
 def add_runtime(trt: Any, version: str, gpu: Gpu) -> None:
     class IExecutionContext(Strict):
-        def __init__(self, engine: Any) -> None:
+        def __init__(self, engine: Any, cache: Any = None) -> None:
+            self._cache = cache
             self._engine, self._shapes, self._addresses = engine, dict[str, Any](), dict[str, int]()
 
         def set_input_shape(self, name: str, shape: Any) -> bool:
@@ -140,6 +170,9 @@ def add_runtime(trt: Any, version: str, gpu: Gpu) -> None:
             return dict(zip(names, self._engine._session.run(names, inputs), strict=True))
 
         def _pass(self, device: HostDevice) -> None:
+            if self._cache is not None and not self._cache._raw:
+                COMPILED.append(self._engine)
+                self._cache._raw = b"kernels"
             inputs = {}
             for name, shape in self._shapes.items():
                 array = np.empty(shape, self._engine._dtype(name))
@@ -193,7 +226,7 @@ def add_runtime(trt: Any, version: str, gpu: Gpu) -> None:
 
         def create_execution_context(self, runtime_config: IRuntimeConfig) -> IExecutionContext:
             assert runtime_config._cache is not None
-            return IExecutionContext(self)
+            return IExecutionContext(self, runtime_config._cache)
 
     class Runtime(Strict):
         def __init__(self, logger: Any) -> None:

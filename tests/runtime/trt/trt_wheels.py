@@ -28,6 +28,7 @@ BINDINGS: Mapping[str, tuple[str, int]] = {
     "8.6": ("tensorrt-bindings==8.6.1", 8),
     "10.3": ("tensorrt-cu12-bindings==10.3.0", 10),
     "10.13": ("tensorrt-cu13-bindings==10.13.3.9.post1", 10),
+    "10.16": ("tensorrt-cu13-bindings==10.16.1.11", 10),  # JetPack 7.2 has 10.16.2
     "11.4": ("tensorrt-cu13-bindings==11.4.0.106", 11),
 }
 """Version to package and number of its libraries."""

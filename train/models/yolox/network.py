@@ -44,7 +44,10 @@ class Size(NamedTuple):
     """Whether 3x3 convolutions are depthwise."""
 
 
-SIZES: Mapping[str, Size] = MappingProxyType({"nano": Size(16, 1, True), "tiny": Size(24, 1, False)})
+SIZES: Mapping[str, Size] = MappingProxyType(
+    {"pico": Size(8, 1, True), "nano": Size(16, 1, True), "tiny": Size(24, 1, False)}
+)
+"""``pico`` is ours, half as wide as ``nano``: no published weights fit it."""
 
 
 class YOLOX(BoxNetwork):
@@ -52,7 +55,7 @@ class YOLOX(BoxNetwork):
 
     Args:
         classes: Number of classes.
-        size: ``nano`` or ``tiny``.
+        size: ``pico``, ``nano`` or ``tiny``.
         pretrained: ONNX file of a YOLOX of this size whose batch norm is folded; nothing else is read, and
             nothing is fetched. None starts afresh.
         coco: For each class, the names of COCO's classes that it is made of. Its logit is the largest of
@@ -81,7 +84,7 @@ class YOLOX(BoxNetwork):
         colour: bool = False,
     ) -> None:
         if size not in SIZES:
-            raise ConfigError("size of the network yolox", expected=" or ".join(SIZES), got=size)
+            raise ConfigError("size of the network yolox", expected=f"one of {', '.join(SIZES)}", got=size)
         if pretrained is not None and norm:
             raise ConfigError(
                 "norm of the network yolox", expected="norm = false, for weights whose batch norm is folded"

@@ -21,10 +21,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from tdfusion_edge.config import Table, parse, to_json
 from tdfusion_edge.errors import ConfigError, EngineError, RequestError
 from tdfusion_edge.files import write_aside
 from tdfusion_edge.runtime.engines.base import OnProgress, Progress
+from tdfusion_edge.runtime.engines.tensorrt.device import Gpu
 from tdfusion_edge.runtime.engines.tensorrt.store.private import (
     Busy,
     default_folder,
@@ -34,10 +37,10 @@ from tdfusion_edge.runtime.engines.tensorrt.store.private import (
 )
 from tdfusion_edge.runtime.engines.tensorrt.store.request import Request
 
-PLAN, RECORD, LOCK, PART, TIMES = ".plan", ".json", ".lock", ".part", ".timing"
+PLAN, RECORD, LOCK, PART, TIMES, KERNELS = ".plan", ".json", ".lock", ".part", ".timing", ".kernels"
 NAME = re.compile(r"([0-9a-f]{64})\.(plan|json)")
 DIGEST = 32
-"""Bytes of SHA-256 before kernel times."""
+"""Bytes of SHA-256 before kernel times, and before compiled kernels."""
 DAY_S = 86400.0
 LIMIT_S = 1800.0
 """Seconds a build may take: a small device needs minutes for a large network."""
@@ -158,6 +161,38 @@ class EngineStore:
             self._unlink(key)
             return True
 
+    def kernels(self, request: Request, gpu: Gpu) -> bytes | None:
+        """What an engine compiled on this GPU before; None where there is nothing, or it is not whole."""
+        return _read_sealed(self._kernels(request, gpu))
+
+    def keep_kernels(self, request: Request, gpu: Gpu, raw: bytes) -> None:
+        """Keep what an engine has compiled, beside it, as long as it is there.
+
+        Where another process keeps the same now, that is enough.
+
+        Raises:
+            EngineError: the folder is not this user's alone, or cannot be written to.
+        """
+        make_private(self.folder)
+        path = self._kernels(request, gpu)
+        part = path.with_suffix(PART)
+        with contextlib.suppress(Busy), self._locked(path.stem, 0), self._named_errors():
+            shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+            part.mkdir(mode=0o700)
+            try:
+                _put(part, path, _sealed(raw))
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+
+    def _kernels(self, request: Request, gpu: Gpu) -> Path:
+        """They are for one GPU under one driver, though the engine may be for many."""
+        told = (gpu.name, gpu.capability, gpu.multiprocessors, gpu.memory_gib, gpu.driver)
+        machine = hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:16]
+        return self._path(request.key(), f".{machine}{KERNELS}")
+
+    def _kernels_of(self, key: str) -> list[Path]:
+        return list(self.folder.glob(f"{key}.*{KERNELS}"))
+
     def kept(self) -> list[Kept]:
         """All engines, the one that was used last in front; none where there is no folder.
 
@@ -216,8 +251,8 @@ class EngineStore:
         record, plan = (self._path(request.key(), suffix) for suffix in (RECORD, PLAN))
         try:
             written = parse(read_own(record), Record, name="the record")
-            if written.request != request:
-                return "it was built from something else"
+            if difference := request.differs(written.request):
+                return difference
             raw = read_own(plan)
         except FileNotFoundError:
             return "its record is missing" if plan.exists() else None
@@ -239,7 +274,8 @@ class EngineStore:
                 there.append(self._path(key, suffix).lstat())
         if not there:
             return None
-        size, used = sum(stat.st_size for stat in there), there[0].st_mtime
+        kernels = sum(path.stat().st_size for path in self._kernels_of(key))
+        size, used = sum(stat.st_size for stat in there) + kernels, there[0].st_mtime
         try:
             written = parse(read_own(self._path(key, RECORD)), Record, name="the record")
         except FileNotFoundError:
@@ -260,11 +296,11 @@ class EngineStore:
             shutil.rmtree(part, ignore_errors=True)  # of a process that was killed: the lock is ours now
             part.mkdir(mode=0o700)
         try:
-            plan, measured = make(part, _read_times(times))  # its errors, and its caller's, are its own
+            plan, measured = make(part, _read_sealed(times))  # its errors, and its caller's, are its own
             record = Record(request=request, sha256=hashlib.sha256(plan).hexdigest(), size=len(plan))
             with self._named_errors():
                 if measured is not None:
-                    _put(part, times, hashlib.sha256(measured).digest() + measured)
+                    _put(part, times, _sealed(measured))
                 _put(part, self._path(key, PLAN), plan)
                 _put(part, self._path(key, RECORD), to_json(record))
             return plan
@@ -275,6 +311,8 @@ class EngineStore:
         # The record first: an engine without one counts as none.
         for suffix in (RECORD, PLAN):
             self._path(key, suffix).unlink(missing_ok=True)
+        for path in self._kernels_of(key):
+            path.unlink(missing_ok=True)
 
     def _sweep(self) -> None:
         """Remove what processes that were killed left: whose lock can be had is not being built."""
@@ -299,8 +337,13 @@ def _put(part: Path, path: Path, raw: bytes) -> None:
     aside.replace(path)
 
 
-def _read_times(path: Path) -> bytes | None:
-    """Kernel times that are whole; without them the build measures again."""
+def _sealed(raw: bytes) -> bytes:
+    """Behind its own digest."""
+    return hashlib.sha256(raw).digest() + raw
+
+
+def _read_sealed(path: Path) -> bytes | None:
+    """What :func:`_sealed` wrote, if it is whole; without it the library measures or compiles again."""
     try:
         raw = read_own(path)
     except OSError:

@@ -43,7 +43,8 @@ def make_private(folder: Path) -> None:
         EngineError: it belongs to another user, others can write to it or swap it, or it cannot be made.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
+            missing.mkdir(mode=0o700, exist_ok=True)  # mkdir(parents=True) would leave theirs to the umask
         found = folder.lstat()
         above = [(parent, parent.stat()) for parent in folder.parents]
     except OSError as error:
@@ -62,10 +63,13 @@ def make_private(folder: Path) -> None:
         )
     for parent, above_it in above:
         # Who can write there can put another folder in place of this one.
-        if above_it.st_mode & stat.S_IWOTH and not above_it.st_mode & stat.S_ISVTX:
+        open_to = above_it.st_mode & (stat.S_IWOTH | stat.S_IWGRP)
+        if open_to and not above_it.st_mode & stat.S_ISVTX:
+            everyone = bool(open_to & stat.S_IWOTH)
             raise EngineError(
-                f"engines cannot be kept in {folder}: everyone can write to {parent}",
-                hint=f"chmod o-w {parent}",
+                f"engines cannot be kept in {folder}: {'everyone' if everyone else 'a group'} can write to "
+                f"{parent}",
+                hint=f"chmod {'go' if everyone else 'g'}-w {parent}",
             )
 
 

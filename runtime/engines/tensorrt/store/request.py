@@ -23,10 +23,8 @@ Route: TypeAlias = Literal["onnx", "torch-tensorrt"]
 """How a network comes to the library: its own parser reads the graph, or Torch-TensorRT translates the
 PyTorch program that the graph was exported from."""
 
-RECIPE = 2
+RECIPE = 3
 """Counted up where this package comes to build something else from the same request."""
-WORKSPACE = 4 << 30
-"""Bytes. A limit and no allocation. TensorRT-RTX counts activations in: more than 1 GiB at 1920x1088."""
 
 
 class Request(Table, frozen=True, kw_only=True):
@@ -46,18 +44,41 @@ class Request(Table, frozen=True, kw_only=True):
     the key that the device looks for."""
     targets: tuple[str, ...]
     """Compute capabilities such as ``sm_87``; for TensorRT that of the GPU of its machine."""
+    multiprocessors: int = 0
+    """Of the GPU: several are called Orin. 0 for TensorRT-RTX."""
+    memory_gib: int = 0
+    """Of the GPU, as it is sold. 0 likewise."""
+    driver: str = ""
+    """That the engine was built under; empty likewise. No part of the key: an engine of another one is
+    built anew in the place of the old."""
     route: Route = "onnx"
-    workspace: int = WORKSPACE
-    """Most bytes of GPU memory for scratch."""
 
     def key(self) -> str:
-        """Name of the engine in the store: a digest of all of this, 64 hex digits."""
-        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
+        """Name of the engine in the store: a digest of all of this but the driver, 64 hex digits."""
+        lasting = msgspec.structs.replace(self, driver="")
+        return hashlib.sha256(msgspec.json.encode(lasting, order="deterministic")).hexdigest()
 
     def times_key(self) -> str:
         """Name of the kernel times, which hold for one library on one GPU, whatever the graph is."""
-        machine = (self.flavour, self.version, self.gpu, self.targets)
+        machine = (
+            self.flavour,
+            self.version,
+            self.gpu,
+            self.targets,
+            self.multiprocessors,
+            self.memory_gib,
+            self.driver,
+        )
         return hashlib.sha256(msgspec.json.encode(machine)).hexdigest()
+
+    def differs(self, written: Request) -> str:
+        """Why an engine of another request is not this one's, in words; empty where it is."""
+        if written == self:
+            return ""
+        if msgspec.structs.replace(written, driver=self.driver) == self:
+            there, here = (one.driver or "unknown" for one in (written, self))
+            return f"it was built under driver {there}, and here is {here}"
+        return "it was built from something else"
 
 
 def request_for(
@@ -82,13 +103,17 @@ def request_for(
         route: How the network comes to the library.
     """
     portable = bindings.takes_capabilities(trt)
+    own = None if portable or isinstance(gpu, str) else gpu
     return Request(
         onnx_sha256=hashlib.sha256(onnx).hexdigest(),
         precision=precision,
         shapes={name: tuple(shape) for name, shape in shapes.items()},
         flavour=flavour,
         version=trt.__version__,
-        gpu="" if portable or isinstance(gpu, str) else gpu.name,
+        gpu="" if own is None else own.name,
         targets=(gpu if isinstance(gpu, str) else gpu.capability,),
+        multiprocessors=0 if own is None else own.multiprocessors,
+        memory_gib=0 if own is None else own.memory_gib,
+        driver="" if own is None else own.driver,
         route=route,
     )
