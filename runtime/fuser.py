@@ -15,7 +15,7 @@ from tdfusion_edge.color import U8
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.frames import Frame, Image, Pair, whole
 from tdfusion_edge.result import Findings, Result
-from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime import engines, rig
 from tdfusion_edge.runtime.engines import Choice, Engine, OnProgress
 from tdfusion_edge.runtime.executors import takes_one_pass
 from tdfusion_edge.runtime.executors.base import F32, Executor, Looked, Timed, untimed
@@ -271,6 +271,8 @@ class Fuser:
         """Bundle, back end, precision and what is found, for people."""
         graph = self.manifest.graphs.get(ONE_PASS)
         one = f", in one pass for {graph.sizes_in_words}" if self._one_pass and graph is not None else ""
+        row = engines.BACKENDS[self.backend]
+        one += f", heads by {row.heads}" if row.heads is not None and self.heads else ""
         finds = "".join(f", {kind_of(kind).verb} {_listed(head.names)}" for kind, head in self.heads.items())
         return f"bundle {self.manifest.name}, back end {self.backend}, {self.precision}{one}{finds}"
 

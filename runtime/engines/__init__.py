@@ -47,6 +47,8 @@ class Backend(NamedTuple):
     does not, it runs it if that is asked for. None: it has none."""
     options: tuple[str, ...] = ()
     """Fields of :class:`Choice` that are its own: ``threads``, ``engine_cache``, ``workspace``."""
+    heads: str | None = None
+    """The back end that runs the heads where this one runs fusion networks alone; None: itself."""
 
 
 _TENSORRT = "tdfusion_edge.runtime.engines.tensorrt"
@@ -79,6 +81,13 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
             precisions=("fp16", "fp32"),
             one_pass=None,
             options=("engine_cache", "workspace"),
+        ),
+        "cuda": Backend(
+            "tdfusion_edge.runtime.engines.cuda.engine:CudaEngine",
+            device="cuda",
+            precisions=("fp16",),
+            one_pass=None,
+            heads="onnxruntime",
         ),
     }
 )

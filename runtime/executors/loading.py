@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tdfusion_edge.bundle import Bundle
 from tdfusion_edge.errors import BundleError
 from tdfusion_edge.runtime import heads
-from tdfusion_edge.runtime.engines import Choice, Engine, OnProgress, Opened, open_graph
+from tdfusion_edge.runtime.engines import BACKENDS, Choice, Engine, OnProgress, Opened, open_graph
 from tdfusion_edge.runtime.heads import Head, kind_of
 
 
@@ -49,8 +49,11 @@ class Loader:
 
     def __call__(self, name: str) -> Engine:
         """The engine of one graph; raises as :func:`~tdfusion_edge.runtime.engines.open_graph`."""
+        return self._load(name, self._choice)
+
+    def _load(self, name: str, choice: Choice) -> Engine:
         progress = None if self._on_progress is None else self._on_progress(name)
-        self.ran = open_graph(self._opened, name, self._choice, progress)
+        self.ran = open_graph(self._opened, name, choice, progress)
         self._stack.callback(self.ran.engine.close)
         return self._instrument(name, self.ran.engine)
 
@@ -68,6 +71,9 @@ class Loader:
         """
         manifest = self._opened.manifest
         found: dict[str, Head] = {}
+        choice, row = self._choice, BACKENDS.get(self._choice.backend)
+        if row is not None and row.heads is not None:
+            choice = choice._replace(backend=row.heads, precision=None)
         for name, info in manifest.heads.items():
             if info.kind not in heads.HEADS:
                 raise BundleError(
@@ -83,7 +89,9 @@ class Loader:
                     got=f"{info.kind} twice",
                 )
             if foreign is None or info.kind != "boxes":
-                found[info.kind] = kind_of(info.kind).open(manifest.graphs[name], self(name), info, threshold)
+                found[info.kind] = kind_of(info.kind).open(
+                    manifest.graphs[name], self._load(name, choice), info, threshold
+                )
         if foreign is not None:
             found["boxes"] = self._detector(foreign, threshold)
         return found

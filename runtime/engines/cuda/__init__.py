@@ -1,0 +1,1 @@
+"""Our own CUDA kernels and the device layer that launches them. No TensorRT is needed."""

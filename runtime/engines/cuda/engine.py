@@ -1,0 +1,158 @@
+"""Back end ``cuda``: the fusion network by our own kernel. It needs NVIDIA's driver, and no TensorRT.
+
+The kernel is made for ``edge`` in its shipped shape (:mod:`~tdfusion_edge.runtime.engines.cuda.weights`), and
+computes in FP16 with sums in float32. It takes lumas of 8 bits, as cameras give them, in the float32 that a
+fusion graph takes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from tdfusion_edge.bundle import Graph, Precision
+from tdfusion_edge.errors import EngineError
+from tdfusion_edge.runtime.engines.base import Array, OnProgress, Tensor, check_inputs, tensors_of
+from tdfusion_edge.runtime.engines.cuda.binaries import image_for
+from tdfusion_edge.runtime.engines.cuda.device import Device, open_device
+from tdfusion_edge.runtime.engines.cuda.parameters import GREY
+from tdfusion_edge.runtime.engines.cuda.path import Form, PicturePath
+from tdfusion_edge.runtime.engines.cuda.weights import edge_of, pack
+
+KEEP = 3
+"""Sizes that stay prepared."""
+NAMES = ("infrared", "visible"), ("fused",)
+BETWEEN = 1 / 16
+"""Levels that a float may be beside a whole one: rounding of 1 / 255, and nothing else."""
+
+
+class CudaEngine:
+    """An Engine over one fusion graph.
+
+    Args:
+        onnx: The graph, self-contained.
+        graph: What the manifest says about it.
+        precision: ``fp16``.
+        on_progress: Of no effect: nothing is built.
+        device: The GPU; None takes the first one.
+        image: The compiled kernels; None takes those of this installation.
+
+    Raises:
+        BundleError: the manifest gives an input or output a type that no network takes.
+        EngineError: the graph is no ``edge`` that the kernel is made for, another precision is asked for, or
+            GPU, driver, library or compiled kernels are missing.
+    """
+
+    def __init__(
+        self,
+        onnx: bytes,
+        *,
+        graph: Graph,
+        precision: Precision = "fp16",
+        on_progress: OnProgress | None = None,
+        device: Device | None = None,
+        image: bytes | None = None,
+    ) -> None:
+        self._inputs, self._outputs = tensors_of(graph.inputs), tensors_of(graph.outputs)
+        names = tuple(tuple(one.name for one in some) for some in (self._inputs, self._outputs))
+        if names != NAMES:
+            raise EngineError(
+                "our kernel is not made for this graph",
+                expected=f"{NAMES[0]} to {NAMES[1]}",
+                got=f"{names[0]} to {names[1]}",
+            )
+        if precision != "fp16":
+            raise EngineError(
+                "--backend cuda computes in FP16",
+                expected="--precision fp16",
+                got=precision,
+                hint="Leave --precision out.",
+            )
+        self._weights = pack(edge_of(onnx))
+        self._device: Device | None = open_device() if device is None else device
+        gpu = self._device.gpu
+        try:
+            self._image = image_for(gpu.driver, gpu.capability) if image is None else image
+        except BaseException:
+            self._device.close()
+            raise
+        self._paths: OrderedDict[tuple[int, int], PicturePath] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What :meth:`run` takes."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """What :meth:`run` gives."""
+        return self._outputs
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """One pass.
+
+        Args:
+            inputs: ``infrared`` and ``visible``, (1, 1, H, W) float32, whole levels of 8 bits divided by 255.
+
+        Returns:
+            ``fused``, (1, 1, H, W) float32.
+
+        Raises:
+            EngineError: inputs do not fit or hold no levels, the engine is closed, or the GPU failed.
+        """
+        check_inputs(
+            self._inputs, {name: (array.dtype, array.shape) for name, array in inputs.items()}, least=1
+        )
+        infrared, visible = (inputs[name] for name in NAMES[0])
+        if infrared.shape != visible.shape or infrared.shape[:2] != (1, 1):
+            raise EngineError(
+                "engine inputs", expected="two of (1, 1, H, W)", got=f"{infrared.shape} and {visible.shape}"
+            )
+        with self._lock:
+            if (device := self._device) is None:
+                raise EngineError("the engine is closed")
+            path = self._path(device, (visible.shape[3], visible.shape[2]))
+            path.submit({"infrared": _levels(infrared), "visible": _levels(visible)}, (0.0, 1.0))
+            luma = path.take().luma
+        assert luma is not None
+        return {"fused": luma[None, None].copy()}
+
+    def close(self) -> None:
+        """Release memory; safe to call twice, waits for a pass in another thread."""
+        with self._lock:
+            device, self._device = self._device, None
+            if device is None:
+                return
+            while self._paths:
+                self._paths.popitem()[1].close()
+            device.close()
+
+    def _path(self, device: Device, size: tuple[int, int]) -> PicturePath:
+        if size not in self._paths:
+            while len(self._paths) >= KEEP:
+                self._paths.popitem(last=False)[1].close()
+            form = Form(size, size, visible=GREY, fused=None, luma=True)
+            self._paths[size] = PicturePath(device, self._image, self._weights, form, slots=1)
+        self._paths.move_to_end(size)
+        return self._paths[size]
+
+
+def _levels(unit: Array) -> npt.NDArray[np.uint8]:
+    """The 8 bits that a luma in [0, 1] was made of."""
+    scaled = unit[0, 0] * np.float32(255)
+    levels: npt.NDArray[np.float32] = np.rint(scaled)
+    apart = float(np.abs(scaled - levels).max())
+    if not (apart <= BETWEEN and levels.min() >= 0 and levels.max() <= 255):
+        raise EngineError(
+            "--backend cuda takes lumas of 8 bits",
+            expected="whole multiples of 1/255 from 0 to 1",
+            got="other values",
+            hint="Take another back end for pictures of more than 8 bits.",
+        )
+    whole: npt.NDArray[np.uint8] = levels.astype(np.uint8)
+    return whole

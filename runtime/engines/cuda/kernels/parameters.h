@@ -1,0 +1,49 @@
+// What the kernels are launched with. runtime/engines/cuda/parameters.py has the same fields in the same order,
+// and tests compare the two.
+#pragma once
+
+namespace tdfusion {
+
+enum PictureFormat : int { GREY = 0, BGR = 1, NV12 = 2, YUYV = 3 };
+
+// One launch of `edge`: two camera pictures in, one fused picture out. Pitches are bytes from row to row.
+struct EdgeParameters {
+    const unsigned char* infrared;  // uint8 or uint16 (infrared_height, infrared_width)
+    const unsigned char* visible;   // uint8: grey, B G R, Y0 U Y1 V, or the lumas of NV12
+    const unsigned char* chroma;    // NV12's pairs U V, one for 2x2 pixels; else null
+    const unsigned char* share;     // uint8 (height, width): how much of the fused luma counts at the border of
+                                    // infrared's view, 0 where infrared does not see; null where it sees everything
+    const unsigned char* weights;   // as weights.py packs them
+    const float* thermal;           // gain and offset: level = gain * count + offset; null: counts are levels
+    const float* limits;            // fused lumas that are shown as 0 and as 255
+    unsigned char* fused;           // grey, B G R, or the lumas of NV12; null: none
+    unsigned char* fused_chroma;    // NV12's pairs
+    float* luma;                    // float32 (height, width), the fused luma before the stretch; null: none
+    unsigned* histogram;            // BINS counts and one more of finished blocks, zero at first; null: no limits measured
+    float* measured;                // the limits that this picture alone would have
+    float inverse[9];               // homography from visible pixels to infrared ones
+    int width, height;              // of the visible picture
+    int infrared_width, infrared_height;
+    int infrared_pitch, visible_pitch, chroma_pitch, share_pitch;
+    int fused_pitch, fused_chroma_pitch;
+    int infrared_bytes;             // 1 or 2 a count
+    int visible_format, fused_format;
+    int warped;                     // 0: infrared has the visible picture's size and pixels, and `inverse` is not used
+    int limited_range;              // 1: the lumas of NV12 and YUYV are 16..235, the chromas 16..240
+    int sample_step;                // every so many rows and columns a pixel is counted in `histogram`
+};
+
+// One launch of `thermal`: how the next infrared picture's counts become levels.
+struct ThermalParameters {
+    const unsigned char* infrared;  // uint8 or uint16 (height, width)
+    float* state;                   // 22 floats (limits, begun, profile) that live from picture to picture, zero at first
+    float* thermal;                 // gain and offset, for EdgeParameters::thermal
+    const float* elapsed_share;     // share of the way to its target that a limit covers since the last picture
+    float least_span;               // narrowest limits, counts
+    int width, height, pitch, bytes;
+    int sample_step;
+    int low_rank, high_rank;        // of the wanted percentiles among the samples in order
+    int profile_ranks[19];          // of the percentiles 5, 10, ... 95
+};
+
+}  // namespace tdfusion

@@ -1,0 +1,51 @@
+"""What the kernels are launched with: ``kernels/parameters.h`` in ctypes, field by field.
+
+The fields and their meaning stand there; the order here must be the same. Addresses are those of the device.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TypeAlias
+
+GREY, BGR, NV12, YUYV = range(4)
+"""Formats of pictures."""
+PROFILE = 19
+"""Percentiles that infrared pictures are compared by."""
+THERMAL_STATE = 3 + PROFILE
+"""Floats that ``thermal`` remembers: both limits, whether there was a picture, and its profile."""
+BINS = 4096
+"""Counts of fused lumas; one more counts finished blocks."""
+
+_Address: TypeAlias = ctypes.c_uint64
+
+
+class EdgeParameters(ctypes.Structure):
+    """One launch of ``edge``."""
+
+    _fields_ = (
+        *((name, _Address) for name in (
+            "infrared", "visible", "chroma", "share", "weights", "thermal", "limits",
+            "fused", "fused_chroma", "luma", "histogram", "measured",
+        )),
+        ("inverse", ctypes.c_float * 9),
+        *((name, ctypes.c_int32) for name in (
+            "width", "height", "infrared_width", "infrared_height",
+            "infrared_pitch", "visible_pitch", "chroma_pitch", "share_pitch",
+            "fused_pitch", "fused_chroma_pitch",
+            "infrared_bytes", "visible_format", "fused_format", "warped", "limited_range", "sample_step",
+        )),
+    )  # fmt: skip
+
+
+class ThermalParameters(ctypes.Structure):
+    """One launch of ``thermal``."""
+
+    _fields_ = (
+        *((name, _Address) for name in ("infrared", "state", "thermal", "elapsed_share")),
+        ("least_span", ctypes.c_float),
+        *((name, ctypes.c_int32) for name in (
+            "width", "height", "pitch", "bytes", "sample_step", "low_rank", "high_rank"
+        )),
+        ("profile_ranks", ctypes.c_int32 * PROFILE),
+    )  # fmt: skip

@@ -1,0 +1,45 @@
+"""What the kernels move, counted from their own loads and stores."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.kernels import emulator
+from benchmarks.kernels.__main__ import BENCHMARK, MEGA
+from benchmarks.schema import read
+from benchmarks.script import main
+
+pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to build the kernels with")
+
+
+def test_camera_to_picture_takes_two_megabytes_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.machine.load_average", lambda: None)
+    output = tmp_path / "kernels_here.json"
+    assert main(BENCHMARK, ["--case", "nv12 to bgr", "--output", str(output)]) == 0
+    figures = {figure.name: figure.value for figure in read(output).results.figures}
+    pictures = 640 * 480 * (1 + 1.5 + 3) / MEGA  # infrared, NV12, BGR: less is not possible
+    assert pictures < figures["nv12 to bgr, memory"] <= 2
+    assert figures["nv12 to bgr, memory"] < figures["nv12 to bgr, requests"]
+    # 16 pixels of a product may lie in two rows of a tile, whose banks nobody can choose.
+    assert 1 <= figures["nv12 to bgr, passes a matrix"] <= 1.25
+    assert figures["nv12 to bgr, largest error of the luma"] <= 2e-3
+
+
+def test_halves_are_rounded_as_numpy_rounds_them(tmp_path: Path) -> None:
+    library = emulator.Library(emulator.build(tmp_path, emulator.QUICK, tensor_cores=False))
+    halves = np.arange(65_536, dtype=np.uint16).view(np.float16)
+    for bits in range(0, 65_536, 97):
+        if np.isfinite(halves[bits]):
+            assert library.value(bits) == float(halves[bits])
+    random = np.random.default_rng(0)
+    ties = (np.arange(1, 400) + 0.5) * 2.0**-24
+    spread = random.normal(size=400) * 10.0 ** random.integers(-9, 6, 400)
+    for value in np.concatenate((ties, spread, [65_504, 65_519.9, 65_520, 0, -0.0])).astype(np.float32):
+        with np.errstate(over="ignore"):
+            assert library.half(float(value)) == int(np.float16(value).view(np.uint16)), value
