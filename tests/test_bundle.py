@@ -121,7 +121,7 @@ def test_the_bundle_that_ships_with_the_package_is_whole() -> None:
     assert set(graphs) == {"fusion", "detector", "onepass"}
     assert all(set(graph.files) == {"fp32", "fp16"} for graph in graphs.values())
     assert (opened.manifest.strategy, opened.manifest.classes("boxes")) == (
-        "tdfusion",
+        "bdlfusion",
         ("person", "bicycle", "car"),
     )
     assert "MODEL_CARD.md" in opened.files

@@ -75,6 +75,7 @@ BASES: dict[str, list[str]] = {
     "verify": ["nowhere"],
     "cameras": [],
     "doctor": ["--no-such"],
+    "bundles": ["nowhere"],
     "completion": ["bash"],
 }
 """Command lines that end soon."""
