@@ -25,7 +25,7 @@ PAPER = "tdfusion"
 DEFAULT = "edge"
 """The bundle that every member is compared with."""
 THREADS = (2, 1)
-PEERS = {"mmdrfuse": "mmdrfuse_like"}
+PEERS = {"mmdrfuse": "mini"}
 """Published networks whose cost is known, and what has their shape."""
 
 
