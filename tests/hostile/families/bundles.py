@@ -124,7 +124,7 @@ FORGED = [
     Case("manifest whose name is 1 MB", use(changed(name="n" * 1_000_000)), RIGHT_OR_ERROR, check=mean_is(), says=BUNDLE),
     Case("verify a name of escape codes", use(changed(name=ESCAPES), "verify", "BUNDLE", "--data", "gone"), says="gone|data"),
     Case("bundles lists a name of escape codes", use(changed(name=ESCAPES, network=ESCAPES), "bundles", "BUNDLE"), ("right",)),
-    Case("bundles beside a forged one", use(changed(sha256={GRAPH: "0" * 64}), "bundles", "."), says="1 of 2 bundles cannot be used.*bad", quick=True),
+    Case("bundles beside a forged one", use(changed(sha256={GRAPH: "0" * 64}), "bundles", "."), says="1 of [0-9]+ bundles cannot be used.*bad", quick=True),
     Case("bundles of a folder without any", use(lambda path: path.mkdir(), "bundles", "BUNDLE"), says="bad holds no bundle"),
     Case("doctor has no word for a forged bundle", use(changed(name=ESCAPES, sha256={}), "eval", "BUNDLE", "--data", "gone"), says="gone"),
 ]  # fmt: skip

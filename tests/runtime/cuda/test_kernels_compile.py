@@ -43,6 +43,7 @@ MOST_SHARED = {
 """Bytes that a block may take: CUDA C++ Programming Guide, "Compute Capabilities"."""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(NVCC is None, reason="no nvcc to compile the kernels with")
 def test_all_kernels_compile_for_all_gpus_without_spills(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
