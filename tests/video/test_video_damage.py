@@ -136,7 +136,7 @@ def test_no_beginning_of_a_fragmented_file_passes_for_the_whole(fragments: Path,
     # A cut between two boxes cannot be seen, and up to three bytes behind one are zeros as padding is.
     nearest = min(end - at for at in boxes(data) if at <= end)
     first = boxes(data)[2]  # behind "ftyp" and "moov"
-    if first < end < first + 8:  # in the head of the first fragment: a recording of no picture yet, and no loss
+    if first < end < first + 8:  # in the head of the first fragment: no picture yet, and no loss
         assert read(cut) == []
     elif nearest > 4:
         assert video_bytes_missing(cut) > 0
