@@ -196,7 +196,7 @@ def test_torchrun_trains_like_one_process(made: Path, tmp_path: Path) -> None:
     ]
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parent.parent), *sys.path)),  # of the tests' helpers
+        "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parent.parent), *sys.path)),
     }
     run = tmp_path / "run"
     first = subprocess.run(
