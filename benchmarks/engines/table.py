@@ -6,15 +6,12 @@ python -m benchmarks.engines.table benchmarks/results/engines_720p.json
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
-from pathlib import Path
 
 from benchmarks.engines.networks import NETWORKS, PRECISIONS
-from benchmarks.schema import ResultFile, read
+from benchmarks.printed import print_tables
+from benchmarks.schema import ResultFile
 from benchmarks.script import RESULTS
-from tdfusion_edge.console import say
-from tdfusion_edge.errors import TdfusionError
 
 WEIGHTS = "weights of the errors"
 """Fact that says whose weights the errors of a network are of."""
@@ -76,19 +73,7 @@ def _cells(
 
 def main(argv: list[str] | None = None) -> int:
     """Print the tables of one file."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.engines.table",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("file", type=Path, nargs="?", default=RESULTS / "engines.json", metavar="FILE")
-    args = parser.parse_args(argv)
-    try:
-        say(as_markdown(read(args.file)))
-    except TdfusionError as error:
-        say(f"error: {error}", error=True)
-        return error.exit_code
-    return 0
+    return print_tables("benchmarks.engines.table", __doc__, RESULTS / "engines.json", as_markdown, argv)
 
 
 if __name__ == "__main__":

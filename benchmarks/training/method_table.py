@@ -5,15 +5,11 @@ python -m benchmarks.training.method_table
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
+from benchmarks.printed import print_tables
 from benchmarks.rows import Trained
-from benchmarks.schema import ResultFile, read
+from benchmarks.schema import ResultFile
 from benchmarks.script import RESULTS
 from benchmarks.training.methods import FUSION
-from tdfusion_edge.console import say
-from tdfusion_edge.errors import TdfusionError
 
 METRICS = {"scd": "SCD", "vif": "VIF", "qabf": "Qabf", "ssim": "SSIM"}
 SCORES = {"map50": "mAP50", "miou": "mIoU"}
@@ -55,16 +51,9 @@ def _cell(row: Trained | None, metric: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Print the table of one file."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.training.method_table", description=__doc__)
-    default = RESULTS / "training" / "methods.json"
-    parser.add_argument("file", type=Path, nargs="?", default=default, metavar="FILE")
-    args = parser.parse_args(argv)
-    try:
-        say(as_markdown(read(args.file)))
-    except TdfusionError as error:
-        say(f"error: {error}", error=True)
-        return error.exit_code
-    return 0
+    return print_tables(
+        "benchmarks.training.method_table", __doc__, RESULTS / "training" / "methods.json", as_markdown, argv
+    )
 
 
 if __name__ == "__main__":

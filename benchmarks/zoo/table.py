@@ -6,16 +6,13 @@ python -m benchmarks.zoo.table benchmarks/results/zoo_orin_nano.json
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
-from benchmarks.schema import ResultFile, read
+from benchmarks.printed import print_tables
+from benchmarks.schema import ResultFile
 from benchmarks.script import RESULTS
 from benchmarks.zoo.costs import DEFAULT, PAPER, case
 from benchmarks.zoo.picture import found_by
-from tdfusion_edge.console import say
-from tdfusion_edge.errors import TdfusionError
 
 METRICS = {"scd": "SCD", "vif": "VIF", "qabf": "Qabf", "ssim": "SSIM"}
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -115,19 +112,7 @@ def _share(value: float | None) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Print the tables of one file."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.zoo.table",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("file", type=Path, nargs="?", default=RESULTS / "zoo.json", metavar="FILE")
-    args = parser.parse_args(argv)
-    try:
-        say(as_markdown(read(args.file)))
-    except TdfusionError as error:
-        say(f"error: {error}", error=True)
-        return error.exit_code
-    return 0
+    return print_tables("benchmarks.zoo.table", __doc__, RESULTS / "zoo.json", as_markdown, argv)
 
 
 if __name__ == "__main__":
