@@ -14,6 +14,8 @@ from tdfusion_edge.frames import Pair
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.pairing.apart import Apart
+from tdfusion_edge.runtime.pairing.health import CameraState, Health
+from tdfusion_edge.runtime.pairing.skew import SkewReport
 from tdfusion_edge.runtime.pairing.sync import Synchroniser
 from tdfusion_edge.runtime.sources.base import Source
 
@@ -71,6 +73,7 @@ class Streams:
         self._end_ns: int | None = None
         self._undelivered: list[Pair] = []
         self._apart = Apart()
+        self._health = {role: Health(round(sync.silent_ms * 1e6)) for role in self._sources}
         self._changed = threading.Condition()
         self._running = len(self._sources)
         self._threads: dict[rig.Role, threading.Thread] = {
@@ -96,6 +99,20 @@ class Streams:
                 yield self._undelivered.pop(0)
         if self._crash is not None:
             raise self._crash
+
+    def states(self, now_ns: int) -> dict[rig.Role, CameraState]:
+        """How each camera is at ``now_ns``; safe from any thread."""
+        with self._changed:
+            return {role: health.state(now_ns) for role, health in self._health.items()}
+
+    def figures(self) -> tuple[dict[rig.Role, dict[str, int]], SkewReport]:
+        """What became of the frames of each camera, and the skew, so far; safe from any thread."""
+        with self._changed:
+            counts = {
+                role: {**dict(sorted(reasons.items())), "failures": self.failures[role]}
+                for role, reasons in self.synchroniser.counts.items()
+            }
+            return counts, self.synchroniser.skew_report()
 
     def close(self) -> None:
         """End the readers, close both cameras and count what was left; safe to call twice."""
@@ -178,6 +195,7 @@ class Streams:
         except BaseException as error:
             self._crash = error
         with self._changed:
+            self._health[role].ended()
             self.synchroniser.finish(role)
             self._running -= 1
             self._changed.notify_all()
@@ -196,7 +214,9 @@ class Streams:
             except SourceError as error:
                 if not source.live:
                     raise
-                self.failures[role] += 1
+                with self._changed:
+                    self.failures[role] += 1
+                    self._health[role].failed(error)
                 now_ns = self._clock()
                 if warned_ns is None or now_ns - warned_ns >= REPEAT_WARNING_NS:
                     log.warning("%s camera: %s", role, redact(str(error)))
@@ -212,8 +232,10 @@ class Streams:
                     self._changed.wait(0.1)
                 if self._stop.is_set():
                     return
-                self.synchroniser.push(role, frame, self._clock())
-                self._apart.came(role, frame, self._clock())
+                now_ns = self._clock()
+                self._health[role].frame(frame, now_ns)
+                self.synchroniser.push(role, frame, now_ns)
+                self._apart.came(role, frame, now_ns)
                 self._changed.notify_all()
 
 

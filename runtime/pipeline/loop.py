@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from tdfusion_edge.errors import SinkError
@@ -12,6 +13,7 @@ from tdfusion_edge.result import Result
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.pairing.streams import Mode, Streams
+from tdfusion_edge.runtime.pipeline.monitor import Monitor
 from tdfusion_edge.runtime.pipeline.report import Report
 from tdfusion_edge.runtime.pipeline.worker import SinkWorker
 from tdfusion_edge.runtime.sinks.base import Sink
@@ -35,6 +37,8 @@ class Plan:
     """Set from anywhere to end the run properly."""
     on_result: Callable[[Result], None] = lambda result: None
     """Called with every result behind its way to the sinks; it must be quick."""
+    monitor: Monitor | None = None
+    """Told of the run, so that others can ask it how the run stands."""
     clock: Callable[[], int] = time.monotonic_ns
     wall_clock: Callable[[], int] = time.time_ns
     """Nanoseconds since 1970, UTC."""
@@ -54,7 +58,7 @@ def run(plan: Plan) -> Report:
     worker = SinkWorker(
         plan.sinks, mode=plan.mode, together=plan.together, on_written=report.written, clock=plan.clock
     )
-    with report.catch(SinkError), worker, streams:
+    with report.catch(SinkError), worker, streams, _watched(plan.monitor, streams, report, worker):
         for result in _fused(streams, plan, report):
             with report.stage("hand over"):
                 worker.put(result)
@@ -72,7 +76,7 @@ def results(plan: Plan) -> Iterator[Result]:
         RequestError, EngineError: as :func:`run`.
     """
     streams, report = _opened(plan)
-    with streams:
+    with streams, _watched(plan.monitor, streams, report, None):
         yield from _fused(streams, plan, report)
     if streams.failure is not None:
         raise streams.failure
@@ -98,4 +102,20 @@ def _fused(streams: Streams, plan: Plan, report: Report) -> Iterator[Result]:
             # Both clocks at every picture: a device's wall clock may be set long after it was switched on.
             age_ns = plan.clock() - pair.time_ns
             result = replace(result, utc_ns=plan.wall_clock() - age_ns)
+        if plan.monitor is not None:
+            plan.monitor.picture()
         yield result
+
+
+@contextmanager
+def _watched(
+    monitor: Monitor | None, streams: Streams, report: Report, worker: SinkWorker | None
+) -> Iterator[None]:
+    if monitor is None:
+        yield
+        return
+    monitor.begin(streams, report, worker)
+    try:
+        yield
+    finally:
+        monitor.end()

@@ -108,21 +108,28 @@ class Report:
         self.failed_sinks = worker.failed
         self.failure = self.failure or streams.failure
         self.lost = 0 if streams.live else sum(streams.failures.values())
-        skew = streams.synchroniser.skew_report()
-        self._end = {
+        self._end = self._standing(streams, worker)
+
+    def so_far(self, streams: Streams, worker: SinkWorker | None) -> dict[str, Any]:
+        """What :meth:`as_dict` will give, as it stands now; safe from any thread while the run lasts."""
+        return self._as_dict(self._end or self._standing(streams, worker))
+
+    def _standing(self, streams: Streams, worker: SinkWorker | None) -> dict[str, Any]:
+        cameras, skew = streams.figures()
+        return {
             "seconds": (self._clock() - self._start_ns) / 1e9,
-            "written": worker.written,
-            "sink_dropped": worker.dropped,
-            "failed_sinks": worker.failed,
-            "cameras": {
-                role: {**dict(sorted(counts.items())), "failures": streams.failures[role]}
-                for role, counts in streams.synchroniser.counts.items()
-            },
+            "written": 0 if worker is None else worker.written,
+            "sink_dropped": 0 if worker is None else worker.dropped,
+            "failed_sinks": 0 if worker is None else worker.failed,
+            "cameras": cameras,
             "skew": {"median_ms": skew.median_ms, "drift_ms_per_minute": skew.drift_ms_per_minute},
         }
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, as ``--json`` prints it; latencies in milliseconds."""
+        return self._as_dict(self._end)
+
+    def _as_dict(self, standing: dict[str, Any]) -> dict[str, Any]:
         recorded_s = (self._last_ns - (self._first_ns or 0)) / 1e9
         return {
             "pictures": self.pictures,
@@ -130,7 +137,7 @@ class Report:
             "degraded": dict(self.degraded),
             "detections": dict(self.detections),
             "waiting_for_size": self.waiting_for_size,
-            **self._end,
+            **standing,
             "latency_ms": {name: histogram.summary() for name, histogram in self.latency.items()},
         }
 
