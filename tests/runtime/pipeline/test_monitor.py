@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from sink_results import numbered
+
 from tdfusion_edge import bundle
 from tdfusion_edge.frames import Frame
 from tdfusion_edge.result import Result
@@ -11,8 +13,6 @@ from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
 from tdfusion_edge.runtime.pipeline.monitor import Monitor, Snapshot
-
-from sink_results import numbered  # isort: skip
 
 
 class Ten:
