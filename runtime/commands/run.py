@@ -28,6 +28,7 @@ from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.cameras import choose_cameras, delivery_mode, require_positive
 from tdfusion_edge.runtime.commands.networks import add_network_arguments, open_fuser, read_files
 from tdfusion_edge.runtime.heads import annotated
+from tdfusion_edge.runtime.live.options import add_serve_arguments, open_page, secret_files
 from tdfusion_edge.runtime.pairing.streams import Mode
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
 from tdfusion_edge.runtime.pipeline.signals import stopped_by_signals
@@ -72,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-boxes", action="store_true", help="draw no boxes and masks; out.jsonl still tells of them"
     )
+    add_serve_arguments(parser)
     add_network_arguments(parser)
 
 
@@ -79,11 +81,13 @@ def main(args: argparse.Namespace) -> int:
     """Run until the end and print the table."""
     require_positive("--seconds", args.seconds)
     cameras = choose_cameras(args.camera, args.rig, policy=args.policy, tolerance_ms=args.tolerance_ms)
-    refuse_clashes([("--output", output) for output in args.output], [*cameras.files(), *read_files(args)])
+    inputs = [*cameras.files(), *read_files(args), *secret_files(args)]
+    refuse_clashes([("--output", output) for output in args.output], inputs)
     if cameras.simulated:
         note("no rig file: ir0 and vis0 are simulated cameras")
     stop = threading.Event()
     with ExitStack() as stack:
+        page = open_page(args, cameras.registration, stack)
         fuser = open_fuser(
             args,
             cameras.thermal(args.range),
@@ -95,6 +99,8 @@ def main(args: argparse.Namespace) -> int:
         )
         stack.enter_context(fuser)
         sinks = open_sinks(args, stop)
+        if page is not None:
+            sinks.insert(0, page.sink)  # before what may have to wait for a disk
         stack.enter_context(claimed(args.output))
         note("drawing the simulated street ..." if cameras.drawn else "opening the cameras ...")
         sources = cameras.open(stack)
@@ -102,8 +108,17 @@ def main(args: argparse.Namespace) -> int:
         with Progress("running") as progress, stopped_by_signals(stop) as interrupted:
             tell, seconds = _teller(progress, args.seconds), args.seconds
             plan = Plan(
-                sources, cameras.sync, fuser, mode, sinks, seconds=seconds, stop=stop, on_result=tell
-            )  # fmt: skip
+                sources,
+                cameras.sync,
+                fuser,
+                mode,
+                sinks,
+                seconds=seconds,
+                stop=stop,
+                on_result=tell,
+                monitor=None if page is None else page.monitor,
+                controls=None if page is None else page.controls(fuser),
+            )
             report = run(plan)
     try:
         if args.json:
