@@ -292,7 +292,7 @@ class Fuser:
 
     @property
     def score_threshold(self) -> float | None:
-        """Only boxes with a higher score count, 0 to 1; None without a detector. May be set between two pictures.
+        """Only boxes with a higher score count, 0 to 1; None without a detector. It may be set as well.
 
         Raises:
             RequestError: it lies outside, or nothing is detected.

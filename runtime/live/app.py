@@ -103,11 +103,15 @@ def make_app(about: About, door: Doorkeeper, names: frozenset[str]) -> App:
         Route("/static/{name}", _async(asset)),
         Route("/login", _logging_in(door, login), methods=["GET", "POST"]),
         Route("/stream.mjpg", _async(lambda request: _stream(about.hub, request)), methods=["GET"]),
-        Route("/status.json", _async(lambda request: Response(about.status(), media_type="application/json"))),
+        Route(
+            "/status.json", _async(lambda request: Response(about.status(), media_type="application/json"))
+        ),
         WebSocketRoute("/live", socket),
         *_health_routes(about),
     ]
-    return Guard(Starlette(routes=routes), door, names, login)
+    app = Starlette(routes=routes)
+    app.router.redirect_slashes = False
+    return Guard(app, door, names, login)
 
 
 def _async(answer: Callable[[Request], Response]) -> Callable[[Request], object]:
@@ -120,6 +124,8 @@ def _async(answer: Callable[[Request], Response]) -> Callable[[Request], object]
 
 
 def _stream(hub: Hub, request: Request) -> Response:
+    if request.method == "HEAD":  # it would never end
+        return Response(media_type="multipart/x-mixed-replace")
     try:
         return viewing.Mjpeg(hub, viewing.view_of(request))
     except RequestError as error:
@@ -160,14 +166,22 @@ def _logging_in(door: Doorkeeper, login: Callable[[int], Response]) -> Callable[
             raw += part
             if len(raw) > 4 * LONGEST:
                 return JSONResponse({"error": "too long for a token"}, 413)
-        given = parse_qs(raw.decode("latin-1"), max_num_fields=4).get("token", [""])[0].strip()
+        given = _token_in(raw)
         if not door.closed or not door.knows(given):
             await asyncio.sleep(WRONG_S)
             return login(401)
         answer = RedirectResponse("/", 303)
         answer.set_cookie(
-            door.cookie, door.pass_, max_age=COOKIE_S, path="/", httponly=True, samesite="strict"
+            door.cookie, door.ticket, max_age=COOKIE_S, path="/", httponly=True, samesite="strict"
         )  # fmt: skip
         return answer
 
     return endpoint
+
+
+def _token_in(raw: bytes) -> str:
+    """What a form gives as token; empty where it gives none."""
+    try:
+        return parse_qs(raw.decode("latin-1"), max_num_fields=4).get("token", [""])[0].strip()
+    except ValueError:
+        return ""

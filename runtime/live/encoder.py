@@ -10,7 +10,6 @@ from collections.abc import Callable
 import cv2
 import msgspec
 
-from tdfusion_edge.errors import TdfusionError
 from tdfusion_edge.redact import redact_all
 from tdfusion_edge.result import Result
 from tdfusion_edge.runtime.live.hub import Hub, Packet
@@ -75,7 +74,7 @@ class Encoder:
             try:
                 known[view] = encoded(result, view, self._painter)
             # Whatever it is: a view that cannot be drawn must end neither the page nor the run.
-            except (TdfusionError, cv2.error, ValueError) as error:
+            except Exception as error:
                 if not self._failed:
                     log.warning("a view of the page cannot be drawn: %s", error)
                     log.debug("where the error comes from", exc_info=error)

@@ -1,4 +1,4 @@
-"""What stands before every request: who is asked, by which page, with which right; and the answer's headers."""
+"""What stands before every request: who is asked, by which page, with which right; and the headers."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ def _refused(code: int, why: str) -> Response:
 def is_known(host: str, names: frozenset[str]) -> bool:
     """Whether ``Host`` is an address, or one of these names.
 
-    >>> is_known("127.0.0.1:8080", frozenset()), is_known("[::1]", frozenset()), is_known("evil.example", frozenset())
-    (True, True, False)
+    >>> [is_known(host, frozenset({"rig.local"})) for host in ("127.0.0.1:8080", "rig.local", "evil.example")]
+    [True, True, False]
     """
     try:
         name = urlsplit(f"//{host}").hostname or ""

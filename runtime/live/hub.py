@@ -1,8 +1,8 @@
 """Who looks, at what, and the newest picture for each: a viewer that stalls costs nobody anything.
 
-Nothing is queued. A picture is drawn for the viewers that have room for one, once a view, and it is the newest
-there is; a viewer has room while fewer than :data:`WINDOW` of its pictures are on their way. What no viewer
-waits for is not drawn at all.
+Nothing is queued. A picture is drawn for the viewers that have room for one, once a view, and it is the
+newest there is; a viewer has room while fewer than :data:`WINDOW` of its pictures are on their way. What
+nobody waits for is not drawn at all.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Work:
 
 
 class Hub:
-    """Between the sinks' thread, which offers results, the encoder's and the server's; safe from all three."""
+    """Between the threads of the sinks, which offers results, the encoder and the server; safe from all."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

@@ -42,7 +42,7 @@ class _OfRun(Collector):
 
 
 def _of_cameras(snapshot: Snapshot) -> Iterator[Metric]:
-    state = GaugeMetricFamily("tdfusion_camera_state", "1 for the state it is in.", labels=("camera", "state"))
+    state = GaugeMetricFamily("tdfusion_camera_state", "1 for its state.", labels=("camera", "state"))
     rate = GaugeMetricFamily("tdfusion_camera_rate_hertz", "Fresh frames a second.", labels=("camera",))
     age = GaugeMetricFamily("tdfusion_camera_age_seconds", "Since its newest frame.", labels=("camera",))
     failures = CounterMetricFamily("tdfusion_camera_failures", "Reads that failed.", labels=("camera",))

@@ -93,9 +93,7 @@ class Page:
         self._about = About()
         self._encoder = Encoder(self._about.hub, Painter(registration, annotated))
         own = {"localhost", socket.gethostname().lower(), f"{socket.gethostname().lower()}.local"}
-        app = make_app(
-            self._about, Doorkeeper(token, port), frozenset({*own, address.host.lower(), *names})
-        )
+        app = make_app(self._about, Doorkeeper(token, port), frozenset({*own, address.host.lower(), *names}))
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,

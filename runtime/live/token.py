@@ -87,7 +87,7 @@ class Doorkeeper:
         return self._token is not None
 
     @property
-    def pass_(self) -> str:
+    def ticket(self) -> str:
         """What the cookie of one who is let in holds; the token cannot be told from it.
 
         Raises:
@@ -113,4 +113,4 @@ class Doorkeeper:
         kind, _, token = authorization.partition(" ")
         if kind.lower() == "bearer" and self.knows(token.strip()):
             return True
-        return hmac.compare_digest(cookies.get(self.cookie, "").encode(), self.pass_.encode())
+        return hmac.compare_digest(cookies.get(self.cookie, "").encode(), self.ticket.encode())

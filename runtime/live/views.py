@@ -53,9 +53,7 @@ class Painter:
         annotated: Gives a result's picture with all that was found drawn in it.
     """
 
-    def __init__(
-        self, registration: rig.Registration | None, annotated: Callable[[Result], Image]
-    ) -> None:
+    def __init__(self, registration: rig.Registration | None, annotated: Callable[[Result], Image]) -> None:
         self._registration, self._annotated = registration, annotated
         self._warp: Warp | None = None
 
@@ -68,7 +66,7 @@ class Painter:
         if view.kind == "pair":
             both = (self._finished(result, self._infrared(result, view), view),
                     self._finished(result, _visible(result), view))  # fmt: skip
-            return cast(Image, np.hstack([_bgr(one) for one in both]))
+            return np.hstack([_bgr(one) for one in both])
         return self._finished(result, self._plain(result, view), view)
 
     def _plain(self, result: Result, view: View) -> Image:
@@ -149,7 +147,7 @@ def _visible(result: Result) -> Image:
 
 
 def _level(infrared: U8, valid: U8 | None, per_cent: float) -> int:
-    """The lowest level that at most so many per cent of the pixels reach; 255 where more have that."""
+    """The lowest level that at most so many per cent of the pixels reach; 255, though more have it, is one."""
     counts = cv2.calcHist([infrared], [0], valid, [256], [0, 256]).ravel()
     reach = counts[::-1].cumsum()[::-1]  # pixels of at least that level
     enough = np.flatnonzero(reach <= max(1.0, reach[0] * per_cent / 100))

@@ -44,7 +44,7 @@ class Aligned:
     border: Border | None = None
     """Of a pair of both, where infrared sees only a part of the visible picture."""
     warped: U8 | None = None
-    """Infrared in 8 bits in visible pixels, before a border is filled; None where it is left out or missing."""
+    """Infrared in 8 bits in visible pixels, before a border is filled; None where missing or left out."""
 
 
 class Aligner:
