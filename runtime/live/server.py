@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tdfusion_edge.console import note
@@ -22,8 +24,10 @@ from tdfusion_edge.runtime.pipeline.monitor import Monitor
 INSTALL = 'pip install "tdfusion-edge[serve]"'
 CONNECTIONS = 3 * MOST_VIEWERS
 """At once; a viewer has two or three while a page loads."""
-CLOSING_S = 2.0
-"""Viewers have so long to take their leave."""
+CLOSING_S = 1.5
+"""Viewers have so long to take their leave; whose line is stuck is cut off then."""
+SEND_BUFFER = 1 << 18
+"""Bytes that the system keeps for one viewer: about five pictures, lest a slow line shows old ones."""
 
 log = logging.getLogger(__name__)
 
@@ -107,10 +111,11 @@ class Page:
                 proxy_headers=False,
                 server_header=False,
                 limit_concurrency=CONNECTIONS,
-                timeout_graceful_shutdown=round(CLOSING_S),
+                timeout_graceful_shutdown=round(4 * CLOSING_S),
                 h11_max_incomplete_event_size=16_384,
             )
         )
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._serve, name="page server", daemon=True)
 
     @property
@@ -149,16 +154,28 @@ class Page:
         self._about.hub.close()
         self._server.should_exit = True
         if self._thread.ident is not None:
-            self._thread.join(CLOSING_S + 1)
-            if self._thread.is_alive():
-                self._server.force_exit = True
-                self._thread.join(CLOSING_S)
+            self._thread.join(CLOSING_S)
+            if self._thread.is_alive() and self._loop is not None:
+                with suppress(RuntimeError):  # it has just ended
+                    self._loop.call_soon_threadsafe(self._cut_off)
+            self._thread.join(4 * CLOSING_S)
             self._encoder.join(CLOSING_S)
         self._socket.close()
 
+    def _cut_off(self) -> None:
+        """Drop the lines that are left, in the server's loop: nobody reads at their other end."""
+        for line in list(self._server.server_state.connections):
+            transport = getattr(line, "transport", None)
+            if transport is not None:
+                transport.abort()
+
     def _serve(self) -> None:
+        async def serve() -> None:
+            self._loop = asyncio.get_running_loop()
+            await self._server.serve(sockets=[self._socket])
+
         try:
-            self._server.run(sockets=[self._socket])
+            asyncio.run(serve())
         # The run goes on without its page, but not without a word.
         except (Exception, SystemExit):
             log.exception("the live page has ended")
@@ -178,6 +195,7 @@ def _bound(address: Address) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # that of every line, too
         listening.bind(place)
         listening.listen(128)
     except OSError as error:

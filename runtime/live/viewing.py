@@ -24,6 +24,8 @@ PERIOD_S = 0.5
 """From one status to the next."""
 PATIENCE_S = 30.0
 """A viewer that takes no picture for so long is let go, and its place is free."""
+LEAVE_S = 0.5
+"""At the end a viewer has so long to take its last picture."""
 BOUNDARY = "tdfusion-edge-picture"
 
 Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -67,7 +69,9 @@ class Post:
         self._ready = asyncio.Event()
         self._pictures: deque[Packet] = deque()
         self._texts: dict[str, bytes] = {}
-        self._over = False
+        self._over = asyncio.Event()
+        self.unanswered = 0
+        """Pictures that were sent, and not yet said to be shown."""
 
     def picture(self, packet: Packet | None) -> None:
         """A picture, or None at the end."""
@@ -81,7 +85,7 @@ class Post:
 
     def _put(self, packet: Packet | None) -> None:
         if packet is None:
-            self._over = True
+            self._over.set()
         else:
             self._pictures.append(packet)
         self._ready.set()
@@ -89,7 +93,7 @@ class Post:
     async def next(self) -> Packet | bytes | None:
         """What is to be sent next, waiting for it; None at the end."""
         while True:
-            if self._over:
+            if self._over.is_set():
                 return None
             if self._texts:
                 return self._texts.pop(next(iter(self._texts)))
@@ -97,6 +101,11 @@ class Post:
                 return self._pictures.popleft()
             self._ready.clear()
             await self._ready.wait()
+
+    async def over(self) -> None:
+        """Wait for the end, and as long as saying so to the viewer may take."""
+        await self._over.wait()
+        await asyncio.sleep(LEAVE_S)
 
 
 async def serve_socket(
@@ -117,6 +126,7 @@ async def serve_socket(
             _send(socket, post),
             _listen(socket, hub, viewer, controls, post),
             _tell(post, status),
+            post.over(),
         )
     ]
     try:
@@ -130,18 +140,18 @@ async def serve_socket(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        with suppress(RuntimeError, WebSocketDisconnect):  # it has gone already
-            await socket.close(1001, "over")
+        with suppress(RuntimeError, WebSocketDisconnect, TimeoutError, asyncio.TimeoutError):  # it has gone
+            await asyncio.wait_for(socket.close(1001, "over"), LEAVE_S)
 
 
 async def _send(socket: WebSocket, post: Post) -> None:
     while (item := await post.next()) is not None:
         if isinstance(item, Packet):
             size = len(item.header).to_bytes(4, "big")
-            sending = socket.send_bytes(size + item.header + item.jpeg)
+            await asyncio.wait_for(socket.send_bytes(size + item.header + item.jpeg), PATIENCE_S)
+            post.unanswered += 1
         else:
-            sending = socket.send_text(item.decode())
-        await asyncio.wait_for(sending, PATIENCE_S)
+            await asyncio.wait_for(socket.send_text(item.decode()), PATIENCE_S)
 
 
 async def _tell(post: Post, status: Callable[[], bytes]) -> None:
@@ -161,7 +171,9 @@ async def _listen(
         try:
             wish = _read(message.get("text") or message.get("bytes") or b"")
             if isinstance(wish, Taken):
-                hub.taken(viewer)
+                if post.unanswered:  # of what was not sent nothing can be shown: it makes no room
+                    post.unanswered -= 1
+                    hub.taken(viewer)
             elif isinstance(wish, Look):
                 hub.turn(viewer, wish.view)
             elif isinstance(wish, Ping):
@@ -209,7 +221,8 @@ class Mjpeg(Response):
         except RequestError as error:
             await JSONResponse({"error": error.what}, 503)(scope, receive, send)
             return
-        tasks = [asyncio.create_task(self._send(send, post, viewer)), asyncio.create_task(_gone(receive))]
+        work = self._send(send, post, viewer), _gone(receive), post.over()
+        tasks = [asyncio.create_task(one) for one in work]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:

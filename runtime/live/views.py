@@ -180,10 +180,11 @@ def _with_inset(visible: Image, infrared: Image) -> Image:
 
 def _absent(result: Result, what: str) -> Image:
     """A grey picture that says what is missing and why."""
-    picture = np.full(result.picture.shape[:2], 40, np.uint8)
-    scale = picture.shape[1] / 1000
+    height, width = result.picture.shape[:2]
+    picture = np.full((height, width), 40, np.uint8)
+    scale = width / 1000
     for row, text in enumerate((what, result.degraded or "")):
-        place = round(picture.shape[1] * 0.04), round(picture.shape[0] * 0.5 + row * 50 * scale)
+        place = round(width * 0.04), round(height * 0.5 + row * 50 * scale)
         cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 1.3 * scale, 190, 1, cv2.LINE_AA)
     return picture
 

@@ -13,9 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sink_results import result
 
+from tdfusion_edge.errors import RequestError
+from tdfusion_edge.runtime.live.address import Address
 from tdfusion_edge.runtime.live.app import About, make_app
 from tdfusion_edge.runtime.live.guard import HEADERS, App, is_same
 from tdfusion_edge.runtime.live.hub import MOST_VIEWERS
+from tdfusion_edge.runtime.live.server import Page
 from tdfusion_edge.runtime.live.token import Doorkeeper
 from tdfusion_edge.runtime.live.views import View
 
@@ -217,3 +220,18 @@ def test_every_file_of_the_page_is_in_the_wheel() -> None:
     static = Path(__file__).resolve().parents[3] / "runtime" / "live" / "static"
     for file in static.iterdir():
         assert ask(page(), f"/static/{file.name}").status == 200, file
+
+
+def test_a_viewer_that_claims_to_have_seen_more_than_was_sent_gets_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    about, taken = About(), list[object]()
+    monkeypatch.setattr(about.hub, "taken", taken.append)
+    talk(make_app(about, Doorkeeper(None, 8080), frozenset()), ['{"type": "taken"}'] * 50)
+    assert not taken
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "rig.local"])
+def test_an_address_that_others_reach_needs_a_token(host: str) -> None:
+    with pytest.raises(RequestError, match="--serve-token"):
+        Page(Address(host, 0))
