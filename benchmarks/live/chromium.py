@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -133,12 +133,12 @@ def browser(folder: Path) -> Iterator[Callable[[], Tab]]:
     )  # fmt: skip
     log = folder / "chromium.log"
     with log.open("w") as told, subprocess.Popen([name, *options, "about:blank"], stderr=told) as process:
-        sockets: list[ClientConnection] = []
+        stack, root = ExitStack(), ""
         try:
             root = _address(log, process)
 
             def tab() -> Tab:
-                with connect(root, max_size=None) as control:
+                with connect(root, max_size=None, close_timeout=0.2) as control:
                     control.send(
                         json.dumps(
                             {"id": 1, "method": "Target.createTarget", "params": {"url": "about:blank"}}
@@ -147,16 +147,17 @@ def browser(folder: Path) -> Iterator[Callable[[], Tab]]:
                     while (answer := json.loads(control.recv(timeout=30))).get("id") != 1:
                         pass
                 place = re.sub("/devtools/.*", f"/devtools/page/{answer['result']['targetId']}", root)
-                sockets.append(connect(place, max_size=None))
-                return Tab(sockets[-1])
+                return Tab(stack.enter_context(connect(place, max_size=None, close_timeout=0.2)))
 
             yield tab
         finally:
-            for socket in sockets:
-                socket.close()
+            stack.close()
+            with suppress(Exception), connect(root, close_timeout=0.2) as control:
+                control.send(json.dumps({"id": 1, "method": "Browser.close"}))
+                process.wait(5)
             process.terminate()
             try:
-                process.wait(10)
+                process.wait(5)
             except subprocess.TimeoutExpired:
                 process.kill()
 

@@ -156,5 +156,6 @@ function full() {
   else if (at("stage").requestFullscreen) at("stage").requestFullscreen().catch(() => {});
 }
 
+if (location.hash) history.replaceState(null, "", location.pathname); // a link's token must not stay in sight
 show("fused");
 stream.start();

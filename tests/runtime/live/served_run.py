@@ -71,7 +71,10 @@ class Served:
 @contextmanager
 def served(bundle: Bundle, *, token: str | None = None, size: str = "640x480") -> Iterator[Served]:
     """A run that has not begun, and its page, which is open."""
-    with Fuser(bundle, threads=1, stretch="none") as fuser, Page(Address("127.0.0.1", 0), token=token) as page:
+    with (
+        Fuser(bundle, threads=1, stretch="none") as fuser,
+        Page(Address("127.0.0.1", 0), token=token) as page,
+    ):
         running = Served(page, fuser, size)
         try:
             yield running

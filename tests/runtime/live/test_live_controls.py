@@ -82,7 +82,11 @@ def test_what_cannot_be_is_refused_and_changes_nothing(
     with Fuser(mean_bundle, threads=1) as plain, Fuser(finder_bundle, threads=1) as finding:
         controls, before = Controls(plain), Controls(plain).settings
         assert before.score_threshold is None
-        for wish in ({"stretch": "wild"}, {"score_threshold": 0.5}, {"stretch": "none", "score_threshold": 1}):
+        for wish in (
+            {"stretch": "wild"},
+            {"score_threshold": 0.5},
+            {"stretch": "none", "score_threshold": 1},
+        ):
             with pytest.raises(RequestError):
                 controls.ask(**wish)  # type: ignore[arg-type]
             assert controls.settings == before

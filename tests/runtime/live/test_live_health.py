@@ -24,7 +24,10 @@ LIVE = CameraState("live", 30.0, 0.02, 0, None)
 SILENT = CameraState("silent", 0.0, 5.25, 0, None)
 FAILING = CameraState("failing", 0.0, None, 3, "cam.local: refused")
 FIGURES: dict[str, Any] = {
-    "cameras": {"infrared": {"paired": 90, "late": 2, "failures": 0}, "visible": {"paired": 90, "failures": 3}},
+    "cameras": {
+        "infrared": {"paired": 90, "late": 2, "failures": 0},
+        "visible": {"paired": 90, "failures": 3},
+    },
     "skew": {"median_ms": -2.5},
     "latency_ms": {"network": {"p50": 6.0, "p95": 7.0, "p99": 8.0, "max": 9.0}, "detect": {}},
     "degraded": {"held": 4},
@@ -114,7 +117,9 @@ def test_a_token_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     assert token not in str(refused.value)
 
 
-@pytest.mark.parametrize("text", ["", "short", "x" * 600, "with a blank in the middle", "ü" * 20, "a\nb" * 20])
+@pytest.mark.parametrize(
+    "text", ["", "short", "x" * 600, "with a blank in the middle", "ü" * 20, "a\nb" * 20]
+)
 def test_what_is_no_token_is_refused_unread(tmp_path: Path, text: str) -> None:
     path = tmp_path / "token"
     path.write_text(text, encoding="utf-8")

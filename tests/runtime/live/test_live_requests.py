@@ -23,7 +23,17 @@ from tdfusion_edge.runtime.live.token import Doorkeeper
 from tdfusion_edge.runtime.live.views import View
 
 TOKEN = "QZXQZXQZXQZXQZXQZXQZX"
-PATHS = ("/", "/login", "/pattern", "/healthz", "/readyz", "/metrics", "/status.json", "/live", "/stream.mjpg")
+PATHS = (
+    "/",
+    "/login",
+    "/pattern",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/status.json",
+    "/live",
+    "/stream.mjpg",
+)
 SECRET_PATHS = ("/", "/metrics", "/status.json", "/stream.mjpg", "/live", "/nothing")
 WORDS = st.text(st.characters(max_codepoint=255), max_size=40)
 

@@ -157,7 +157,10 @@ def test_the_command_serves_and_ends_at_ctrl_c(mean_bundle_path: Path, tmp_path:
             assert process.poll() is None, log.read_text()
             time.sleep(0.05)
         address = log.read_text().split("http://")[1].split("/")[0]
-        cmdline = Path(f"/proc/{process.pid}/cmdline").read_text() + Path(f"/proc/{process.pid}/environ").read_text()
+        cmdline = (
+            Path(f"/proc/{process.pid}/cmdline").read_text()
+            + Path(f"/proc/{process.pid}/environ").read_text()
+        )
         assert token.read_text().strip() not in cmdline
         with socket.create_connection((address.split(":")[0], int(address.split(":")[1]))) as looker:
             secret = token.read_text().strip()

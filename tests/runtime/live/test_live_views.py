@@ -160,7 +160,9 @@ def test_a_fuser_hands_over_infrared_as_it_saw_it(mean_bundle: bundle.Bundle) ->
     with Fuser(mean_bundle, threads=1, stretch="none", range="camera", registration=middle) as fuse:
         given = fuse(ramp(), visible)
         assert given.infrared is not None
-        assert (given.infrared[60, :40] == given.infrared[60, 40]).all()  # its border is repeated, not visible's
+        assert (
+            given.infrared[60, :40] == given.infrared[60, 40]
+        ).all()  # its border is repeated, not visible's
         assert abs(int(given.infrared[60, 80]) - 80) <= 1
         pair = Pair(None, Frame(visible, 0, 0, "vis"))
         alone = fuse.fuse(pair)
