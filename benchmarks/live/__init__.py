@@ -1,1 +1,1 @@
-"""What the live page costs, and how old its pictures are."""
+"""Live rigs: what faults of cameras do to a run, and what the live page costs."""

@@ -1,6 +1,7 @@
-"""Viewers of the live page without a browser: how old is what they see, and what does a stalled one cost?
+"""Viewers of the live page without a browser: how old is what they see, though one of them stalls?
 
-A process of its own, so that their work is not the page's: ``python -m benchmarks.live.viewers 127.0.0.1:8080``
+A process of its own, so that their work is not the page's:
+``python -m benchmarks.live.viewers 127.0.0.1:8080``
 """
 
 from __future__ import annotations

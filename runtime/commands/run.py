@@ -31,6 +31,8 @@ from tdfusion_edge.runtime.heads import annotated
 from tdfusion_edge.runtime.live.options import add_serve_arguments, open_page, secret_files
 from tdfusion_edge.runtime.pairing.streams import Mode
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
+from tdfusion_edge.runtime.pipeline.monitor import Monitor
+from tdfusion_edge.runtime.pipeline.service import told_to_systemd
 from tdfusion_edge.runtime.pipeline.signals import stopped_by_signals
 from tdfusion_edge.runtime.sinks import Sink, open_sink
 
@@ -85,9 +87,9 @@ def main(args: argparse.Namespace) -> int:
     refuse_clashes([("--output", output) for output in args.output], inputs)
     if cameras.simulated:
         note("no rig file: ir0 and vis0 are simulated cameras")
-    stop = threading.Event()
+    stop, monitor = threading.Event(), Monitor()
     with ExitStack() as stack:
-        page = open_page(args, cameras.registration, stack)
+        page = open_page(args, cameras.registration, monitor, stack)
         fuser = open_fuser(
             args,
             cameras.thermal(args.range),
@@ -96,6 +98,7 @@ def main(args: argparse.Namespace) -> int:
             stretch="temporal",
             visible_size=cameras.visible_size,
             watch=cameras.watch,
+            at_work=monitor.alive,
         )
         stack.enter_context(fuser)
         sinks = open_sinks(args, stop)
@@ -105,20 +108,17 @@ def main(args: argparse.Namespace) -> int:
         note("drawing the simulated street ..." if cameras.drawn else "opening the cameras ...")
         sources = cameras.open(stack)
         mode = delivery_mode(args.mode, sources)
-        with Progress("running") as progress, stopped_by_signals(stop) as interrupted:
+        with (
+            Progress("running") as progress,
+            stopped_by_signals(stop) as interrupted,
+            told_to_systemd(monitor),
+        ):
             tell, seconds = _teller(progress, args.seconds), args.seconds
             plan = Plan(
-                sources,
-                cameras.sync,
-                fuser,
-                mode,
-                sinks,
-                seconds=seconds,
-                stop=stop,
-                on_result=tell,
-                monitor=None if page is None else page.monitor,
+                sources, cameras.sync, fuser, mode, sinks,
+                seconds=seconds, stop=stop, on_result=tell, monitor=monitor,
                 controls=None if page is None else page.controls(fuser),
-            )
+            )  # fmt: skip
             report = run(plan)
     try:
         if args.json:

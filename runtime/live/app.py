@@ -41,12 +41,13 @@ class About:
     """What the page tells of: filled in by the run as it begins.
 
     Args:
+        monitor: Knows how the run stands.
         clock: Seconds that only grow.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, monitor: Monitor | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.hub = Hub()
-        self.monitor = Monitor()
+        self.monitor = Monitor() if monitor is None else monitor
         self.controls: Controls | None = None
         """None before the run begins."""
         self.title = ""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tdfusion_edge.runtime.pipeline.monitor import Snapshot
 
 STUCK_S = 10.0
-"""So long without a picture while both cameras give frames: the loop hangs."""
+"""So long without a turn of the loop: a network hangs."""
 STARTING_S = 300.0
 """So long a run may take to begin: an engine is built, or a street drawn."""
 FRESH_S = 2.0
@@ -37,10 +37,8 @@ def alive(snapshot: Snapshot, since_start_s: float) -> Verdict:
         if since_start_s > STARTING_S:
             return Verdict(False, (f"the run has not begun in {since_start_s:.0f} s",))
         return Verdict(True)
-    fed = snapshot.cameras and all(camera.state == "live" for camera in snapshot.cameras.values())
-    waiting_s = since_start_s if snapshot.age_s is None else snapshot.age_s
-    if fed and waiting_s > STUCK_S:
-        return Verdict(False, (f"both cameras give frames, and no picture was made for {waiting_s:.0f} s",))
+    if snapshot.loop_age_s is not None and snapshot.loop_age_s > STUCK_S:
+        return Verdict(False, (f"the loop has not turned for {snapshot.loop_age_s:.0f} s",))
     return Verdict(True)
 
 

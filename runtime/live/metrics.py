@@ -36,6 +36,8 @@ class _OfRun(Collector):
         yield _gauge("tdfusion_picture_rate_hertz", "Pictures a second, over two seconds.", snapshot.rate_hz)
         if snapshot.age_s is not None:
             yield _gauge("tdfusion_picture_age_seconds", "Since the newest picture.", snapshot.age_s)
+        if snapshot.loop_age_s is not None:
+            yield _gauge("tdfusion_loop_age_seconds", "Since the loop last turned.", snapshot.loop_age_s)
         yield _gauge("tdfusion_page_viewers", "Who look at the live page.", self._viewers())
         yield from _of_cameras(snapshot)
         yield from _of_figures(snapshot)

@@ -11,6 +11,7 @@ from tdfusion_edge.arguments import file_path
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.live.address import DEFAULT, parse_address
+from tdfusion_edge.runtime.pipeline.monitor import Monitor
 
 if TYPE_CHECKING:
     from tdfusion_edge.runtime.live.server import Page
@@ -40,7 +41,7 @@ def secret_files(args: argparse.Namespace) -> list[Path]:
 
 
 def open_page(
-    args: argparse.Namespace, registration: rig.Registration | None, stack: ExitStack
+    args: argparse.Namespace, registration: rig.Registration | None, monitor: Monitor, stack: ExitStack
 ) -> Page | None:
     """The page that the command line asks for, serving until ``stack`` ends; None where it asks for none.
 
@@ -56,4 +57,5 @@ def open_page(
 
     token = None if args.serve_token is None else read_token(args.serve_token)
     names = tuple(name.lower() for name in args.serve_name)
-    return stack.enter_context(Page(args.serve, token=token, names=names, registration=registration))
+    page = Page(args.serve, token=token, names=names, registration=registration, monitor=monitor)
+    return stack.enter_context(page)

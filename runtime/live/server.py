@@ -57,6 +57,7 @@ class Page:
         token: What visitors must know; None lets everybody in, which only a loopback address may.
         names: Host names that lead here beside the machine's own.
         registration: ``[registration]`` of the rig.
+        monitor: Knows how the run stands; None: :attr:`monitor` gives one that the run is to tell.
 
     Raises:
         RequestError: the extra ``serve`` is not installed, the address is open to others and there is no
@@ -70,6 +71,7 @@ class Page:
         token: str | None = None,
         names: tuple[str, ...] = (),
         registration: rig.Registration | None = None,
+        monitor: Monitor | None = None,
     ) -> None:
         try:
             import uvicorn
@@ -94,7 +96,7 @@ class Page:
         port = self._socket.getsockname()[1]
         self.address = Address(address.host, port)
         """With the port that was taken."""
-        self._about = About()
+        self._about = About(monitor)
         self._encoder = Encoder(self._about.hub, Painter(registration, annotated))
         own = {"localhost", socket.gethostname().lower(), f"{socket.gethostname().lower()}.local"}
         app = make_app(self._about, Doorkeeper(token, port), frozenset({*own, address.host.lower(), *names}))

@@ -54,6 +54,7 @@ def health(verdict: Verdict, snapshot: Snapshot, word: str) -> dict[str, Any]:
         "running": snapshot.running,
         "pictures": snapshot.pictures,
         "age_s": snapshot.age_s,
+        "loop_age_s": snapshot.loop_age_s,
         "rate_hz": snapshot.rate_hz,
         "cameras": {
             role: {"state": camera.state, "rate_hz": camera.rate_hz, "age_s": camera.age_s}

@@ -147,7 +147,7 @@ def _visible(result: Result) -> Image:
 
 
 def _level(infrared: U8, valid: U8 | None, per_cent: float) -> int:
-    """The lowest level that at most so many per cent of the pixels reach; 255, though more have it, is one."""
+    """The lowest level that at most so many per cent of the pixels reach; 255 whoever has it."""
     counts = cv2.calcHist([infrared], [0], valid, [256], [0, 256]).ravel()
     reach = counts[::-1].cumsum()[::-1]  # pixels of at least that level
     enough = np.flatnonzero(reach <= max(1.0, reach[0] * per_cent / 100))

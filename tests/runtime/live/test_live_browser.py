@@ -21,7 +21,10 @@ pytestmark = [
     pytest.mark.skipif(program() is None, reason=f"no Chromium: {INSTALL}"),
 ]
 TOKEN = "QZXQZXQZXQZXQZXQZXQZX"
-LISTEN = "window.seen = []; document.addEventListener('picture', (event) => window.seen.push({...event.detail, now: Date.now()}))"
+LISTEN = (
+    "window.seen = []; document.addEventListener('picture', "
+    "(event) => window.seen.push({...event.detail, now: Date.now()}))"
+)
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +169,8 @@ def test_without_websockets_it_takes_motion_jpeg(running: Served, tabs: Callable
     tab = tabs()
     tab.ask(
         "Page.addScriptToEvaluateOnNewDocument",
-        source="window.WebSocket = class { constructor() { setTimeout(() => this.onclose({code: 1006}), 1); } };",
+        source="window.WebSocket = class { "
+        "constructor() { setTimeout(() => this.onclose({code: 1006}), 1); } };",
     )
     tab.open(f"http://{running.address}/")
     tab.value(LISTEN)

@@ -37,7 +37,14 @@ FIGURES: dict[str, Any] = {
 
 
 def run(infrared: CameraState = LIVE, visible: CameraState = LIVE, **fields: Any) -> Snapshot:
-    given = {"running": True, "pictures": 90, "rate_hz": 30.0, "age_s": 0.03, "figures": FIGURES} | fields
+    given = {
+        "running": True,
+        "pictures": 90,
+        "rate_hz": 30.0,
+        "age_s": 0.03,
+        "loop_age_s": 0.004,
+        "figures": FIGURES,
+    } | fields
     return Snapshot(cameras={"infrared": infrared, "visible": visible}, **given)
 
 
@@ -48,9 +55,9 @@ def run(infrared: CameraState = LIVE, visible: CameraState = LIVE, **fields: Any
         (Snapshot(running=False), 1, True, False, "not begun"),
         (Snapshot(running=False), 1000, False, False, "not begun"),
         (run(running=False), 60, False, False, "ended"),
-        (run(age_s=11.0), 60, False, False, "no picture was made for 11 s"),  # frames come, the loop hangs
-        (run(age_s=None), 60, False, False, "no picture"),
-        (run(age_s=None), 5, True, False, "no picture yet"),
+        (run(age_s=11.0, loop_age_s=11.0), 60, False, False, "the loop has not turned for 11 s"),
+        (run(age_s=11.0), 60, True, False, "newest picture 11.0 s old"),
+        (run(age_s=None), 60, True, False, "no picture yet"),
         (run(infrared=SILENT), 60, True, False, "infrared camera: silent, newest frame 5.2 s old"),
         (run(SILENT, SILENT, age_s=600.0), 900, True, False, "silent"),  # a restart finds them silent too
         (run(visible=FAILING), 60, True, False, "visible camera: failing, no frame yet"),
@@ -70,7 +77,11 @@ def test_a_run_is_as_well_as_its_newest_picture(
 def test_answers_have_a_body_and_the_code_that_fits() -> None:
     about = About()
     app = make_app(about, Doorkeeper("x" * 20, 1), frozenset())
-    for snapshot, codes in ((run(), (200, 200)), (run(SILENT), (200, 503)), (run(age_s=99.0), (503, 503))):
+    for snapshot, codes in (
+        (run(), (200, 200)),
+        (run(SILENT), (200, 503)),
+        (run(age_s=99.0, loop_age_s=99.0), (503, 503)),
+    ):
         about.monitor.snapshot = lambda snapshot=snapshot: snapshot  # type: ignore[method-assign,misc]
         answers = [ask(app, path) for path in ("/healthz", "/readyz")]
         assert tuple(one.status for one in answers) == codes
@@ -135,9 +146,10 @@ def test_what_is_no_token_is_refused_unread(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "host", "port", "loopback"),
     [
-        ("127.0.0.1:8080", "127.0.0.1", 8080, True), ("9000", "127.0.0.1", 9000, True), (":9000", "127.0.0.1", 9000, True),
-        ("localhost", "localhost", 8080, True), ("[::1]:81", "::1", 81, True), ("::1", "::1", 8080, True),
-        ("0.0.0.0:80", "0.0.0.0", 80, False), ("[::]:80", "::", 80, False), ("127.0.0.2", "127.0.0.2", 8080, True),
+        ("127.0.0.1:8080", "127.0.0.1", 8080, True), ("9000", "127.0.0.1", 9000, True),
+        (":9000", "127.0.0.1", 9000, True), ("localhost", "localhost", 8080, True),
+        ("[::1]:81", "::1", 81, True), ("::1", "::1", 8080, True), ("0.0.0.0:80", "0.0.0.0", 80, False),
+        ("[::]:80", "::", 80, False), ("127.0.0.2", "127.0.0.2", 8080, True),
         ("rig.local:1", "rig.local", 1, False), ("192.168.1.5", "192.168.1.5", 8080, False),
     ],
 )  # fmt: skip

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from sink_results import number_of, numbered, result
 
 from tdfusion_edge.errors import RequestError
+from tdfusion_edge.frames import Image
+from tdfusion_edge.result import Result
 from tdfusion_edge.runtime.live.encoder import Encoder
 from tdfusion_edge.runtime.live.hub import MOST_VIEWERS, MOST_VIEWS, WINDOW, Hub, Packet
 from tdfusion_edge.runtime.live.views import Painter, View
@@ -54,7 +56,7 @@ def test_equal_views_are_drawn_once_and_a_stalled_viewer_is_not_drawn_for() -> N
     drawn: list[tuple[int, str]] = []
 
     class Counting(Painter):
-        def paint(self, result, view):  # type: ignore[no-untyped-def]
+        def paint(self, result: Result, view: View) -> Image:
             drawn.append((result.index, view.kind))
             return super().paint(result, view)
 
@@ -136,7 +138,7 @@ def test_a_view_that_cannot_be_drawn_ends_neither_the_page_nor_the_others(
         arrived.release()
 
     class Failing(Painter):
-        def paint(self, result, view):  # type: ignore[no-untyped-def]
+        def paint(self, result: Result, view: View) -> Image:
             if view.kind == "edges":
                 raise RuntimeError("rtsp://admin:QZXQZX@cam cannot be drawn")
             return super().paint(result, view)

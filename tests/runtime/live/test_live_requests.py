@@ -1,4 +1,4 @@
-"""The live page's requests: who gets in, what is refused, and that nothing asked breaks it or gets more out of it."""
+"""The live page's requests: who gets in, what is refused, and that nothing asked breaks it."""
 
 from __future__ import annotations
 
@@ -172,8 +172,8 @@ WISHES = (
         st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
         lambda inner: st.dictionaries(
             st.sampled_from(["type", "view", "kind", "palette", "hottest", "counts", "boxes", "detail", "at",
-                             "stretch", "score_threshold"]), inner | st.sampled_from(["view", "taken", "change",
-                             "ping", "pair"]), max_size=4),
+                             "stretch", "score_threshold"]),
+            inner | st.sampled_from(["view", "taken", "change", "ping", "pair"]), max_size=4),
         max_leaves=8,
     ).map(json.dumps)
 )  # fmt: skip
