@@ -19,12 +19,14 @@ import websockets.asyncio.client
 TAKEN = '{"type": "taken"}'
 
 
-async def look(address: str, view: dict[str, Any], until: float) -> list[dict[str, float]]:
-    """Watch until a moment of ``time.monotonic()``: number, age and time of every picture."""
-    seen = []
+async def look(
+    address: str, view: dict[str, Any], until: float, most: int | None = None
+) -> list[dict[str, float]]:
+    """Watch until this ``time.monotonic()`` or ``most`` pictures: number, age and time of each."""
+    seen: list[dict[str, float]] = []
     async with websockets.asyncio.client.connect(f"ws://{address}/live", max_size=None) as socket:
         await socket.send(json.dumps({"type": "view", "view": view}))
-        while (left := until - time.monotonic()) > 0:
+        while (left := until - time.monotonic()) > 0 and len(seen) != most:
             try:
                 message = await asyncio.wait_for(socket.recv(), left)
             except asyncio.TimeoutError:
