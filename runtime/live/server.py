@@ -90,7 +90,7 @@ class Page:
                 f"--serve {address}: others can reach this address",
                 expected="--serve-token FILE beside it, so that not everybody sees what the cameras see",
                 got="none",
-                hint="A file that does not exist is made, with a new token in it: --serve-token page.token",
+                hint="If FILE does not exist, it is made, with a new token in it.",
             )
         self._socket = _bound(address)
         port = self._socket.getsockname()[1]

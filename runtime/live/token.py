@@ -27,10 +27,10 @@ def read_token(path: Path) -> str:
     except FileExistsError:
         text = _read(path)
     except OSError as error:
-        raise RequestError(f"--serve-token {path} cannot be made: {error.strerror}") from error
+        raise RequestError(f"token file {path} cannot be made: {error.strerror}") from error
     if not (SHORTEST <= len(text) <= LONGEST and text.isascii() and text.isprintable() and " " not in text):
         raise RequestError(
-            f"--serve-token {path} holds no token",
+            f"token file {path} holds no token",
             expected=f"a line of {SHORTEST} to {LONGEST} letters, digits and signs without blanks",
             got=f"{len(text)} characters",
             hint="Name a file that does not exist: a token is made there.",
@@ -54,17 +54,17 @@ def _read(path: Path) -> str:
         with os.fdopen(number, "rb") as stream:
             about = os.fstat(number)
             if not stat.S_ISREG(about.st_mode):
-                raise RequestError(f"--serve-token {path} is no file")
+                raise RequestError(f"token file {path} is no file")
             if about.st_mode & 0o077 or about.st_uid not in (os.geteuid(), 0):
                 raise RequestError(
-                    f"--serve-token {path} can be read by others",
+                    f"token file {path} can be read by others",
                     expected="a file of yours with mode 600",
                     got=f"mode {stat.S_IMODE(about.st_mode):o}",
                     hint=f"chmod 600 {path}   and, if others may have read it, delete it: a new one is made.",
                 )
             raw = stream.read(LONGEST + 64)
     except OSError as error:
-        raise RequestError(f"--serve-token {path} cannot be read: {error.strerror}") from error
+        raise RequestError(f"token file {path} cannot be read: {error.strerror}") from error
     return raw.decode("latin-1").strip()
 
 

@@ -139,7 +139,7 @@ def test_what_is_no_token_is_refused_unread(tmp_path: Path, text: str) -> None:
         read_token(path)
     assert not text or text not in str(refused.value)
     for place in (tmp_path, tmp_path / "none" / "token"):
-        with pytest.raises(RequestError, match="--serve-token"):
+        with pytest.raises(RequestError, match="token file"):
             read_token(place)
 
 
