@@ -32,6 +32,11 @@ SEND_BUFFER = 1 << 18
 log = logging.getLogger(__name__)
 
 
+def _is_of_account(record: logging.LogRecord) -> bool:
+    """Of what uvicorn says, all but that a motion JPEG was given up: its viewer had stopped reading."""
+    return "returned without completing response" not in record.getMessage()
+
+
 @dataclass
 class PageSink:
     """The live page as an output: the newest result goes to whoever looks."""
@@ -103,6 +108,7 @@ class Page:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
+                http="h11",  # which limits the length of headers
                 ws="websockets-sansio",
                 ws_max_size=4096,
                 ws_max_queue=16,
@@ -137,6 +143,7 @@ class Page:
         return self._about.controls
 
     def __enter__(self) -> Page:
+        logging.getLogger("uvicorn.error").addFilter(_is_of_account)
         self._encoder.start()
         self._thread.start()
         limit = time.monotonic() + 10
@@ -163,6 +170,7 @@ class Page:
             self._thread.join(4 * CLOSING_S)
             self._encoder.join(CLOSING_S)
         self._socket.close()
+        logging.getLogger("uvicorn.error").removeFilter(_is_of_account)
 
     def _cut_off(self) -> None:
         """Drop the lines that are left, in the server's loop: nobody reads at their other end."""

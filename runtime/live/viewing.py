@@ -24,6 +24,8 @@ PERIOD_S = 0.5
 """From one status to the next."""
 PATIENCE_S = 30.0
 """A viewer that takes no picture for so long is let go, and its place is free."""
+SILENCE_S = 120.0
+"""So is one that says nothing for so long: a page that nobody sees may speak once a minute only."""
 LEAVE_S = 0.5
 """At the end a viewer has so long to take its last picture."""
 BOUNDARY = "tdfusion-edge-picture"
@@ -111,7 +113,7 @@ class Post:
 async def serve_socket(
     socket: WebSocket, hub: Hub, controls: Callable[[], Controls | None], status: Callable[[], bytes]
 ) -> None:
-    """Serve one viewer until it leaves, stalls for :data:`PATIENCE_S`, or the run ends."""
+    """Serve one viewer until it leaves, stalls (:data:`PATIENCE_S`, :data:`SILENCE_S`), or the run ends."""
     await socket.accept()
     post = Post()
     try:
@@ -165,7 +167,7 @@ async def _listen(
 ) -> None:
     """Do what the viewer wishes; what is no wish is answered, not obeyed."""
     while True:
-        message = await asyncio.wait_for(socket.receive(), PATIENCE_S)
+        message = await asyncio.wait_for(socket.receive(), SILENCE_S)
         if message["type"] == "websocket.disconnect":
             return
         try:
