@@ -20,6 +20,7 @@ from tdfusion_edge.runtime.live import health, viewing
 from tdfusion_edge.runtime.live.guard import App, Guard
 from tdfusion_edge.runtime.live.hub import Hub
 from tdfusion_edge.runtime.live.metrics import exposition
+from tdfusion_edge.runtime.live.mjpeg import Mjpeg, view_of
 from tdfusion_edge.runtime.live.status import health as health_body
 from tdfusion_edge.runtime.live.status import status
 from tdfusion_edge.runtime.live.token import LONGEST, Doorkeeper
@@ -128,7 +129,7 @@ def _stream(hub: Hub, request: Request) -> Response:
     if request.method == "HEAD":  # it would never end
         return Response(media_type="multipart/x-mixed-replace")
     try:
-        return viewing.Mjpeg(hub, viewing.view_of(request))
+        return Mjpeg(hub, view_of(request))
     except RequestError as error:
         return JSONResponse({"error": str(error)}, 400)
 
