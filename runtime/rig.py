@@ -75,6 +75,15 @@ class ThermalRange(Table, frozen=True, kw_only=True):
         return 1.0 if self.low is None else self.low, 99.0 if self.high is None else self.high
 
 
+class Crop(Table, frozen=True, kw_only=True):
+    """The part of a camera's picture that is taken (``crop`` of ``[cameras.NAME]``), in its pixels."""
+
+    left: Annotated[int, Meta(ge=0, le=99_999)] = 0
+    top: Annotated[int, Meta(ge=0, le=99_999)] = 0
+    width: Annotated[int, Meta(ge=1, le=99_999)]
+    height: Annotated[int, Meta(ge=1, le=99_999)]
+
+
 class Camera(Table, frozen=True, kw_only=True):
     """One ``[cameras.NAME]`` table."""
 
@@ -84,6 +93,9 @@ class Camera(Table, frozen=True, kw_only=True):
     """``infrared`` or ``visible``; None leaves it to the order in ``--camera`` (infrared first)."""
     size: Size | None = None
     """Width and height to ask the camera for, in pixels."""
+    crop: Crop | None = None
+    """What is taken of every frame before anything else looks at it; None takes all. Everything that is
+    measured on pictures, such as ``[registration]``, is measured on the part."""
     fps: Rate | None = None
     """Frame rate to ask the camera for, or the rate at which a folder of images plays."""
     offset_ms: Annotated[float, Meta(ge=-DAY_MS, le=DAY_MS)] = 0.0

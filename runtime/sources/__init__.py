@@ -19,6 +19,7 @@ from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime.rig import Camera, Role
 from tdfusion_edge.runtime.sources import uri as addresses
 from tdfusion_edge.runtime.sources.base import Source
+from tdfusion_edge.runtime.sources.crop import Cropped, taken_from
 from tdfusion_edge.runtime.sources.uri import SourceUri
 
 if TYPE_CHECKING:
@@ -29,14 +30,18 @@ log = logging.getLogger(__name__)
 OPENERS: Mapping[str, str] = {
     "sim": "tdfusion_edge.runtime.sources.simulated:from_uri",
     "v4l2": "tdfusion_edge.runtime.sources.v4l2:from_uri",
+    "gst": "tdfusion_edge.runtime.sources.gstreamer.source:from_uri",
+    "csi": "tdfusion_edge.runtime.sources.gstreamer.csi:from_uri",
     "pictures": "tdfusion_edge.runtime.sources.folder:from_uri",
     "video": "tdfusion_edge.runtime.sources.video:from_uri",
+    "bag": "tdfusion_edge.runtime.sources.bag:from_uri",
 }
 """Kind of source to ``module:function``, imported when one is opened.
 
 Each takes ``(name, uri, *, epoch_ns, clock)`` and returns a :class:`Source`; ``uri`` is a
-:class:`SourceUri`, for ``sim`` its text.
+:class:`SourceUri`, for ``sim`` its text. Other kinds are opened by :mod:`.plugins`.
 """
+_PLUGIN = "tdfusion_edge.runtime.sources.plugins:open_plugin"
 
 
 def open_source(
@@ -64,12 +69,15 @@ def open_source(
     """
     size = None if camera.size is None else f"{camera.size[0]}x{camera.size[1]}"
     rate = None if camera.fps is None else f"{camera.fps:.12g}"
-    uri = addresses.parse(camera.uri).asking(size=size, fps=rate)
-    module, function = OPENERS[_kind(uri)].split(":")
+    uri, crop = taken_from(addresses.parse(camera.uri), camera.crop)
+    uri = uri.asking(size=size, fps=rate)
+    module, function = OPENERS.get(_kind(uri), _PLUGIN).split(":")
     opener = getattr(importlib.import_module(module), function)
     # A simulation has options of its own, which it reads from the text.
     address = str(uri) if uri.scheme == "sim" else uri
     source = cast(Source, opener(redact(name), address, epoch_ns=epoch_ns, clock=clock))
+    if crop is not None:
+        source = Cropped(source, crop)
     offset_ns = round(camera.offset_ms * 1_000_000)
     return _Checked(source, role, offset_ns) if offset_ns or role == "visible" else source
 
@@ -112,7 +120,7 @@ def duration_s(source: Source) -> float | None:
 
 def _reader(source: Source | None) -> VideoReader | None:
     """The file behind a source that plays a video."""
-    if isinstance(source, _Checked):
+    while isinstance(source, _Checked | Cropped):
         source = source.source
     return getattr(source, "reader", None)
 
@@ -126,6 +134,8 @@ def _kind(uri: SourceUri) -> str:
     path = uri.local_path()
     if not os.access(path, os.F_OK):
         raise InputMissing(f"{path} does not exist", expected="a video file, a folder of images or an image")
+    if uri.is_bag():
+        return "bag"
     return "pictures" if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES else "video"
 
 

@@ -4,7 +4,11 @@
 
     v4l2:///dev/video0?format=Y16&size=640x512&fps=30   a camera; /dev/video0 alone means the same
     sim://ir?...                                        a simulated camera
+    csi://0?size=1920x1080&flip=180                     a CSI camera of a Jetson
+    gst:v4l2src device=/dev/video0 ! videoconvert       a GStreamer pipeline, taken literally
     file:///data/ir?fps=10                              a video or a folder, "%20" for a blank
+    walk.mcap?topic=/thermal/image_raw                  a topic of a bag
+    genicam://SERIAL?...                                whatever an installed package opens
     recordings/ir                                       the same as a plain path, taken literally
 """
 
@@ -20,17 +24,19 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.sources import plugins
 
-SCHEMES = ("v4l2", "sim", "file")
-"""What this version opens."""
+SCHEMES = ("v4l2", "csi", "gst", "sim", "file")
+"""What this version opens; :mod:`.plugins` adds what other packages open."""
+
+BAG_SUFFIXES = (".mcap", ".db3", ".bag")
+"""Files of ROS and MCAP, which hold many streams."""
 
 UNSUPPORTED: Mapping[str, str] = {
     "rtsp": "Record it to a file first: ffmpeg -rtsp_transport tcp -i ADDRESS -c copy clip.mkv",
     "rtsps": "Record it to a file first: ffmpeg -i ADDRESS -c copy clip.mkv",
     "http": "Record it to a file first: ffmpeg -i ADDRESS -c copy clip.mkv",
     "https": "Record it to a file first: ffmpeg -i ADDRESS -c copy clip.mkv",
-    "csi": "Use a camera that appears as /dev/video*: tdfusion-edge cameras",
-    "gst": "Use a camera that appears as /dev/video*: tdfusion-edge cameras",
 }
 """Kinds of address that are known but not opened yet, each with the way around."""
 
@@ -40,14 +46,16 @@ class SourceUri:
     """One address, taken apart. ``str()`` puts it together again."""
 
     scheme: str
-    """One of :data:`SCHEMES`."""
+    """One of :data:`SCHEMES`, or one that a plug-in opens."""
     path: str
-    """Device, file or folder, percent-decoded; the name of the view for ``sim``."""
+    """Device, file or folder, percent-decoded; the name of the view for ``sim``, a pipeline for ``gst``."""
     query: Mapping[str, str] = field(default_factory=dict)
     """Options, percent-decoded."""
 
     def __str__(self) -> str:
         query = f"?{urlencode(self.query)}" if self.query else ""
+        if self.scheme == "gst":
+            return f"gst:{self.path}"
         return f"{self.scheme}://{quote(self.path)}{query}"
 
     def asking(self, **options: str | None) -> SourceUri:
@@ -115,6 +123,28 @@ class SourceUri:
             raise self._wrong("size", "width and height such as 640x480", text)
         return int(width), int(height)
 
+    def number(self, key: str, what: str) -> float | None:
+        """An option that is a number above 0, None where it is not given.
+
+        Raises:
+            RequestError: it is none; ``what`` says what was expected.
+        """
+        text = self.query.get(key)
+        if text is None:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not 0 < value < math.inf:
+            raise self._wrong(key, what, text)
+        return value
+
+    def is_bag(self) -> bool:
+        """Whether the file is a recording of ROS or MCAP, or the folder one of ROS 2."""
+        path = self.local_path()
+        return path.suffix.lower() in BAG_SUFFIXES or (path / "metadata.yaml").is_file()
+
     def local_path(self) -> Path:
         """The file or folder, with ``~`` and ``~user`` put in.
 
@@ -141,32 +171,56 @@ def parse(text: str) -> SourceUri:
         RequestError: an empty or unreadable address, an unknown scheme (the nearest one is named),
             or a kind that this version does not open yet (the way around is named).
     """
+    if text[:4].lower() == "gst:":  # whose pipeline may hold other addresses
+        return _pipeline(text)
     scheme, separator, rest = text.partition("://")
     if not separator:
         return _plain(text)
     scheme = scheme.lower()
     if scheme in UNSUPPORTED:
         raise _not_yet(scheme, text)
-    if scheme not in SCHEMES:
-        near = difflib.get_close_matches(scheme, (*SCHEMES, *UNSUPPORTED), n=1)
-        raise RequestError(
-            f"{redact(text)}: unknown kind of source '{redact(scheme)}://'",
-            expected=f"{', '.join(f'{known}://' for known in SCHEMES)} or a path",
-            hint=f"Did you mean '{near[0]}://'?" if near else None,
-        )
+    if scheme not in SCHEMES and scheme not in plugins.installed():
+        raise _unknown(scheme, text)
     if scheme == "file" and rest.startswith("localhost/"):
         rest = rest.removeprefix("localhost")
     return _with_query(scheme, rest, text)
 
 
 def _plain(text: str) -> SourceUri:
-    if text.lower().startswith("gst:"):
-        raise _not_yet("gst", text)
     if text.startswith("/dev/"):
         return _with_query("v4l2", text, text)
+    path, mark, query = text.partition("?")
+    if mark and path.lower().endswith(BAG_SUFFIXES):
+        return replace(_with_query("file", f"-?{query}", text), path=path)
     if not text:
         raise RequestError("an empty address", expected="a camera, a video file or a folder of images")
     return SourceUri("file", text)
+
+
+def _pipeline(text: str) -> SourceUri:
+    if text[4:].startswith("//"):
+        raise RequestError(
+            f"{redact(text)}: a pipeline's address has no slashes",
+            expected="gst: and elements, such as gst:videotestsrc is-live=true",
+        )
+    if not text[4:].strip():
+        raise RequestError("gst: names no pipeline", expected="such as gst:videotestsrc is-live=true")
+    return SourceUri("gst", text[4:].strip())
+
+
+def _unknown(scheme: str, text: str) -> RequestError:
+    near = difflib.get_close_matches(scheme, (*SCHEMES, *UNSUPPORTED, *plugins.installed()), n=1)
+    return RequestError(
+        f"{redact(text)}: unknown kind of source '{redact(scheme)}://'",
+        expected=_known(),
+        hint=f"Did you mean '{near[0]}:{'' if near[0] == 'gst' else '//'}'?" if near else None,
+    )
+
+
+def _known() -> str:
+    """What an address may begin with, for people."""
+    known = [*SCHEMES, *sorted(plugins.installed())]
+    return f"{', '.join('gst:' if one == 'gst' else f'{one}://' for one in known)} or a path"
 
 
 def _with_query(scheme: str, rest: str, text: str) -> SourceUri:
@@ -182,7 +236,8 @@ def _with_query(scheme: str, rest: str, text: str) -> SourceUri:
     if len(dict(pairs)) < len(pairs):
         raise RequestError(f"{redact(text)}: an option is given twice")
     if not path:
-        example = {"v4l2": "v4l2:///dev/video0", "sim": "sim://ir"}.get(scheme, "file:///data/ir.mkv")
+        examples = {"file": "file:///data/ir.mkv", "v4l2": "v4l2:///dev/video0", "sim": "sim://ir"}
+        example = examples.get(scheme, f"{scheme}://0")
         raise RequestError(f"{redact(text)}: names no source", expected=f"an address such as {example}")
     if scheme == "v4l2" and not path.startswith("/"):
         raise RequestError(
@@ -198,6 +253,6 @@ def _with_query(scheme: str, rest: str, text: str) -> SourceUri:
 def _not_yet(scheme: str, text: str) -> RequestError:
     return RequestError(
         f"{redact(text)}: a {scheme} source is not supported yet in this version",
-        expected=f"{', '.join(f'{known}://' for known in SCHEMES)} or a path",
+        expected=_known(),
         hint=UNSUPPORTED[scheme],
     )
