@@ -50,6 +50,25 @@ def installed() -> Mapping[str, tuple[EntryPoint, ...]]:
     return found
 
 
+def described() -> list[dict[str, str | None]]:
+    """Every scheme that a package opens, with its ``package``, and its ``problem`` if it cannot be used."""
+    from tdfusion_edge.runtime.sources.uri import SCHEMES, UNSUPPORTED  # which asks this module
+
+    rows: list[dict[str, str | None]] = []
+    for scheme, points in sorted(installed().items()):
+        problem = None
+        if scheme in (*SCHEMES, *UNSUPPORTED):
+            problem = "not used: this kind belongs to tdfusion-edge"
+        else:
+            try:
+                load(scheme)
+            except RequestError as error:
+                problem = str(error).splitlines()[0]
+        packages = ", ".join(sorted(map(package_of, points)))
+        rows.append({"scheme": scheme, "package": packages, "problem": problem})
+    return rows
+
+
 def package_of(point: EntryPoint) -> str:
     """Name and version of the package that an entry point belongs to."""
     return "an unknown package" if point.dist is None else f"{point.dist.name} {point.dist.version}"

@@ -6,6 +6,7 @@ import difflib
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
@@ -16,11 +17,14 @@ from tdfusion_edge.runtime.sources.base import pause_s
 from tdfusion_edge.runtime.sources.capture import Capture, OpenCVCapture, Opener
 from tdfusion_edge.runtime.sources.pixel_format import CONVERTED, FORMATS, as_picture, configure
 from tdfusion_edge.runtime.sources.uri import SourceUri
+from tdfusion_edge.runtime.sources.video4linux.capture import open_capture
 
 TIMEOUT_S = 5.0
 """Silence after which a read fails. A shutter of a thermal camera (up to 3 s) is no failure."""
 _SLICE_S = 0.1
 """A wait is cut into pieces of this length, so that closing never takes longer."""
+_NUMBERS = 1 << 32
+"""The kernel counts frames in 32 bits."""
 _STAMP_AGE_NS = 2_000_000_000
 """A first frame older than this carries the stamp of another clock."""
 
@@ -30,7 +34,8 @@ class V4L2Source:
 
     Frames carry the kernel's capture time, which is monotonic; where a driver stamps with another
     clock it is the moment at which the frame arrived. A frame that arrives damaged is skipped and
-    leaves a gap in the sequence; frames that the driver itself drops cannot be seen through OpenCV.
+    leaves a gap in the sequence, and so does one that the driver drops. (Not with the formats that
+    OpenCV reads, :func:`.video4linux.capture.open_capture`: it does not tell of them.)
 
     After an error the device is released; the next read waits 0.5 s, then 1 s and so on up to 8 s,
     and opens it anew.
@@ -79,6 +84,8 @@ class V4L2Source:
         self._capture: Capture | None = None
         self._format, self._size = CONVERTED, (0, 0)
         self._kernel_clock = False
+        self._number: int | None = None
+        """Of the last frame, by the driver."""
         self._first: Frame | None = None
         self._open()
 
@@ -125,7 +132,7 @@ class V4L2Source:
 
     def _open(self) -> None:
         """Open and set up the device and take a first frame, which shows what it really gives."""
-        capture = self._opener(self._path)
+        capture, self._number = self._opener(self._path), None
         try:
             self._format, self._size = configure(capture, self.name, *self._asked)
             self._first = self._next(capture, opening=True)
@@ -139,8 +146,10 @@ class V4L2Source:
         deadline = self._clock() + self._timeout_ns
         while self._wait(capture, deadline):
             time_ns = self._stamp(capture, opening)
+            number = capture.number()
             raw = capture.take()
-            sequence, self._sequence = self._sequence, self._sequence + 1
+            sequence = self._sequence + self._lost(number)
+            self._number, self._sequence = number, sequence + 1
             image = None if raw is None else as_picture(raw, self._size, self._format)
             if image is not None:
                 self._check_bits(image)
@@ -148,6 +157,14 @@ class V4L2Source:
             if self._clock() >= deadline:
                 raise self._silent("damaged ones only")
         return None
+
+    def _lost(self, number: int | None) -> int:
+        """Frames that the driver dropped before the one that it calls ``number``."""
+        if number is None or self._number is None:
+            return 0
+        step = (number - self._number) % _NUMBERS
+        # A driver that starts anew counts from 0 again.
+        return max(step - 1, 0) if step < _NUMBERS // 2 else 0
 
     def _wait(self, capture: Capture, deadline: int) -> bool:
         """Wait for a frame; False when closed meanwhile."""
@@ -200,14 +217,16 @@ def from_uri(
     *,
     epoch_ns: int,
     clock: Callable[[], int] = time.monotonic_ns,
-    opener: Opener = OpenCVCapture,
+    opener: Opener | None = None,
 ) -> V4L2Source:
-    """The source for an address; takes the options ``format``, ``size`` and ``fps``.
+    """The source for an address; takes the options ``format``, ``size``, ``fps``, ``exposure`` and ``gain``.
+
+    Exposure is in milliseconds, gain in the driver's unit; what is not given is the camera's own control.
 
     Raises:
         RequestError: an unknown option or format, besides what :class:`V4L2Source` raises.
     """
-    uri.refuse_unknown(("format", "size", "fps"))
+    uri.refuse_unknown(("format", "size", "fps", "exposure", "gain"))
     pixel_format = uri.query.get("format")
     if pixel_format is not None and (pixel_format := pixel_format.strip().upper()) not in FORMATS:
         near = difflib.get_close_matches(pixel_format, FORMATS, n=1)
@@ -216,6 +235,13 @@ def from_uri(
             expected=f"one of {', '.join(FORMATS)}",
             hint=f"Did you mean {near[0]}?" if near else "See what it offers: tdfusion-edge cameras",
         )
+    opener = opener or partial(
+        open_capture,
+        name=name,
+        pixel_format=pixel_format,
+        exposure_ms=uri.number("exposure", "milliseconds above 0"),
+        gain=uri.number("gain", "a number above 0 in the camera's unit"),
+    )
     return V4L2Source(
         name, uri.path, pixel_format=pixel_format, size=uri.size(), fps=uri.fps(), clock=clock, opener=opener
     )

@@ -69,7 +69,7 @@ class Capture:
     def __init__(self, camera: Camera) -> None:
         self.camera = camera
         self.fourcc, self.converts = camera.formats[0], True
-        self.number = -1
+        self.taken = -1
 
     def set(self, prop: int, value: float) -> bool:
         if prop == cv2.CAP_PROP_FOURCC:
@@ -102,20 +102,26 @@ class Capture:
             camera.now_ns = limit
             return False
         camera.now_ns = due
-        self.number, camera.next_number = camera.next_number, camera.next_number + 1
+        self.taken, camera.next_number = camera.next_number, camera.next_number + 1
         return True
 
+    def number(self) -> int | None:
+        return None  # OpenCV does not tell
+
+    def offers(self, pixel_format: str) -> str:
+        return ""
+
     def take(self) -> Any:
-        if self.camera.damaged(self.number):
+        if self.camera.damaged(self.taken):
             return None
         width, height = self.camera.size
-        counts = np.full((height, width), 1000 + self.number, np.uint16)
+        counts = np.full((height, width), 1000 + self.taken, np.uint16)
         if self.camera.sixteen_anyway:
             return counts
         if not self.converts and self.fourcc == "Y16":
             flat = counts.view(np.uint8).reshape(1, -1)
             return {"2-D": counts, "row": flat, "column": flat.T}[self.camera.shape]
-        grey = np.full((height, width), self.number, np.uint8)
+        grey = np.full((height, width), self.taken, np.uint8)
         return grey if not self.converts else np.dstack([grey] * 3)
 
     def release(self) -> None:
