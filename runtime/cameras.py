@@ -49,7 +49,10 @@ class Cameras(NamedTuple):
     @property
     def visible_size(self) -> rig.Size | None:
         """Width and height of the visible pictures, as far as the rig tells before one is there."""
-        return self.visible[1].size if self.registration is None else self.registration.visible_size
+        if self.registration is not None:
+            return self.registration.visible_size
+        camera = self.visible[1]
+        return camera.size if camera.crop is None else (camera.crop.width, camera.crop.height)
 
     @property
     def watch(self) -> Watch:
@@ -147,6 +150,7 @@ def choose_cameras(
     require_positive("--tolerance-ms", tolerance_ms, most=rig.DAY_MS)
     require_one_of("--policy", policy, get_args(rig.Policy))
     names = camera.split(",")
+    _refuse_commas_of_pipelines(camera, names)
     if redact(camera).count(",") < camera.count(","):
         raise RequestError(
             f"--camera {redact(camera)}: a comma in a user or a password would part two cameras",
@@ -162,6 +166,7 @@ def choose_cameras(
     chosen = rig.read(path)
     infrared, visible = rig.choose(chosen, (names[0], names[1]))
     _refuse_one_place(infrared, visible)
+    _refuse_two_clocks(infrared, visible)
     asked = {"policy": policy or chosen.sync.policy or "single", "tolerance_ms": tolerance_ms}
     sync = msgspec.structs.replace(
         chosen.sync, **{key: value for key, value in asked.items() if value is not None}
@@ -173,11 +178,43 @@ def _refuse_one_place(infrared: tuple[str, rig.Camera], visible: tuple[str, rig.
     """Refuse two names of one file or device, links among them: a device cannot be opened twice."""
     uris = [addresses.parse(camera.uri) for _, camera in (infrared, visible)]
     places = [uri.local_path() for uri in uris if uri.scheme in ("file", "v4l2")]
-    if len(places) == 2 and is_same_place(*places):
+    if len(places) == 2 and is_same_place(*places) and not _two_topics(*uris):
         raise RequestError(
             f"{redact(infrared[0])} and {redact(visible[0])} are one {_kind_of(places[0])}",
             expected="an infrared and a visible camera",
             got=str(places[0]),
+        )
+
+
+def _two_topics(infrared: addresses.SourceUri, visible: addresses.SourceUri) -> bool:
+    """Whether two addresses of one bag name two of its streams."""
+    topics = infrared.query.get("topic"), visible.query.get("topic")
+    return infrared.is_bag() and topics[0] != topics[1]
+
+
+def _refuse_two_clocks(infrared: tuple[str, rig.Camera], visible: tuple[str, rig.Camera]) -> None:
+    """Refuse a bag beside another recording: a bag has its clock's time, a file counts from its beginning."""
+    uris = [addresses.parse(camera.uri) for _, camera in (infrared, visible)]
+    bags = [uri.scheme == "file" and uri.is_bag() for uri in uris]
+    if any(bags) and not all(bags):
+        other = visible if bags[0] else infrared
+        raise RequestError(
+            "the two cameras do not share a clock",
+            expected="two topics of bags, or none",
+            got=f"a bag and {redact(other[0])}",
+        )
+
+
+def _refuse_commas_of_pipelines(camera: str, names: list[str]) -> None:
+    """Refuse a pipeline with a comma in it: the parts would pass for cameras."""
+    piped = [name for name in names if name[:4].lower() == "gst:"]
+    if piped and (len(names) != 2 or any("=" in name and ":" not in name for name in names)):
+        raise RequestError(
+            f"--camera {redact(camera)}: a comma in a pipeline would part two cameras",
+            expected="two names or addresses, infrared first: ir0,vis0",
+            got=f"{len(names)} parts",
+            hint="Write the pipeline into a rig file, as uri = 'gst:...' of [cameras.ir0], and name that: "
+            "--camera ir0,vis0",
         )
 
 

@@ -246,7 +246,9 @@ def _camera(rig: Rig, name: str) -> Camera:
     if name in rig.cameras:
         return rig.cameras[name]
     # A shell puts the home in for "~" at the beginning of a word, which the second of two names is not.
-    if "://" in name or name.startswith("gst:") or os.access(os.path.expanduser(name), os.F_OK):  # noqa: PTH111
+    # Devices and bags take options.
+    places = {os.path.expanduser(place) for place in (name, name.partition("?")[0])}  # noqa: PTH111
+    if "://" in name or name[:4].lower() == "gst:" or any(os.access(place, os.F_OK) for place in places):
         return Camera(uri=name)
     raise ConfigError(
         f"no camera '{redact(name)}'",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,9 +75,8 @@ class BagSource:
         self._decode: Callable[[bytes, str], Any] = store.deserialize_ros1 if ros1 else store.deserialize_cdr
         self._reader: Any = None
         try:
-            reader = reading.Reader(path)
+            self._reader = reader = reading.Reader(path)
             reader.open()
-            self._reader = reader
             self.topic = self._chosen(topic)
             """What is read."""
             wanted = [one for one in reader.connections if one.topic == self.topic]
@@ -119,7 +119,8 @@ class BagSource:
         """Release the file; safe to call twice."""
         reader, self._reader = self._reader, None
         if reader is not None:
-            reader.close()
+            with suppress(Exception):  # one that could not be opened cannot be closed either
+                reader.close()
 
     def _chosen(self, topic: str | None) -> str:
         """The topic to read."""

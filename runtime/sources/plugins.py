@@ -44,8 +44,7 @@ def installed() -> Mapping[str, tuple[EntryPoint, ...]]:
     found: dict[str, tuple[EntryPoint, ...]] = {}
     for point in entry_points(group=GROUP):
         scheme = point.name.lower()
-        # An environment may list one package twice, as an editable install does.
-        if _SCHEME.fullmatch(scheme) and point not in found.get(scheme, ()):
+        if _SCHEME.fullmatch(scheme):
             found[scheme] = (*found.get(scheme, ()), point)
     return found
 

@@ -67,6 +67,8 @@ class GStreamerSource:
             self.live = self._started(self._pipeline, open_s)
             self._shift_ns = _shift_ns(self._pipeline, clock)
             self._first = self._next(self._pipeline, max(open_s, timeout_s))
+            if self._first is None:
+                raise SourceError(f"{name}: the pipeline ended without a frame", expected="video")
         except BaseException:
             self.close()
             raise

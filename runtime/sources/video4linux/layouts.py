@@ -13,8 +13,6 @@ _U32 = c_uint32
 
 VIDEO_CAPTURE, MEMORY_MMAP = 1, 1
 CAN_CAPTURE, CAN_STREAM = 0x1, 0x04000000
-CAN_SET_RATE = 0x1000
-"""``V4L2_CAP_TIMEPERFRAME`` of a capture parameter."""
 BUFFER_ERROR = 0x40
 """``V4L2_BUF_FLAG_ERROR``: the frame in the buffer is damaged."""
 CONTROL_DISABLED, CONTROL_READ_ONLY = 0x1, 0x4
@@ -179,7 +177,6 @@ STREAMON = request(18, 4, reads=False)
 STREAMOFF = request(19, 4, reads=False)
 G_PARM = request(21, ctypes.sizeof(StreamParameter))
 S_PARM = request(22, ctypes.sizeof(StreamParameter))
-G_CTRL = request(27, ctypes.sizeof(Control))
 S_CTRL = request(28, ctypes.sizeof(Control))
 QUERYCTRL = request(36, ctypes.sizeof(Queryctrl))
 QUERYMENU = request(37, ctypes.sizeof(Querymenu))
