@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import sysconfig
+import warnings
 from pathlib import Path
 
 INSTALL = (
@@ -37,7 +38,9 @@ def missing(folder: Path) -> str | None:
                 gi.require_version(module, "1.0")
         except ValueError as error:
             return f"no GStreamer ({error}): {INSTALL}"
-    gst = importlib.import_module("gi.repository.Gst")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImportWarning)  # of PyGObject's loader
+        gst = importlib.import_module("gi.repository.Gst")
     gst.init(None)
     wanted = ("videotestsrc", "appsink", "videoconvert", "rawvideoparse", "rtspsrc", "multifilesrc", "pngdec")
     absent = [name for name in wanted if gst.ElementFactory.find(name) is None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from typing import Any, NamedTuple
 
 from tdfusion_edge.errors import RequestError
@@ -46,11 +47,14 @@ def gstreamer() -> GStreamer:
     try:
         for module in ("Gst", "GstApp", "GstVideo"):
             gi.require_version(module, "1.0")
-        # GstApp gives the sink its methods.
-        gst, video, _, glib = (
-            importlib.import_module(f"gi.repository.{module}")
-            for module in ("Gst", "GstVideo", "GstApp", "GLib")
-        )
+        with warnings.catch_warnings():
+            # Its loader is of a kind that Python has put aside, which nobody here can change.
+            warnings.simplefilter("ignore", ImportWarning)
+            # GstApp gives the sink its methods.
+            gst, video, _, glib = (
+                importlib.import_module(f"gi.repository.{module}")
+                for module in ("Gst", "GstVideo", "GstApp", "GLib")
+            )
         if not gst.is_initialized():
             gst.init(None)
     except (ValueError, ImportError, AttributeError) as error:

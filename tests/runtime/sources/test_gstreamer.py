@@ -20,7 +20,7 @@ from tdfusion_edge.runtime.rig import Camera, Rig
 from tdfusion_edge.runtime.sources.gstreamer.source import GStreamerSource
 from tdfusion_edge.runtime.sources.listing import cameras
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::ImportWarning")]
+pytestmark = pytest.mark.slow
 
 LIVE = "videotestsrc is-live=true pattern=ball"
 GREY16 = "video/x-raw,format=GRAY16_LE,width=65,height=47,framerate=50/1"
