@@ -124,7 +124,7 @@ class BagSource:
 
     def _chosen(self, topic: str | None) -> str:
         """The topic to read."""
-        kinds = {one.topic: one.msgtype for one in self._reader.connections}
+        kinds: dict[str, str] = {one.topic: one.msgtype for one in self._reader.connections}
         images = sorted(name for name, kind in kinds.items() if kind in (_IMAGE, _COMPRESSED))
         hint = f"Name one: file://{self._path}?topic={images[0]}" if images else None
         if topic is None and len(images) == 1:

@@ -34,11 +34,11 @@ def gstreamer() -> GStreamer:
     """
     try:
         gi = importlib.import_module("gi")
-    except ModuleNotFoundError as error:
+    except ModuleNotFoundError:
         raise RequestError(
             "GStreamer needs PyGObject, and this Python has no module gi",
-            hint=f"{INSTALL}. In a virtual environment, make that with {_SYSTEM_VENV}, so that it sees them.",
-        ) from error
+            hint=f"{INSTALL}  # and make the environment with {_SYSTEM_VENV}",
+        ) from None
     except ImportError as error:  # it is compiled for one version of Python
         raise RequestError(
             f"GStreamer needs PyGObject, which cannot be imported: {error}",

@@ -48,6 +48,9 @@ def test_a_live_pipeline_gives_counts_at_their_time() -> None:
     with closing(opened(f"{LIVE} ! {GREY16}")) as source:
         frames = [read(source) for _ in range(10)]
         assert source.live is True
+        # Whoever is late gets the newest.
+        sink = source._pipeline.sink  # type: ignore[union-attr]
+        assert (sink.get_property("drop"), sink.get_property("max-buffers")) == (True, 1)
     after = time.monotonic_ns()
     for frame in frames:
         assert frame.image.dtype == np.uint16
@@ -167,6 +170,20 @@ def test_no_password_is_told() -> None:
         opened(pipeline, open_s=5.0)
     told = f"{caught.value}{caught.value.__cause__}"
     assert not any(secret in told for secret in ("hunter2", "xyzzy", "me:"))
+
+
+@pytest.mark.parametrize(
+    "pipeline",
+    [
+        'filesrc location=/nope/hunter2 ! decodebin name="rtsp://me:hunter2@cam"',
+        'videotestsrc pattern=hunter2 name="rtsp://me:hunter2@cam"',
+    ],
+)
+def test_what_is_a_secret_elsewhere_is_hidden_in_messages(pipeline: str) -> None:
+    with pytest.raises((SourceError, RequestError)) as caught:
+        opened(pipeline)
+    assert "hunter2" not in str(caught.value)
+    assert "***" in str(caught.value)
 
 
 def test_a_silent_pipeline_fails_in_time() -> None:

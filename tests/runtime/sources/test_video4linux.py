@@ -77,6 +77,15 @@ def test_every_frame_that_the_driver_drops_is_a_gap(pauses: list[int], start: in
     assert [frame.time_ns for frame in frames] == [100 * SECOND + (n + 1) * SECOND // 10 for n in painted]
 
 
+def test_all_buffers_are_the_drivers_while_nobody_reads() -> None:
+    driver = Driver(counts)
+    ir = source(driver, "?format=GREY")
+    first = read(ir)
+    driver.now_ns += 2 * SECOND
+    later = [read(ir).sequence for _ in range(3)]
+    assert later == [first.sequence + 1, first.sequence + 2, first.sequence + 3]
+
+
 def test_a_driver_that_counts_anew_loses_nothing() -> None:
     driver = Driver(counts)
     ir = source(driver, "?format=GREY")
@@ -178,6 +187,7 @@ def usb() -> dict[int, ControlState]:
 
 def test_exposure_and_gain_are_set() -> None:
     driver = Driver(counts, controls=usb())
+    driver.controls[layouts.EXPOSURE_AUTO].value = driver.controls[layouts.AUTOGAIN].value = 3
     source(driver, "?format=Y16&exposure=8.5&gain=12")
     values = {number: control.value for number, control in driver.controls.items()}
     assert values == {
