@@ -91,7 +91,7 @@ class Device:
             layouts.S_PARM: self.set_rate,
             layouts.REQBUFS: self.request_buffers,
             layouts.QUERYBUF: self.query_buffer,
-            layouts.QBUF: lambda buffer: self.free.append(buffer.index),
+            layouts.QBUF: self.queue,
             layouts.DQBUF: self.dequeue,
             layouts.STREAMON: lambda _: self.start(),
             layouts.STREAMOFF: lambda _: None,
@@ -180,6 +180,11 @@ class Device:
     def query_buffer(self, answer: Any) -> None:
         answer.length, answer.offset = 1 << 16, answer.index * 4096
 
+    def queue(self, answer: Any) -> None:
+        if self.started_ns is not None:
+            self.run()  # what came before this buffer was there did not find it
+        self.free.append(answer.index)
+
     def dequeue(self, answer: Any) -> None:
         if not self.full:
             raise OSError(errno.EAGAIN, "")
@@ -210,8 +215,7 @@ class Device:
         control.value = answer.value
 
     def enumerate_formats(self, buffer: bytearray) -> None:
-        row = ctypes.c_uint32 * 16
-        fields = row.from_buffer(buffer)
+        fields = (ctypes.c_uint32 * 16).from_buffer(buffer)
         if fields[0] >= len(self.driver.formats):
             raise OSError(errno.EINVAL, "")
         fields[11] = code(self.driver.formats[fields[0]])
