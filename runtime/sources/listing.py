@@ -102,6 +102,8 @@ def _in_rig(name: str, address: str, devices: dict[str, CameraInfo]) -> CameraIn
         if device is None:
             return CameraInfo(name, shown, in_rig=True, problem="there is no such camera")
         return CameraInfo(name, shown, in_rig=True, problem=device.problem, formats=device.formats)
+    if parsed.scheme in uri.NETWORK:  # asking one takes seconds, and cameras count failed logins
+        return CameraInfo(name, shown, in_rig=True)
     there = parsed.scheme == "sim" or os.access(Path(parsed.path).expanduser(), os.R_OK)
     return CameraInfo(name, shown, in_rig=True, problem=None if there else "no such file or folder")
 

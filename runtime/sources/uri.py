@@ -4,6 +4,7 @@
 
     v4l2:///dev/video0?format=Y16&size=640x512&fps=30   a camera; /dev/video0 alone means the same
     sim://ir?...                                        a simulated camera
+    rtsp://user:password@10.0.0.5/live?channel=1#transport=udp   a camera on the network; "#" begins our options
     file:///data/ir?fps=10                              a video or a folder, "%20" for a blank
     recordings/ir                                       the same as a plain path, taken literally
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,14 +23,14 @@ from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime import rig
 
-SCHEMES = ("v4l2", "sim", "file")
+NETWORK = ("rtsp", "rtsps", "http", "https")
+"""Streams from the network. Their query is the camera's; our options stand behind ``#``."""
+SCHEMES = ("v4l2", "sim", "file", *NETWORK)
 """What this version opens."""
+RECORDED = ("file",)
+"""What is not live: it is there when a run begins, or never."""
 
 UNSUPPORTED: Mapping[str, str] = {
-    "rtsp": "Record it to a file first: ffmpeg -rtsp_transport tcp -i ADDRESS -c copy clip.mkv",
-    "rtsps": "Record it to a file first: ffmpeg -i ADDRESS -c copy clip.mkv",
-    "http": "Record it to a file first: ffmpeg -i ADDRESS -c copy clip.mkv",
-    "https": "Record it to a file first: ffmpeg -i ADDRESS -c copy clip.mkv",
     "csi": "Use a camera that appears as /dev/video*: tdfusion-edge cameras",
     "gst": "Use a camera that appears as /dev/video*: tdfusion-edge cameras",
 }
@@ -42,11 +44,14 @@ class SourceUri:
     scheme: str
     """One of :data:`SCHEMES`."""
     path: str
-    """Device, file or folder, percent-decoded; the name of the view for ``sim``."""
+    """Device, file or folder, percent-decoded; the name of the view for ``sim``; of :data:`NETWORK` all between
+    ``://`` and ``#``, as it was given: user, password, host, path and query."""
     query: Mapping[str, str] = field(default_factory=dict)
     """Options, percent-decoded."""
 
     def __str__(self) -> str:
+        if self.scheme in NETWORK:
+            return self.remote() + (f"#{urlencode(self.query)}" if self.query else "")
         query = f"?{urlencode(self.query)}" if self.query else ""
         return f"{self.scheme}://{quote(self.path)}{query}"
 
@@ -57,6 +62,15 @@ class SourceUri:
             RequestError: an option is in the address already, with another value.
         """
         added = {key: value for key, value in options.items() if value is not None}
+        if self.scheme in NETWORK:
+            # A camera on the network is set up in its own pages. What size it has may be said all the same.
+            if "fps" in added:
+                raise RequestError(
+                    f"{redact(str(self))}: a stream from the network has the rate that its camera gives it",
+                    expected="no fps in the rig",
+                    hint="Remove it, and set the rate in the camera.",
+                )
+            return self
         for key, value in added.items():
             if self.query.get(key, value) != value:
                 raise RequestError(
@@ -115,6 +129,24 @@ class SourceUri:
             raise self._wrong("size", "width and height such as 640x480", text)
         return int(width), int(height)
 
+    def remote(self) -> str:
+        """The address of a stream from the network as its server is to get it, credentials included."""
+        return f"{self.scheme}://{self.path}"
+
+    def with_password(self, password: str) -> SourceUri:
+        """This address of a stream from the network with the password of its user.
+
+        Raises:
+            RequestError: it is no such address, names no user, or has a password.
+        """
+        user, at, rest = self.path.partition("@")
+        if self.scheme not in NETWORK or not at or not user or ":" in user:
+            raise RequestError(
+                f"{redact(str(self))}: a password from a file is for an address with a user and without password",
+                expected="an address such as rtsp://admin@10.0.0.5/live",
+            )
+        return replace(self, path=f"{user}:{quote(password, safe='')}@{rest}")
+
     def local_path(self) -> Path:
         """The file or folder, with ``~`` and ``~user`` put in.
 
@@ -154,6 +186,8 @@ def parse(text: str) -> SourceUri:
             expected=f"{', '.join(f'{known}://' for known in SCHEMES)} or a path",
             hint=f"Did you mean '{near[0]}://'?" if near else None,
         )
+    if scheme in NETWORK:
+        return _remote(scheme, rest, text)
     if scheme == "file" and rest.startswith("localhost/"):
         rest = rest.removeprefix("localhost")
     return _with_query(scheme, rest, text)
@@ -169,18 +203,48 @@ def _plain(text: str) -> SourceUri:
     return SourceUri("file", text)
 
 
-def _with_query(scheme: str, rest: str, text: str) -> SourceUri:
-    path, mark, query = rest.partition("?")
+def _remote(scheme: str, rest: str, text: str) -> SourceUri:
+    path, mark, fragment = rest.partition("#")
+    options = _options(fragment, marked=bool(mark), text=text, begin="#")
+    if not path or any(sign <= " " or sign == "\x7f" for sign in path):
+        raise RequestError(
+            f"{redact(text)}: names no stream",
+            expected=f"an address such as {scheme}://admin:password@10.0.0.5/live, without blanks",
+        )
+    host = _HOST.match(path)
+    # "admin:pa/ss@cam" ends its host at the slash, so that "pa" stands where a port would.
+    if host is None or not (host["name"] or host["six"]):
+        raise RequestError(
+            f"{redact(text)}: its host cannot be read",
+            expected=f"an address such as {scheme}://admin:password@10.0.0.5:554/live",
+            hint="In user and password '/' is written %2F, '?' %3F, '#' %23, ':' %3A, '@' %40 and '%' %25.",
+        )
+    return SourceUri(scheme, path, options)
+
+
+_HOST = re.compile(
+    r"(?:[^/?#]*@)?(?:\[(?P<six>[0-9a-fA-F:.%\w]+)\]|(?P<name>[^/?#:@\[\]]*))(?::\d{1,5})?(?=[/?]|\Z)"
+)
+"""User, host and port, as RFC 3986 has them."""
+
+
+def _options(query: str, *, marked: bool, text: str, begin: str = "?") -> dict[str, str]:
     try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(mark))
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=marked)
     except ValueError:
         raise RequestError(
             f"{redact(text)}: options cannot be read",
-            expected="?key=value&key=value",
-            got=f"'?{redact(query)}'",
+            expected=f"{begin}key=value&key=value",
+            got=f"'{begin}{redact(query) if begin == '?' else '...'}'",
         ) from None
     if len(dict(pairs)) < len(pairs):
         raise RequestError(f"{redact(text)}: an option is given twice")
+    return dict(pairs)
+
+
+def _with_query(scheme: str, rest: str, text: str) -> SourceUri:
+    path, mark, query = rest.partition("?")
+    options = _options(query, marked=bool(mark), text=text)
     if not path:
         example = {"v4l2": "v4l2:///dev/video0", "sim": "sim://ir"}.get(scheme, "file:///data/ir.mkv")
         raise RequestError(f"{redact(text)}: names no source", expected=f"an address such as {example}")
@@ -192,7 +256,7 @@ def _with_query(scheme: str, rest: str, text: str) -> SourceUri:
         )
     if "\0" in unquote(path):
         raise RequestError(f"{redact(text)}: names no file", expected="a path without NUL", got="%00")
-    return SourceUri(scheme, unquote(path), dict(pairs))
+    return SourceUri(scheme, unquote(path), options)
 
 
 def _not_yet(scheme: str, text: str) -> RequestError:
