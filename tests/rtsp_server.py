@@ -4,10 +4,10 @@ A program of its own, for the system's Python, which has PyGObject::
 
     /usr/bin/python3 tests/rtsp_server.py --stream ir=ir.au --stream vis=vis.au [--port 0] [--user u:p]
 
-It prints ``ready PORT`` once it listens. A stream is a file of encoded pictures, each decodable by itself (see
-``tests/rtsp_streams.py``). At every moment all streams show the picture of the same number, which follows from
-the monotonic clock alone, ``clock * fps % pictures``: so that of a picture its true moment is known, also across
-restarts, and pictures of one moment have one number.
+It prints ``ready PORT`` once it listens. A stream is a file of encoded pictures, each decodable by itself
+(see ``tests/rtsp_streams.py``). At every moment all streams show the picture of the same number, which
+follows from the monotonic clock alone, ``clock * fps % pictures``: so that of a picture its true moment is
+known, also across restarts, and pictures of one moment have one number.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def main() -> None:
     if not server.attach(None):
         raise SystemExit("cannot listen")
     threading.Thread(target=tick, args=(streams, args.fps), daemon=True).start()
-    print("ready", server.get_bound_port(), flush=True)
+    print("ready", server.get_bound_port(), flush=True)  # noqa: T201
     GLib.MainLoop().run()
 
 

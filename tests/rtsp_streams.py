@@ -17,7 +17,6 @@ from typing import Any
 import av
 import numpy as np
 import numpy.typing as npt
-import pytest
 
 SCRIPT = Path(__file__).with_name("rtsp_server.py")
 PYTHON = "/usr/bin/python3"
@@ -33,7 +32,8 @@ def absent() -> str | None:
     if sys.platform != "linux" or not shutil.which(PYTHON):
         return "no system Python"
     asked = (
-        "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import Gst, GstRtspServer; "
+        "import gi; gi.require_version('GstRtspServer', '1.0')\n"
+        "from gi.repository import Gst, GstRtspServer\n"
         "Gst.init(None); assert all(map(Gst.ElementFactory.find, ('h264parse', 'rtph264pay', 'appsrc')))"
     )
     done = subprocess.run([PYTHON, "-c", asked], capture_output=True, timeout=60, check=False)

@@ -4,7 +4,8 @@
 
     v4l2:///dev/video0?format=Y16&size=640x512&fps=30   a camera; /dev/video0 alone means the same
     sim://ir?...                                        a simulated camera
-    rtsp://user:password@10.0.0.5/live?channel=1#transport=udp   a camera on the network; "#" begins our options
+    rtsp://user:password@10.0.0.5/live?channel=1#transport=udp
+                                                        a camera on the network; "#" begins our options
     file:///data/ir?fps=10                              a video or a folder, "%20" for a blank
     recordings/ir                                       the same as a plain path, taken literally
 """
@@ -44,8 +45,8 @@ class SourceUri:
     scheme: str
     """One of :data:`SCHEMES`."""
     path: str
-    """Device, file or folder, percent-decoded; the name of the view for ``sim``; of :data:`NETWORK` all between
-    ``://`` and ``#``, as it was given: user, password, host, path and query."""
+    """Device, file or folder, percent-decoded; the name of the view for ``sim``; of :data:`NETWORK` all
+    between ``://`` and ``#``, as it was given: user, password, host, path and query."""
     query: Mapping[str, str] = field(default_factory=dict)
     """Options, percent-decoded."""
 
@@ -142,7 +143,7 @@ class SourceUri:
         user, at, rest = self.path.partition("@")
         if self.scheme not in NETWORK or not at or not user or ":" in user:
             raise RequestError(
-                f"{redact(str(self))}: a password from a file is for an address with a user and without password",
+                f"{redact(str(self))}: a password from a file is for an address with a user and no password",
                 expected="an address such as rtsp://admin@10.0.0.5/live",
             )
         return replace(self, path=f"{user}:{quote(password, safe='')}@{rest}")

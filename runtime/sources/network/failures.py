@@ -25,8 +25,8 @@ class Told(NamedTuple):
 TOLD: Mapping[FailureKind, Told] = MappingProxyType({
     "unauthorised": Told(
         "camera {camera} refuses user and password",
-        "Check them; in an address '/' is written %2F, '@' %40, ':' %3A, '#' %23, '%' %25. It is asked again after "
-        "half a minute and more, because cameras lock accounts.",
+        "Check them; in an address '/' is written %2F, '@' %40, ':' %3A, '#' %23, '%' %25. It is asked again "
+        "after half a minute and more, because cameras lock accounts.",
     ),
     "not-found": Told(
         "camera {camera} has no such stream", "Check the path in its address, behind host and port."

@@ -11,15 +11,15 @@ HOPELESS_NS = 2_000_000_000
 SHOWN_AT_LEAST_NS = 250_000_000
 """However late, a picture is shown so often."""
 FIRST_NS = 1_000_000_000
-"""Pictures that gathered while a stream was opened are not shown, for their times are not known well; longer than
-that nobody is kept waiting."""
+"""Pictures that gathered while a stream was opened are not shown, for their times are not known well; longer
+than that nobody is kept waiting."""
 
 
 class Lag:
     """Knows from the waits for pictures whether the reader keeps up with the stream.
 
-    That is exact where a comparison of clocks would not be: a network that becomes slower makes pictures older
-    without any of them waiting here.
+    That is exact where a comparison of clocks would not be: a network that becomes slower makes pictures
+    older without any of them waiting here.
 
     Args:
         now_ns: Monotonic nanoseconds.

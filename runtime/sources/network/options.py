@@ -1,7 +1,7 @@
 """What an address of a network camera says: all before ``#`` is the camera's, what is behind it is ours.
 
-A query belongs to the camera: many choose channel and stream by it, under any name. No part of an address behind
-``#`` is ever sent to a server (RFC 3986, section 3.5), so it cannot be taken for one of theirs.
+A query belongs to the camera: many choose channel and stream by it, under any name. No part of an address
+behind ``#`` is ever sent to a server (RFC 3986, section 3.5), so it cannot be taken for one of theirs.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from tdfusion_edge.runtime.sources.uri import SourceUri
 Transport: TypeAlias = Literal["tcp", "udp"]
 
 TIMEOUT_S = 5.0
-"""So long may opening take, and so long may a stream be silent. A shutter of a thermal camera (up to 3 s) is no
-failure."""
+"""So long may opening take, and so long may a stream be silent. A shutter of a thermal camera (up to 3 s) is
+no failure."""
 _SHORTEST_S, _LONGEST_S = 0.5, 60.0
 
 

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import av
 
-from tdfusion_edge.errors import SourceError
 from tdfusion_edge.frames import Frame, Image
 from tdfusion_edge.runtime.sources.network.failures import failure, from_ffmpeg
 from tdfusion_edge.runtime.sources.network.lag import Lag
 from tdfusion_edge.runtime.sources.network.options import Options, options
 from tdfusion_edge.runtime.sources.network.stamps import Origin, Stamps
 from tdfusion_edge.runtime.sources.uri import SourceUri
-from tdfusion_edge.video.pixels import NoCounts, Taker, taker
+from tdfusion_edge.video.pixels import NoCounts, taker
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -36,12 +35,12 @@ _PROTOCOLS = "rtsp,rtsps,rtp,srtp,udp,tcp,tls,http,https,httpproxy,crypto"
 class NetworkSource:
     """The first video stream at an address, opened at once.
 
-    Frames carry the moment of capture as far as the stream tells it: see :class:`.stamps.Stamps`. A grey stream
-    comes as (H, W), others as uint8 (H, W, 3) BGR. Where the machine is too slow, frames that are not the newest
-    are left out, which leaves gaps in their numbers. So does a frame that arrives damaged.
+    Frames carry the moment of capture as far as the stream tells it: see :class:`.stamps.Stamps`. A grey
+    stream comes as (H, W), others as uint8 (H, W, 3) BGR. Where the machine is too slow, frames that are not
+    the newest are left out, which leaves gaps in their numbers. So does a frame that arrives damaged.
 
-    A read that waits is not ended by :meth:`close`: FFmpeg's call returns within the time-out, and the stream is
-    closed then.
+    A read that waits is not ended by :meth:`close`: FFmpeg's call returns within the time-out, and the stream
+    is closed then.
 
     Args:
         name: Name for messages and frames, without credentials.
@@ -185,7 +184,7 @@ class NetworkSource:
         return True
 
     def _note(self, packet: Packet[Any], arrival_ns: int) -> None:
-        """When a picture was here, and the sender's wall clock, where RTCP told it and this PyAV hands it on."""
+        """When a picture was here, and the sender's wall clock where that is known."""
         before_ns, self._before_ns = self._before_ns, arrival_ns
         base = packet.time_base
         if packet.pts is None or base is None:
@@ -200,7 +199,7 @@ class NetworkSource:
             self._stamps.sent(stamp_ns, wall_us * 1000, arrival_ns)
 
     def _decoded(self, packet: Packet[Any], arrival_ns: int) -> Frame | None:
-        """The newest whole picture in a packet; None where there is none, or where it is too late to show it."""
+        """The newest whole picture in a packet; None where there is none, or it is too late to show it."""
         try:
             pictures = self._stream.decode(packet)
         except av.error.InvalidDataError:  # of a packet that the network damaged
@@ -241,8 +240,8 @@ def _nanoseconds(ticks: int, base: Any) -> int:
 def _sender_us(packet: Packet[Any], container: InputContainer) -> int | None:
     """The sender's wall clock at a packet's stamp, microseconds since 1970; None where it is not known.
 
-    FFmpeg reckons it anew from each report of the sender and lays it beside the packet (``prft``). Where PyAV is
-    too old to show that, it may know the wall clock of stamp 0.
+    FFmpeg reckons it anew from each report of the sender and lays it beside the packet (``prft``). Where PyAV
+    is too old to show that, it may know the wall clock of stamp 0.
     """
     if hasattr(packet, "has_sidedata"):
         if packet.has_sidedata("prft"):

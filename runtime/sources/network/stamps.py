@@ -11,8 +11,8 @@ import logging
 from typing import Literal, TypeAlias
 
 Origin: TypeAlias = Literal["sender", "stream", "arrival"]
-"""``sender``: the sender's wall clock; ``stream``: its time stamps, which begin at the arrival of the pictures
-that came quickest; ``arrival``: when each picture came."""
+"""``sender``: the sender's wall clock; ``stream``: its time stamps, which begin at the arrival of the
+pictures that came quickest; ``arrival``: when each picture came."""
 Times: TypeAlias = Literal["auto", "stream", "arrival"]
 """What may be used: ``auto`` everything, ``stream`` all but the sender's wall clock."""
 
@@ -81,14 +81,14 @@ class Anchor:
 class Stamps:
     """Gives every picture of one connection its capture time.
 
-    Times never lie after the arrival. They go forward, but for the moment at which the sender's clock is first
-    known, and for jumps of that clock.
+    Times never lie after the arrival. They go forward, but for the moment at which the sender's clock is
+    first known, and for jumps of that clock.
 
     Args:
         name: For messages.
         times: What may be used.
-        wall_ns: Our wall clock minus our monotonic clock, nanoseconds. It is taken once, so that a wall clock that
-            is set while the program runs moves no picture.
+        wall_ns: Our wall clock minus our monotonic clock, nanoseconds. It is taken once, so that a wall clock
+            that is set while the program runs moves no picture.
     """
 
     def __init__(self, name: str, times: Times, wall_ns: int) -> None:
@@ -115,7 +115,7 @@ class Stamps:
         """A packet came.
 
         Args:
-            stamp_ns: Of its picture, on the stream's clock; of pictures that refer to later ones, these come first.
+            stamp_ns: Of its picture, on the stream's clock; one that refers to a later one comes after it.
             arrival_ns: The earliest moment at which it is known to have been here, monotonic nanoseconds.
         """
         self._newest = stamp_ns, arrival_ns
@@ -164,7 +164,7 @@ class Stamps:
     def _by_sender(self, stamp_ns: int, anchored_ns: int, arrival_ns: int) -> int | None:
         """By the sender's wall clock; None where it is not known, or cannot be right.
 
-        It is judged by the pictures that came quickest, so that one that was long under way does not refute it.
+        It is judged by the pictures that came quickest: one that was long under way does not refute it.
         """
         since_ns = self._sender_since_ns
         if not self._believed or self._sender is None or since_ns is None:

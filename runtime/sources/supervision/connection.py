@@ -12,11 +12,9 @@ from tdfusion_edge.runtime.sources.base import Source
 
 MOST_WAITING = 8
 """Frames that nobody has taken; of more, the oldest is dropped, which leaves a gap in the numbers."""
-CLOSE_S = 1.0
-"""Longest wait for a camera that is closed, seconds; one that hangs is left to its thread."""
 
 
-class Overdue(Exception):  # noqa: N818
+class Overdue(Exception):
     """Nothing came in time: a call into the driver hangs, or the source does not watch its own time."""
 
 
@@ -84,8 +82,8 @@ class Connection:
                 raise self._error
             return None
 
-    def abandon(self) -> None:
-        """Close the source and wait a little for that; whoever waits for a frame gets None at once."""
+    def abandon(self, wait_s: float = 0.0) -> None:
+        """Close the source, and wait so long for that; whoever waits for a frame gets None at once."""
         with self._changed:
             self._abandoned = True
             self._frames.clear()
@@ -94,7 +92,7 @@ class Connection:
         if source is not None and self.alive:
             # Closing ends a read that waits. It may itself hang in the driver.
             threading.Thread(target=source.close, name="close camera", daemon=True).start()
-        self._thread.join(CLOSE_S)
+        self._thread.join(wait_s)
 
     def _work(self) -> None:
         source: Source | None = None

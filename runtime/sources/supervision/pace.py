@@ -59,7 +59,7 @@ class Pace:
         Returns:
             What is to be told, once: that it is asked slowly from now on.
         """
-        # A failure of another kind is a new one: the camera that boots refuses, then knows no stream, then is there.
+        # Of another kind it is a new one: a camera that boots is unreachable, then has no stream.
         self._failures = self._failures + 1 if kind == self._kind else 1
         self._kind = kind
         if lost:
@@ -71,8 +71,8 @@ class Pace:
             return None
         self._told = True
         return (
-            f"Its stream broke {BUDGET} times in {WINDOW_NS // 1_000_000_000} s; from now on it is opened every "
-            f"{FLAPPING_S:g} s."
+            f"Its stream broke {BUDGET} times in {WINDOW_NS // 1_000_000_000} s; from now on it is opened "
+            f"every {FLAPPING_S:g} s."
         )
 
     def pause_s(self) -> float:

@@ -17,6 +17,8 @@ from tdfusion_edge.runtime.sources.supervision.pace import Pace
 OPEN_S, READ_S = 20.0, 7.0
 """So long may opening and reading take, seconds. Sources give up before by themselves, and know why: OpenCV
 waits 10 s for a first frame, and a frame is waited for 5 s. What is longer hangs."""
+CLOSE_S = 1.0
+"""Longest wait for a camera that is closed, seconds; one that hangs is left to its thread."""
 MOST_HANGING = 3
 """Calls into a driver that may hang before no further one is made."""
 
@@ -30,8 +32,8 @@ class SupervisedSource:
     Args:
         name: Name for messages, without credentials.
         opener: Opens the camera. It is called in another thread, and may hang.
-        first: Why it could not be opened at the start of a run: the first read raises that, so that it is told
-            and counted. None where it was not asked yet.
+        first: Why it could not be opened at the start of a run: the first read raises that, so that it is
+            told and counted. None where it was not asked yet.
         open_s: Longest time for opening it, seconds.
         read_s: Longest time without a frame, seconds.
         clock: Monotonic nanoseconds.
@@ -125,7 +127,7 @@ class SupervisedSource:
         A camera whose driver hangs is left to its thread, which does not keep the process alive.
         """
         self._closing.set()
-        self._release()
+        self._release(CLOSE_S)
 
     def _taken(self, connection: Connection) -> Frame | None:
         try:
@@ -162,11 +164,11 @@ class SupervisedSource:
             self._connection = Connection(self.name, self._opener)
             return self._connection
 
-    def _release(self) -> None:
+    def _release(self, wait_s: float = 0.0) -> None:
         with self._lock:
             connection, self._connection = self._connection, None
         if connection is not None:
-            connection.abandon()
+            connection.abandon(wait_s)
             if connection.alive:
                 self._abandoned.append(connection)
 
