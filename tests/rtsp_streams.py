@@ -86,7 +86,7 @@ class Server:
         word, _, port = self.process.stdout.readline().partition(" ")
         if word != "ready":
             raise RuntimeError(f"the RTSP server does not start: {word!r}")
-        self.port = int(port)
+        self.port, self.ready = int(port), time.monotonic()
 
     def kill(self) -> None:
         """End it as a power cut does; safe to call twice."""

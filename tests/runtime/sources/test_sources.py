@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tdfusion_edge.errors import InputMissing, RequestError, TdfusionError
+from tdfusion_edge.errors import InputMissing, RequestError, SourceError, TdfusionError
 from tdfusion_edge.runtime import sources
 from tdfusion_edge.runtime.rig import Camera
 from tdfusion_edge.runtime.sources import open_source
