@@ -70,19 +70,20 @@ class NetworkSource:
         self._closing = threading.Event()
         self._reading = threading.Lock()
         self._container = self._opened(address)
-        self._stream: VideoStream
         self._packets: Iterator[Packet[Any]] = iter(())
         self._stamps = Stamps(name, self._times(), wall_clock() - clock())
         self._lag = Lag(clock())
         self._before_ns: int | None = None
         """When the packet before came."""
         self._layout, self._take = "", _no_taker
+        self._decode: Callable[[Packet[Any]], list[VideoFrame]] = _nothing
         self._sequence = 0
         self._begun = False
         """A picture that needs no other was seen."""
         try:
-            self._stream = self._video()
-            self._packets = self._container.demux(self._stream)
+            stream = self._video()
+            self._parsed = stream.codec_context.name in _PARSED
+            self._packets, self._decode = self._container.demux(stream), stream.decode
         except BaseException:
             self._container.close()
             raise
@@ -106,7 +107,7 @@ class NetworkSource:
                 raise from_ffmpeg(self.name, error, "reading", self._asked.timeout_s) from None
             finally:
                 if self._closing.is_set():
-                    self._container.close()
+                    self._release()
 
     def close(self) -> None:
         """Release the stream, at once or when the read that is under way returns; safe to call twice."""
@@ -114,9 +115,19 @@ class NetworkSource:
         # Closed under a call that still runs, FFmpeg would take the process with it.
         if self._reading.acquire(blocking=False):
             try:
-                self._container.close()
+                self._release()
             finally:
                 self._reading.release()
+
+    def _release(self) -> None:
+        """Close the stream.
+
+        Decoder and converter have threads of their own, and a traceback may hold this object for long:
+        they are let go here.
+        """
+        self._packets = iter(())
+        self._decode, self._take = _nothing, _no_taker
+        self._container.close()
 
     def _opened(self, address: str) -> InputContainer:
         limit_s = self._asked.timeout_s
@@ -157,6 +168,9 @@ class NetworkSource:
             arrival_ns = self._clock()
             if packet is None or not packet.size:  # an empty one tells the decoder that the stream is over
                 raise failure(self.name, "ended")
+            # FFmpeg gives out what it has of a picture when its time is over, and says that when asked again.
+            if arrival_ns - before_ns >= self._timeout_ns:
+                break
             self._lag.waited(before_ns, arrival_ns)
             self._note(packet, arrival_ns)
             if not self._wanted(packet):
@@ -167,9 +181,11 @@ class NetworkSource:
                     return frame
                 got = "damaged ones"
             if arrival_ns >= deadline_ns:
-                expected = f"a frame within {self._asked.timeout_s:g} s"
-                raise failure(self.name, "timeout", expected=expected, got=got)
-        return None
+                break
+        if self._closing.is_set():
+            return None
+        expected = f"a frame within {self._asked.timeout_s:g} s"
+        raise failure(self.name, "timeout", expected=expected, got=got)
 
     def _wanted(self, packet: Packet[Any]) -> bool:
         """Whether a packet is to be decoded: from the first picture on that stands by itself."""
@@ -191,7 +207,7 @@ class NetworkSource:
             return
         stamp_ns = _nanoseconds(packet.pts, base)
         # What ended the picture before was the beginning of this one.
-        began_ns = before_ns if self._stream.codec_context.name in _PARSED else arrival_ns
+        began_ns = before_ns if self._parsed else arrival_ns
         if began_ns is not None:
             self._stamps.came(stamp_ns, began_ns)
         wall_us = _sender_us(packet, self._container)
@@ -201,7 +217,7 @@ class NetworkSource:
     def _decoded(self, packet: Packet[Any], arrival_ns: int) -> Frame | None:
         """The newest whole picture in a packet; None where there is none, or it is too late to show it."""
         try:
-            pictures = self._stream.decode(packet)
+            pictures = self._decode(packet)
         except av.error.InvalidDataError:  # of a packet that the network damaged
             self._sequence += 1
             return None
@@ -231,6 +247,10 @@ class NetworkSource:
 
 def _no_taker(picture: VideoFrame) -> Image:
     raise AssertionError("a picture of a layout that was not looked at")
+
+
+def _nothing(packet: Packet[Any]) -> list[VideoFrame]:
+    return []
 
 
 def _nanoseconds(ticks: int, base: Any) -> int:

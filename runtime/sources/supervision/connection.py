@@ -56,8 +56,8 @@ class Connection:
         with self._changed:
             if not self._changed.wait_for(lambda: self._source or self._over or self._abandoned, patience_s):
                 raise Overdue
-            if self._error is not None and self._source is None:
-                raise self._error
+            if self._source is None:
+                self._raise()
             return None if self._abandoned else self._source
 
     def take(self, patience_s: float) -> Frame | None:
@@ -78,9 +78,17 @@ class Connection:
                 if isinstance(frame, FrameLost):
                     raise frame
                 return frame
-            if self._error is not None:
-                raise self._error
+            self._raise()
             return None
+
+    def _raise(self) -> None:
+        """Raise what ended the thread, once: kept, it and its traceback would hold this object for ever."""
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error
 
     def abandon(self, wait_s: float = 0.0) -> None:
         """Close the source, and wait so long for that; whoever waits for a frame gets None at once."""

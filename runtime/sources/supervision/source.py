@@ -111,6 +111,9 @@ class SupervisedSource:
             frame = None if connection is None else self._taken(connection)
         except FrameLost:
             raise
+        except SourceError as error:
+            # Often the same one: as its own cause, or in a variable, it would live on with all that it refers to.
+            raise self._failed(error) from None
         except TdfusionError as error:
             raise self._failed(error) from error
         if frame is None:
