@@ -64,10 +64,10 @@ def kind_of(error: BaseException, phase: Phase) -> FailureKind:
     number = getattr(error, "errno", None)
     if number == errno.ETIMEDOUT:
         return "timeout"
-    if phase == "reading" and (isinstance(error, EOFError) or number in _BROKEN or number == errno.EIO):
+    if isinstance(error, EOFError) or number in _BROKEN or (phase == "reading" and number == errno.EIO):
         return "ended"
     # A host whose name is not known is an error of input and output to FFmpeg.
-    if number in _AWAY or number in _BROKEN or number == errno.EIO or isinstance(error, EOFError):
+    if number in _AWAY or number == errno.EIO:
         return "unreachable"
     if isinstance(error, _FORMATS):
         return "format"
@@ -89,9 +89,22 @@ def failure(
     return SourceError(told.what.format(camera=camera), expected=expected, got=got, hint=told.hint, kind=kind)
 
 
-def from_ffmpeg(camera: str, error: BaseException, phase: Phase, timeout_s: float) -> SourceError:
-    """The error for one of FFmpeg's, without the address that FFmpeg puts into it."""
+def from_ffmpeg(
+    camera: str, error: BaseException, phase: Phase, timeout_s: float, passed_s: float = 0.0
+) -> SourceError:
+    """The error for one of FFmpeg's, without the address that FFmpeg puts into it.
+
+    Args:
+        camera: Its name, without credentials.
+        error: FFmpeg's.
+        phase: When it came.
+        timeout_s: How long the call might take.
+        passed_s: How long it took.
+    """
     kind = kind_of(error, phase)
+    # Interrupted, FFmpeg's RTSP says of half an answer that it cannot be read.
+    if passed_s >= timeout_s and kind in ("format", "ended", "unreachable", "other"):
+        kind = "timeout"
     if kind == "timeout":
         answer = "an answer" if phase == "opening" else "a frame"
         return failure(camera, kind, expected=f"{answer} within {timeout_s:g} s", got="none")

@@ -139,10 +139,12 @@ class NetworkSource:
                 "rtsp_transport": self._asked.transport, "allowed_media_types": "video",
                 "max_delay": "100000", "buffer_size": "4194304",
             }  # fmt: skip
+        begun_ns = self._clock()
         try:
             return av.open(address, options=asked, timeout=(limit_s, limit_s))
         except av.FFmpegError as error:
-            raise from_ffmpeg(self.name, error, "opening", limit_s) from None
+            passed_s = (self._clock() - begun_ns) / 1e9
+            raise from_ffmpeg(self.name, error, "opening", limit_s, passed_s) from None
 
     def _times(self) -> Any:
         invented = int(self._container.format.flags) & _NO_TIMESTAMPS

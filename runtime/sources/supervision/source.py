@@ -112,7 +112,7 @@ class SupervisedSource:
         except FrameLost:
             raise
         except SourceError as error:
-            # Often the same one: as its own cause, or in a variable, it would live on with all that it refers to.
+            # Often the same one: as its own cause, or in a variable, it would live on with all it refers to.
             raise self._failed(error) from None
         except TdfusionError as error:
             raise self._failed(error) from error

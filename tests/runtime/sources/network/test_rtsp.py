@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 MS = 1_000_000
 COUNT = 512
-SECRET = "pa/ss@QZX%#1"  # noqa: S105
+SECRET = "pa/ss@QZX%#1"
 ESCAPED = "pa%2Fss%40QZX%25%231"
 
 
