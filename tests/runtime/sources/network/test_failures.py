@@ -131,6 +131,7 @@ class Pages(BaseHTTPRequestHandler):
         self.send_response(status)
         if self.path != "/mjpg":
             self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", "950")
             self.end_headers()
             self.wfile.write(b"<html>a page</html>" * 50)
             return

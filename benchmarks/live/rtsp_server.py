@@ -2,11 +2,11 @@
 
 A program of its own, for the system's Python, which has PyGObject::
 
-    /usr/bin/python3 tests/rtsp_server.py --stream ir=ir.au --stream vis=vis.au [--port 0] [--user u:p]
+    /usr/bin/python3 benchmarks/live/rtsp_server.py --stream ir=ir.au --stream vis=vis.au [--user NAME:PASSWORD]
 
 It prints ``ready PORT`` once it listens. A stream is a file of encoded pictures, each decodable by itself
-(see ``tests/rtsp_streams.py``). At every moment all streams show the picture of the same number, which
-follows from the monotonic clock alone, ``clock * fps % pictures``: so that of a picture its true moment is
+(see ``benchmarks/live/rtsp_streams.py``). At every moment all streams show the picture of the same number,
+which follows from the monotonic clock alone, ``clock * fps % pictures``: so that of a picture its true moment is
 known, also across restarts, and pictures of one moment have one number.
 """
 
@@ -45,11 +45,13 @@ class Stream:
         self.factory.connect("media-configure", self.configure)
 
     def configure(self, factory: Any, media: Any) -> None:
+        """Feed a pipeline that was made for someone who looks."""
         feed = media.get_element().get_child_by_name("feed")
         self.feeds.append(feed)
         media.connect("unprepared", lambda media: self.feeds.remove(feed) if feed in self.feeds else None)
 
     def show(self, number: int) -> None:
+        """Give the picture of a number to all who look."""
         for feed in list(self.feeds):
             feed.emit("push-buffer", Gst.Buffer.new_wrapped(self.pictures[number % len(self.pictures)]))
 
@@ -90,6 +92,7 @@ def guard(server: Any, streams: list[Stream], user: str) -> None:
 
 
 def main() -> None:
+    """Serve until killed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--stream", action="append", required=True)
     parser.add_argument("--port", type=int, default=0)
@@ -108,7 +111,7 @@ def main() -> None:
     if not server.attach(None):
         raise SystemExit("cannot listen")
     threading.Thread(target=tick, args=(streams, args.fps), daemon=True).start()
-    print("ready", server.get_bound_port(), flush=True)  # noqa: T201
+    print("ready", server.get_bound_port(), flush=True)
     GLib.MainLoop().run()
 
 

@@ -1,4 +1,4 @@
-"""What ``tests/rtsp_server.py`` serves, and the server itself as a process that can be killed."""
+"""What ``benchmarks/live/rtsp_server.py`` serves, and the server itself as a process that can be killed."""
 
 from __future__ import annotations
 

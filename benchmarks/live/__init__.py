@@ -1,0 +1,1 @@
+"""Benchmarks of live cameras, against a real RTSP server on this machine."""
