@@ -82,10 +82,13 @@ class WorkError(TdfusionError):
 FailureKind: TypeAlias = Literal[
     "unauthorised", "not-found", "unreachable", "timeout", "format", "ended", "gone", "other"
 ]
-"""Why a camera fails. ``unauthorised``: it refuses user and password, or the system the device; ``not-found``:
-there is no such device or stream; ``unreachable``: nobody listens at its address; ``timeout``: it is silent;
-``format``: it gives what cannot be read, or not what was asked for; ``ended``: it ended its stream; ``gone``: the
-device was taken away; ``other``: what is none of these."""
+"""Why a camera fails.
+
+``unauthorised``: it refuses user and password; ``not-found``: there is no such device or stream;
+``unreachable``: nobody listens at its address; ``timeout``: it is silent; ``format``: it gives what cannot be
+read, or not what was asked for; ``ended``: it ended its stream; ``gone``: the device was taken away; ``other``:
+none of these.
+"""
 
 
 class SourceError(WorkError):

@@ -4,8 +4,9 @@
   python -m benchmarks.live.reconnect --restarts 2 --every 10
 
 An RTSP server of GStreamer serves an infrared and a visible stream on loopback. It is killed (SIGKILL) and,
-some seconds later, started on the same port, again and again, while this process pairs the two streams as `run`
-does. A stream is back when its first frame behind the restart comes, counted from when the server listens again.
+some seconds later, started on the same port, again and again, while this process pairs the two streams as
+`run` does. A stream is back when its first frame behind the restart comes, counted from when the server
+listens again.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def measure(args: argparse.Namespace) -> Measured:
         raise WorkError(why)
     logging.getLogger("tdfusion_edge").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="reconnect") as folder:
-        shown = {role: encode(Path(folder) / f"{role}.au", pictures(role)) for role in ROLES}
+        shown: dict[str, Path] = {role: encode(Path(folder) / f"{role}.au", pictures(role)) for role in ROLES}
         gc.collect()
         with Server(shown) as server:
             sources = {role: Watched(role, server.address(role)) for role in ROLES}

@@ -2,12 +2,12 @@
 
 A program of its own, for the system's Python, which has PyGObject::
 
-    /usr/bin/python3 benchmarks/live/rtsp_server.py --stream ir=ir.au --stream vis=vis.au [--user NAME:PASSWORD]
+    /usr/bin/python3 benchmarks/live/rtsp_server.py --stream ir=ir.au --stream vis=vis.au [--user U:P]
 
 It prints ``ready PORT`` once it listens. A stream is a file of encoded pictures, each decodable by itself
 (see ``benchmarks/live/rtsp_streams.py``). At every moment all streams show the picture of the same number,
-which follows from the monotonic clock alone, ``clock * fps % pictures``: so that of a picture its true moment is
-known, also across restarts, and pictures of one moment have one number.
+which follows from the monotonic clock alone, ``clock * fps % pictures``: so that of a picture its true moment
+is known, also across restarts, and pictures of one moment have one number.
 """
 
 from __future__ import annotations

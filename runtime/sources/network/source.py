@@ -75,7 +75,8 @@ class NetworkSource:
         self._lag = Lag(clock())
         self._before_ns: int | None = None
         """When the packet before came."""
-        self._layout, self._take = "", _no_taker
+        self._layout = ""
+        self._take: Callable[[VideoFrame], Image] = _no_taker
         self._decode: Callable[[Packet[Any]], list[VideoFrame]] = _nothing
         self._sequence = 0
         self._begun = False
