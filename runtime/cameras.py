@@ -18,7 +18,6 @@ from tdfusion_edge.runtime.pairing.streams import Mode
 from tdfusion_edge.runtime.picture.watch import Watch, watch_of
 from tdfusion_edge.runtime.sources import open_source, tell_of_recordings
 from tdfusion_edge.runtime.sources import uri as addresses
-from tdfusion_edge.runtime.sources.absent import AbsentSource
 from tdfusion_edge.runtime.sources.base import Source
 
 
@@ -90,14 +89,15 @@ class Cameras(NamedTuple):
         }
         absent: list[TdfusionError] = []
         for role, (name, camera) in cameras.items():
-            reopen = partial(open_source, name, camera, role, epoch_ns=epoch_ns)
+            opened = partial(open_source, name, camera, role, epoch_ns=epoch_ns)
             try:
-                sources[role] = reopen()
+                sources[role] = opened()
             except (InputMissing, SourceError) as error:
-                if self.sync.policy not in (None, "single") or addresses.parse(camera.uri).scheme != "v4l2":
+                recorded = addresses.parse(camera.uri).scheme in addresses.RECORDED
+                if self.sync.policy not in (None, "single") or recorded:
                     raise
                 absent.append(error)
-                sources[role] = AbsentSource(redact(name), self._alone(role, error), reopen)
+                sources[role] = opened(first=self._alone(role, error))
             stack.callback(sources[role].close)
         if len(absent) == len(cameras):
             infrared, visible = absent
@@ -124,7 +124,8 @@ class Cameras(NamedTuple):
                 "Pictures begin when it is there, for they have its size. With size = [width, height] of the "
                 "visible camera in rig.toml infrared is shown alone until then."
             )
-        return SourceError(error.what, expected=error.expected, got=error.got, hint=hint)
+        kind = error.kind if isinstance(error, SourceError) else "not-found"
+        return SourceError(error.what, expected=error.expected, got=error.got, hint=hint, kind=kind)
 
 
 def choose_cameras(

@@ -88,11 +88,12 @@ class Camera(Table, frozen=True, kw_only=True):
     """One ``[cameras.NAME]`` table."""
 
     uri: str
-    """``sim://ir``, ``v4l2:///dev/video0?format=Y16``, a video file or a folder of images."""
+    """``sim://ir``, ``v4l2:///dev/video0?format=Y16``, ``rtsp://10.0.0.5/live``, a video file or a folder of
+    images."""
     role: Role | None = None
     """``infrared`` or ``visible``; None leaves it to the order in ``--camera`` (infrared first)."""
     size: Size | None = None
-    """Width and height to ask the camera for, in pixels."""
+    """Width and height to ask the camera for, in pixels; of a stream from the network, what it has."""
     crop: Crop | None = None
     """What is taken of every frame before anything else looks at it; None takes all. Everything that is
     measured on pictures, such as ``[registration]``, is measured on the part."""
@@ -100,6 +101,8 @@ class Camera(Table, frozen=True, kw_only=True):
     """Frame rate to ask the camera for, or the rate at which a folder of images plays."""
     offset_ms: Annotated[float, Meta(ge=-DAY_MS, le=DAY_MS)] = 0.0
     """Added to the capture times of this camera, in milliseconds."""
+    password_file: str | None = None
+    """File with the password in its first line, for the user in an address of the network."""
     range: ThermalRange = field(default_factory=ThermalRange)
     """Thermal range; used for infrared only."""
 

@@ -88,7 +88,7 @@ class OpenCVCapture:
         try:
             _, ready = cv2.VideoCapture.waitAny([self._capture], max(1, int(timeout_s * 1e9)))
         except cv2.error as error:
-            raise SourceError(f"{self._path} is gone: {redact(error.err)}") from error
+            raise SourceError(f"{self._path} is gone: {redact(error.err)}", kind="gone") from error
         return len(ready) > 0
 
     def number(self) -> int | None:

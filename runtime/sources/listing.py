@@ -128,6 +128,8 @@ def _in_rig(name: str, address: str, devices: dict[str, CameraInfo]) -> CameraIn
         if device is None:
             return CameraInfo(name, shown, in_rig=True, problem="there is no such camera")
         return replace(device, name=name, address=shown, in_rig=True)
+    if parsed.scheme in uri.NETWORK:  # asking one takes seconds, and cameras count failed logins
+        return CameraInfo(name, shown, in_rig=True)
     return CameraInfo(name, shown, in_rig=True, problem=_problem(name, parsed))
 
 

@@ -51,12 +51,12 @@ def installed() -> Mapping[str, tuple[EntryPoint, ...]]:
 
 def described() -> list[dict[str, str | None]]:
     """Every scheme that a package opens, with its ``package``, and its ``problem`` if it cannot be used."""
-    from tdfusion_edge.runtime.sources.uri import SCHEMES, UNSUPPORTED  # which asks this module
+    from tdfusion_edge.runtime.sources.uri import SCHEMES  # which asks this module
 
     rows: list[dict[str, str | None]] = []
     for scheme, points in sorted(installed().items()):
         problem = None
-        if scheme in (*SCHEMES, *UNSUPPORTED):
+        if scheme in SCHEMES:
             problem = "not used: this kind belongs to tdfusion-edge"
         else:
             try:

@@ -6,6 +6,8 @@
     sim://ir?...                                        a simulated camera
     csi://0?size=1920x1080&flip=180                     a CSI camera of a Jetson
     gst:v4l2src device=/dev/video0 ! videoconvert       a GStreamer pipeline, taken literally
+    rtsp://user:password@10.0.0.5/live?channel=1#transport=udp
+                                                        a camera on the network; "#" begins our options
     file:///data/ir?fps=10                              a video or a folder, "%20" for a blank
     walk.mcap?topic=/thermal/image_raw                  a topic of a bag
     genicam://SERIAL?...                                whatever an installed package opens
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,19 +29,14 @@ from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.sources import plugins
 
-SCHEMES = ("v4l2", "csi", "gst", "sim", "file")
+NETWORK = ("rtsp", "rtsps", "http", "https")
+"""Streams from the network. Their query is the camera's; our options stand behind ``#``."""
+SCHEMES = ("v4l2", "csi", "gst", "sim", "file", *NETWORK)
 """What this version opens; :mod:`.plugins` adds what other packages open."""
-
+RECORDED = ("file",)
+"""What is not live: it is there when a run begins, or never."""
 BAG_SUFFIXES = (".mcap", ".db3", ".bag")
 """Files of ROS and MCAP, which hold many streams."""
-
-UNSUPPORTED: Mapping[str, str] = {
-    "rtsp": "Record it to a file first: ffmpeg -rtsp_transport tcp -i ADDRESS -c copy clip.mkv",
-    "rtsps": "Record it to a file first: ffmpeg -i ADDRESS -c copy clip.mkv",
-    "http": "Record it to a file first: ffmpeg -i ADDRESS -c copy clip.mkv",
-    "https": "Record it to a file first: ffmpeg -i ADDRESS -c copy clip.mkv",
-}
-"""Kinds of address that are known but not opened yet, each with the way around."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +46,14 @@ class SourceUri:
     scheme: str
     """One of :data:`SCHEMES`, or one that a plug-in opens."""
     path: str
-    """Device, file or folder, percent-decoded; the name of the view for ``sim``, a pipeline for ``gst``."""
+    """Device, file or folder, percent-decoded; the name of the view for ``sim``, a pipeline for ``gst``; of
+    :data:`NETWORK` all between ``://`` and ``#``, as it was given: user, password, host, path and query."""
     query: Mapping[str, str] = field(default_factory=dict)
     """Options, percent-decoded."""
 
     def __str__(self) -> str:
+        if self.scheme in NETWORK:
+            return self.remote() + (f"#{urlencode(self.query)}" if self.query else "")
         query = f"?{urlencode(self.query)}" if self.query else ""
         if self.scheme == "gst":
             return f"gst:{self.path}"
@@ -65,6 +66,15 @@ class SourceUri:
             RequestError: an option is in the address already, with another value.
         """
         added = {key: value for key, value in options.items() if value is not None}
+        if self.scheme in NETWORK:
+            # A camera on the network is set up in its own pages. What size it has may be said all the same.
+            if "fps" in added:
+                raise RequestError(
+                    f"{redact(str(self))}: a stream from the network has the rate that its camera gives it",
+                    expected="no fps in the rig",
+                    hint="Remove it, and set the rate in the camera.",
+                )
+            return self
         for key, value in added.items():
             if self.query.get(key, value) != value:
                 raise RequestError(
@@ -145,6 +155,24 @@ class SourceUri:
         path = self.local_path()
         return path.suffix.lower() in BAG_SUFFIXES or (path / "metadata.yaml").is_file()
 
+    def remote(self) -> str:
+        """The address of a stream from the network as its server is to get it, credentials included."""
+        return f"{self.scheme}://{self.path}"
+
+    def with_password(self, password: str) -> SourceUri:
+        """This address of a stream from the network with the password of its user.
+
+        Raises:
+            RequestError: it is no such address, names no user, or has a password.
+        """
+        user, at, rest = self.path.partition("@")
+        if self.scheme not in NETWORK or not at or not user or ":" in user:
+            raise RequestError(
+                f"{redact(str(self))}: a password from a file is for an address with a user and no password",
+                expected="an address such as rtsp://admin@10.0.0.5/live",
+            )
+        return replace(self, path=f"{user}:{quote(password, safe='')}@{rest}")
+
     def local_path(self) -> Path:
         """The file or folder, with ``~`` and ``~user`` put in.
 
@@ -168,8 +196,7 @@ def parse(text: str) -> SourceUri:
     A plain path is taken literally, blanks and ``%`` included; one below ``/dev/`` is a camera.
 
     Raises:
-        RequestError: an empty or unreadable address, an unknown scheme (the nearest one is named),
-            or a kind that this version does not open yet (the way around is named).
+        RequestError: an empty or unreadable address, or an unknown scheme (the nearest one is named).
     """
     if text[:4].lower() == "gst:":  # whose pipeline may hold other addresses
         return _pipeline(text)
@@ -177,10 +204,10 @@ def parse(text: str) -> SourceUri:
     if not separator:
         return _plain(text)
     scheme = scheme.lower()
-    if scheme in UNSUPPORTED:
-        raise _not_yet(scheme, text)
     if scheme not in SCHEMES and scheme not in plugins.installed():
         raise _unknown(scheme, text)
+    if scheme in NETWORK:
+        return _remote(scheme, rest, text)
     if scheme == "file" and rest.startswith("localhost/"):
         rest = rest.removeprefix("localhost")
     return _with_query(scheme, rest, text)
@@ -209,7 +236,7 @@ def _pipeline(text: str) -> SourceUri:
 
 
 def _unknown(scheme: str, text: str) -> RequestError:
-    near = difflib.get_close_matches(scheme, (*SCHEMES, *UNSUPPORTED, *plugins.installed()), n=1)
+    near = difflib.get_close_matches(scheme, (*SCHEMES, *plugins.installed()), n=1)
     return RequestError(
         f"{redact(text)}: unknown kind of source '{redact(scheme)}://'",
         expected=_known(),
@@ -223,18 +250,48 @@ def _known() -> str:
     return f"{', '.join('gst:' if one == 'gst' else f'{one}://' for one in known)} or a path"
 
 
-def _with_query(scheme: str, rest: str, text: str) -> SourceUri:
-    path, mark, query = rest.partition("?")
+def _remote(scheme: str, rest: str, text: str) -> SourceUri:
+    path, mark, fragment = rest.partition("#")
+    options = _options(fragment, marked=bool(mark), text=text, begin="#")
+    if not path or any(sign <= " " or sign == "\x7f" for sign in path):
+        raise RequestError(
+            f"{redact(text)}: names no stream",
+            expected=f"an address such as {scheme}://admin:password@10.0.0.5/live, without blanks",
+        )
+    host = _HOST.match(path)
+    # "admin:pa/ss@cam" ends its host at the slash, so that "pa" stands where a port would.
+    if host is None or not (host["name"] or host["six"]):
+        raise RequestError(
+            f"{redact(text)}: its host cannot be read",
+            expected=f"an address such as {scheme}://admin:password@10.0.0.5:554/live",
+            hint="In user and password '/' is written %2F, '?' %3F, '#' %23, ':' %3A, '@' %40 and '%' %25.",
+        )
+    return SourceUri(scheme, path, options)
+
+
+_HOST = re.compile(
+    r"(?:[^/?#]*@)?(?:\[(?P<six>[0-9a-fA-F:.%\w]+)\]|(?P<name>[^/?#:@\[\]]*))(?::\d{1,5})?(?=[/?]|\Z)"
+)
+"""User, host and port, as RFC 3986 has them."""
+
+
+def _options(query: str, *, marked: bool, text: str, begin: str = "?") -> dict[str, str]:
     try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(mark))
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=marked)
     except ValueError:
         raise RequestError(
             f"{redact(text)}: options cannot be read",
-            expected="?key=value&key=value",
-            got=f"'?{redact(query)}'",
+            expected=f"{begin}key=value&key=value",
+            got=f"'{begin}{redact(query) if begin == '?' else '...'}'",
         ) from None
     if len(dict(pairs)) < len(pairs):
         raise RequestError(f"{redact(text)}: an option is given twice")
+    return dict(pairs)
+
+
+def _with_query(scheme: str, rest: str, text: str) -> SourceUri:
+    path, mark, query = rest.partition("?")
+    options = _options(query, marked=bool(mark), text=text)
     if not path:
         examples = {"file": "file:///data/ir.mkv", "v4l2": "v4l2:///dev/video0", "sim": "sim://ir"}
         example = examples.get(scheme, f"{scheme}://0")
@@ -247,12 +304,4 @@ def _with_query(scheme: str, rest: str, text: str) -> SourceUri:
         )
     if "\0" in unquote(path):
         raise RequestError(f"{redact(text)}: names no file", expected="a path without NUL", got="%00")
-    return SourceUri(scheme, unquote(path), dict(pairs))
-
-
-def _not_yet(scheme: str, text: str) -> RequestError:
-    return RequestError(
-        f"{redact(text)}: a {scheme} source is not supported yet in this version",
-        expected=_known(),
-        hint=UNSUPPORTED[scheme],
-    )
+    return SourceUri(scheme, unquote(path), options)

@@ -11,9 +11,8 @@ from functools import partial
 import cv2
 import numpy as np
 
-from tdfusion_edge.errors import RequestError, SourceError, TdfusionError
+from tdfusion_edge.errors import RequestError, SourceError
 from tdfusion_edge.frames import Frame, Image
-from tdfusion_edge.runtime.sources.base import pause_s
 from tdfusion_edge.runtime.sources.capture import Capture, OpenCVCapture, Opener
 from tdfusion_edge.runtime.sources.pixel_format import CONVERTED, FORMATS, as_picture, configure
 from tdfusion_edge.runtime.sources.uri import SourceUri
@@ -37,8 +36,8 @@ class V4L2Source:
     leaves a gap in the sequence, and so does one that the driver drops. (Not with the formats that
     OpenCV reads, :func:`.video4linux.capture.open_capture`: it does not tell of them.)
 
-    After an error the device is released; the next read waits 0.5 s, then 1 s and so on up to 8 s,
-    and opens it anew.
+    After an error it is to be closed and opened anew, which
+    :class:`~tdfusion_edge.runtime.sources.supervision.source.SupervisedSource` does.
 
     Args:
         name: Name for messages and frames, without credentials.
@@ -49,7 +48,6 @@ class V4L2Source:
         timeout_s: Silence after which a read fails.
         clock: Monotonic nanoseconds, the clock that stamps the frames.
         opener: Opens the device.
-        pause: Sleeps for seconds; None sleeps so that closing ends it.
 
     Raises:
         RequestError: the camera has no such format, size or rate.
@@ -71,16 +69,14 @@ class V4L2Source:
         timeout_s: float = TIMEOUT_S,
         clock: Callable[[], int] = time.monotonic_ns,
         opener: Opener = OpenCVCapture,
-        pause: Callable[[float], object] | None = None,
     ) -> None:
         self.name = name
         self._path, self._asked = path, (pixel_format, size, fps)
         self._timeout_ns = int(timeout_s * 1e9)
         self._clock, self._opener = clock, opener
         self._closing = threading.Event()
-        self._pause = pause or self._closing.wait
         self._lock = threading.Lock()
-        self._sequence, self._failures = 0, 0
+        self._sequence = 0
         self._capture: Capture | None = None
         self._format, self._size = CONVERTED, (0, 0)
         self._kernel_clock = False
@@ -93,27 +89,12 @@ class V4L2Source:
         """The next frame; None once the source is closed.
 
         Raises:
-            SourceError: no frame came in time, the camera is gone, or it cannot be opened again
-                yet. Reading again tries to bring it back.
+            SourceError: no frame came in time, the camera is gone, or it gives other frames than before.
         """
         with self._lock:
-            try:
-                if self._capture is None and not self._closing.is_set():
-                    self._pause(pause_s(self._failures))
-                    if not self._closing.is_set():
-                        self._open()
-                if self._closing.is_set() or self._capture is None:
-                    return None
-                frame, self._first = self._first or self._next(self._capture), None
-            except TdfusionError as error:
-                self._fail()
-                if isinstance(error, SourceError):
-                    raise
-                # Whatever it is when a camera is first asked for, later it is the camera that failed.
-                raise SourceError(
-                    error.what, expected=error.expected, got=error.got, hint=error.hint
-                ) from error
-            self._failures = 0
+            if self._closing.is_set() or self._capture is None:
+                return None
+            frame, self._first = self._first or self._next(self._capture), None
             return frame
 
     def close(self) -> None:
@@ -123,12 +104,6 @@ class V4L2Source:
             if self._capture is not None:
                 self._capture.release()
             self._capture, self._first = None, None
-
-    def _fail(self) -> None:
-        if self._capture is not None:
-            self._capture.release()
-        self._capture, self._first = None, None
-        self._failures += 1
 
     def _open(self) -> None:
         """Open and set up the device and take a first frame, which shows what it really gives."""
@@ -181,6 +156,7 @@ class V4L2Source:
             expected=f"a frame within {self._timeout_ns / 1e9:g} s",
             got=got,
             hint=f"Check the cable and the power of {self._path}; unplug it and plug it in again.",
+            kind="timeout",
         )
 
     def _stamp(self, capture: Capture, opening: bool) -> int:
@@ -201,6 +177,7 @@ class V4L2Source:
                 got=f"{image.dtype} {image.shape}",
                 hint="This OpenCV converts them: python -m pip install --upgrade opencv-python-headless. "
                 "To go on with 8 bits name another format, such as ?format=GREY",
+                kind="format",
             )
         if self._format.bits == 8 and image.dtype != np.uint8:
             raise SourceError(
@@ -208,6 +185,7 @@ class V4L2Source:
                 expected="uint8",
                 got=f"{image.dtype} {image.shape}",
                 hint=f"Ask for them by name: v4l2://{self._path}?format=Y16",
+                kind="format",
             )
 
 

@@ -88,7 +88,7 @@ def test_what_the_rig_says_holds_for_it_too(install: Callable[..., None]) -> Non
 
 def test_an_unknown_scheme_names_those_that_are_installed(install: Callable[..., None]) -> None:
     install(lab="lab_cameras:from_uri")
-    with pytest.raises(RequestError, match=re.escape("file://, lab:// or a path")) as caught:
+    with pytest.raises(RequestError, match=re.escape("https://, lab:// or a path")) as caught:
         parse("lub://1")
     assert caught.value.hint == "Did you mean 'lab://'?"
     with pytest.raises(RequestError, match="unknown option 'giv'"):
