@@ -1,1 +1,1 @@
-"""Benchmarks of live cameras, against a real RTSP server on this machine."""
+"""Live rigs: what faults of cameras do to a run."""
