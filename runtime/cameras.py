@@ -87,14 +87,15 @@ class Cameras(NamedTuple):
             "infrared": self.infrared,
             "visible": self.visible,
         }
+        kinds = [addresses.parse(camera.uri).liveness() for _, camera in cameras.values()]
+        _require_one_clock([kind for kind in kinds if kind is not None])
         absent: list[TdfusionError] = []
         for role, (name, camera) in cameras.items():
             opened = partial(open_source, name, camera, role, epoch_ns=epoch_ns)
             try:
                 sources[role] = opened()
             except (InputMissing, SourceError) as error:
-                recorded = addresses.parse(camera.uri).scheme in addresses.RECORDED
-                if self.sync.policy not in (None, "single") or recorded:
+                if self.sync.policy not in (None, "single") or "recorded" in kinds:
                     raise
                 absent.append(error)
                 sources[role] = opened(first=self._alone(role, error))
@@ -106,13 +107,7 @@ class Cameras(NamedTuple):
             )
         offsets = {role: camera.offset_ms for role, (_, camera) in cameras.items()}
         tell_of_recordings(sources, self.sync.tolerance_ms, offsets)
-        kinds = ["live" if source.live else "recorded" for source in sources.values()]
-        if kinds[0] != kinds[1]:
-            raise RequestError(
-                "the two cameras do not share a clock",
-                expected="two live or two recorded",
-                got=" and ".join(kinds),
-            )
+        _require_one_clock(["live" if source.live else "recorded" for source in sources.values()])
         return sources
 
     def _alone(self, role: rig.Role, error: TdfusionError) -> SourceError:
@@ -173,6 +168,16 @@ def choose_cameras(
         chosen.sync, **{key: value for key, value in asked.items() if value is not None}
     )
     return Cameras(infrared, visible, sync, chosen.registration, path is not None)
+
+
+def _require_one_clock(kinds: list[str]) -> None:
+    """Refuse a camera beside a recording, as far as it is known what they are."""
+    if len(set(kinds)) > 1:
+        raise RequestError(
+            "the two cameras do not share a clock",
+            expected="two live or two recorded",
+            got=" and ".join(kinds),
+        )
 
 
 def _refuse_one_place(infrared: tuple[str, rig.Camera], visible: tuple[str, rig.Camera]) -> None:

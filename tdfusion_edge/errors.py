@@ -85,9 +85,9 @@ FailureKind: TypeAlias = Literal[
 """Why a camera fails.
 
 ``unauthorised``: it refuses user and password; ``not-found``: there is no such device or stream;
-``unreachable``: nobody listens at its address; ``timeout``: it is silent; ``format``: it gives what cannot be
-read, or not what was asked for; ``ended``: it ended its stream; ``gone``: the device was taken away; ``other``:
-none of these.
+``unreachable``: nobody listens at its address; ``timeout``: it is silent; ``format``: it gives what cannot
+be read, or not what was asked for; ``ended``: it ended its stream; ``gone``: the device was taken away;
+``other``: none of these.
 """
 
 

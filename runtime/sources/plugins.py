@@ -159,7 +159,10 @@ class PluginSource:
             raise SourceError(f"{self._told} failed: {_words(error)}") from error
         if frame is not None and not isinstance(frame, Frame):
             raise SourceError(
-                f"{self._told} gives no frames", expected="Frame or None", got=type(frame).__name__
+                f"{self._told} gives no frames",
+                expected="Frame or None",
+                got=type(frame).__name__,
+                kind="format",
             )
         return frame
 

@@ -22,6 +22,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from tdfusion_edge.errors import InputMissing, RequestError
@@ -149,6 +150,12 @@ class SourceUri:
         if not 0 < value < math.inf:
             raise self._wrong(key, what, text)
         return value
+
+    def liveness(self) -> Literal["live", "recorded"] | None:
+        """Who sets the pace; None where that shows only when it is open: of pipelines and plug-ins."""
+        if self.scheme == "gst" or self.scheme not in SCHEMES:
+            return None
+        return "recorded" if self.scheme in RECORDED else "live"
 
     def is_bag(self) -> bool:
         """Whether the file is a recording of ROS or MCAP, or the folder one of ROS 2."""

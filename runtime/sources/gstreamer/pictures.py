@@ -50,6 +50,7 @@ def picture(sample: Any, library: GStreamer, name: str) -> Image:
                 f"{name}: a frame is not whole",
                 expected=f"{stride * height} bytes of {form} {width}x{height}",
                 got=str(len(data)),
+                kind="format",
             )
         rows = np.lib.stride_tricks.as_strided(data, (height, used), (stride, 1))
         pixels = np.ascontiguousarray(rows).view(dtype)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from collections.abc import Mapping
+from typing import Any
 
-from tdfusion_edge.errors import RequestError, SourceError
+from tdfusion_edge.errors import FailureKind, RequestError, SourceError
 from tdfusion_edge.runtime.sources.gstreamer.library import INSTALL, GStreamer, gstreamer
 from tdfusion_edge.runtime.sources.gstreamer.secrets import hidden_in, secrets
 
@@ -120,7 +122,8 @@ class Pipeline:
         raise SourceError(
             f"{self.name}: element {message.src.get_name()}{kind} failed: "
             + hidden_in(" ".join(told), self._secrets),
-            hint=_remedy(str(error.message), " ".join(told)),
+            hint=_remedy(str(error.message), details or ""),
+            kind=_kind(error, details or ""),
         )
 
     def stop(self) -> None:
@@ -174,6 +177,27 @@ def _head(text: str, name: str) -> str:
             expected="gst: and elements, such as gst:v4l2src device=/dev/video0 ! videoconvert",
         )
     return text.strip()
+
+
+_KINDS: Mapping[tuple[str, int], FailureKind] = {
+    ("gst-resource-error-quark", 3): "not-found",
+    ("gst-resource-error-quark", 5): "unreachable",  # open for reading
+    ("gst-resource-error-quark", 7): "unreachable",  # for reading and writing, as a network stream is
+    ("gst-resource-error-quark", 9): "gone",  # read
+    ("gst-resource-error-quark", 13): "format",  # settings
+    ("gst-resource-error-quark", 15): "unauthorised",
+    ("gst-core-error-quark", 7): "format",  # negotiation
+    **{("gst-stream-error-quark", code): "format" for code in (3, 4, 5, 6, 7, 9)},
+}
+"""By the number in ``GstResourceError``, ``GstCoreError`` and ``GstStreamError``, there of: type not found,
+wrong type, no codec, decoding, encoding, format."""
+
+
+def _kind(error: Any, details: str) -> FailureKind:
+    """Why an element failed."""
+    if "not-negotiated" in details:
+        return "format"
+    return _KINDS.get((str(error.domain), int(error.code)), "other")
 
 
 def _remedy(message: str, details: str) -> str | None:

@@ -102,6 +102,7 @@ class GStreamerSource:
                     f"{self.name}: the pipeline does not start",
                     expected=f"a first frame within {open_s:g} s",
                     got="none",
+                    kind="timeout",
                 )
         pipeline.play(live=live)
         return live
@@ -117,12 +118,15 @@ class GStreamerSource:
             if pipeline.sink.is_eos():
                 if not self.live:
                     return None
-                raise SourceError(f"{self.name}: the stream has ended", expected="a live stream goes on")
+                raise SourceError(
+                    f"{self.name}: the stream has ended", expected="a live stream goes on", kind="ended"
+                )
             if self._clock() >= deadline:
                 raise SourceError(
                     f"{self.name}: the pipeline is silent",
                     expected=f"a frame within {timeout_s:g} s",
                     got="none",
+                    kind="timeout",
                 )
         image = picture(sample, pipeline.library, self.name)
         return Frame(image, self._time_ns(pipeline, sample), self._number(sample.get_buffer()), self.name)

@@ -151,7 +151,7 @@ class KernelCapture:
             if error.errno == errno.EBUSY:
                 raise taken(self._path, error) from error
             raise SourceError(
-                f"{self._path} is gone: {error.strerror}", hint="Check the cable and the power."
+                f"{self._path} is gone: {error.strerror}", hint="Check the cable and the power.", kind="gone"
             ) from error
         self._held = buffer
         return True

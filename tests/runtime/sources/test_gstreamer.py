@@ -6,9 +6,10 @@ import itertools
 import json
 import threading
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from gstreamer_here import missing
@@ -16,7 +17,9 @@ from gstreamer_here import missing
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import RequestError, SourceError
 from tdfusion_edge.frames import Frame, Image
+from tdfusion_edge.runtime.cameras import choose_cameras
 from tdfusion_edge.runtime.rig import Camera, Rig
+from tdfusion_edge.runtime.sources import open_source
 from tdfusion_edge.runtime.sources.gstreamer.source import GStreamerSource
 from tdfusion_edge.runtime.sources.listing import cameras
 
@@ -134,8 +137,9 @@ def test_other_formats_become_bgr(form: str) -> None:
 
 def test_the_end_of_a_live_pipeline_is_a_failure() -> None:
     source = opened(f"videotestsrc is-live=true num-buffers=3 ! {GREY16}")
-    with pytest.raises(SourceError, match="cam0: the stream has ended"):
+    with pytest.raises(SourceError, match="cam0: the stream has ended") as caught:
         until_it_fails(source)
+    assert caught.value.kind == "ended"
 
 
 @pytest.mark.parametrize(
@@ -195,8 +199,51 @@ def test_a_silent_pipeline_fails_in_time() -> None:
 
 
 def test_one_that_never_starts_fails_in_time() -> None:
-    with pytest.raises(SourceError, match="cam0: the pipeline is silent"):
+    with pytest.raises(SourceError, match="cam0: the pipeline is silent") as caught:
         opened(f"{LIVE} ! {GREY16} ! valve drop=true", open_s=0.2, timeout_s=0.2)
+    assert caught.value.kind == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "kind"),
+    [
+        ("filesrc location=/nope ! decodebin", "not-found"),
+        ("v4l2src device=/dev/video99", "not-found"),
+        ("filesrc location=/etc/passwd ! decodebin", "format"),
+        ("rtspsrc location=rtsp://127.0.0.1:9/live ! decodebin", "unreachable"),
+        ("filesrc location=/etc/passwd ! rawvideoparse width=4 height=4 ! video/x-raw,width=5", "format"),
+    ],
+)
+def test_failures_are_classified(pipeline: str, kind: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        opened(pipeline, open_s=5.0)
+    assert caught.value.kind == kind
+
+
+def test_a_live_pipeline_that_ends_is_opened_anew() -> None:
+    camera = Camera(uri=f"gst:videotestsrc is-live=true num-buffers=3 ! {GREY16}")
+    with closing(open_source("ir0", camera, "infrared", epoch_ns=0)) as source:
+        frames, failures = [], []
+        while len(frames) < 7:
+            try:
+                frames.append(source.read())
+            except SourceError as error:
+                failures.append(error.kind)
+    assert failures == ["ended", "ended"]
+    assert source.live is True
+    numbers = [frame.sequence for frame in frames if frame]
+    assert numbers == sorted(set(numbers))
+    times = [frame.time_ns for frame in frames if frame]
+    assert times == sorted(set(times))
+
+
+def test_a_file_needs_nobody_to_open_it_anew(tmp_path: Path) -> None:
+    source = open_source(
+        "ir0", Camera(uri=f"gst:{raw(tmp_path, 'gray8', COLOURS[..., 0])}"), "infrared", epoch_ns=0
+    )
+    with closing(source):
+        assert source.live is False
+        assert len(list(iter(source.read, None))) == 4
 
 
 def test_closing_ends_a_read_that_waits() -> None:
@@ -260,3 +307,18 @@ def test_a_rig_of_pipelines_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     pictures = [row for row in rows if "infrared_sequence" in row]
     assert [row["infrared_sequence"] for row in pictures] == [row["visible_sequence"] for row in pictures]
     assert len(pictures) == 6
+
+
+def test_a_pipeline_of_a_file_goes_with_files_and_not_with_cameras(tmp_path: Path) -> None:
+    (tmp_path / "vis").mkdir()
+    cv2.imwrite(str(tmp_path / "vis" / "0.png"), COLOURS[0])
+    text = '[cameras.ir0]\nuri = "gst:{}"\n[cameras.vis0]\nuri = "{}"\n'
+    for pipeline, fits in [(raw(tmp_path, "gray8", COLOURS[..., 0]), True), (f"{LIVE} ! {GREY16}", False)]:
+        (tmp_path / "rig.toml").write_text(text.format(pipeline, tmp_path / "vis"))
+        with ExitStack() as stack:
+            chosen = choose_cameras("ir0,vis0", tmp_path / "rig.toml")
+            if fits:
+                assert [source.live for source in chosen.open(stack).values()] == [False, False]
+            else:
+                with pytest.raises(RequestError, match="two live or two recorded, got live and recorded"):
+                    chosen.open(stack)

@@ -147,8 +147,9 @@ def test_an_unplugged_camera_fails() -> None:
     ir = source(driver, "?format=Y16")
     read(ir)
     driver.fails = lambda request, now_ns: errno.ENODEV
-    with pytest.raises(SourceError, match="/dev/video7 is gone"):
+    with pytest.raises(SourceError, match="/dev/video7 is gone") as caught:
         ir.read()
+    assert caught.value.kind == "gone"
     ir.close()
 
 
