@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import mmap
+import os
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -20,6 +23,7 @@ from tdfusion_edge.runtime.sources.v4l2 import V4L2Source, from_uri
 from tdfusion_edge.runtime.sources.video4linux import capture, layouts
 from tdfusion_edge.runtime.sources.video4linux.capture import open_capture
 from tdfusion_edge.runtime.sources.video4linux.decode import LAYOUTS, decoded
+from tdfusion_edge.runtime.sources.video4linux.device import DeviceFile
 
 PATH = "/dev/video7"
 
@@ -293,3 +297,34 @@ def test_jpeg_is_decoded_and_damage_is_seen() -> None:
     frames = [read(camera), read(camera)]
     assert [frame.sequence for frame in frames] == [0, 2]
     assert np.abs(frames[0].image.astype(int) - picture).max() <= 4
+
+
+def test_a_device_file_maps_and_waits(tmp_path: Path) -> None:
+    # No camera, but the same calls of the kernel: a file can be mapped, a pipe waited for.
+    file = tmp_path / "file"
+    file.write_bytes(bytes(mmap.PAGESIZE) + b"picture" + bytes(mmap.PAGESIZE))
+    device = DeviceFile(str(file))
+    view = device.map(mmap.PAGESIZE, mmap.PAGESIZE)
+    assert bytes(view[:7]) == b"picture"
+    with pytest.raises(OSError, match="ioctl"):
+        device.ioctl(layouts.QUERYCAP, layouts.Capability())
+    device.close()
+    device.close()
+    assert bytes(view[:7]) == b"picture"
+    with pytest.raises(OSError, match="descriptor"):
+        device.wait(0)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    device = DeviceFile(str(pipe))
+    assert device.wait(0) is False
+    writer = os.open(pipe, os.O_WRONLY)
+    os.write(writer, b"x")
+    assert device.wait(10) is True
+    os.close(writer)
+    device.close()
+
+
+def test_a_file_is_no_camera(tmp_path: Path) -> None:
+    (tmp_path / "video0").write_bytes(b"")
+    with pytest.raises(SourceError, match="gives no video"):
+        from_uri("ir0", parse(f"v4l2://{tmp_path / 'video0'}"), epoch_ns=0)
