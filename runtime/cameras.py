@@ -84,7 +84,8 @@ class Cameras(NamedTuple):
             "infrared": self.infrared,
             "visible": self.visible,
         }
-        recorded = [addresses.parse(camera.uri).scheme in addresses.RECORDED for _, camera in cameras.values()]
+        schemes = [addresses.parse(camera.uri).scheme for _, camera in cameras.values()]
+        recorded = [scheme in addresses.RECORDED for scheme in schemes]
         _require_one_clock(["recorded" if one else "live" for one in recorded])
         absent: list[TdfusionError] = []
         for role, (name, camera) in cameras.items():

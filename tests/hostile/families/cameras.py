@@ -32,7 +32,7 @@ def named(text: str, *more: str) -> Make:
 NAMES = {
     "nothing": "", "one name": "ir", "three names": "ir,vi,vi", "a comma": ",", "one and nothing": "ir,", "one twice": "ir,ir",
     "one twice by another name": "ir,./ir", "one that is not there": "ir,gone", "-": "-,vi", "escape codes": "\x1b[31mir\x9b\u202e,vi",
-    "an unknown kind": "ir,foo://vi", "a kind misspelt": "ir,fil:///vi", "rtsp": "ir,rtsp://10.0.0.5/live", "a CSI camera": "csi://0,vi",
+    "an unknown kind": "ir,foo://vi", "a kind misspelt": "ir,fil:///vi", "rtsp": "ir,rtsp://127.0.0.1:9/live", "a CSI camera": "csi://0,vi",
     "a pipeline": "gst:videotestsrc,vi", "a device that is none": "/dev/null,vi", "a device that is not there": "/dev/video99,vi",
     "a camera and a folder": "sim://ir?size=80x60,vi", "a user that is none": "~nobodyhere/ir,vi", "a file of text": "mean/manifest.json,vi",
     "a pipe": "pipe,vi", "an empty folder": "empty,vi", "a name of 300 bytes": "n" * 300 + ",vi", "a name of 100,000 bytes": "n" * 100_000 + ",vi",
