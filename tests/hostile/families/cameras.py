@@ -32,7 +32,7 @@ def named(text: str, *more: str) -> Make:
 NAMES = {
     "nothing": "", "one name": "ir", "three names": "ir,vi,vi", "a comma": ",", "one and nothing": "ir,", "one twice": "ir,ir",
     "one twice by another name": "ir,./ir", "one that is not there": "ir,gone", "-": "-,vi", "escape codes": "\x1b[31mir\x9b\u202e,vi",
-    "an unknown kind": "ir,foo://vi", "a kind misspelt": "ir,fil:///vi", "rtsp": "ir,rtsp://10.0.0.5/live", "a CSI camera": "csi://0,vi",
+    "an unknown kind": "ir,foo://vi", "a kind misspelt": "ir,fil:///vi", "rtsp": "ir,rtsp://127.0.0.1:9/live", "a CSI camera": "csi://0,vi",
     "a pipeline": "gst:nosuchelement,vi", "a pipeline with commas": "gst:videotestsrc ! video/x-raw,format=GRAY8,vi",
     "a pipeline with slashes": "gst://videotestsrc,vi", "no pipeline": "gst:,vi", "a CSI camera that is none": "csi://x?flip=7,vi",
     "a bag that is not there": "gone.mcap?topic=/a,vi", "a bag that is none": "mean/manifest.json/a.bag?topic=/a,vi",
