@@ -17,6 +17,8 @@ from tdfusion_edge.errors import SourceError
 from tdfusion_edge.frames import Frame
 from tdfusion_edge.runtime.rig import Camera
 from tdfusion_edge.runtime.sources import open_source
+from tdfusion_edge.runtime.sources.plugins import open_plugin
+from tdfusion_edge.runtime.sources.uri import parse
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
@@ -107,13 +109,8 @@ def test_genicam_cameras_are_listed(genicam: Path) -> None:
 def test_a_genicam_camera_is_a_source(genicam: Path) -> None:
     # Frames take 7, 3 and 9 ms to come; the camera's clock says nothing of ours.
     arrivals = iter([900_007_000_000, 900_023_000_000, 900_069_000_000])
-    source = open_source(
-        "ir0",
-        Camera(uri="genicam:///opt/maker.cti?serial=16"),
-        "infrared",
-        epoch_ns=0,
-        clock=lambda: next(arrivals),
-    )
+    address = parse("genicam:///opt/maker.cti?serial=16")
+    source = open_plugin("ir0", address, epoch_ns=0, clock=lambda: next(arrivals))
     frames = [source.read() for _ in range(3)]
     assert [frame and frame.sequence for frame in frames] == [7, 8, 10]
     assert [frame and int(frame.image[0, 0]) for frame in frames] == [1007, 1008, 1010]
