@@ -18,7 +18,6 @@ from tdfusion_edge.runtime.pairing.streams import Mode
 from tdfusion_edge.runtime.picture.watch import Watch, watch_of
 from tdfusion_edge.runtime.sources import open_source, tell_of_recordings
 from tdfusion_edge.runtime.sources import uri as addresses
-from tdfusion_edge.runtime.sources.absent import AbsentSource
 from tdfusion_edge.runtime.sources.base import Source
 
 
@@ -49,7 +48,10 @@ class Cameras(NamedTuple):
     @property
     def visible_size(self) -> rig.Size | None:
         """Width and height of the visible pictures, as far as the rig tells before one is there."""
-        return self.visible[1].size if self.registration is None else self.registration.visible_size
+        if self.registration is not None:
+            return self.registration.visible_size
+        camera = self.visible[1]
+        return camera.size if camera.crop is None else (camera.crop.width, camera.crop.height)
 
     @property
     def watch(self) -> Watch:
@@ -85,16 +87,18 @@ class Cameras(NamedTuple):
             "infrared": self.infrared,
             "visible": self.visible,
         }
+        kinds = [addresses.parse(camera.uri).liveness() for _, camera in cameras.values()]
+        _require_one_clock([kind for kind in kinds if kind is not None])
         absent: list[TdfusionError] = []
         for role, (name, camera) in cameras.items():
-            reopen = partial(open_source, name, camera, role, epoch_ns=epoch_ns)
+            opened = partial(open_source, name, camera, role, epoch_ns=epoch_ns)
             try:
-                sources[role] = reopen()
+                sources[role] = opened()
             except (InputMissing, SourceError) as error:
-                if self.sync.policy not in (None, "single") or addresses.parse(camera.uri).scheme != "v4l2":
+                if self.sync.policy not in (None, "single") or "recorded" in kinds:
                     raise
                 absent.append(error)
-                sources[role] = AbsentSource(redact(name), self._alone(role, error), reopen)
+                sources[role] = opened(first=self._alone(role, error))
             stack.callback(sources[role].close)
         if len(absent) == len(cameras):
             infrared, visible = absent
@@ -103,13 +107,7 @@ class Cameras(NamedTuple):
             )
         offsets = {role: camera.offset_ms for role, (_, camera) in cameras.items()}
         tell_of_recordings(sources, self.sync.tolerance_ms, offsets)
-        kinds = ["live" if source.live else "recorded" for source in sources.values()]
-        if kinds[0] != kinds[1]:
-            raise RequestError(
-                "the two cameras do not share a clock",
-                expected="two live or two recorded",
-                got=" and ".join(kinds),
-            )
+        _require_one_clock(["live" if source.live else "recorded" for source in sources.values()])
         return sources
 
     def _alone(self, role: rig.Role, error: TdfusionError) -> SourceError:
@@ -121,7 +119,8 @@ class Cameras(NamedTuple):
                 "Pictures begin when it is there, for they have its size. With size = [width, height] of the "
                 "visible camera in rig.toml infrared is shown alone until then."
             )
-        return SourceError(error.what, expected=error.expected, got=error.got, hint=hint)
+        kind = error.kind if isinstance(error, SourceError) else "not-found"
+        return SourceError(error.what, expected=error.expected, got=error.got, hint=hint, kind=kind)
 
 
 def choose_cameras(
@@ -147,6 +146,7 @@ def choose_cameras(
     require_positive("--tolerance-ms", tolerance_ms, most=rig.DAY_MS)
     require_one_of("--policy", policy, get_args(rig.Policy))
     names = camera.split(",")
+    _refuse_commas_of_pipelines(camera, names)
     if redact(camera).count(",") < camera.count(","):
         raise RequestError(
             f"--camera {redact(camera)}: a comma in a user or a password would part two cameras",
@@ -162,6 +162,7 @@ def choose_cameras(
     chosen = rig.read(path)
     infrared, visible = rig.choose(chosen, (names[0], names[1]))
     _refuse_one_place(infrared, visible)
+    _refuse_two_clocks(infrared, visible)
     asked = {"policy": policy or chosen.sync.policy or "single", "tolerance_ms": tolerance_ms}
     sync = msgspec.structs.replace(
         chosen.sync, **{key: value for key, value in asked.items() if value is not None}
@@ -169,15 +170,57 @@ def choose_cameras(
     return Cameras(infrared, visible, sync, chosen.registration, path is not None)
 
 
+def _require_one_clock(kinds: list[str]) -> None:
+    """Refuse a camera beside a recording, as far as it is known what they are."""
+    if len(set(kinds)) > 1:
+        raise RequestError(
+            "the two cameras do not share a clock",
+            expected="two live or two recorded",
+            got=" and ".join(kinds),
+        )
+
+
 def _refuse_one_place(infrared: tuple[str, rig.Camera], visible: tuple[str, rig.Camera]) -> None:
     """Refuse two names of one file or device, links among them: a device cannot be opened twice."""
     uris = [addresses.parse(camera.uri) for _, camera in (infrared, visible)]
     places = [uri.local_path() for uri in uris if uri.scheme in ("file", "v4l2")]
-    if len(places) == 2 and is_same_place(*places):
+    if len(places) == 2 and is_same_place(*places) and not _two_topics(*uris):
         raise RequestError(
             f"{redact(infrared[0])} and {redact(visible[0])} are one {_kind_of(places[0])}",
             expected="an infrared and a visible camera",
             got=str(places[0]),
+        )
+
+
+def _two_topics(infrared: addresses.SourceUri, visible: addresses.SourceUri) -> bool:
+    """Whether two addresses of one bag name two of its streams."""
+    topics = infrared.query.get("topic"), visible.query.get("topic")
+    return infrared.is_bag() and topics[0] != topics[1]
+
+
+def _refuse_two_clocks(infrared: tuple[str, rig.Camera], visible: tuple[str, rig.Camera]) -> None:
+    """Refuse a bag beside another recording: a bag has its clock's time, a file counts from its beginning."""
+    uris = [addresses.parse(camera.uri) for _, camera in (infrared, visible)]
+    bags = [uri.scheme == "file" and uri.is_bag() for uri in uris]
+    if any(bags) and not all(bags):
+        other = visible if bags[0] else infrared
+        raise RequestError(
+            "the two cameras do not share a clock",
+            expected="two topics of bags, or none",
+            got=f"a bag and {redact(other[0])}",
+        )
+
+
+def _refuse_commas_of_pipelines(camera: str, names: list[str]) -> None:
+    """Refuse a pipeline with a comma in it: the parts would pass for cameras."""
+    piped = [name for name in names if name[:4].lower() == "gst:"]
+    if piped and (len(names) != 2 or any("=" in name and ":" not in name for name in names)):
+        raise RequestError(
+            f"--camera {redact(camera)}: a comma in a pipeline would part two cameras",
+            expected="two names or addresses, infrared first: ir0,vis0",
+            got=f"{len(names)} parts",
+            hint="Write the pipeline into a rig file, as uri = 'gst:...' of [cameras.ir0], and name that: "
+            "--camera ir0,vis0",
         )
 
 

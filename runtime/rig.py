@@ -75,19 +75,34 @@ class ThermalRange(Table, frozen=True, kw_only=True):
         return 1.0 if self.low is None else self.low, 99.0 if self.high is None else self.high
 
 
+class Crop(Table, frozen=True, kw_only=True):
+    """The part of a camera's picture that is taken (``crop`` of ``[cameras.NAME]``), in its pixels."""
+
+    left: Annotated[int, Meta(ge=0, le=99_999)] = 0
+    top: Annotated[int, Meta(ge=0, le=99_999)] = 0
+    width: Annotated[int, Meta(ge=1, le=99_999)]
+    height: Annotated[int, Meta(ge=1, le=99_999)]
+
+
 class Camera(Table, frozen=True, kw_only=True):
     """One ``[cameras.NAME]`` table."""
 
     uri: str
-    """``sim://ir``, ``v4l2:///dev/video0?format=Y16``, a video file or a folder of images."""
+    """``sim://ir``, ``v4l2:///dev/video0?format=Y16``, ``rtsp://10.0.0.5/live``, a video file or a folder of
+    images."""
     role: Role | None = None
     """``infrared`` or ``visible``; None leaves it to the order in ``--camera`` (infrared first)."""
     size: Size | None = None
-    """Width and height to ask the camera for, in pixels."""
+    """Width and height to ask the camera for, in pixels; of a stream from the network, what it has."""
+    crop: Crop | None = None
+    """What is taken of every frame before anything else looks at it; None takes all. Everything that is
+    measured on pictures, such as ``[registration]``, is measured on the part."""
     fps: Rate | None = None
     """Frame rate to ask the camera for, or the rate at which a folder of images plays."""
     offset_ms: Annotated[float, Meta(ge=-DAY_MS, le=DAY_MS)] = 0.0
     """Added to the capture times of this camera, in milliseconds."""
+    password_file: str | None = None
+    """File with the password in its first line, for the user in an address of the network."""
     range: ThermalRange = field(default_factory=ThermalRange)
     """Thermal range; used for infrared only."""
 
@@ -234,7 +249,9 @@ def _camera(rig: Rig, name: str) -> Camera:
     if name in rig.cameras:
         return rig.cameras[name]
     # A shell puts the home in for "~" at the beginning of a word, which the second of two names is not.
-    if "://" in name or name.startswith("gst:") or os.access(os.path.expanduser(name), os.F_OK):  # noqa: PTH111
+    # Devices and bags take options.
+    places = {os.path.expanduser(place) for place in (name, name.partition("?")[0])}  # noqa: PTH111
+    if "://" in name or name[:4].lower() == "gst:" or any(os.access(place, os.F_OK) for place in places):
         return Camera(uri=name)
     raise ConfigError(
         f"no camera '{redact(name)}'",

@@ -1,1 +1,1 @@
-"""Live rigs: what faults of cameras do to a run, and what the live page costs."""
+"""Live rigs: what faults of cameras do to a run, how they come back, and what the live page costs."""
