@@ -13,12 +13,13 @@ Constant offsets stay: the rig's ``offset_ms`` is for them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from statistics import median
 
 from tdfusion_edge.frames import Frame
-from tdfusion_edge.runtime.pairing.drift import Drift
-from tdfusion_edge.runtime.pairing.rhythm import Rhythm
+from tdfusion_edge.runtime.pairing.drift import Drift, DriftEstimate
+from tdfusion_edge.runtime.pairing.rhythm import MEMORY_S, Rhythm
 
 JUMP_NS = 250_000_000
 """Clocks are not set by less, and stamps do not tremble by as much."""
@@ -26,6 +27,8 @@ CONFIRMED = 3
 """So many frames agree on a jump: a single wild stamp is none."""
 CLOCK_PPM = 500.0
 """No crystal is so far off; what changes faster is the delay, and not the clock."""
+SETTLED = 48
+"""Behind a jump the rhythm of so many frames tells the shift to less than a millisecond."""
 SIGNIFICANT = 4.0
 """Drift is corrected where it is above so many standard errors,"""
 FROM_MS = 1.0
@@ -64,6 +67,8 @@ class CameraClock:
         self._suspects: list[tuple[int, int, int]] = []
         self._shift_ns = 0
         """Against all jumps so far."""
+        self._unsettled, self._away_ns = 0, 0
+        """Frames until the shift is known to be right, and the sum of how far they are away from the rhythm."""
         self._anchor: tuple[float, float] | None = None
         """A time within the line of the drift, and what was added to the stamps then."""
         self._reference_ns = 0.0
@@ -103,6 +108,7 @@ class CameraClock:
                 return replace(frame, time_ns=self._given_ns + behind_ns)
         self._behind = 0
         self._newest = frame.sequence, stamp_ns, now_ns
+        self._settle(frame.sequence, stamp_ns)
         steady_ns = self._rhythm.take(frame.sequence, stamp_ns + self._shift_ns)
         if self._drift.take(steady_ns, now_ns):
             self._refer()
@@ -131,12 +137,21 @@ class CameraClock:
         found = self._drift.estimate
         return ClockReport(
             None if found is None else found.ppm,
-            None if found is None else found.error_ppm,
+            None if found is None else self._error_ppm(found),
             self._rhythm.jitter_ms,
             self._correction_ns / 1e6,
             self._jumps,
             self._drift.steps,
         )
+
+    def _error_ppm(self, found: DriftEstimate) -> float:
+        """Standard error of the drift: that of the delays, and that of the rhythm that their stamps follow."""
+        interval_ns, jitter_ms = self._rhythm.interval_ns, self._rhythm.jitter_ms
+        if interval_ns is None or jitter_ms is None:
+            return found.error_ppm
+        span_s = (found.ends_ns - found.begins_ns) / 1e9
+        frames = min(span_s, MEMORY_S) * 1e9 / interval_ns
+        return math.hypot(found.error_ppm, 2e3 * jitter_ms / math.sqrt(frames) / span_s)
 
     def _has_jumped(self, sequence: int, stamp_ns: int, now_ns: int) -> bool:
         """Whether a stamp is one that only a clock that was set, or a wild one, gives."""
@@ -146,10 +161,10 @@ class CameraClock:
         interval_ns, least_ns = self._rhythm.interval_ns, self._drift.least_ns
         if abs(ahead_ns) <= JUMP_NS or least_ns is None:
             return False
+        numbered_ns = max(sequence - number, 1) * (interval_ns or 0)
         if ahead_ns < 0:
-            # A frame that waited on its way comes later than it should, but its stamp goes on.
-            return last_ns - stamp_ns > JUMP_NS
-        numbered_ns = (sequence - number) * (interval_ns or 0)
+            # A frame that waited on its way comes late, but its stamp went on by an interval a number.
+            return numbered_ns - (stamp_ns - last_ns) > JUMP_NS
         if interval_ns is not None and abs(stamp_ns - last_ns - numbered_ns) <= JUMP_NS:
             return False
         # One that waited less than those before it; but none can be faster than the way.
@@ -178,8 +193,22 @@ class CameraClock:
         ]
         self._shift_ns = shift_ns - round(median(away)) if away else shift_ns
         self._newest = number, suspects[-1][1] - 1, arrived_ns
+        self._unsettled, self._away_ns = (SETTLED if away else 0), 0
         self._jumps += 1
         return True
+
+    def _settle(self, sequence: int, stamp_ns: int) -> None:
+        """Behind a jump: by how much the shift is wrong tells itself by the rhythm, stamp by stamp."""
+        if not self._unsettled:
+            return
+        due_ns = self._rhythm.expected_ns(sequence, stamp_ns + self._shift_ns)
+        if due_ns is None:
+            self._unsettled = 0
+            return
+        self._away_ns += stamp_ns + self._shift_ns - due_ns
+        self._unsettled -= 1
+        if not self._unsettled:
+            self._shift_ns -= round(self._away_ns / SETTLED)
 
     def _refer(self) -> None:
         """The line of the drift moved: what the anchor's delay is by it."""
@@ -201,7 +230,7 @@ class CameraClock:
             return self._correction_ns
         wanted_ns = found.at(now_ns) - self._reference_ns
         if not self._follows:
-            significant = abs(found.ppm) > SIGNIFICANT * found.error_ppm
+            significant = abs(found.ppm) > SIGNIFICANT * self._error_ppm(found)
             self._follows = significant and abs(wanted_ns) > FROM_MS * 1e6
         if self._follows:
             most_ns = SLEW * since_ns

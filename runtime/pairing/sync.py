@@ -123,6 +123,10 @@ class Synchroniser:
         """Whether a frame of this camera waits for a partner."""
         return bool(self._streams[role].waiting)
 
+    def waiting(self, role: rig.Role) -> int:
+        """How many frames of this camera wait: never more than the capacity."""
+        return len(self._streams[role].waiting)
+
     def push(self, role: rig.Role, frame: Frame, now_ns: int) -> None:
         """Take the next frame of a camera.
 
