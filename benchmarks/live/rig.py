@@ -1,4 +1,4 @@
-"""Two simulated cameras without their pictures: stamps, arrivals, the truth, and the best that pairing can do."""
+"""Two simulated cameras without pictures: stamps, arrivals, the truth, and the best that pairing can do."""
 
 from __future__ import annotations
 
@@ -78,9 +78,7 @@ class Played(NamedTuple):
     """Most frames of one camera that waited at once."""
 
 
-def play(
-    found: list[Exposure], sync: rig.Sync, offsets_ms: Mapping[rig.Role, float] | None = None
-) -> Played:
+def play(found: list[Exposure], sync: rig.Sync, offsets_ms: Mapping[rig.Role, float] | None = None) -> Played:
     """Give frames to what pairs a live rig, as the threads of a run do, on a clock that is advanced."""
     stop = threading.Event()
     timing = Timing(sync, Place(), live=True, stop=stop)

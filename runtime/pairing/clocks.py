@@ -94,9 +94,7 @@ class CameraClock:
             if len(self._suspects) < CONFIRMED or not self._confirmed():
                 return None
         self._suspects = []
-        in_order = self._newest is None or (
-            stamp_ns > self._newest[1] and frame.sequence != self._newest[0]
-        )
+        in_order = self._newest is None or (stamp_ns > self._newest[1] and frame.sequence != self._newest[0])
         if not in_order:  # too late or twice: the synchroniser is to see it as such
             assert self._newest is not None
             assert self._given_ns is not None
@@ -178,14 +176,10 @@ class CameraClock:
                 return False
         assert self._newest is not None
         number, last_ns, arrived_ns = self._newest
-        by_arrival_ns = median(
-            (stamp - last_ns) - (came - arrived_ns) for _, stamp, came in suspects
-        )
+        by_arrival_ns = median((stamp - last_ns) - (came - arrived_ns) for _, stamp, came in suspects)
         shift_ns = self._shift_ns - round(by_arrival_ns)
         # By the arrivals it is known to some milliseconds; by the rhythm, which goes on, better.
-        expected = [
-            self._rhythm.expected_ns(sequence, stamp + shift_ns) for sequence, stamp, _ in suspects
-        ]
+        expected = [self._rhythm.expected_ns(sequence, stamp + shift_ns) for sequence, stamp, _ in suspects]
         away = [
             stamp + shift_ns - due
             for (_, stamp, _), due in zip(suspects, expected, strict=True)

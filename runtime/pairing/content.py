@@ -210,9 +210,7 @@ def thumbnail(image: Image, registration: rig.Registration | None = None) -> F32
         into = np.diag([COLUMNS / registration.visible_size[0], ROWS / registration.visible_size[1], 1.0])
         pixels = np.diag([width / (2 * COLUMNS), height / (2 * ROWS), 1.0])
         finer = cv2.resize(sparse, (2 * COLUMNS, 2 * ROWS), interpolation=cv2.INTER_AREA)
-        small = cv2.warpPerspective(
-            finer, into @ np.array(registration.homography) @ pixels, (COLUMNS, ROWS)
-        )
+        small = cv2.warpPerspective(finer, into @ np.array(registration.homography) @ pixels, (COLUMNS, ROWS))
     cells = small.astype(np.float32)
     return cells if cells.ndim == 2 else cells @ np.array([0.114, 0.587, 0.299], np.float32)
 
@@ -225,7 +223,9 @@ def _joined(kept: list[tuple[int, int, npt.NDArray[np.float16]]]) -> Motion:
 def _report(infrared: Motion, visible: Motion) -> ContentReport | None:
     origin_s = min(infrared.begins_s[0], visible.begins_s[0])
     one, other = (Motion(m.begins_s - origin_s, m.ends_s - origin_s, m.cells) for m in (infrared, visible))
-    slower = float(np.median(one.ends_s - one.begins_s)) >= 0.99 * float(np.median(other.ends_s - other.begins_s))
+    slower = float(np.median(one.ends_s - one.begins_s)) >= 0.99 * float(
+        np.median(other.ends_s - other.begins_s)
+    )
     found = find(_sparser(one), other) if slower else find(_sparser(other), one)
     if found is None:
         return None

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from tdfusion_edge.frames import Frame
 from tdfusion_edge.runtime.pairing.waiting import Stream
 
+
 class Neighbours(NamedTuple):
     """Infrared frames around a moment; each may be missing."""
 
