@@ -125,16 +125,13 @@ def nearest_figures(seconds: float, seed: int) -> Iterator[Figure]:
         ages_ms.append(age_ns / 1e6)
         right += bool(age_ns <= np.abs(infrared - visible[number]).min() + 1_000)
     degraded = sum(pair.held and not pair.current for pair in shown.values())
-    yield _figure(
-        f"rig {seed}, nearest: visible frames shown with infrared", 100 * len(shown) / len(visible), "%"
-    )
+    title = f"rig {seed}, nearest"
+    yield _figure(f"{title}: visible frames shown with infrared", 100 * len(shown) / len(visible), "%")
     yield _figure(f"{title}: of those with the nearest one", 100 * right / len(shown), "%")
     yield _figure(f"{title}: age of infrared, median", float(np.median(ages_ms)), "ms")
     yield _figure(f"{title}: age of infrared, p99", float(np.percentile(ages_ms, 99)), "ms")
     yield _figure(f"{title}: degraded", 100 * degraded / len(shown), "%")
-    yield _figure(
-        f"rig {seed}, nearest: wait for a pair, p99", float(np.percentile(played.waits_ms, 99)), "ms"
-    )
+    yield _figure(f"{title}: wait for a pair, p99", float(np.percentile(played.waits_ms, 99)), "ms")
 
 
 def content_figures(seconds: float, seed: int, offset_ms: float) -> Iterator[Figure]:

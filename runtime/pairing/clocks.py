@@ -13,13 +13,13 @@ Constant offsets stay: the rig's ``offset_ms`` is for them.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from statistics import median
 
 from tdfusion_edge.frames import Frame
-from tdfusion_edge.runtime.pairing.drift import Drift, DriftEstimate
-from tdfusion_edge.runtime.pairing.rhythm import MEMORY_S, Rhythm
+from tdfusion_edge.runtime.pairing.drift import Drift
+from tdfusion_edge.runtime.pairing.rhythm import Rhythm
 
 JUMP_NS = 250_000_000
 """Clocks are not set by less, and stamps do not tremble by as much."""
@@ -29,7 +29,7 @@ CLOCK_PPM = 500.0
 """No crystal is so far off; what changes faster is the delay, and not the clock."""
 SETTLED = 48
 """Behind a jump the rhythm of so many frames tells the shift to less than a millisecond."""
-SIGNIFICANT = 4.0
+SIGNIFICANT = 3.0
 """Drift is corrected where it is above so many standard errors,"""
 FROM_MS = 1.0
 """and once it has come to this."""
@@ -68,7 +68,7 @@ class CameraClock:
         self._shift_ns = 0
         """Against all jumps so far."""
         self._unsettled, self._away_ns = 0, 0
-        """Frames until the shift is known to be right, and the sum of how far they are away from the rhythm."""
+        """Frames until the shift is settled, and the sum of how far they are away from the rhythm."""
         self._anchor: tuple[float, float] | None = None
         """A time within the line of the drift, and what was added to the stamps then."""
         self._reference_ns = 0.0
@@ -108,7 +108,7 @@ class CameraClock:
         self._newest = frame.sequence, stamp_ns, now_ns
         self._settle(frame.sequence, stamp_ns)
         steady_ns = self._rhythm.take(frame.sequence, stamp_ns + self._shift_ns)
-        if self._drift.take(steady_ns, now_ns):
+        if self._drift.take(stamp_ns + self._shift_ns, now_ns):
             self._refer()
         time_ns = steady_ns + round(self._correct(now_ns))
         if self._given_ns is not None:
@@ -135,21 +135,12 @@ class CameraClock:
         found = self._drift.estimate
         return ClockReport(
             None if found is None else found.ppm,
-            None if found is None else self._error_ppm(found),
+            None if found is None else found.error_ppm,
             self._rhythm.jitter_ms,
             self._correction_ns / 1e6,
             self._jumps,
             self._drift.steps,
         )
-
-    def _error_ppm(self, found: DriftEstimate) -> float:
-        """Standard error of the drift: that of the delays, and that of the rhythm that their stamps follow."""
-        interval_ns, jitter_ms = self._rhythm.interval_ns, self._rhythm.jitter_ms
-        if interval_ns is None or jitter_ms is None:
-            return found.error_ppm
-        span_s = (found.ends_ns - found.begins_ns) / 1e9
-        frames = min(span_s, MEMORY_S) * 1e9 / interval_ns
-        return math.hypot(found.error_ppm, 2e3 * jitter_ms / math.sqrt(frames) / span_s)
 
     def _has_jumped(self, sequence: int, stamp_ns: int, now_ns: int) -> bool:
         """Whether a stamp is one that only a clock that was set, or a wild one, gives."""
@@ -171,7 +162,7 @@ class CameraClock:
     def _confirmed(self) -> bool:
         """Whether the newest suspects agree; the shift is set anew then."""
         suspects = self._suspects = self._suspects[-CONFIRMED:]
-        for (_, one_ns, came_ns), (_, other_ns, later_ns) in zip(suspects, suspects[1:], strict=False):
+        for (_, one_ns, came_ns), (_, other_ns, later_ns) in pairwise(suspects):
             if other_ns <= one_ns or abs((other_ns - one_ns) - (later_ns - came_ns)) > JUMP_NS:
                 return False
         assert self._newest is not None
@@ -224,7 +215,7 @@ class CameraClock:
             return self._correction_ns
         wanted_ns = found.at(now_ns) - self._reference_ns
         if not self._follows:
-            significant = abs(found.ppm) > SIGNIFICANT * self._error_ppm(found)
+            significant = abs(found.ppm) > SIGNIFICANT * found.error_ppm
             self._follows = significant and abs(wanted_ns) > FROM_MS * 1e6
         if self._follows:
             most_ns = SLEW * since_ns

@@ -33,7 +33,7 @@ TRIES_NS = (15_000_000_000, 30_000_000_000, WINDOW_NS)
 CLOSEST_NS = 20_000_000
 """Frames of a camera that come more often than this are passed over."""
 SPARSE_NS = 90_000_000
-"""Intervals of the slower camera are joined to at least about so long a time: shorter ones cost more and tell no more."""
+"""Intervals of the slower camera are joined to about so long a time: shorter ones only cost more."""
 NOISE = 3.0
 """Changes below so many times the median change are noise."""
 WINDOWS = 16
@@ -174,7 +174,7 @@ class _Camera:
         self.kept: deque[tuple[int, int, npt.NDArray[np.float16]]] = deque(maxlen=60 * 60)
 
     def motion(self, frame: Frame) -> tuple[int, int, npt.NDArray[np.float16]] | None:
-        """Begin, end and change of each cell since the frame before; None where there is nothing to compare."""
+        """Begin, end and change of each cell since the frame before; None where there is none to compare."""
         if self._last is not None and 0 <= frame.time_ns - self._last[0] < CLOSEST_NS:
             return None
         cells = thumbnail(frame.image, self._registration)

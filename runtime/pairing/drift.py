@@ -104,7 +104,7 @@ class Drift:
 
 
 def _line(times_ns: np.ndarray, delays_ns: np.ndarray) -> DriftEstimate:  # type: ignore[type-arg]
-    """The median of the slopes between all points (Theil and Sen), which a quarter of wild ones does not move."""
+    """The median of the slopes between all points (Theil and Sen): a quarter of them may be wild."""
     one, other = np.triu_indices(len(times_ns), 1)
     slope = float(np.median((delays_ns[other] - delays_ns[one]) / (times_ns[other] - times_ns[one])))
     now_ns = times_ns[-1]

@@ -103,7 +103,7 @@ def _refined(correlation: _Correlation, near_s: float, prominence: float) -> Lag
 
 
 def _peak(three: F64) -> float | None:
-    """Where the parabola through three values is highest, in steps from the middle one; None where nowhere."""
+    """Where the parabola through three values is highest, in steps from the middle; None where nowhere."""
     bend = float(three[0] - 2 * three[1] + three[2])
     if bend >= 0:
         return None

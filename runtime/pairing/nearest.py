@@ -27,7 +27,7 @@ class Neighbours(NamedTuple):
 
 
 def neighbours(infrared: Stream) -> Neighbours:
-    """The frame that was passed last and the oldest one that waits, those before a moment having been passed."""
+    """The frame that was passed last and the oldest that waits, those before a moment having been passed."""
     return Neighbours(infrared.passed, infrared.waiting[0].frame if infrared.waiting else None)
 
 

@@ -13,6 +13,7 @@ outside, or changes its rate all the time, keeps its stamps.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from statistics import median
 
 FIRST = 9
@@ -113,8 +114,8 @@ class Rhythm:
         if len(self._first) < FIRST:
             return stamp_ns
         first, self._first = self._first, []
-        steps = [max(b[0] - a[0], 1) for a, b in zip(first, first[1:], strict=False)]
-        gaps = [(b[1] - a[1]) / 1e9 for a, b in zip(first, first[1:], strict=False)]
+        steps = [max(b[0] - a[0], 1) for a, b in pairwise(first)]
+        gaps = [(b[1] - a[1]) / 1e9 for a, b in pairwise(first)]
         interval_s = median(gap / step for gap, step in zip(gaps, steps, strict=True))
         if interval_s <= 0:
             return stamp_ns

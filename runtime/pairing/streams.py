@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Literal, TypeAlias
 
 from tdfusion_edge.errors import FrameLost, SourceError, TdfusionError
-from tdfusion_edge.frames import Pair
+from tdfusion_edge.frames import Frame, Pair
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.pairing.apart import Apart

@@ -78,6 +78,8 @@ class Synchroniser:
         """Time of the last pair; pairs only go forward."""
         self._shown: Frame | None = None
         """Infrared frame of the last pair that ``nearest`` made; it may wait for further ones."""
+        self._passed_uncounted = 0
+        """1 where ``nearest`` passed an infrared frame that may still be shown."""
 
     @property
     def counts(self) -> Mapping[rig.Role, Counter[Reason]]:
@@ -107,6 +109,7 @@ class Synchroniser:
         for role, stream in self._streams.items():
             self.count(role, "left", self._uncounted(role))
             stream.waiting.clear()
+        self._passed_uncounted = 0
 
     def skew_report(self) -> SkewReport:
         """Median and drift of the skew over the last pairs."""
@@ -138,6 +141,7 @@ class Synchroniser:
         stream = self._streams[role]
         if self._live and stream.set_back(frame, now_ns, self._silent_ns):
             self.count(role, "late", self._uncounted(role))
+            self._passed_uncounted = 0 if role == "infrared" else self._passed_uncounted
             stream.restart()
             self._emitted_ns = None if self._emitted_ns is None else min(self._emitted_ns, frame.time_ns - 1)
         stream.heard_ns = now_ns
@@ -233,19 +237,26 @@ class Synchroniser:
         assert pair.skew_ns is not None
         self.count("visible", "held" if again else "paired")
         self.count("infrared", "paired", 0 if again else 1)
+        if infrared is self._streams["infrared"].passed:
+            self._passed_uncounted = 0
         self._shown = infrared
         self._skew.add(pair.time_ns, pair.skew_ns)
         return self._emit(pair, pairs)
 
     def _uncounted(self, role: rig.Role) -> int:
-        """Frames of a camera that wait and were not shown yet."""
+        """Frames of a camera that were taken, and neither shown nor dropped yet."""
         waiting = self._streams[role].waiting
-        return len(waiting) - bool(waiting and waiting[0].frame is self._shown)
+        passed = self._passed_uncounted if role == "infrared" else 0
+        return passed + len(waiting) - bool(waiting and waiting[0].frame is self._shown)
 
     def _drop(self, role: rig.Role, reason: Literal["unmatched", "overrun"]) -> None:
-        """Pass the oldest waiting frame, and count it unless it was shown."""
-        if self._streams[role].pop() is not self._shown:
+        """Pass the oldest waiting frame; an infrared one may still be shown with policy ``nearest``."""
+        frame = self._streams[role].pop()
+        if role == "visible" or self._policy != "nearest":
             self.count(role, reason)
+            return
+        self.count(role, reason, self._passed_uncounted)
+        self._passed_uncounted = int(frame is not self._shown)
 
     def _partner_excluded(self, role: rig.Role, now_ns: int) -> bool:
         """True where the oldest frame of ``role`` gets no partner from the other, empty, queue."""
@@ -309,6 +320,9 @@ class Synchroniser:
 
     def _part(self, role: rig.Role, pairs: list[Pair], now_ns: int) -> bool:
         frame = self._streams[role].pop()
+        if role == "infrared":
+            self.count(role, "unmatched", self._passed_uncounted)
+            self._passed_uncounted = 0
         if frame is self._shown:
             return True
         pair = self._without_partner(role, frame, now_ns)

@@ -1,4 +1,4 @@
-"""What is known of the time of both cameras beside their pairs: clocks, content, stale and repeated frames."""
+"""What is known of two cameras' time beside their pairs: clocks, content, stale and repeated frames."""
 
 from __future__ import annotations
 
