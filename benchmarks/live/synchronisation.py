@@ -43,16 +43,16 @@ RATES: dict[rig.Role, float] = {"infrared": 9.0, "visible": 30.0}
 
 
 def cameras(
-    seed: int, *, offset_ms: float = OFFSET_MS, jump_s: float = 0.0
+    seed: int, *, offset_ms: float = OFFSET_MS, jump_s: float = 0.0, jumps_at_s: float = 90.0
 ) -> dict[rig.Role, SimulatedCamera]:
-    """The rig that is measured: infrared's clock is off, drifts, and may jump after a minute and a half."""
+    """The rig that is measured: infrared's clock is off, drifts, and may jump."""
     common = Faults(jitter_ms=JITTER_MS, drop=LOST)
     faults: dict[rig.Role, Faults] = {
         "infrared": replace(
             common,
             offset_ms=offset_ms,
             drift_ppm=DRIFT_PPM,
-            jump=(90.0, jump_s) if jump_s else None,
+            jump=(jumps_at_s, jump_s) if jump_s else None,
             seed=2 * seed + 1,
         ),
         "visible": replace(common, seed=2 * seed + 2),

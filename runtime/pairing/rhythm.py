@@ -26,8 +26,10 @@ MIN_NOISE_S = 2e-5
 """Stamps are never taken for more exact than this, seconds."""
 CLIP, BREAK = 3.0, 5.0
 """Deviations that are pulled in, and that mean another rhythm if they persist, in standard deviations."""
-PERSISTS = 4
-"""So many frames away on one side are no accident."""
+NO_BREAK_S = 1e-3
+"""Nor is anything below this another rhythm, seconds."""
+PERSISTS = 2.5
+"""Four frames in a row that are away, or nearly all of some more, are no accident."""
 HOPELESS = 64
 """After so many irregular frames the interval is asked for anew."""
 
@@ -50,7 +52,7 @@ class Rhythm:
         """Variance of phase, covariance, variance of the interval, in those of one stamp."""
         self._sequence = 0
         self._noise_s = 0.0
-        self._away = 0
+        self._away = 0.0
         self._irregular = 0
 
     @property
@@ -87,16 +89,15 @@ class Rhythm:
         if steps < 1:
             return stamp_ns
         self._sequence = sequence
-        deviation_s = self._update(steps, stamp_ns)
-        limit_s = max(BREAK * self._noise_s, 1e-3)
-        side = math.copysign(1.0, deviation_s) if abs(deviation_s) > limit_s else 0.0
-        self._away = 0 if not side else round(side + (self._away if self._away * side > 0 else 0))
+        limit_s = max(BREAK * self._noise_s, NO_BREAK_S)
+        is_away = abs(self._update(steps, stamp_ns)) > limit_s
+        self._away = 0.75 * self._away + is_away
         self._irregular = 0 if self.is_regular else self._irregular + 1
-        if abs(self._away) >= PERSISTS or self._irregular >= HOPELESS:
+        if self._away > PERSISTS or self._irregular >= HOPELESS:
             self.restart()
             return self._begin(sequence, stamp_ns)
         # What is farther off than jitter ever is, such as the first frame behind a gap, is taken at its word.
-        if not self.is_regular or side:
+        if not self.is_regular or is_away:
             return stamp_ns
         return self._origin_ns + round(self._phase_s * 1e9)
 
@@ -145,6 +146,7 @@ class Rhythm:
         self._interval_s += c / total * pulled_s
         self._var = p - p * p / total, c - p * c / total, v - c * c / total
         # Around a line that is still uncertain a stamp is farther off than its own jitter.
-        size_s = min(abs(deviation_s), 4 * limit_s) * math.sqrt(math.pi / 2) / math.sqrt(total)
-        self._noise_s = max(self._noise_s + (size_s - self._noise_s) / 64, MIN_NOISE_S)
+        if abs(deviation_s) <= max(BREAK * self._noise_s, NO_BREAK_S):
+            size_s = abs(deviation_s) * math.sqrt(math.pi / 2) / math.sqrt(total)
+            self._noise_s = max(self._noise_s + (size_s - self._noise_s) / 64, MIN_NOISE_S)
         return deviation_s
