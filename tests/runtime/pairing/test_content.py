@@ -19,7 +19,7 @@ S = 1_000_000_000
 
 
 def street(seed: int, grain: int) -> Callable[[float], U8]:
-    """Eight things that go to and fro on lines of their own; ``grain`` seeds a sensor's noise and contrast."""
+    """Eight things that go to and fro, each on a line; ``grain`` seeds a sensor's noise and contrast."""
     rng = np.random.default_rng(seed)
     things = rng.uniform([0, 2, 0.02, 0, 10], [1, 50, 0.12, 1, 30], (8, 5))
     noise = np.random.default_rng(grain)
