@@ -59,7 +59,7 @@ class Cameras(NamedTuple):
         return Place(
             self.registration,
             {role: camera.offset_ms for role, (_, camera) in both.items()},
-            {role: redact(name) for role, (name, _) in both.items()},
+            {role: name for role, (name, camera) in both.items() if name != camera.uri},
         )
 
     @property

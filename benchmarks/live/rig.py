@@ -107,7 +107,7 @@ def play(found: list[Exposure], sync: rig.Sync, offsets_ms: Mapping[rig.Role, fl
         most = max(most, *(paired.waiting(role) for role in rig.OTHER))
     stop.set()
     timing.close()
-    counts = {role: dict(reasons) for role, reasons in paired.counts.items()}
+    counts: dict[rig.Role, dict[str, int]] = {role: {**reasons} for role, reasons in paired.counts.items()}
     return Played(pairs, waits_ms, timing.report(), counts, most)
 
 

@@ -51,6 +51,7 @@ class Place:
     registration: rig.Registration | None = None
     offsets_ms: Mapping[rig.Role, float] = field(default_factory=dict)
     names: Mapping[rig.Role, str] = field(default_factory=dict)
+    """In the rig file, of those cameras that stand there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +155,14 @@ class Content:
         if self._told or not far or before is None or not _agree(before, report):
             return
         self._told = True
-        name = self._place.names.get("infrared", "NAME")
+        name = self._place.names.get("infrared")
+        where = "for the infrared camera" if name is None else f"under [cameras.{name}]"
         set_ms = self._place.offsets_ms.get("infrared", 0.0) + report.offset_ms
         log.warning(
             "what moves in both pictures says that infrared's capture times are %.0f ms %s (± %.0f), "
-            "whatever the skew: set offset_ms = %.1f in [cameras.%s] of rig.toml",
-            abs(report.offset_ms), "late" if report.offset_ms < 0 else "early", report.error_ms, set_ms, name,
+            "whatever the skew: set offset_ms = %.1f %s in rig.toml",
+            abs(report.offset_ms), "late" if report.offset_ms < 0 else "early", report.error_ms, set_ms,
+            where,
         )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from collections import deque
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 BIN_NS = 2_000_000_000
 """The least delay of so much time is one point of the line."""
@@ -103,7 +104,7 @@ class Drift:
             self.steps += 1
 
 
-def _line(times_ns: np.ndarray, delays_ns: np.ndarray) -> DriftEstimate:  # type: ignore[type-arg]
+def _line(times_ns: npt.NDArray[np.float64], delays_ns: npt.NDArray[np.float64]) -> DriftEstimate:
     """The median of the slopes between all points (Theil and Sen): a quarter of them may be wild."""
     one, other = np.triu_indices(len(times_ns), 1)
     slope = float(np.median((delays_ns[other] - delays_ns[one]) / (times_ns[other] - times_ns[one])))

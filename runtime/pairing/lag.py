@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 F64: TypeAlias = npt.NDArray[np.float64]
 F32: TypeAlias = npt.NDArray[np.float32]
+Lags: TypeAlias = npt.NDArray[np.floating]
 
 COARSE_S, FURTHEST_S = 0.05, 1.0
 """Step and reach of the first search, seconds."""
@@ -140,7 +141,7 @@ class _Correlation:
         self._sums = np.concatenate([np.zeros((1, flat.shape[1]), np.float32), sums])
         self._cuts = np.linspace(0, len(first.cells), BLOCKS + 1).astype(int)
 
-    def over(self, lags_s: F64, *, aside: int = 0) -> _Table:
+    def over(self, lags_s: Lags, *, aside: int = 0) -> _Table:
         """All sums for some lags, the first picture being moved to the right by so many cells."""
         rows, columns = self._shape
         edge = abs(aside)
@@ -173,7 +174,8 @@ class _Correlation:
     @staticmethod
     def _centred(cells: F32) -> F32:
         flat = cells.reshape(len(cells), -1)
-        return flat - flat.mean(axis=0)
+        centred: F32 = flat - flat.mean(axis=0)
+        return centred
 
 
 def _merged(motion: Motion) -> Motion:

@@ -46,7 +46,7 @@ def _clock(clock: Mapping[str, Any]) -> str:
     if clock["drift_ppm"] is not None:
         parts.append(f"{clock['drift_ppm']:+.1f} ppm (± {clock['error_ppm']:.1f})")
     if clock["jumps"]:
-        parts.append(f"{clock['jumps']} jumps")
+        parts.append(f"jumps: {clock['jumps']}")
     if clock["steps"]:
-        parts.append(f"{clock['steps']} steps")
+        parts.append(f"steps: {clock['steps']}")
     return ", ".join(parts)

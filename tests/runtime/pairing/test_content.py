@@ -75,7 +75,7 @@ def test_an_offset_of_120_ms_is_found_and_told_once(caplog: pytest.LogCaptureFix
     (line,) = [record.getMessage() for record in caplog.records]
     assert "infrared's capture times are 1" in line
     assert " ms late" in line
-    assert f"set offset_ms = {-8 + report.offset_ms:.1f} in [cameras.ir0] of rig.toml" in line
+    assert f"set offset_ms = {-8 + report.offset_ms:.1f} under [cameras.ir0] in rig.toml" in line
 
 
 def test_cameras_that_agree_are_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:

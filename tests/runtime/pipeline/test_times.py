@@ -45,7 +45,7 @@ def test_clocks_are_told_as_far_as_they_are_known() -> None:
     assert told(TimeReport({"infrared": known, "visible": unknown}, low), 2.0) == [
         "skew:      infrared +2.00 ms against visible (median) by their times",
         "content:   infrared +5.0 ms against visible by what moves in both (± 14.0, not reliable)",
-        "clocks:    infrared +99.6 ppm (± 1.2), 1 jumps",
+        "clocks:    infrared +99.6 ppm (± 1.2), jumps: 1",
     ]
     assert told(TimeReport({"infrared": unknown}, None), None) == []
 
