@@ -245,7 +245,6 @@ class Streams:
             if warned_ns is not None:
                 log.warning("%s camera: it is back", role)
                 warned_ns = None
-            self._timing.look_at(role, frame)
             with self._changed:
                 while not self.live and not self.synchroniser.room(role) and not self._stop.is_set():
                     self._changed.wait(0.1)
@@ -253,16 +252,20 @@ class Streams:
                     return
                 now_ns = self._clock()
                 self._health[role].frame(frame, now_ns)
-                self._push(role, frame, now_ns)
+                timed = self._push(role, frame, now_ns)
                 self._changed.notify_all()
+            if timed is not None:  # behind the hand-over: no pair waits for it
+                self._timing.look_at(role, timed)
 
-    def _push(self, role: rig.Role, frame: Frame, now_ns: int) -> None:
+    def _push(self, role: rig.Role, frame: Frame, now_ns: int) -> Frame | None:
+        """Hand a frame over with its time corrected; None where its clock may have jumped."""
         timed = self._timing.corrected(role, frame, now_ns)
         if timed is None:
             self.synchroniser.count(role, "jumped")
-            return
+            return None
         self.synchroniser.push(role, timed, now_ns)
         self._apart.came(role, timed, now_ns)
+        return timed
 
 
 def _first_line(error: TdfusionError) -> str:

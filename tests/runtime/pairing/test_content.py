@@ -145,7 +145,7 @@ def test_colours_and_16_bits_are_taken() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("offset_ms", [40.0, 120.0])
 def test_the_simulated_street_tells_the_offset_of_a_bad_rig(offset_ms: float) -> None:
-    """9 and 30 Hz, 100 ppm, 5 ms of jitter, 5 % lost. A minute is good for some 4 ms, several for less."""
+    """9 and 30 Hz, 100 ppm, 5 ms of jitter, 5 % lost."""
     report, error_ms = look(65.0, 3, offset_ms)
     assert report is not None
     assert report.confidence == "good"
