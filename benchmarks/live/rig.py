@@ -107,7 +107,10 @@ def play(found: list[Exposure], sync: rig.Sync, offsets_ms: Mapping[rig.Role, fl
         most = max(most, *(paired.waiting(role) for role in rig.OTHER))
     stop.set()
     timing.close()
-    counts: dict[rig.Role, dict[str, int]] = {role: {**reasons} for role, reasons in paired.counts.items()}
+    counts = {
+        role: {str(reason): count for reason, count in reasons.items()}
+        for role, reasons in paired.counts.items()
+    }
     return Played(pairs, waits_ms, timing.report(), counts, most)
 
 

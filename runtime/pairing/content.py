@@ -97,7 +97,9 @@ class Content:
         return {role: camera.repeated for role, camera in self._cameras.items()}
 
     def take(self, role: rig.Role, frame: Frame) -> None:
-        """A camera gave a frame."""
+        """A camera gave a frame; one with fewer pixels than cells tells nothing."""
+        if frame.image.shape[0] < ROWS or frame.image.shape[1] < COLUMNS:
+            return
         camera = self._cameras[role]
         motion = camera.motion(frame)
         if motion is not None:
