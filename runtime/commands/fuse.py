@@ -144,7 +144,7 @@ def _pairing(described: rig.Rig | None, tolerance_ms: float | None) -> Pairing:
             expected="one infrared and one visible camera",
             hint='Set role = "infrared" and role = "visible" in the [cameras.NAME] of the two.',
         )
-    return Pairing(sync, offsets)
+    return Pairing(sync, offsets, described.registration)
 
 
 def _kind(path: Path) -> str:

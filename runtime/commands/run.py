@@ -61,7 +61,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--policy", choices=get_args(rig.Policy),
         help="a frame without partner: drop it, hold-last: show visible with the last infrared frame, "
+        "nearest: every visible frame with the infrared one nearest in time, "
         "single: show it alone once the other camera is silent (default: the rig's, else single)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--on-missing", choices=get_args(rig.Role),
+        help="the camera that may be missing: the other one is shown alone then, and never the other way "
+        "round (policies single and nearest; default: the rig's, else either)",
     )  # fmt: skip
     parser.add_argument(
         "--tolerance-ms", type=float, metavar="MS",
@@ -82,7 +88,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run until the end and print the table."""
     require_positive("--seconds", args.seconds)
-    cameras = choose_cameras(args.camera, args.rig, policy=args.policy, tolerance_ms=args.tolerance_ms)
+    cameras = choose_cameras(
+        args.camera,
+        args.rig,
+        policy=args.policy,
+        tolerance_ms=args.tolerance_ms,
+        on_missing=args.on_missing,
+    )
     inputs = [*cameras.files(), *read_files(args), *secret_files(args)]
     refuse_clashes([("--output", output) for output in args.output], inputs)
     if cameras.simulated:
@@ -115,7 +127,7 @@ def main(args: argparse.Namespace) -> int:
         ):
             tell, seconds = _teller(progress, args.seconds), args.seconds
             plan = Plan(
-                sources, cameras.sync, fuser, mode, sinks,
+                sources, cameras.sync, fuser, mode, sinks, place=cameras.place,
                 seconds=seconds, stop=stop, on_result=tell, monitor=monitor,
                 controls=None if page is None else page.controls(fuser),
             )  # fmt: skip
