@@ -17,7 +17,7 @@ import numpy as np
 
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.frames import Image
-from tdfusion_edge.runtime.calibration.features import U8, level
+from tdfusion_edge.runtime.calibration.features import F32, U8, level
 from tdfusion_edge.runtime.calibration.fit import F64
 
 Kind: TypeAlias = Literal["chessboard", "circles", "acircles"]
@@ -25,8 +25,10 @@ Kind: TypeAlias = Literal["chessboard", "circles", "acircles"]
 EXAMPLES = "chessboard:9x6, circles:7x5 or acircles:4x11"
 FEWEST, MOST = 3, 40
 """Points of a pattern along a side."""
-ENLARGED = 480
-"""A picture whose shorter side has fewer pixels is enlarged to about that."""
+ENLARGED = (240, 480)
+"""A picture whose shorter side has fewer pixels is enlarged to about that, and then to about that."""
+REFINED = 0.35
+"""Side of the window of the refinement of corners, in distances of neighbouring corners."""
 BLUR_OF_ENLARGED = 0.35
 """Standard deviation of the blur that hides the enlarged pixels, in pixels of the picture as it was."""
 
@@ -79,16 +81,21 @@ def find(pattern: Pattern, image: Image, *, inverted: bool = False) -> F64 | Non
         (N, 2) x y to a fraction of a pixel, row by row from one corner of the pattern; None: not found.
     """
     grey = np.clip((level(image) + np.float32(0.5)) * 255, 0, 255)
-    factor = max(1, -(-ENLARGED // min(grey.shape)))
+    factors = sorted({max(1, -(-side // min(grey.shape))) for side in ENLARGED})
+    for factor in factors:
+        picture = _enlarged(grey, factor)
+        for polarity in (inverted, not inverted):
+            points = _points(pattern, np.bitwise_not(picture) if polarity else picture)
+            if points is not None:
+                return (points + 0.5) / factor - 0.5
+    return None
+
+
+def _enlarged(grey: F32, factor: int) -> U8:
     if factor > 1:
         grey = cv2.resize(grey, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
         grey = cv2.GaussianBlur(grey, (0, 0), BLUR_OF_ENLARGED * factor)
-    picture = np.clip(grey, 0, 255).astype(np.uint8)
-    for polarity in (inverted, not inverted):
-        points = _points(pattern, np.bitwise_not(picture) if polarity else picture)
-        if points is not None:
-            return (points + 0.5) / factor - 0.5
-    return None
+    return np.clip(grey, 0, 255).astype(np.uint8)
 
 
 def same_order(pattern: Pattern, infrared: F64, visible: F64) -> F64:
@@ -148,12 +155,24 @@ def _points(pattern: Pattern, picture: U8) -> F64 | None:
     size = (pattern.columns, pattern.rows)
     if pattern.kind == "chessboard":
         found, corners = cv2.findChessboardCornersSB(picture, size, flags=cv2.CALIB_CB_NORMALIZE_IMAGE)
+        if found:
+            corners = _refined(picture, corners, pattern)
     else:
         grid = cv2.CALIB_CB_ASYMMETRIC_GRID if pattern.kind == "acircles" else cv2.CALIB_CB_SYMMETRIC_GRID
         found, corners = cv2.findCirclesGrid(picture, size, flags=grid, blobDetector=_blobs(picture))
     if not found or corners is None or len(corners) != pattern.points:
         return None
     return cast(F64, corners.reshape(-1, 2).astype(np.float64))
+
+
+def _refined(picture: U8, corners: F32, pattern: Pattern) -> F32:
+    """Corners where gradients say they are, within a window that reaches no other corner."""
+    grid = corners.reshape(pattern.rows, pattern.columns, 2)
+    steps = (np.linalg.norm(np.diff(grid, axis=axis), axis=2).min() for axis in (0, 1))
+    window = int(np.clip(REFINED * min(steps), 2, 15))
+    until = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 50, 1e-3)
+    fine = cv2.cornerSubPix(picture, corners.reshape(-1, 1, 2).astype(np.float32), (window, window), (-1, -1), until)
+    return cast(F32, fine)
 
 
 def _blobs(picture: U8) -> cv2.SimpleBlobDetector:
