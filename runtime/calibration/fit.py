@@ -23,7 +23,7 @@ class Fit(NamedTuple):
     """A homography and what it leaves of the points that it was made from."""
 
     homography: F64
-    """3 x 3 from infrared pixels to visible ones, depth 1 at infrared's first point's mean."""
+    """3 x 3 from infrared pixels to visible ones, depth 1 in the middle of the infrared points that count."""
     inliers: Bools
     """(N,) which points count."""
     residuals: F64
@@ -81,15 +81,28 @@ def fit(infrared: F64, visible: F64, *, threshold: float, weights: F64 | None = 
         raise WorkError("the points lie on a line", expected="points spread over both pictures")
     found, flags = cv2.findHomography(infrared, visible, cv2.USAC_MAGSAC, threshold, maxIters=10_000, confidence=0.9999)
     if found is None or flags is None or int(flags.sum()) < FEWEST:
-        raise WorkError("no homography fits the points", expected=f"{FEWEST} or more that agree within {threshold:g} px")
-    homography = cast(F64, found.astype(np.float64))
+        raise _none_fits(threshold)
+    homography = homography_of(
+        infrared, visible, threshold=threshold, start=cast(F64, found.astype(np.float64)), weights=weights, affine=affine
+    )
+    residuals = visible - applied(homography, infrared)
+    return Fit(homography, np.linalg.norm(residuals, axis=1) <= threshold, residuals)
+
+
+def homography_of(
+    infrared: F64, visible: F64, *, threshold: float, start: F64, weights: F64 | None = None, affine: bool = False
+) -> F64:
+    """The homography near ``start`` of the points that agree with it, by least squares with Huber's weights.
+
+    Args and errors are those of :func:`fit`; ``start`` is 3 x 3.
+    """
+    homography = start
     given = np.ones(len(infrared)) if weights is None else weights
-    inliers = flags.ravel() > 0
     for _ in range(ROUNDS):
         lengths = np.linalg.norm(visible - applied(homography, infrared), axis=1)
         inliers = lengths <= threshold
         if inliers.sum() < FEWEST:
-            raise WorkError("no homography fits the points", expected=f"{FEWEST} or more that agree within {threshold:g} px")
+            raise _none_fits(threshold)
         middle = max(float(np.median(lengths[inliers])), 1e-6)
         huber = np.minimum(1.0, 1.5 * middle / np.maximum(lengths, 1e-12)) * given * inliers
         following = least_squares(infrared, visible, huber, affine=affine)
@@ -97,8 +110,13 @@ def fit(infrared: F64, visible: F64, *, threshold: float, weights: F64 | None = 
         homography = following
         if moved < 1e-4:
             break
-    residuals = visible - applied(homography, infrared)
-    return Fit(homography, np.linalg.norm(residuals, axis=1) <= threshold, residuals)
+    return homography
+
+
+def _none_fits(threshold: float) -> WorkError:
+    return WorkError(
+        "no homography fits the points", expected=f"{FEWEST} or more that agree within {threshold:g} px"
+    )
 
 
 def least_squares(infrared: F64, visible: F64, weights: F64, *, affine: bool = False) -> F64:
