@@ -15,6 +15,7 @@ from tdfusion_edge.errors import InputMissing, RequestError, SourceError, Tdfusi
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.pairing.streams import Mode
+from tdfusion_edge.runtime.picture import parallax
 from tdfusion_edge.runtime.picture.watch import Watch, watch_of
 from tdfusion_edge.runtime.sources import open_source, tell_of_recordings
 from tdfusion_edge.runtime.sources import uri as addresses
@@ -130,6 +131,7 @@ def choose_cameras(
     *,
     policy: rig.Policy | None = None,
     tolerance_ms: float | None = None,
+    distance_m: float | None = None,
 ) -> Cameras:
     """What two names or addresses stand for.
 
@@ -138,10 +140,11 @@ def choose_cameras(
         rig_file: The rig; None looks where ``run`` looks.
         policy: What a frame without partner becomes; None takes the rig's.
         tolerance_ms: Largest time difference in a pair; None takes the rig's.
+        distance_m: Distance in metres at which the two are to lie on each other; None takes the rig's.
 
     Raises:
         RequestError: no two names, names that the rig lacks, two cameras of one role, one file or device for
-            both, or a tolerance that is none.
+            both, a tolerance that is none, or a distance where the rig tells no baseline.
         ConfigError: the rig file is malformed.
     """
     require_positive("--tolerance-ms", tolerance_ms, most=rig.DAY_MS)
@@ -166,7 +169,8 @@ def choose_cameras(
     sync = msgspec.structs.replace(
         chosen.sync, **{key: value for key, value in asked.items() if value is not None}
     )
-    return Cameras(infrared, visible, sync, chosen.registration, path is not None)
+    registration = parallax.chosen(chosen.registration, distance_m)
+    return Cameras(infrared, visible, sync, registration, path is not None)
 
 
 def _refuse_one_place(infrared: tuple[str, rig.Camera], visible: tuple[str, rig.Camera]) -> None:

@@ -133,6 +133,8 @@ class Registration(Table, frozen=True, kw_only=True):
     """Where the infrared camera stands, seen from behind the visible one: metres to the right and down."""
     focal_px: Annotated[float, Meta(gt=0, le=1e6)] | None = None
     """Focal length of the visible camera in pixels of ``visible_size``."""
+    use_distance_m: Metres | None = None
+    """Distance at which the two are to lie on each other; None: ``distance_m``, as measured. Needs the three above."""
 
 
 class Rig(Table, frozen=True, kw_only=True):

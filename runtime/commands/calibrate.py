@@ -86,7 +86,7 @@ def main(args: argparse.Namespace) -> int:
     given = points.read_matches(args.matches) if args.matches else [points.parse_point(text) for text in args.point]
     geometry = _geometry(args)
     cameras = choose_cameras(args.camera, args.rig)
-    source = rig.find(args.rig)
+    source = _source(args, cameras)
     target = args.output or source or Path("rig.toml")
     _refuse_outputs(args, cameras, source, target)
     if not args.dry_run:
@@ -158,6 +158,26 @@ def _tell(args: argparse.Namespace, found: Report) -> None:
         say_json(config.decode(raw, name="report"))
     else:
         say(as_text(found))
+
+
+def _source(args: argparse.Namespace, cameras: Cameras) -> Path | None:
+    """The rig file that is read and edited; None where a new one is made.
+
+    Raises:
+        RequestError: one lies around that does not describe these cameras, and would be changed.
+    """
+    source = rig.find(args.rig)
+    if source is None or args.rig is not None:
+        return source
+    known = rig.read(source).cameras
+    if cameras.infrared[0] in known and cameras.visible[0] in known:
+        return source
+    if args.output is None and not args.dry_run:
+        raise RequestError(
+            f"{source} does not describe these cameras",
+            expected="--output NEW.toml, or --rig to write into it all the same",
+        )
+    return None
 
 
 def _teller(progress: Progress) -> Callable[[Views], None]:

@@ -29,6 +29,7 @@ from tdfusion_edge.runtime.cameras import choose_cameras, delivery_mode, require
 from tdfusion_edge.runtime.commands.networks import add_network_arguments, open_fuser, read_files
 from tdfusion_edge.runtime.heads import annotated
 from tdfusion_edge.runtime.pairing.streams import Mode
+from tdfusion_edge.runtime.picture.parallax import add_distance_argument
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
 from tdfusion_edge.runtime.pipeline.signals import stopped_by_signals
 from tdfusion_edge.runtime.sinks import Sink, open_sink
@@ -64,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tolerance-ms", type=float, metavar="MS",
         help="largest time difference in a pair (default: the rig's, else 20)",
     )  # fmt: skip
+    add_distance_argument(parser)
     parser.add_argument("--json", action="store_true", help="print the final figures as JSON")
     parser.add_argument(
         "--no-detect", action="store_true",
@@ -78,7 +80,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run until the end and print the table."""
     require_positive("--seconds", args.seconds)
-    cameras = choose_cameras(args.camera, args.rig, policy=args.policy, tolerance_ms=args.tolerance_ms)
+    cameras = choose_cameras(
+        args.camera, args.rig, policy=args.policy, tolerance_ms=args.tolerance_ms, distance_m=args.distance
+    )
     refuse_clashes([("--output", output) for output in args.output], [*cameras.files(), *read_files(args)])
     if cameras.simulated:
         note("no rig file: ir0 and vis0 are simulated cameras")

@@ -7,6 +7,7 @@ distance, only its last column moves, by the focal length times the baseline tim
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Callable
 
@@ -35,6 +36,28 @@ def at_distance(registration: rig.Registration | None, distance_m: float) -> rig
     assert registration is not None
     assert registration.distance_m is not None
     return _moved(registration, shift(distance_m), distance_m)
+
+
+def chosen(registration: rig.Registration | None, asked_m: float | None) -> rig.Registration | None:
+    """The registration at the distance that is asked for, else at the rig's ``use_distance_m``, else as measured.
+
+    Args:
+        registration: Of the rig.
+        asked_m: ``--distance``, metres; None asks for nothing.
+
+    Raises:
+        RequestError: as :func:`at_distance`, where there is a distance.
+    """
+    wanted = asked_m if asked_m is not None else registration and registration.use_distance_m
+    return registration if wanted is None else at_distance(registration, wanted)
+
+
+def add_distance_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--distance``, which :func:`chosen` takes."""
+    parser.add_argument(
+        "--distance", type=float, metavar="M",
+        help="distance in metres at which infrared is to lie on visible (default: the rig's)",
+    )  # fmt: skip
 
 
 def quantised(registration: rig.Registration | None) -> Callable[[float], tuple[int, rig.Registration]]:
@@ -111,5 +134,5 @@ def _moved(registration: rig.Registration, shift: tuple[float, float], distance_
     # Depth 1 in the middle of infrared's view: there, and nowhere else, the shift is in pixels.
     matrix = matrix / (matrix[2] @ ((width - 1) / 2, (height - 1) / 2, 1.0))
     matrix[:2, 2] += shift
-    first, second, third = (tuple(map(float, row)) for row in matrix)
-    return replace(registration, homography=(first, second, third), distance_m=distance_m)
+    first, second, third = ((float(a), float(b), float(c)) for a, b, c in matrix)
+    return replace(registration, homography=(first, second, third), distance_m=distance_m, use_distance_m=None)
