@@ -115,8 +115,8 @@ class Sync(Table, frozen=True, kw_only=True):
 class Registration(Table, frozen=True, kw_only=True):
     """``[registration]``: the homography that maps infrared pixels onto visible pixels.
 
-    Exact at one depth only: beyond it a stereo rig keeps parallax, which ``baseline_m`` and ``focal_px`` undo at a
-    distance that is told (:mod:`tdfusion_edge.runtime.picture.parallax`).
+    Exact at one depth only: beyond it a stereo rig keeps parallax, which ``baseline_m`` and ``focal_px``
+    undo at a distance that is told (:mod:`tdfusion_edge.runtime.picture.parallax`).
     """
 
     homography: tuple[Row, Row, Row]
@@ -134,7 +134,8 @@ class Registration(Table, frozen=True, kw_only=True):
     focal_px: Annotated[float, Meta(gt=0, le=1e6)] | None = None
     """Focal length of the visible camera in pixels of ``visible_size``."""
     use_distance_m: Metres | None = None
-    """Distance at which the two are to lie on each other; None: ``distance_m``, as measured. Needs the three above."""
+    """Distance at which the two are to lie on each other; None: ``distance_m``, as measured. Needs the
+    three above."""
 
 
 class Rig(Table, frozen=True, kw_only=True):

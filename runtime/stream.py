@@ -51,8 +51,8 @@ def stream(
         range: How infrared becomes 8 bits; the infrared camera's of the rig if None.
         stretch: Output stretch.
         registration: Where infrared pixels lie in the visible picture; the rig's if None.
-        distance_m: Distance in metres at which infrared is to lie on visible, where the rig tells its baseline;
-            the rig's if None.
+        distance_m: Distance in metres at which infrared is to lie on visible, where the rig tells its
+            baseline; the rig's if None.
         options: Further ones of :class:`~tdfusion_edge.Fuser`: ``backend``, ``detect``, ``threads`` ...
 
     Yields:
@@ -65,7 +65,10 @@ def stream(
     """
     require_positive("seconds", seconds)
     chosen = choose_cameras(
-        camera, None if rig is None else Path(rig), policy=policy, tolerance_ms=tolerance_ms,
+        camera,
+        None if rig is None else Path(rig),
+        policy=policy,
+        tolerance_ms=tolerance_ms,
         distance_m=distance_m,
     )
     with ExitStack() as stack:

@@ -1,8 +1,8 @@
 """The rough place of infrared in visible, from nothing: scale, turn and shift, by trying all of them.
 
 Small pictures, and for every scale and turn one correlation by Fourier transform, which tries all shifts. The
-correlations of all pairs are added up before the best is looked for: the cameras do not move against each other,
-so what speaks for the true place adds up and what is chance does not.
+correlations of all pairs are added up before the best is looked for: the cameras do not move against each
+other, so what speaks for the true place adds up and what is chance does not.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from tdfusion_edge.runtime.calibration.features import F32, level, orientations
+from tdfusion_edge.runtime.calibration.features import F32, orientations
 
 F64: TypeAlias = npt.NDArray[np.float64]
 C64: TypeAlias = npt.NDArray[np.complex64]
@@ -105,7 +105,8 @@ def _tried(
         # A small overlap reaches a high correlation by chance: its score is held down by its share.
         score = score * np.clip(shared / (width * height), 0, 1) ** 0.25
         y, x = np.unravel_index(int(np.argmax(score)), shape)
-        # What is at p of infrared's canvas is at p + d of visible; a shift to the left comes in from the right.
+        # What is at p of infrared's canvas is at p + d of visible; a shift to the left comes in from the
+        # right.
         d = np.array([x - shape[1] if x >= width else x, y - shape[0] if y >= height else y])
         shift = (d + (np.array([side, side]) - (width, height)) / 2) / width
         yield Place(float(score[y, x]), float(scale), float(turn), (float(shift[0]), float(shift[1])))

@@ -2,9 +2,10 @@
 
 A warm person before a cold wall is bright in infrared and may be dark in visible, so brightness cannot be
 compared, and neither can the sign of a gradient. What is compared is a small histogram of the orientations of
-gradients (modulo 180 degrees) around every pixel, of length near 1 wherever there is an edge at all and near 0 in
-what is flat: the channel features of oriented gradients of Ye et al., "Fast and Robust Matching for Multimodal
-Remote Sensing Image Registration" (TGRS 2019, section III), with fewer orientations.
+gradients (modulo 180 degrees) around every pixel, of length near 1 wherever there is an edge at all and
+near 0 in
+what is flat: the channel features of oriented gradients of Ye et al., "Fast and Robust Matching for
+Multimodal Remote Sensing Image Registration" (TGRS 2019, section III), with fewer orientations.
 """
 
 from __future__ import annotations

@@ -60,7 +60,9 @@ def applied(homography: F64, points: F64) -> F64:
     return cast(F64, lifted[:, :2] / lifted[:, 2:])
 
 
-def fit(infrared: F64, visible: F64, *, threshold: float, weights: F64 | None = None, affine: bool = False) -> Fit:
+def fit(
+    infrared: F64, visible: F64, *, threshold: float, weights: F64 | None = None, affine: bool = False
+) -> Fit:
     """The homography that most of the points agree on.
 
     MAGSAC finds the points that agree; a Huber-weighted least-squares fit to them follows, until it settles.
@@ -76,21 +78,38 @@ def fit(infrared: F64, visible: F64, *, threshold: float, weights: F64 | None = 
         WorkError: fewer than four points, points on a line, or no four that agree.
     """
     if len(infrared) < FEWEST:
-        raise WorkError("too few points for a homography", expected=f"{FEWEST} or more", got=str(len(infrared)))
-    if min(np.linalg.svd(side - side.mean(axis=0), compute_uv=False)[1] for side in (infrared, visible)) < 1e-3 * np.sqrt(len(infrared)):
+        raise WorkError(
+            "too few points for a homography", expected=f"{FEWEST} or more", got=str(len(infrared))
+        )
+    if min(
+        np.linalg.svd(side - side.mean(axis=0), compute_uv=False)[1] for side in (infrared, visible)
+    ) < 1e-3 * np.sqrt(len(infrared)):
         raise WorkError("the points lie on a line", expected="points spread over both pictures")
-    found, flags = cv2.findHomography(infrared, visible, cv2.USAC_MAGSAC, threshold, maxIters=10_000, confidence=0.9999)
+    found, flags = cv2.findHomography(
+        infrared, visible, cv2.USAC_MAGSAC, threshold, maxIters=10_000, confidence=0.9999
+    )
     if found is None or flags is None or int(flags.sum()) < FEWEST:
         raise _none_fits(threshold)
     homography = homography_of(
-        infrared, visible, threshold=threshold, start=cast(F64, found.astype(np.float64)), weights=weights, affine=affine
+        infrared,
+        visible,
+        threshold=threshold,
+        start=cast(F64, found.astype(np.float64)),
+        weights=weights,
+        affine=affine,
     )
     residuals = visible - applied(homography, infrared)
     return Fit(homography, np.linalg.norm(residuals, axis=1) <= threshold, residuals)
 
 
 def homography_of(
-    infrared: F64, visible: F64, *, threshold: float, start: F64, weights: F64 | None = None, affine: bool = False
+    infrared: F64,
+    visible: F64,
+    *,
+    threshold: float,
+    start: F64,
+    weights: F64 | None = None,
+    affine: bool = False,
 ) -> F64:
     """The homography near ``start`` of the points that agree with it, by least squares with Huber's weights.
 
@@ -122,7 +141,8 @@ def _none_fits(threshold: float) -> WorkError:
 def least_squares(infrared: F64, visible: F64, weights: F64, *, affine: bool = False) -> F64:
     """The homography of least weighted squares of the errors in visible pixels.
 
-    Points are brought to mean 0 and spread 1 first (Hartley, "In Defense of the Eight-Point Algorithm", 1997).
+    Points are brought to mean 0 and spread 1 first (Hartley, "In Defense of the Eight-Point Algorithm",
+    1997).
     The linear solution is made geometric by dividing each equation by the depth that the one before gave.
 
     Args:

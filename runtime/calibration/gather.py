@@ -29,7 +29,7 @@ class Shot(NamedTuple):
 
 
 def picture_files(cameras: Cameras) -> Mapping[str, tuple[Path, Path]] | None:
-    """Pairs of picture files by stem, where both cameras are folders or picture files; None where they are not.
+    """Pairs of picture files by stem, where both cameras are folders or picture files, else None.
 
     Raises:
         RequestError: two folders without a common stem.
@@ -85,7 +85,10 @@ def shots(
             shot = Shot(read_image(infrared), read_image(visible, grey16_ok=False), number * 1_000_000_000)
             sizes = sizes or (shot.infrared.shape[:2], shot.visible.shape[:2])
             if (shot.infrared.shape[:2], shot.visible.shape[:2]) != sizes:
-                raise SourceError(f"{visible} and {infrared} have another size than the pair before", expected="one size a camera")
+                raise SourceError(
+                    f"{visible} and {infrared} have another size than the pair before",
+                    expected="one size a camera",
+                )
             yield shot
         return
     sources = cameras.open(stack)

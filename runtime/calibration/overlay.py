@@ -48,7 +48,16 @@ def before_after(
             ours = np.where(warp.valid > 0, ours, np.uint8(0)).astype(np.uint8)
         row = np.concatenate([_edges_over(ours, theirs), _in_turns(ours, theirs)], axis=1)
         line = np.zeros((MARGIN, row.shape[1], 3), np.uint8)
-        cv2.putText(line, f"{words}: edges of visible over infrared; both in turns", (6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+        cv2.putText(
+            line,
+            f"{words}: edges of visible over infrared; both in turns",
+            (6, 17),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.5,
+            (255, 255, 255),
+            1,
+            cv2.LINE_AA,
+        )
         rows += [line, row]
     return np.concatenate(rows)
 

@@ -1,8 +1,9 @@
 """Finding a calibration pattern in a picture of either spectrum: a chessboard or a grid of circles.
 
-OpenCV finds and refines the points. Two things are added. A board that is heated (by the sun, a lamp) shows its dark
-fields bright in infrared, so both polarities are tried. And a sensor of 80x62 pixels shows fields of a few pixels,
-which no detector takes for corners: small pictures are enlarged first.
+OpenCV finds and refines the points. Two things are added. A board that is heated (by the sun, a lamp) shows
+its dark
+fields bright in infrared, so both polarities are tried. And a sensor of 80x62 pixels shows fields of a few
+pixels, which no detector takes for corners: small pictures are enlarged first.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ FEWEST, MOST = 3, 40
 """Points of a pattern along a side."""
 ENLARGED = (240, 480)
 """A picture whose shorter side has fewer pixels is enlarged to about that, and then to about that."""
+MOST_OTHER_BLOBS = 60
+"""Blobs beside the pattern's own in a picture that is searched for a grid of circles."""
 REFINED = 0.35
 """Side of the window of the refinement of corners, in distances of neighbouring corners."""
 BLUR_OF_ENLARGED = 0.35
@@ -101,9 +104,10 @@ def _enlarged(grey: F32, factor: int) -> U8:
 def same_order(pattern: Pattern, infrared: F64, visible: F64) -> F64:
     """Infrared's points in the order of visible's.
 
-    A detector begins at the corner that it likes best, and another one where bright and dark are exchanged. The two
-    cameras see the board the same way up, within 90 degrees (45 for a square pattern), so the order is the one that
-    turns the least and mirrors nothing.
+    A detector begins at the corner that it likes best, and another one where bright and dark are exchanged.
+    The two
+    cameras see the board the same way up, within 90 degrees (45 for a square pattern), so the order is the
+    one that turns the least and mirrors nothing.
 
     Args:
         pattern: What was found.
@@ -159,7 +163,11 @@ def _points(pattern: Pattern, picture: U8) -> F64 | None:
             corners = _refined(picture, corners, pattern)
     else:
         grid = cv2.CALIB_CB_ASYMMETRIC_GRID if pattern.kind == "acircles" else cv2.CALIB_CB_SYMMETRIC_GRID
-        found, corners = cv2.findCirclesGrid(picture, size, flags=grid, blobDetector=_blobs(picture))
+        detector = _blobs(picture)
+        # The search tries combinations: among hundreds of blobs it would not come back.
+        if not pattern.points <= len(detector.detect(picture)) <= pattern.points + MOST_OTHER_BLOBS:
+            return None
+        found, corners = cv2.findCirclesGrid(picture, size, flags=grid, blobDetector=detector)
     if not found or corners is None or len(corners) != pattern.points:
         return None
     return cast(F64, corners.reshape(-1, 2).astype(np.float64))
@@ -171,7 +179,9 @@ def _refined(picture: U8, corners: F32, pattern: Pattern) -> F32:
     steps = (np.linalg.norm(np.diff(grid, axis=axis), axis=2).min() for axis in (0, 1))
     window = int(np.clip(REFINED * min(steps), 2, 15))
     until = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 50, 1e-3)
-    fine = cv2.cornerSubPix(picture, corners.reshape(-1, 1, 2).astype(np.float32), (window, window), (-1, -1), until)
+    fine = cv2.cornerSubPix(
+        picture, corners.reshape(-1, 1, 2).astype(np.float32), (window, window), (-1, -1), until
+    )
     return cast(F32, fine)
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tdfusion_edge.errors import InputMissing, RequestError, WorkError
-from tdfusion_edge.runtime.calibration.fit import FEWEST, F64, Errors, errors_of, fit
+from tdfusion_edge.runtime.calibration.fit import F64, FEWEST, Errors, errors_of, fit
 from tdfusion_edge.runtime.calibration.views import coverage
 
 COLUMNS = "x_ir y_ir x_vis y_vis"
@@ -20,8 +20,8 @@ WRONG = 3.0
 """Error of a match beyond which it is taken for wrong, pixels of a visible picture 640 wide."""
 FEWEST_MATCHES, LEAST_AGREEING = 12, 0.15
 """Matches and share of them that have to agree: so many agree by chance on no homography."""
-WORST_BY_HAND = 10.0
-"""Root mean square of points by hand beyond which one of them must be wrong, pixels of a picture 640 wide."""
+WORST_BY_HAND = 12.0
+"""Error of a point by hand beyond which it must be wrong, pixels of a visible picture 640 wide."""
 
 
 class Pointed(NamedTuple):
@@ -40,8 +40,10 @@ class Pointed(NamedTuple):
 def read_matches(path: Path) -> F64:
     """The matches in a text file, (N, 4): x and y in infrared, x and y in visible, pixels.
 
-    A line has these four numbers, with blanks, commas or semicolons between them; what follows them, such as a
-    matcher's confidence, is passed over. Empty lines, lines that begin with ``#`` and a first line of names are too.
+    A line has these four numbers, with blanks, commas or semicolons between them; what follows them, such
+    as a
+    matcher's confidence, is passed over. Empty lines, lines that begin with ``#`` and a first line of names
+    are too.
 
     Raises:
         InputMissing: there is no such file, or no match in it.
@@ -68,7 +70,9 @@ def read_matches(path: Path) -> F64:
         if len(row) == 4 and np.isfinite(row).all():
             rows.append(row)
         elif begun:
-            raise RequestError(f"{path}, line {number}", expected=f"four numbers: {COLUMNS}", got=line.strip()[:60])
+            raise RequestError(
+                f"{path}, line {number}", expected=f"four numbers: {COLUMNS}", got=line.strip()[:60]
+            )
         begun = True
     if not rows:
         raise InputMissing(f"{path} holds no match", expected=f"lines of {COLUMNS}")
@@ -114,7 +118,10 @@ def solve_matches(matches: F64, infrared: tuple[int, int], visible: tuple[int, i
             got=f"{count} of {len(matches)}, median residual {residual:.1f} px",
         )
     return Pointed(
-        found.homography, errors_of(found.errors), len(matches), coverage(matches[found.inliers, :2], infrared)
+        found.homography,
+        errors_of(found.errors),
+        len(matches),
+        coverage(matches[found.inliers, :2], infrared),
     )
 
 
@@ -133,18 +140,23 @@ def solve_by_hand(
         WorkError: points on a line, or points that lie on no homography, with the worst one.
     """
     if len(points) < FEWEST:
-        raise RequestError("too few points", expected=f"{FEWEST} or more, and 8 to tell an error", got=str(len(points)))
+        raise RequestError(
+            "too few points", expected=f"{FEWEST} or more, and 8 to tell an error", got=str(len(points))
+        )
     given = np.array(points, np.float64)
     _require_inside(given, infrared, visible)
-    found = fit(given[:, :2], given[:, 2:], threshold=float(sum(visible)))
+    threshold = WORST_BY_HAND * visible[0] / 640
+    found = fit(given[:, :2], given[:, 2:], threshold=threshold)
     lengths = np.linalg.norm(found.residuals, axis=1)
-    errors = errors_of(lengths)
-    if errors.rms > WORST_BY_HAND * visible[0] / 640:
+    if not found.inliers.all():
+        worst = int(np.argmax(lengths))
         raise WorkError(
             "the points lie on no homography",
-            expected=f"a root mean square error of {WORST_BY_HAND * visible[0] / 640:.2g} px or less",
-            got=f"{errors.rms:.1f} px, point {int(np.argmax(lengths)) + 1} is off by {lengths.max():.1f} px",
+            expected=f"all of them within {threshold:.2g} px",
+            got=f"{int((~found.inliers).sum())} of {len(given)} are not, point {worst + 1} is off by "
+            f"{lengths[worst]:.0f} px",
         )
+    errors = errors_of(lengths)
     return Pointed(found.homography, errors, len(given), coverage(given[:, :2], infrared))
 
 

@@ -1,8 +1,8 @@
-"""From a rough place to a fraction of a pixel: blocks of the picture are looked for around where they should be.
+"""From a rough place to a fraction of a pixel: blocks are looked for around where they should be.
 
 Each block of infrared's features, warped as the homography has it, is compared with visible's at every shift
-within a radius. The comparisons of all pairs are added up before the best shift is looked for, as in ``coarse``.
-The shifts of all blocks give the next homography, at twice the size, until the shifts are small.
+within a radius. The comparisons of all pairs are added up before the best shift is looked for, as in
+``coarse``. The shifts of all blocks give the next homography, at twice the size, until the shifts are small.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ def block_shifts(
             energies[index] += energy[above : above + side, before : before + side]
             own[index] += np.einsum("hwc,hwc->", part, part)
     least = LEAST_ENERGY * block * block * len(infrared)
-    edged = np.flatnonzero((own >= least) & (energies.reshape(len(corners), -1).max(axis=1, initial=0) >= least))
+    edged = np.flatnonzero(
+        (own >= least) & (energies.reshape(len(corners), -1).max(axis=1, initial=0) >= least)
+    )
     scores = products / np.sqrt(np.maximum(energies * own[:, None, None], 1e-9))
     peaks = [_peak(scores[index], radius) for index in edged]
     places = [(corners[i][1] + (block - 1) / 2, corners[i][0] + (block - 1) / 2) for i in edged]
@@ -117,7 +119,9 @@ def _vertex(before: float, at: float, after: float) -> float:
 
 def warped(picture: F32, homography: F64, size: Size) -> F32:
     """Infrared in visible pixels, its border repeated."""
-    return cv2.warpPerspective(picture, homography, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpPerspective(
+        picture, homography, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
 
 
 def warped_mask(shape: tuple[int, ...], homography: F64, size: Size) -> npt.NDArray[np.uint8]:

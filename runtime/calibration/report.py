@@ -62,13 +62,11 @@ def of_pattern(found: Patterned, registration: rig.Registration) -> Report:
     remarks = []
     if found.coverage < 0.5:
         remarks.append(
-            f"the views cover {found.coverage:.0%} of infrared's view: beyond them the homography is a guess; "
+            f"the views cover {found.coverage:.0%} of infrared's view: beyond them it is a guess; "
             "hold the pattern near the corners too"
         )
     if found.held_out.rms > 2 * max(found.errors.rms, 0.25):
-        remarks.append(
-            "each view fits worse by the others than by itself: take more views, at one distance"
-        )
+        remarks.append("each view fits worse by the others than by itself: take more views, at one distance")
     return _with(
         Report(
             method="pattern",
@@ -94,7 +92,7 @@ def of_edges(found: Targetless, registration: rig.Registration) -> Report:
     width = registration.visible_size[0]
     if found.errors.median > width / 640:
         remarks.append(
-            f"a median of {found.errors.median:.1f} px is left between the two: lenses that differ, or a scene of "
+            f"a median of {found.errors.median:.1f} px is left: lenses that differ, or a scene of "
             "several distances; one homography cannot do better"
         )
     if found.pairs < 4:
@@ -119,7 +117,9 @@ def of_points(method: str, found: Pointed, registration: rig.Registration) -> Re
     if found.errors.points == 4:
         remarks.append("four points fit any homography: no error can be told; take eight or more")
     elif found.coverage < 0.3:
-        remarks.append(f"the points cover {found.coverage:.0%} of infrared's view: take some near the corners")
+        remarks.append(
+            f"the points cover {found.coverage:.0%} of infrared's view: take some near the corners"
+        )
     return _with(
         Report(
             method=method,
@@ -139,14 +139,18 @@ def as_text(report: Report) -> str:
     units = {"pattern": "views", "edges": "pairs", "time": "frames"}.get(report.method, "points")
     if report.rms_px is not None:
         lines.append(
-            f"{report.pairs} {units}, {report.points} {'blocks' if report.method == 'edges' else 'points'} that agree: "
-            f"error {report.rms_px:.2f} px RMS, {report.median_px:.2f} median, {report.maximum_px:.2f} at most"
+            f"{report.pairs} {units}, {report.points} {'blocks' if report.method == 'edges' else 'points'} "
+            f"that agree: error {report.rms_px:.2f} px RMS, {report.median_px:.2f} median, "
+            f"{report.maximum_px:.2f} at most"
         )
     if report.held_out_rms_px is not None:
-        lines.append(f"views left out: {report.held_out_rms_px:.2f} px RMS, {report.held_out_median_px:.2f} median")
+        lines.append(
+            f"views left out: {report.held_out_rms_px:.2f} px RMS, {report.held_out_median_px:.2f} median"
+        )
     if report.repeatability_px is not None and report.agreeing is not None:
         lines.append(
-            f"two halves of the pairs differ by {report.repeatability_px:.2f} px; {report.agreeing:.0%} of the blocks agree"
+            f"two halves of the pairs differ by {report.repeatability_px:.2f} px; "
+            f"{report.agreeing:.0%} of the blocks agree"
         )
     if report.coverage is not None:
         lines.append(f"covered: {report.coverage:.0%} of infrared's view")

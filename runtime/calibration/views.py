@@ -24,8 +24,8 @@ FEWEST_VIEWS = 3
 ENOUGH_VIEWS = 40
 """No more are kept."""
 STILL = 0.0015
-"""Largest movement of the pattern from one look to the next, in widths of the visible picture: 1 px of 640. What
-moves is seen by two cameras at two moments, and is blurred."""
+"""Largest movement of the pattern from one look to the next, in widths of the visible picture: 1 px of 640.
+What moves is seen by two cameras at two moments, and is blurred."""
 STILL_WITHIN_NS = 1_000_000_000
 """Two looks that are further apart tell nothing of movement."""
 ANOTHER = 0.06
@@ -54,7 +54,8 @@ class Views:
 
     Args:
         pattern: What is looked for.
-        moving: The pairs are of a stream: a view counts only if the pattern stood still since the look before.
+        moving: The pairs are of a stream: a view counts only if the pattern stood still since the look
+            before.
     """
 
     def __init__(self, pattern: Pattern, *, moving: bool) -> None:
@@ -64,7 +65,8 @@ class Views:
         """Whether infrared was inverted when the pattern was last found: that is tried first."""
         self.kept: list[View] = []
         self.looked = self.found_infrared = self.found_visible = self.moved = 0
-        """Pairs that were looked at, those in which each camera showed the pattern, and those where it moved."""
+        """Pairs that were looked at, those in which each camera showed the pattern, and those where it
+        moved."""
 
     def look(self, infrared: Image, visible: Image, time_ns: int) -> bool:
         """Look at a pair; whether it became a view, or replaced a blurrier one of the same place."""

@@ -58,7 +58,9 @@ class Blank(NamedTuple):
         """
         infrared, visible = self.sizes
         if min(*infrared, *visible) < 32:
-            raise RequestError("too small a picture", expected="32 pixels a side", got=f"{infrared}, {visible}")
+            raise RequestError(
+                "too small a picture", expected="32 pixels a side", got=f"{infrared}, {visible}"
+            )
         first, second, third = (tuple(float(f"{value:.10g}") for value in row) for row in homography)
         geometry, before = self.geometry, self.before
         return rig.Registration(
@@ -166,14 +168,22 @@ def with_registration(found: Report, registration: rig.Registration) -> Report:
 
 
 def _no_pair() -> WorkError:
-    return WorkError("the cameras gave no pair of pictures", hint="See what they give: tdfusion-edge run --camera IR,VIS")
+    return WorkError(
+        "the cameras gave no pair of pictures", hint="See what they give: tdfusion-edge run --camera IR,VIS"
+    )
 
 
 def _advice(found: Views) -> str:
     if found.looked and not found.found_visible:
-        return "Visible never showed it: are its counts right (a 9x6 chessboard has 10x7 fields), is it whole and sharp?"
+        return (
+            "Visible never showed it: are its counts right (a 9x6 chessboard has 10x7 fields), is it whole "
+            "and sharp?"
+        )
     if not found.found_infrared:
-        return "Infrared never showed it: warm the board, or show the pattern on a screen; is it large and sharp enough?"
+        return (
+            "Infrared never showed it: warm the board, or show the pattern on a screen; is it large and "
+            "sharp enough?"
+        )
     if found.moved > len(found.kept):
         return "Hold it still for a second at each place: on a stand it is easier."
     return "Hold it at more places, at one distance, face on."

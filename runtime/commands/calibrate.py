@@ -3,7 +3,8 @@
   tdfusion-edge calibrate --camera ir0,vis0 --pattern chessboard:9x6 --distance 3
   tdfusion-edge calibrate --camera ir/,vis/ --picture check.png
 
-With --pattern a board is held at many places, at one distance, still for a second at each; warm it, or show it
+With --pattern a board is held at many places, at one distance, still for a second at each; warm it, or show
+it
 on a phone, so that infrared sees it. Without it the edges of any scene serve: ten pairs or more, most of the
 scene at the distance that matters. --matches takes what another program found, --point what you found by eye.
 The rig file keeps its comments; nothing is written where the cameras cannot be aligned.
@@ -48,7 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rig", type=Path, metavar="FILE", help="rig file to read (default: $TDFUSION_RIG, ./rig.toml)"
     )
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="RIG.toml", help="rig file to write (default: the one that is read)"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="RIG.toml",
+        help="rig file to write (default: the one that is read)",
     )
     way = parser.add_mutually_exclusive_group()
     way.add_argument(
@@ -62,7 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--point", action="append", default=[], metavar="X,Y,X,Y",
         help="a point in infrared and the same one in visible, pixels; four times or more",
     )  # fmt: skip
-    parser.add_argument("--seconds", type=float, metavar="S", help="look so long (default: 5 to 60, by what is asked)")
+    parser.add_argument(
+        "--seconds", type=float, metavar="S", help="look so long (default: 5 to 60, by what is asked)"
+    )
     parser.add_argument(
         "--distance", type=float, metavar="M", help="distance of pattern or scene, metres; kept in the rig"
     )
@@ -74,7 +81,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--focal", type=float, metavar="PX", help="focal length of the visible camera, pixels of its picture"
     )
     parser.add_argument("--picture", type=Path, metavar="OUT.png", help="write a picture of before and after")
-    parser.add_argument("--report", type=Path, metavar="OUT.json", help="write all figures and the residual map")
+    parser.add_argument(
+        "--report", type=Path, metavar="OUT.json", help="write all figures and the residual map"
+    )
     parser.add_argument("--json", action="store_true", help="print that instead of text")
     parser.add_argument("--dry-run", action="store_true", help="leave the rig file as it is")
 
@@ -83,7 +92,11 @@ def main(args: argparse.Namespace) -> int:
     """Measure, write and say what was found."""
     require_positive("--seconds", args.seconds)
     pattern = None if args.pattern is None else patterns.parse(args.pattern)
-    given = points.read_matches(args.matches) if args.matches else [points.parse_point(text) for text in args.point]
+    given = (
+        points.read_matches(args.matches)
+        if args.matches
+        else [points.parse_point(text) for text in args.point]
+    )
     geometry = _geometry(args)
     cameras = choose_cameras(args.camera, args.rig)
     source = _source(args, cameras)

@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 SAME_ASPECT = 0.03
 """Relative difference of two pictures' aspects that a cut to whole blocks of pixels explains."""
 WARPS = 4
-"""So many pairs of sizes, or distances, are prepared for; the maps of one take 2.5 MB at 640x480, and a border as much."""
+"""So many pairs of sizes, or distances, are prepared for; the maps of one take 2.5 MB at 640x480, and a
+border as much."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,8 +75,8 @@ class Aligner:
         self._looked = False
         """Whether a first pair of both was looked at for what may have been mixed up."""
         self._warps: dict[tuple[Size, Size, int | None], tuple[Warp, Border | None]] = {}
-        """By the sizes of infrared and visible and the step of the distance, each with the border of infrared's
-        view, if there is one."""
+        """By the sizes of infrared and visible and the step of the distance, each with the border of
+        infrared's view, if there is one."""
         self._at: tuple[int | None, rig.Registration | None] = (None, registration)
         """Step of the distance of this pair, and the registration there."""
         self._wanted = self._at

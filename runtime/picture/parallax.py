@@ -1,6 +1,7 @@
 """Parallax: where infrared lies on visible at another distance than the one that was measured.
 
-Two cameras side by side see near things shifted against far ones. For planes that face the visible camera, the
+Two cameras side by side see near things shifted against far ones. For planes that face the visible camera,
+the
 homography is H(Z) = K (R + t n^T / Z) K'^-1 (Hartley and Zisserman, "Multiple View Geometry", 13.1): over
 distance, only its last column moves, by the focal length times the baseline times 1 / Z.
 """
@@ -39,7 +40,7 @@ def at_distance(registration: rig.Registration | None, distance_m: float) -> rig
 
 
 def chosen(registration: rig.Registration | None, asked_m: float | None) -> rig.Registration | None:
-    """The registration at the distance that is asked for, else at the rig's ``use_distance_m``, else as measured.
+    """The registration at the distance that is asked for, or that the rig uses, or as measured.
 
     Args:
         registration: Of the rig.
@@ -116,7 +117,7 @@ def _shift_of(registration: rig.Registration | None) -> Callable[[float], tuple[
             "--distance: the rig does not tell how infrared shifts with distance",
             expected="distance_m, baseline_m and focal_px in [registration]",
             got=f"no {', '.join(lacking)}" if registration is not None else "no [registration]",
-            hint="tdfusion-edge calibrate measures the registration, and writes --distance, --baseline and --focal.",
+            hint="tdfusion-edge calibrate measures the first with --distance, and writes --baseline and --focal.",
         )
     x, y = _pixels_metres(registration)
     measured = 1 / registration.distance_m
@@ -135,4 +136,6 @@ def _moved(registration: rig.Registration, shift: tuple[float, float], distance_
     matrix = matrix / (matrix[2] @ ((width - 1) / 2, (height - 1) / 2, 1.0))
     matrix[:2, 2] += shift
     first, second, third = ((float(a), float(b), float(c)) for a, b, c in matrix)
-    return replace(registration, homography=(first, second, third), distance_m=distance_m, use_distance_m=None)
+    return replace(
+        registration, homography=(first, second, third), distance_m=distance_m, use_distance_m=None
+    )

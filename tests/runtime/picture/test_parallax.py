@@ -49,7 +49,9 @@ def off(registration: rig.Registration, distance_m: float) -> float:
     from tdfusion_edge.runtime.calibration.fit import applied
 
     x, y = np.meshgrid(np.linspace(-0.6, 0.6, 7), np.linspace(-0.4, 0.4, 5))
-    world = np.stack([x.ravel() * distance_m, 3 + y.ravel() * distance_m, np.full(x.size, distance_m)], axis=1)
+    world = np.stack(
+        [x.ravel() * distance_m, 3 + y.ravel() * distance_m, np.full(x.size, distance_m)], axis=1
+    )
     put = applied(np.array(registration.homography), projected(INFRARED, world, BASELINE))
     return float(np.linalg.norm(put - projected(VISIBLE, world), axis=1).max())
 
@@ -76,10 +78,12 @@ def test_distances_of_one_step_share_their_maps_and_few_steps_there_are() -> Non
 
 
 def test_a_tilt_is_kept() -> None:
-    """Depth 1 in the middle of infrared's view: the shift there is in pixels whatever the scale of the matrix."""
+    """Depth 1 in the middle of infrared's view: the shift there is in pixels whatever the scale of the
+    matrix."""
     registration = measured(5.0)
     scaled = replace(
-        registration, homography=tuple(tuple(7.5 * v for v in row) for row in registration.homography)  # type: ignore[arg-type]
+        registration,
+        homography=tuple(tuple(7.5 * v for v in row) for row in registration.homography),  # type: ignore[arg-type]
     )
     assert off(parallax.at_distance(scaled, 3.0), 3.0) < 0.05
 

@@ -1,4 +1,4 @@
-"""Boards that are drawn through a homography, and what of them both cameras see."""
+"""Boards that are drawn through a homography: what a camera sees of them, and where exactly."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from tdfusion_edge.runtime.calibration.fit import applied
 from tdfusion_edge.runtime.calibration.pattern import Pattern
 
 F64 = npt.NDArray[np.float64]
@@ -44,17 +43,26 @@ def drawn(
                     board[top : top + unit, left : left + unit] = dark
     # A pixel's centre is a whole number in the picture; on the board a square's edge lies between two pixels.
     half = 0.5 if pattern.kind == "chessboard" else 0.0
-    to_board = np.array([[1 / unit, 0, (half - 2.5 * unit) / unit], [0, 1 / unit, (half - 2.5 * unit) / unit], [0, 0, 1]])
+    to_board = np.array(
+        [[1 / unit, 0, (half - 2.5 * unit) / unit], [0, 1 / unit, (half - 2.5 * unit) / unit], [0, 0, 1]]
+    )
     finer = np.array([[FINE, 0, (FINE - 1) / 2], [0, FINE, (FINE - 1) / 2], [0, 0, 1]])
     whole = (size[0] * FINE, size[1] * FINE)
     grey = (dark + bright) // 2
-    picture = cv2.warpPerspective(board, finer @ to @ to_board, whole, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=grey)
+    picture = cv2.warpPerspective(
+        board,
+        finer @ to @ to_board,
+        whole,
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=grey,
+    )
     picture = cv2.GaussianBlur(picture, (0, 0), blur * FINE)
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
 def pose(rng: np.random.Generator, pattern: Pattern, size: tuple[int, int], share: float = 0.5) -> F64:
-    """A random homography from board to picture, the board ``share`` of the picture wide."""
+    """A random homography from board to picture (width, height), the board ``share`` of the picture wide."""
     spread = points(pattern)
     middle, extent = spread.mean(axis=0), np.ptp(spread, axis=0)
     scale = share * min(size[0] / (extent[0] + 3), size[1] / (extent[1] + 3))
@@ -65,12 +73,31 @@ def pose(rng: np.random.Generator, pattern: Pattern, size: tuple[int, int], shar
     tilt = rng.uniform(-0.012, 0.012, 2)
     matrix = np.array([[c, -s, 0], [s, c, 0], [*tilt, 1]])
     centred = matrix @ np.array([[1, 0, -middle[0]], [0, 1, -middle[1]], [0, 0, 1]])
-    return np.array([[1, 0, to[0]], [0, 1, to[1]], [0, 0, 1]]) @ centred
+    whole: F64 = np.array([[1, 0, to[0]], [0, 1, to[1]], [0, 0, 1]]) @ centred
+    return whole
 
 
 def noisy(picture: U8, rng: np.random.Generator, sigma: float = 2.0) -> U8:
-    """With a sensor's noise."""
+    """With a sensor's noise, levels."""
     return np.clip(picture + rng.normal(0, sigma, picture.shape), 0, 255).astype(np.uint8)
 
 
-__all__ = ["applied", "drawn", "noisy", "points", "pose"]
+def rig(rng: np.random.Generator, infrared: tuple[int, int], visible: tuple[int, int] = (640, 480)) -> F64:
+    """A random homography from infrared pixels to visible ones: fields of view, turn, shift and tilt differ.
+
+    Infrared's view is .75 to 1.25 times as wide as visible's, turned by up to 4 degrees, and its middle
+    lies up to a tenth of the picture from visible's.
+    """
+    scale = rng.uniform(0.75, 1.25) * visible[0] / infrared[0]
+    angle = np.deg2rad(rng.uniform(-4, 4))
+    tilt = rng.uniform(-0.06, 0.06, 2) / infrared
+    c, s = scale * np.cos(angle), scale * np.sin(angle)
+    centred = np.array([[c, -s, 0], [s, c, 0], [*tilt, 1]])
+    to = np.array(visible) / 2 + rng.uniform(-0.1, 0.1, 2) * visible
+    x, y = (np.array(infrared) - 1) / 2
+    whole: F64 = (
+        np.array([[1, 0, to[0]], [0, 1, to[1]], [0, 0, 1]])
+        @ centred
+        @ np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1]])
+    )
+    return whole

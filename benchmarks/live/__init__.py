@@ -1,0 +1,1 @@
+"""What the live page costs, and how old its pictures are."""
