@@ -117,7 +117,7 @@ def _shift_of(registration: rig.Registration | None) -> Callable[[float], tuple[
             "--distance: the rig does not tell how infrared shifts with distance",
             expected="distance_m, baseline_m and focal_px in [registration]",
             got=f"no {', '.join(lacking)}" if registration is not None else "no [registration]",
-            hint="tdfusion-edge calibrate measures the first with --distance, and writes --baseline and --focal.",
+            hint="tdfusion-edge calibrate measures it with --distance, and writes --baseline and --focal.",
         )
     x, y = _pixels_metres(registration)
     measured = 1 / registration.distance_m
