@@ -14,6 +14,7 @@ from tdfusion_edge.clashes import is_same_place
 from tdfusion_edge.errors import InputMissing, RequestError, SourceError, TdfusionError
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.pairing.content import Place
 from tdfusion_edge.runtime.pairing.streams import Mode
 from tdfusion_edge.runtime.picture import parallax
 from tdfusion_edge.runtime.picture.watch import Watch, watch_of
@@ -53,6 +54,16 @@ class Cameras(NamedTuple):
         return self.visible[1].size if self.registration is None else self.registration.visible_size
 
     @property
+    def place(self) -> Place:
+        """What the check of their times by the pictures' content needs to know."""
+        both: dict[rig.Role, tuple[str, rig.Camera]] = {"infrared": self.infrared, "visible": self.visible}
+        return Place(
+            self.registration,
+            {role: camera.offset_ms for role, (_, camera) in both.items()},
+            {role: redact(name) for role, (name, _) in both.items()},
+        )
+
+    @property
     def watch(self) -> Watch:
         """When one of them is left out because of what it shows."""
         return watch_of(self.sync, recorded=bool(self.files()))
@@ -73,8 +84,8 @@ class Cameras(NamedTuple):
     def open(self, stack: ExitStack) -> dict[rig.Role, Source]:
         """Both cameras on one epoch, closed by ``stack``.
 
-        With policy ``single`` one live camera that is not there stops no run: it is asked for while the run
-        lasts, as one that is lost later.
+        With policies ``single`` and ``nearest`` one live camera that is not there, and may be missing, stops
+        no run: it is asked for while the run lasts, as one that is lost later.
 
         Raises:
             RequestError: one is live and the other recorded.
@@ -92,7 +103,7 @@ class Cameras(NamedTuple):
             try:
                 sources[role] = reopen()
             except (InputMissing, SourceError) as error:
-                if self.sync.policy not in (None, "single") or addresses.parse(camera.uri).scheme != "v4l2":
+                if not self._may_be_missing(role) or addresses.parse(camera.uri).scheme != "v4l2":
                     raise
                 absent.append(error)
                 sources[role] = AbsentSource(redact(name), self._alone(role, error), reopen)
@@ -113,6 +124,10 @@ class Cameras(NamedTuple):
             )
         return sources
 
+    def _may_be_missing(self, role: rig.Role) -> bool:
+        alone = self.sync.policy in (None, "single", "nearest")
+        return alone and self.sync.on_missing in (None, role)
+
     def _alone(self, role: rig.Role, error: TdfusionError) -> SourceError:
         """What is said of a camera that is not there when a run begins."""
         other = "visible" if role == "infrared" else "infrared"
@@ -131,6 +146,7 @@ def choose_cameras(
     *,
     policy: rig.Policy | None = None,
     tolerance_ms: float | None = None,
+    on_missing: rig.Role | None = None,
     distance_m: float | None = None,
 ) -> Cameras:
     """What two names or addresses stand for.
@@ -140,15 +156,18 @@ def choose_cameras(
         rig_file: The rig; None looks where ``run`` looks.
         policy: What a frame without partner becomes; None takes the rig's.
         tolerance_ms: Largest time difference in a pair; None takes the rig's.
+        on_missing: The one camera that may be missing, see :class:`rig.Sync`; None takes the rig's.
         distance_m: Distance in metres at which the two are to lie on each other; None takes the rig's.
 
     Raises:
         RequestError: no two names, names that the rig lacks, two cameras of one role, one file or device for
-            both, a tolerance that is none, or a distance where the rig tells no baseline.
+            both, a tolerance that is none, a camera that may be missing with a policy that needs both, or a
+            distance where the rig tells no baseline.
         ConfigError: the rig file is malformed.
     """
     require_positive("--tolerance-ms", tolerance_ms, most=rig.DAY_MS)
     require_one_of("--policy", policy, get_args(rig.Policy))
+    require_one_of("--on-missing", on_missing, get_args(rig.Role))
     names = camera.split(",")
     if redact(camera).count(",") < camera.count(","):
         raise RequestError(
@@ -165,10 +184,19 @@ def choose_cameras(
     chosen = rig.read(path)
     infrared, visible = rig.choose(chosen, (names[0], names[1]))
     _refuse_one_place(infrared, visible)
-    asked = {"policy": policy or chosen.sync.policy or "single", "tolerance_ms": tolerance_ms}
+    asked = {
+        "policy": policy or chosen.sync.policy or "single",
+        "tolerance_ms": tolerance_ms,
+        "on_missing": on_missing,
+    }
     sync = msgspec.structs.replace(
         chosen.sync, **{key: value for key, value in asked.items() if value is not None}
     )
+    if on_missing is not None and sync.policy not in ("single", "nearest"):
+        raise RequestError(
+            f"--on-missing {on_missing} with policy {sync.policy}",
+            expected="policy single or nearest, which show one camera while the other is missing",
+        )
     registration = parallax.chosen(chosen.registration, distance_m)
     return Cameras(infrared, visible, sync, registration, path is not None)
 

@@ -23,7 +23,7 @@ from tdfusion_edge.text import few
 
 Role: TypeAlias = Literal["infrared", "visible"]
 RangeName: TypeAlias = Literal["auto", "percentile", "linear", "clahe", "steady", "camera"]
-Policy: TypeAlias = Literal["drop", "hold-last", "single"]
+Policy: TypeAlias = Literal["drop", "hold-last", "nearest", "single"]
 
 OTHER: Mapping[Role, Role] = MappingProxyType({"infrared": "visible", "visible": "infrared"})
 
@@ -102,8 +102,18 @@ class Sync(Table, frozen=True, kw_only=True):
     tolerance_ms: Milliseconds = 20.0
     """Largest difference of capture times within a pair, in milliseconds."""
     policy: Policy | None = None
-    """What a frame without partner becomes: nothing, a pair with the last infrared frame, a single. None:
-    ``single`` for streams, ``drop`` for two videos that are fused into one."""
+    """What a frame without partner becomes: nothing, a pair with the last infrared frame, a pair with the
+    infrared frame nearest in time, a single. None: ``single`` for streams, ``drop`` for two videos that are
+    fused into one."""
+    on_missing: Role | None = None
+    """Which of the two cameras may be missing (``single``, ``nearest``): without the other one nothing is
+    shown. None: either."""
+    age_ms: Milliseconds | None = None
+    """Largest difference of capture times where infrared is shown again (``hold-last``, ``nearest``), in
+    milliseconds; None: ``silent_ms``."""
+    follow_clocks: bool = True
+    """Correct the capture times of live cameras for the jitter of their stamps, and for the drift and the
+    jumps of their clocks, as far as these can be told; False takes them as they come."""
     silent_ms: Milliseconds = 500.0
     """After this long without a frame a camera counts as silent (``single``, ``hold-last``), and with nothing
     in its pictures as dead: the other one is shown alone."""

@@ -26,6 +26,7 @@ def stream(
     mode: Mode | None = None,
     policy: rigs.Policy | None = None,
     tolerance_ms: float | None = None,
+    on_missing: rigs.Role | None = None,
     range: rigs.RangeName | rigs.ThermalRange | None = None,
     stretch: StretchName = "temporal",
     registration: rigs.Registration | None = None,
@@ -46,8 +47,10 @@ def stream(
         rig: The rig file; None looks where ``run`` looks.
         seconds: End after so much time: of the clock for cameras, of the recording for files.
         mode: ``latest`` drops what is too old (default for cameras), ``every`` gives all (for files).
-        policy: What a frame without partner becomes: ``drop``, ``hold-last`` or ``single``; None: the rig's.
+        policy: What a frame without partner becomes: ``drop``, ``hold-last``, ``nearest`` or ``single``;
+            None: the rig's.
         tolerance_ms: Largest time difference in a pair; the rig's if None.
+        on_missing: The one camera that may be missing, ``infrared`` or ``visible``; the rig's if None.
         range: How infrared becomes 8 bits; the infrared camera's of the rig if None.
         stretch: Output stretch.
         registration: Where infrared pixels lie in the visible picture; the rig's if None.
@@ -69,6 +72,7 @@ def stream(
         None if rig is None else Path(rig),
         policy=policy,
         tolerance_ms=tolerance_ms,
+        on_missing=on_missing,
         distance_m=distance_m,
     )
     with ExitStack() as stack:
@@ -83,5 +87,6 @@ def stream(
         )
         stack.enter_context(fuser)
         sources = chosen.open(stack)
-        plan = Plan(sources, chosen.sync, fuser, delivery_mode(mode, sources), seconds=seconds)
+        mode = delivery_mode(mode, sources)
+        plan = Plan(sources, chosen.sync, fuser, mode, place=chosen.place, seconds=seconds)
         yield from results(plan)

@@ -1,1 +1,1 @@
-"""What the live page costs, and how old its pictures are."""
+"""Benchmarks of live cameras."""

@@ -92,7 +92,7 @@ def shots(
             yield shot
         return
     sources = cameras.open(stack)
-    sync = msgspec.structs.replace(cameras.sync, policy="drop")
+    sync = msgspec.structs.replace(cameras.sync, policy="drop", on_missing=None)
     streams = stack.enter_context(
         Streams(sources, sync, mode=delivery_mode(None, sources), stop=stop, seconds=seconds)
     )

@@ -59,7 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--policy", choices=get_args(rig.Policy),
         help="a frame without partner: drop it, hold-last: show visible with the last infrared frame, "
+        "nearest: every visible frame with the infrared one nearest in time, "
         "single: show it alone once the other camera is silent (default: the rig's, else single)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--on-missing", choices=get_args(rig.Role),
+        help="the camera that may be missing: the other one is shown alone then, and never the other way "
+        "round (policies single and nearest; default: the rig's, else either)",
     )  # fmt: skip
     parser.add_argument(
         "--tolerance-ms", type=float, metavar="MS",
@@ -81,7 +87,12 @@ def main(args: argparse.Namespace) -> int:
     """Run until the end and print the table."""
     require_positive("--seconds", args.seconds)
     cameras = choose_cameras(
-        args.camera, args.rig, policy=args.policy, tolerance_ms=args.tolerance_ms, distance_m=args.distance
+        args.camera,
+        args.rig,
+        policy=args.policy,
+        tolerance_ms=args.tolerance_ms,
+        on_missing=args.on_missing,
+        distance_m=args.distance,
     )
     refuse_clashes([("--output", output) for output in args.output], [*cameras.files(), *read_files(args)])
     if cameras.simulated:
@@ -106,7 +117,8 @@ def main(args: argparse.Namespace) -> int:
         with Progress("running") as progress, stopped_by_signals(stop) as interrupted:
             tell, seconds = _teller(progress, args.seconds), args.seconds
             plan = Plan(
-                sources, cameras.sync, fuser, mode, sinks, seconds=seconds, stop=stop, on_result=tell
+                sources, cameras.sync, fuser, mode, sinks, place=cameras.place, seconds=seconds, stop=stop,
+                on_result=tell,
             )  # fmt: skip
             report = run(plan)
     try:
