@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,11 +78,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def measure(args: argparse.Namespace) -> Measured:
     """Every kind of rig."""
     figures: list[Figure] = []
-    for name, found in (
-        *_patterns(args),
-        *_simulated(args),
-        *_real("MSRS", _msrs(args), args),
-        *_real("m3svd", _m3svd(args), args),
+    for name, found in chain(
+        _patterns(args),
+        _simulated(args),
+        _real("MSRS", _msrs(args), args),
+        _real("m3svd", _m3svd(args), args),
     ):
         say(f"{name}: {np.round(found, 3)}", error=True)
         figures += _spread(name, found)

@@ -52,7 +52,6 @@ class Report(Table, frozen=True, kw_only=True):
     offset_ms: float | None = None
     """Of time: what the infrared camera's ``offset_ms`` is now."""
     offset_error_ms: float | None = None
-    offset_correlation: float | None = None
     remarks: tuple[str, ...] = field(default=())
     """What a user should know, a line each."""
 
@@ -156,8 +155,7 @@ def as_text(report: Report) -> str:
         lines.append(f"covered: {report.coverage:.0%} of infrared's view")
     if report.offset_ms is not None:
         lines.append(
-            f"offset_ms of infrared is {report.offset_ms:+.1f}, within {report.offset_error_ms:.1f} ms "
-            f"(correlation {report.offset_correlation:.2f})"
+            f"offset_ms of infrared is {report.offset_ms:+.1f}, standard error {report.offset_error_ms:.1f} ms"
         )
     return "\n".join([*lines, *(f"note: {remark}" for remark in report.remarks)])
 

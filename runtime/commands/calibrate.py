@@ -2,11 +2,13 @@
 
   tdfusion-edge calibrate --camera ir0,vis0 --pattern chessboard:9x6 --distance 3
   tdfusion-edge calibrate --camera ir/,vis/ --picture check.png
+  tdfusion-edge calibrate --camera ir0,vis0 --time
 
 With --pattern a board is held at many places, at one distance, still for a second at each; warm it, or show
 it
 on a phone, so that infrared sees it. Without it the edges of any scene serve: ten pairs or more, most of the
 scene at the distance that matters. --matches takes what another program found, --point what you found by eye.
+--time finds the offset of the two clocks from something warm that moves through both views.
 The rig file keeps its comments; nothing is written where the cameras cannot be aligned.
 """
 
@@ -27,13 +29,14 @@ from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.calibration import gather, points, rig_file, ways
 from tdfusion_edge.runtime.calibration import pattern as patterns
 from tdfusion_edge.runtime.calibration.report import Report, as_text
+from tdfusion_edge.runtime.calibration.timing import time_offset
 from tdfusion_edge.runtime.calibration.views import Views
 from tdfusion_edge.runtime.cameras import Cameras, choose_cameras, require_positive
 from tdfusion_edge.runtime.picture.parallax import require_distance
 from tdfusion_edge.runtime.picture.registration import Warp
 from tdfusion_edge.runtime.pipeline.signals import stopped_by_signals
 
-LIVE_SECONDS = {"pattern": 60.0, "edges": 20.0, "points": 5.0, "time": 30.0}
+LIVE_SECONDS = {"pattern": 60.0, "edges": 20.0, "points": 5.0, "time": 60.0}
 """How long live cameras are looked at unless --seconds says otherwise."""
 INTERVAL_S = {"pattern": 0.15, "edges": 0.5, "points": 0.0}
 """Least time between two pairs of a stream that are looked at."""
@@ -66,6 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     way.add_argument(
         "--point", action="append", default=[], metavar="X,Y,X,Y",
         help="a point in infrared and the same one in visible, pixels; four times or more",
+    )  # fmt: skip
+    way.add_argument(
+        "--time", action="store_true",
+        help="the time offset instead, from something warm that moves through both views",
     )  # fmt: skip
     parser.add_argument(
         "--seconds", type=float, metavar="S", help="look so long (default: 5 to 60, by what is asked)"
@@ -106,6 +113,8 @@ def main(args: argparse.Namespace) -> int:
         rig_file.require_library()
     if cameras.simulated:
         note("no rig file: ir0 and vis0 are simulated cameras")
+    if args.time:
+        return _time(args, cameras, source, target)
     way = "pattern" if pattern else "points" if args.matches or args.point else "edges"
     with ExitStack() as stack:
         stop = threading.Event()
@@ -158,6 +167,51 @@ def _write(
     _tell(args, found.report)
     if not args.dry_run:
         say(f"[registration] is written to {target}", error=args.json)
+
+
+def _time(args: argparse.Namespace, cameras: Cameras, source: Path | None, target: Path) -> int:
+    """Measure the time offset and write it to the infrared camera of the rig."""
+    if args.picture is not None or any(_geometry(args)):
+        raise RequestError(
+            "--time measures no registration", expected="no --distance, --baseline, --focal and --picture"
+        )
+    if gather.picture_files(cameras) is not None:
+        raise RequestError("--time needs cameras or videos", expected="pictures with times", got="folders")
+    name = _infrared_name(cameras, source)
+    stop = threading.Event()
+    with ExitStack() as stack:
+        sources = cameras.open(stack)
+        with Progress("watching what moves") as progress, stopped_by_signals(stop):
+            found = time_offset(
+                sources, cameras.place, seconds=args.seconds or LIVE_SECONDS["time"], stop=stop,
+                tell=lambda done: progress.update(done),
+            )  # fmt: skip
+    described = _described(cameras)
+    offset_ms = round(cameras.infrared[1].offset_ms + found.offset_ms, 1)
+    if not args.dry_run:
+        text = None if source is None else source.read_text(encoding="utf-8")
+        rig_file.written(target, text=text, cameras=described, offsets_ms={name: offset_ms})
+    _tell(args, Report(method="time", pairs=1, offset_ms=offset_ms, offset_error_ms=round(found.error_ms, 2)))
+    if not args.dry_run:
+        say(f"offset_ms of '{name}' is written to {target}", error=args.json)
+    return 0
+
+
+def _infrared_name(cameras: Cameras, source: Path | None) -> str:
+    """What the infrared camera is called in the rig file that is written.
+
+    Raises:
+        RequestError: recordings, and a rig that has no one infrared camera.
+    """
+    if source is None:
+        return next(name for name, camera in _described(cameras).items() if camera.role == "infrared")
+    described = rig.read(source)
+    if cameras.infrared[0] in described.cameras:
+        return cameras.infrared[0]
+    camera = rig.by_role(described).get("infrared")
+    if camera is None:
+        raise RequestError(f"{source} tells no infrared camera", expected='role = "infrared" in one [cameras.NAME]')
+    return next(name for name, one in described.cameras.items() if one is camera)
 
 
 def _tell(args: argparse.Namespace, found: Report) -> None:
