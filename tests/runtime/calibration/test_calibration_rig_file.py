@@ -123,7 +123,7 @@ def test_without_the_library_the_command_that_installs_it_is_named(monkeypatch: 
 NAMES = st.text("ab -.\"'é", min_size=1, max_size=5)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     st.dictionaries(NAMES, st.floats(-100, 100), min_size=1, max_size=3),
     st.sampled_from(["", "# c\n", "\n\n"]),

@@ -162,6 +162,7 @@ def test_a_rig_that_lies_around_is_not_changed_by_other_cameras(
     assert (tmp_path / "rig.toml").read_text() == text
 
 
+@pytest.mark.slow
 def test_pictures_that_cannot_be_aligned_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +187,7 @@ def texture(seed: int, size: tuple[int, int]) -> Any:
     return picture
 
 
+@pytest.mark.slow
 def test_inverted_and_warped_textures_are_aligned_to_half_a_pixel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

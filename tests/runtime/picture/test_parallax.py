@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -56,6 +56,7 @@ def off(registration: rig.Registration, distance_m: float) -> float:
     return float(np.linalg.norm(put - projected(VISIBLE, world), axis=1).max())
 
 
+@settings(max_examples=30)
 @given(st.floats(2, 50), st.sampled_from([2.0, 5.0, 20.0]))
 def test_from_2_to_50_m_nothing_is_a_pixel_off(distance_m: float, measured_m: float) -> None:
     registration = measured(measured_m)
