@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +60,7 @@ def drawn(
         borderValue=grey,
     )
     picture = cv2.GaussianBlur(picture, (0, 0), blur * FINE)
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return cast(U8, cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
 
 
 def pose(rng: np.random.Generator, pattern: Pattern, size: tuple[int, int], share: float = 0.5) -> F64:

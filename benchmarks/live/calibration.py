@@ -33,7 +33,7 @@ from tdfusion_edge.pairs.reader import pair_names
 from tdfusion_edge.runtime import rig as rigs
 from tdfusion_edge.runtime.calibration import targetless
 from tdfusion_edge.runtime.calibration.features import level
-from tdfusion_edge.runtime.calibration.fit import applied, fit, least_squares
+from tdfusion_edge.runtime.calibration.fit import applied, fit, inverse, least_squares
 from tdfusion_edge.runtime.calibration.pattern import parse
 from tdfusion_edge.runtime.calibration.refine import Shifts, block_shifts
 from tdfusion_edge.runtime.calibration.views import Views, solve
@@ -145,11 +145,16 @@ def _simulated(args: argparse.Namespace) -> Iterator[tuple[str, list[float]]]:
         errors = []
         for seed in range(args.rigs):
             known = rig(rng, size)
-            rows = tuple(tuple(map(float, row)) for row in known)
+            first, second, third = ((float(a), float(b), float(c)) for a, b, c in known)
             scene = Scene(seed)
             infrared = SimulatedSource(
-                "ir", "infrared", scene, 1.0, Faults(size=size, homography=rows), realtime=False
-            )  # type: ignore[arg-type]
+                "ir",
+                "infrared",
+                scene,
+                1.0,
+                Faults(size=size, homography=(first, second, third)),
+                realtime=False,
+            )
             visible = SimulatedSource("vis", "visible", scene, 1.0, realtime=False)
             shots = [(infrared.read(), visible.read()) for _ in range(args.pairs)]
             pairs = Pairs([a.image for a, b in shots if a and b], [b.image for a, b in shots if a and b])
@@ -175,8 +180,8 @@ def _real(name: str, pairs: Pairs, args: argparse.Namespace) -> Iterator[tuple[s
     shows, behind the known one, is what it is compared with.
     """
     base = targetless.align(*pairs)
-    levelled = [[level(picture) for picture in side] for side in pairs]
-    blocks = block_shifts(*levelled, base.homography, radius=targetless.LAST_LOOK, block=96)
+    ours, theirs = ([level(picture) for picture in side] for side in pairs)
+    blocks = block_shifts(ours, theirs, base.homography, radius=targetless.LAST_LOOK, block=96)
     yield f"edges, {name} as it is, residual to one homography", [base.errors.median]
     for size in SIZES:
         rng = np.random.default_rng(args.seed)
@@ -212,10 +217,10 @@ def _warped(picture: Image, known: F64, size: Size) -> Image:
 
 def _reference(base: F64, blocks: Shifts, known: F64, size: Size) -> F64:
     """Unwarped infrared to visible, by the blocks that a picture warped by ``known`` shows."""
-    back = applied(np.linalg.inv(known), blocks.places)
+    back = applied(inverse(known), blocks.places)
     seen = ((back > 0) & (back < np.array(size) - 1)).all(axis=1)
     places = blocks.places[seen]
-    from_ = applied(np.linalg.inv(base), places)
+    from_ = applied(inverse(base), places)
     return fit(
         from_, places + blocks.shifts[seen], threshold=targetless.AGREES, weights=blocks.margins[seen] + 1e-3
     ).homography
@@ -235,7 +240,7 @@ def _m3svd(args: argparse.Namespace) -> Pairs:
     for name in VIDEOS:
         for side, folder in zip(sides, ("ir", "vi"), strict=True):
             reader = VideoReader(args.data / "m3svd" / folder / f"{name}.mp4")
-            shown = []
+            shown: list[Image] = []
             while len(shown) < 140 and (frame := reader.read()) is not None:
                 shown.append(frame.image)
             reader.close()

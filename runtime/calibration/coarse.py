@@ -8,13 +8,13 @@ other, so what speaks for the true place adds up and what is chance does not.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, cast
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from tdfusion_edge.runtime.calibration.features import F32, orientations
+from tdfusion_edge.runtime.calibration.features import F32, U8, orientations
 
 F64: TypeAlias = npt.NDArray[np.float64]
 C64: TypeAlias = npt.NDArray[np.complex64]
@@ -78,9 +78,10 @@ def _tried(
 ) -> Iterator[Place]:
     """The best shift for each scale and turn."""
     height = round(width * visible[0].shape[0] / visible[0].shape[1])
-    small = [cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA) for picture in visible]
+    size = (width, height)
+    small = [cast(F32, cv2.resize(picture, size, interpolation=cv2.INTER_AREA)) for picture in visible]
     features = [orientations(picture) for picture in small]
-    energy = sum(_length2(one) for one in features)
+    energy = np.sum([_length2(one) for one in features], axis=0)
     own = infrared[0].shape[1], infrared[0].shape[0]
     for scale, turn in choices:
         # Infrared on a canvas of its own, centre on centre, that holds it whatever the turn.
@@ -96,7 +97,7 @@ def _tried(
         )
         inside = _spectrum(mask, shape)
         area = _spectrum(np.ones((height, width), np.float32), shape)
-        length = sum(_length2(one) for one in warped)
+        length = np.sum([_length2(one) for one in warped], axis=0)
         shared = _correlated(inside, area, shape)
         power = np.maximum(_correlated(inside, _spectrum(energy, shape), shape), 0)
         power = power * np.maximum(_correlated(_spectrum(length, shape), area, shape), 0)
@@ -104,7 +105,7 @@ def _tried(
         score = np.where(enough, np.fft.irfft2(total, shape) / np.sqrt(np.maximum(power, 1e-9)), -1)
         # A small overlap reaches a high correlation by chance: its score is held down by its share.
         score = score * np.clip(shared / (width * height), 0, 1) ** 0.25
-        y, x = np.unravel_index(int(np.argmax(score)), shape)
+        y, x = divmod(int(np.argmax(score)), shape[1])
         # What is at p of infrared's canvas is at p + d of visible; a shift to the left comes in from the
         # right.
         d = np.array([x - shape[1] if x >= width else x, y - shape[0] if y >= height else y])
@@ -121,16 +122,16 @@ def _on_canvas(infrared: Sequence[F32], to: F64, side: int, density: float) -> t
     for picture in infrared:
         smooth = cv2.GaussianBlur(picture, (0, 0), blur) if blur else picture
         drawn = cv2.warpAffine(smooth, to[:2], size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        warped.append(orientations(drawn, mask))
+        warped.append(orientations(cast(F32, drawn), cast(U8, mask)))
     return warped, (mask > 0).astype(np.float32)
 
 
 def _length2(features: F32) -> F32:
-    return np.einsum("hwc,hwc->hw", features, features)
+    return cast(F32, np.einsum("hwc,hwc->hw", features, features))
 
 
 def _correlated(first: C64, second: C64, shape: tuple[int, int]) -> F32:
-    return np.fft.irfft2(np.conj(first) * second, shape)
+    return np.fft.irfft2(np.conj(first) * second, shape).astype(np.float32)
 
 
 def _spectrum(features: F32, shape: tuple[int, int]) -> C64:

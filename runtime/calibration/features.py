@@ -40,7 +40,8 @@ def level(image: Image) -> F32:
     grey = luma(image).astype(np.float32)
     low, high = np.percentile(grey[:: max(1, grey.shape[0] // 240), :: max(1, grey.shape[1] // 320)], (1, 99))
     span = max(float(high - low), 1.0)
-    return np.clip((grey - np.float32(low)) / np.float32(span), -0.5, 1.5) - np.float32(0.5)
+    levelled: F32 = np.clip((grey - np.float32(low)) / np.float32(span), -0.5, 1.5) - np.float32(0.5)
+    return levelled
 
 
 def orientations(grey: F32, mask: U8 | None = None) -> F32:

@@ -57,7 +57,13 @@ def errors_of(lengths: F64) -> Errors:
 def applied(homography: F64, points: F64) -> F64:
     """Points (N, 2) where a homography sends them."""
     lifted = points @ homography[:, :2].T + homography[:, 2]
-    return cast(F64, lifted[:, :2] / lifted[:, 2:])
+    moved: F64 = lifted[:, :2] / lifted[:, 2:]
+    return moved
+
+
+def inverse(homography: F64) -> F64:
+    """The homography back."""
+    return cast(F64, np.linalg.inv(homography))
 
 
 def fit(

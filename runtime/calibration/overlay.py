@@ -63,7 +63,7 @@ def before_after(
 
 
 def _shown(image: Image) -> U8:
-    return np.clip((level(image) + np.float32(0.5)) * 255, 0, 255).astype(np.uint8)
+    return cast(U8, np.clip((level(image) + np.float32(0.5)) * 255, 0, 255).astype(np.uint8))
 
 
 def _edges_over(infrared: U8, visible: U8) -> U8:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import cv2
 import numpy as np
@@ -90,14 +90,14 @@ def find(pattern: Pattern, image: Image, *, inverted: bool = False) -> F64 | Non
         for polarity in (inverted, not inverted):
             points = _points(pattern, np.bitwise_not(picture) if polarity else picture)
             if points is not None:
-                return (points + 0.5) / factor - 0.5
+                return cast(F64, (points + 0.5) / factor - 0.5)
     return None
 
 
 def _enlarged(grey: F32, factor: int) -> U8:
     if factor > 1:
-        grey = cv2.resize(grey, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
-        grey = cv2.GaussianBlur(grey, (0, 0), BLUR_OF_ENLARGED * factor)
+        larger = cv2.resize(grey, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+        grey = cast(F32, cv2.GaussianBlur(larger, (0, 0), BLUR_OF_ENLARGED * factor))
     return np.clip(grey, 0, 255).astype(np.uint8)
 
 
@@ -160,7 +160,7 @@ def _points(pattern: Pattern, picture: U8) -> F64 | None:
     if pattern.kind == "chessboard":
         found, corners = cv2.findChessboardCornersSB(picture, size, flags=cv2.CALIB_CB_NORMALIZE_IMAGE)
         if found:
-            corners = _refined(picture, corners, pattern)
+            corners = _refined(picture, cast(F32, corners), pattern)
     else:
         grid = cv2.CALIB_CB_ASYMMETRIC_GRID if pattern.kind == "acircles" else cv2.CALIB_CB_SYMMETRIC_GRID
         detector = _blobs(picture)
@@ -185,9 +185,10 @@ def _refined(picture: U8, corners: F32, pattern: Pattern) -> F32:
     return cast(F32, fine)
 
 
-def _blobs(picture: U8) -> cv2.SimpleBlobDetector:
+def _blobs(picture: U8) -> Any:
     """A detector of dark blobs of any size that a grid can have."""
-    wish = cv2.SimpleBlobDetector_Params()
+    library: Any = cv2  # whose stubs lack it
+    wish = library.SimpleBlobDetector_Params()
     wish.filterByColor, wish.blobColor = True, 0
     wish.filterByArea = True
     wish.minArea, wish.maxArea = 12.0, picture.size / 20
@@ -195,4 +196,4 @@ def _blobs(picture: U8) -> cv2.SimpleBlobDetector:
     wish.filterByInertia, wish.minInertiaRatio = True, 0.2
     wish.filterByConvexity, wish.minConvexity = True, 0.85
     wish.minDistBetweenBlobs = 4.0
-    return cv2.SimpleBlobDetector_create(wish)
+    return library.SimpleBlobDetector_create(wish)

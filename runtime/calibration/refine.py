@@ -8,13 +8,13 @@ within a radius. The comparisons of all pairs are added up before the best shift
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, cast
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from tdfusion_edge.runtime.calibration.features import F32, orientations
+from tdfusion_edge.runtime.calibration.features import F32, U8, orientations
 
 F64: TypeAlias = npt.NDArray[np.float64]
 Size: TypeAlias = tuple[int, int]
@@ -55,8 +55,7 @@ def block_shifts(
     height, width = visible[0].shape
     tops, lefts = (_starts(length, radius, block) for length in (height, width))
     mask = warped_mask(infrared[0].shape, homography, (width, height))
-    corner = {"anchor": (0, 0), "borderType": cv2.BORDER_CONSTANT}
-    seen = cv2.boxFilter((mask > 0).astype(np.float32), -1, (block, block), **corner)
+    seen = _sums((mask > 0).astype(np.float32), block) / block**2
     corners = [(top, left) for top in tops for left in lefts if seen[top, left] >= LEAST_SEEN]
     shape = (len(corners), 2 * radius + 1, 2 * radius + 1)
     products, energies = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
@@ -64,7 +63,7 @@ def block_shifts(
     for one, other in zip(infrared, visible, strict=True):
         ours, theirs = orientations(warped(one, homography, (width, height)), mask), orientations(other)
         length2 = np.einsum("hwc,hwc->hw", theirs, theirs)
-        energy = cv2.boxFilter(length2, -1, (block, block), normalize=False, **corner)
+        energy = _sums(length2, block)
         for index, (top, left) in enumerate(corners):
             part = ours[top : top + block, left : left + block]
             above, before, side = top - radius, left - radius, 2 * radius + 1
@@ -88,17 +87,25 @@ def block_shifts(
     )
 
 
+def _sums(picture: F32, block: int) -> F32:
+    """Sum of the block whose upper left corner is at each pixel."""
+    border = cv2.BORDER_CONSTANT
+    summed = cv2.boxFilter(picture, -1, (block, block), anchor=(0, 0), normalize=False, borderType=border)
+    return cast(F32, summed)
+
+
 def _starts(length: int, radius: int, block: int) -> list[int]:
     """Where blocks begin along a side: from edge to edge, neighbours overlapping by about a quarter."""
     room = length - 2 * radius - block
     if room <= 0:
         return [radius] if room == 0 else []
-    return np.linspace(radius, radius + room, 1 + max(1, round(room / (0.75 * block)))).astype(int).tolist()
+    starts = np.linspace(radius, radius + room, 1 + max(1, round(room / (0.75 * block))))
+    return [int(start) for start in starts]
 
 
 def _peak(score: F32, radius: int) -> tuple[tuple[float, float], float, float]:
     """Shift of the highest score to a fraction of a pixel, the score, and its margin."""
-    y, x = np.unravel_index(int(np.argmax(score)), score.shape)
+    y, x = divmod(int(np.argmax(score)), score.shape[1])
     best = float(score[y, x])
     near = max(2, radius // 2)
     far = score.copy()
@@ -119,11 +126,11 @@ def _vertex(before: float, at: float, after: float) -> float:
 
 def warped(picture: F32, homography: F64, size: Size) -> F32:
     """Infrared in visible pixels, its border repeated."""
-    return cv2.warpPerspective(
-        picture, homography, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    flags, border = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
+    return cast(F32, cv2.warpPerspective(picture, homography, size, flags=flags, borderMode=border))
 
 
-def warped_mask(shape: tuple[int, ...], homography: F64, size: Size) -> npt.NDArray[np.uint8]:
+def warped_mask(shape: tuple[int, ...], homography: F64, size: Size) -> U8:
     """uint8 (H, W), 255 where infrared sees."""
-    return cv2.warpPerspective(np.full(shape[:2], 255, np.uint8), homography, size, flags=cv2.INTER_NEAREST)
+    whole = np.full(shape[:2], 255, np.uint8)
+    return cast(U8, cv2.warpPerspective(whole, homography, size, flags=cv2.INTER_NEAREST))

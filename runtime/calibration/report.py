@@ -155,7 +155,7 @@ def as_text(report: Report) -> str:
         lines.append(f"covered: {report.coverage:.0%} of infrared's view")
     if report.offset_ms is not None:
         lines.append(
-            f"offset_ms of infrared is {report.offset_ms:+.1f}, standard error {report.offset_error_ms:.1f} ms"
+            f"offset_ms of infrared: {report.offset_ms:+.1f}, standard error {report.offset_error_ms:.1f} ms"
         )
     return "\n".join([*lines, *(f"note: {remark}" for remark in report.remarks)])
 

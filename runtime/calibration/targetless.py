@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ from tdfusion_edge.errors import WorkError
 from tdfusion_edge.frames import Image
 from tdfusion_edge.runtime.calibration.coarse import rough_place
 from tdfusion_edge.runtime.calibration.features import F32, level
-from tdfusion_edge.runtime.calibration.fit import F64, Errors, applied, errors_of, fit
+from tdfusion_edge.runtime.calibration.fit import F64, Errors, applied, errors_of, fit, inverse
 from tdfusion_edge.runtime.calibration.refine import Shifts, Size, block_shifts
 
 MOST_PAIRS, MOST_ROUGH_PAIRS = 24, 8
@@ -71,7 +71,7 @@ def align(
     """
     chosen = np.unique(np.linspace(0, len(infrared) - 1, min(len(infrared), MOST_PAIRS)).astype(int))
     size: Size = (visible[0].shape[1], visible[0].shape[0])
-    ours = [_fitting(level(infrared[index])) for index in chosen]
+    ours = [_narrowed(level(infrared[index]), WIDEST) for index in chosen]
     shrunk_by = ours[0].shape[1] / infrared[0].shape[1]
     ours_to_full = _scaling(1 / shrunk_by)
     theirs = [_narrowed(level(visible[index]), WIDEST) for index in chosen]
@@ -96,7 +96,7 @@ def align(
     tell(1.0)
     lengths = np.linalg.norm(blocks.shifts, axis=1)
     within = lengths[lengths <= _agrees(theirs[0].shape[1])]
-    homography = _scaling(1 / factor) @ current @ np.linalg.inv(ours_to_full)
+    homography = _scaling(1 / factor) @ current @ inverse(ours_to_full)
     full = blocks._replace(places=(blocks.places + 0.5) / factor - 0.5, shifts=blocks.shifts / factor)
     return Targetless(
         homography, errors_of(within / factor), full, agreeing, repeatability / factor, len(chosen)
@@ -112,13 +112,13 @@ def _stepped(
     down = _scaling(factor)
     # Infrared that is much finer than the picture it is warped into would alias.
     density = float(np.sqrt(abs(np.linalg.det((down @ current)[:2, :2]))))
-    smooth = [cv2.GaussianBlur(one, (0, 0), 0.4 / density) if density < 0.67 else one for one in infrared]
+    smooth = [_blurred(one, 0.4 / density) for one in infrared] if density < 0.67 else infrared
     found = block_shifts(
         smooth, small, down @ current, radius=radius, block=min(block, _block(small[0].shape[1]))
     )
     if len(found.places) < FEWEST_AGREEING:
         raise _no_edges(len(found.places))
-    from_ = applied(np.linalg.inv(down @ current), found.places)
+    from_ = applied(inverse(down @ current), found.places)
     inside = found.margins > 0
     if inside.sum() < FEWEST_AGREEING:
         inside[:] = True
@@ -131,7 +131,7 @@ def _stepped(
         weights=weights,
         affine=affine,
     )
-    return np.linalg.inv(down) @ fitted.homography
+    return inverse(down) @ fitted.homography
 
 
 def _require_agreement(blocks: Shifts, width: int) -> float:
@@ -170,7 +170,7 @@ def _repeatability(infrared: Sequence[F32], visible: Sequence[F32], current: F64
         else:
             part = np.arange(len(blocks.places)) % 2 == half
             places = blocks.places[part]
-            from_ = applied(np.linalg.inv(current), places)
+            from_ = applied(inverse(current), places)
             halves.append(
                 fit(
                     from_,
@@ -179,7 +179,7 @@ def _repeatability(infrared: Sequence[F32], visible: Sequence[F32], current: F64
                     affine=part.sum() < FEWEST_FOR_PERSPECTIVE,
                 ).homography
             )
-    points = applied(np.linalg.inv(current), blocks.places)
+    points = applied(inverse(current), blocks.places)
     return float(np.median(np.linalg.norm(applied(halves[0], points) - applied(halves[1], points), axis=1)))
 
 
@@ -192,16 +192,16 @@ def _block(width: int) -> int:
     return max(24, round(96 * width / WIDEST))
 
 
-def _fitting(picture: F32) -> F32:
-    return _narrowed(picture, WIDEST)
-
-
 def _narrowed(picture: F32, width: int) -> F32:
     """Not wider than that."""
     if picture.shape[1] <= width:
         return picture
     height = round(width * picture.shape[0] / picture.shape[1])
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    return cast(F32, cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def _blurred(picture: F32, sigma: float) -> F32:
+    return cast(F32, cv2.GaussianBlur(picture, (0, 0), sigma))
 
 
 def _scaling(factor: float) -> F64:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 
-from tdfusion_edge.errors import FrameLost, SourceError, WorkError
+from tdfusion_edge.errors import FrameLost, WorkError
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.pairing.content import Content, ContentReport, Place
 from tdfusion_edge.runtime.sources.base import Source
@@ -83,7 +83,7 @@ def _required(found: ContentReport | None) -> ContentReport:
     raise WorkError(
         "the time offset cannot be told from what moves",
         expected=f"{SHORTEST_S} s or more in which something warm moves through both views",
-        got="too little" if found is None else f"{found.offset_ms:+.0f} ms, give or take {found.error_ms:.0f}, not clear",
-        hint="Wave a hand or a cup through both views for half a minute, in no steady rhythm, and calibrate the "
-        "registration first.",
+        got="too little" if found is None else f"{found.offset_ms:+.0f} ms, ± {found.error_ms:.0f}",
+        hint="Wave a hand or a cup through both views for half a minute, in no steady rhythm; "
+        "calibrate the registration first.",
     )

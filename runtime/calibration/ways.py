@@ -69,8 +69,8 @@ class Blank(NamedTuple):
             visible_size=visible,
             reprojection_error=None if error_px is None else round(error_px, 3),
             distance_m=geometry.distance_m,
-            baseline_m=geometry.baseline_m or (before and before.baseline_m),
-            focal_px=geometry.focal_px or (before and _same_width(before, visible)),
+            baseline_m=geometry.baseline_m or (None if before is None else before.baseline_m),
+            focal_px=geometry.focal_px or (None if before is None else _same_width(before, visible)),
         )
 
 

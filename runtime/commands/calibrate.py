@@ -210,7 +210,9 @@ def _infrared_name(cameras: Cameras, source: Path | None) -> str:
         return cameras.infrared[0]
     camera = rig.by_role(described).get("infrared")
     if camera is None:
-        raise RequestError(f"{source} tells no infrared camera", expected='role = "infrared" in one [cameras.NAME]')
+        raise RequestError(
+            f"{source} tells no infrared camera", expected='role = "infrared" in one [cameras.NAME]'
+        )
     return next(name for name, one in described.cameras.items() if one is camera)
 
 

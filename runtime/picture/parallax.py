@@ -49,7 +49,8 @@ def chosen(registration: rig.Registration | None, asked_m: float | None) -> rig.
     Raises:
         RequestError: as :func:`at_distance`, where there is a distance.
     """
-    wanted = asked_m if asked_m is not None else registration and registration.use_distance_m
+    own_m = None if registration is None else registration.use_distance_m
+    wanted = own_m if asked_m is None else asked_m
     return registration if wanted is None else at_distance(registration, wanted)
 
 

@@ -64,7 +64,12 @@ MATCHES: dict[str, str | bytes] = {
     "escape codes": "1 2 3 4\n\x1b[31m\x9b\u202e 2 3 4", "a line of 100,000 characters": "1 2 3 4\n" + "9" * 100_000,
 }  # fmt: skip
 CALIBRATED = [
-    Case(f"matches: {what}", lambda folder, text=text: _calibrate(folder, text), says=r"\S", quick=what == "one point")
+    Case(
+        f"matches: {what}",
+        lambda folder, text=text: _calibrate(folder, text),
+        says=r"\S",
+        quick=what == "one point",
+    )
     for what, text in MATCHES.items()
 ]
 

@@ -86,5 +86,7 @@ def test_what_has_no_edges_is_refused() -> None:
 
 def test_two_scenes_are_refused_with_their_residual() -> None:
     known = np.diag([2.0, 2.0, 1.0])
-    with pytest.raises(WorkError, match=r"cannot be aligned(.|\n)*got \d+% of \d+ blocks, median residual \d"):
+    with pytest.raises(
+        WorkError, match=r"cannot be aligned(.|\n)*got \d+% of \d+ blocks, median residual \d"
+    ):
         align([warped(texture(5), known)], [texture(6)], known)

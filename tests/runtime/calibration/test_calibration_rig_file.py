@@ -143,7 +143,8 @@ def test_whatever_way_it_is_written_the_result_is_the_rig_or_an_error(
     else:
         text = "".join(f'cameras.{name}.uri = "sim://ir"\n' for name in quoted.values()) + gap
     if old:
-        text += '\n[registration]\nhomography = [[1,0,0],[0,1,0],[0,0,1]]\ninfrared_size=[64,64]\nvisible_size=[64,64]\n'
+        text += "\n[registration]\nhomography = [[1,0,0],[0,1,0],[0,0,1]]\n"
+        text += "infrared_size=[64,64]\nvisible_size=[64,64]\n"
     try:
         edited = rig_file.edited(text, {}, MADE, offsets)
     except TdfusionError:

@@ -35,7 +35,9 @@ def boards(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
         to = pose(rng, parse(BOARD), SIZE, 0.45)
         hot = noisy(drawn(parse(BOARD), to, SIZE, dark=210, bright=70), rng).astype(np.uint16) * 4 + 21000
         cv2.imwrite(str(folder / "ir" / f"{number}.png"), hot)
-        cv2.imwrite(str(folder / "vis" / f"{number}.png"), noisy(drawn(parse(BOARD), known @ to, VISIBLE), rng))
+        cv2.imwrite(
+            str(folder / "vis" / f"{number}.png"), noisy(drawn(parse(BOARD), known @ to, VISIBLE), rng)
+        )
     return folder, known
 
 
@@ -51,11 +53,14 @@ def camera(folder: Path) -> str:
 
 
 def test_pictures_of_a_board_become_a_registration(
-    boards: tuple[Path, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    boards: tuple[Path, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     folder, known = boards
-    text = f'# mine\n[cameras.a]\nuri = "sim://ir" # {"x" * 5}\nrole = "infrared"\n[cameras.b]\nuri = "sim://vis"\n'
+    text = '# mine\n[cameras.a]\nuri = "sim://ir" # x\nrole = "infrared"\n[cameras.b]\nuri = "sim://vis"\n'
     (tmp_path / "rig.toml").write_text(text)
     line = ["calibrate", "--camera", camera(folder), "--pattern", BOARD, "--rig", "rig.toml"]
     more = ["--distance", "3", "--baseline", "0.06,0", "--focal", "260"]
@@ -83,7 +88,9 @@ def test_pictures_of_a_board_become_a_registration(
     )
 
 
-def test_a_dry_run_and_a_new_file(boards: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_and_a_new_file(
+    boards: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     folder, known = boards
     line = ["calibrate", "--camera", camera(folder), "--pattern", BOARD]
@@ -97,7 +104,10 @@ def test_a_dry_run_and_a_new_file(boards: tuple[Path, Any], tmp_path: Path, monk
 
 
 def test_matches_and_points(
-    boards: tuple[Path, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    boards: tuple[Path, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     folder, known = boards
@@ -107,7 +117,9 @@ def test_matches_and_points(
     line = ["calibrate", "--camera", camera(folder), "-o", "new.toml"]
     assert main([*line, "--matches", "matches.txt"]) == 0
     assert error(rigs.read(tmp_path / "new.toml").registration, known) < 0.01
-    corners = rows[[int(np.argmin((ours * sign).sum(axis=1))) for sign in ((1, 1), (-1, 1), (1, -1), (-1, -1))]]
+    corners = rows[
+        [int(np.argmin((ours * sign).sum(axis=1))) for sign in ((1, 1), (-1, 1), (1, -1), (-1, -1))]
+    ]
     by_hand = [part for row in corners for part in ("--point", ",".join(map(str, row)))]
     assert main([*line, *by_hand]) == 0
     found = rigs.read(tmp_path / "new.toml").registration
@@ -120,7 +132,10 @@ def test_matches_and_points(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--pattern", "circles:7x5"], "was not seen often enough: expected 3 views or more.*got 0 of 6 pairs"),
+        (
+            ["--pattern", "circles:7x5"],
+            "was not seen often enough: expected 3 views or more.*got 0 of 6 pairs",
+        ),
         (["--matches", "none.txt"], "there is no file of matches"),
         (["--point", "1,2,3"], "--point 1,2,3"),
         (["--point", "1,2,3,4"], "too few points"),
@@ -152,7 +167,10 @@ def test_what_is_wrong_is_told_and_nothing_is_written(
 
 
 def test_a_rig_that_lies_around_is_not_changed_by_other_cameras(
-    boards: tuple[Path, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    boards: tuple[Path, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     text = '[cameras.a]\nuri = "sim://ir"\n[cameras.b]\nuri = "sim://vis"\n'
@@ -181,7 +199,11 @@ def texture(seed: int, size: tuple[int, int]) -> Any:
     picture = np.full(size[::-1], 120, np.uint8)
     for _ in range(60):
         x, y = rng.uniform((0, 0), size)
-        box = ((float(x), float(y)), tuple(map(float, rng.uniform(0.05, 0.3, 2) * size[0])), float(rng.uniform(0, 90)))
+        box = (
+            (float(x), float(y)),
+            tuple(map(float, rng.uniform(0.05, 0.3, 2) * size[0])),
+            float(rng.uniform(0, 90)),
+        )
         corners = cv2.boxPoints(box).astype(np.int32)
         cv2.fillConvexPoly(picture, corners, int(rng.integers(20, 240)), cv2.LINE_AA)
     return picture
@@ -214,7 +236,8 @@ def test_inverted_and_warped_textures_are_aligned_to_half_a_pixel(
 def test_the_times_of_the_simulated_rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rig.toml").write_text(
-        '[cameras.ir0]\nuri = "sim://ir?realtime=0&fps=9&offset_ms=90&frames=400"\noffset_ms = -20.0 # a guess\n'
+        '[cameras.ir0]\nuri = "sim://ir?realtime=0&fps=9&offset_ms=90&frames=400"\n'
+        "offset_ms = -20.0 # a guess\n"
         '[cameras.vis0]\nuri = "sim://vis?realtime=0&frames=1200"\n'
     )
     assert main(["calibrate", "--camera", "ir0,vis0", "--time", "--seconds", "40"]) == 0
