@@ -1,1 +1,1 @@
-"""Benchmarks of live cameras."""
+"""Live rigs: what faults of cameras do to a run."""
