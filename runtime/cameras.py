@@ -16,6 +16,7 @@ from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.pairing.content import Place
 from tdfusion_edge.runtime.pairing.streams import Mode
+from tdfusion_edge.runtime.picture import parallax
 from tdfusion_edge.runtime.picture.watch import Watch, watch_of
 from tdfusion_edge.runtime.sources import open_source, tell_of_recordings
 from tdfusion_edge.runtime.sources import uri as addresses
@@ -145,6 +146,7 @@ def choose_cameras(
     policy: rig.Policy | None = None,
     tolerance_ms: float | None = None,
     on_missing: rig.Role | None = None,
+    distance_m: float | None = None,
 ) -> Cameras:
     """What two names or addresses stand for.
 
@@ -154,10 +156,12 @@ def choose_cameras(
         policy: What a frame without partner becomes; None takes the rig's.
         tolerance_ms: Largest time difference in a pair; None takes the rig's.
         on_missing: The one camera that may be missing, see :class:`rig.Sync`; None takes the rig's.
+        distance_m: Distance in metres at which the two are to lie on each other; None takes the rig's.
 
     Raises:
         RequestError: no two names, names that the rig lacks, two cameras of one role, one file or device for
-            both, a tolerance that is none, or a camera that may be missing with a policy that needs both.
+            both, a tolerance that is none, a camera that may be missing with a policy that needs both, or a
+            distance where the rig tells no baseline.
         ConfigError: the rig file is malformed.
     """
     require_positive("--tolerance-ms", tolerance_ms, most=rig.DAY_MS)
@@ -194,7 +198,8 @@ def choose_cameras(
             f"--on-missing {on_missing} with policy {sync.policy}",
             expected="policy single or nearest, which show one camera while the other is missing",
         )
-    return Cameras(infrared, visible, sync, chosen.registration, path is not None)
+    registration = parallax.chosen(chosen.registration, distance_m)
+    return Cameras(infrared, visible, sync, registration, path is not None)
 
 
 def _require_one_clock(kinds: list[str]) -> None:

@@ -36,6 +36,10 @@ Milliseconds: TypeAlias = Annotated[float, Meta(gt=0, le=DAY_MS)]
 Rate: TypeAlias = Annotated[float, Meta(ge=SLOWEST_FPS, le=FASTEST_FPS)]
 Size: TypeAlias = tuple[Annotated[int, Meta(ge=32)], Annotated[int, Meta(ge=32)]]
 Row: TypeAlias = tuple[float, float, float]
+NEAREST_M, FARTHEST_M = 0.05, 100_000.0
+"""What stands for a distance, in metres; the farthest is as good as the horizon."""
+Metres: TypeAlias = Annotated[float, Meta(ge=NEAREST_M, le=FARTHEST_M)]
+Offset: TypeAlias = Annotated[float, Meta(ge=-10, le=10)]
 
 
 class ThermalRange(Table, frozen=True, kw_only=True):
@@ -136,7 +140,8 @@ class Sync(Table, frozen=True, kw_only=True):
 class Registration(Table, frozen=True, kw_only=True):
     """``[registration]``: the homography that maps infrared pixels onto visible pixels.
 
-    Exact at one depth only: beyond it a stereo rig keeps parallax.
+    Exact at one depth only: beyond it a stereo rig keeps parallax, which ``baseline_m`` and ``focal_px``
+    undo at a distance that is told (:mod:`tdfusion_edge.runtime.picture.parallax`).
     """
 
     homography: tuple[Row, Row, Row]
@@ -147,6 +152,15 @@ class Registration(Table, frozen=True, kw_only=True):
     """Width and height of the visible picture that it was measured on."""
     reprojection_error: Annotated[float, Meta(ge=0)] | None = None
     """Root mean square over the measured points, in visible pixels."""
+    distance_m: Metres | None = None
+    """Distance that the homography holds for, in metres from the cameras."""
+    baseline_m: tuple[Offset, Offset] | None = None
+    """Where the infrared camera stands, seen from behind the visible one: metres to the right and down."""
+    focal_px: Annotated[float, Meta(gt=0, le=1e6)] | None = None
+    """Focal length of the visible camera in pixels of ``visible_size``."""
+    use_distance_m: Metres | None = None
+    """Distance at which the two are to lie on each other; None: ``distance_m``, as measured. Needs the
+    three above."""
 
 
 class Rig(Table, frozen=True, kw_only=True):

@@ -30,6 +30,7 @@ def stream(
     range: rigs.RangeName | rigs.ThermalRange | None = None,
     stretch: StretchName = "temporal",
     registration: rigs.Registration | None = None,
+    distance_m: float | None = None,
     **options: Any,
 ) -> Iterator[Result]:
     """Fuse two cameras, picture by picture, until the end of a recording or until nobody asks any more.
@@ -53,6 +54,8 @@ def stream(
         range: How infrared becomes 8 bits; the infrared camera's of the rig if None.
         stretch: Output stretch.
         registration: Where infrared pixels lie in the visible picture; the rig's if None.
+        distance_m: Distance in metres at which infrared is to lie on visible, where the rig tells its
+            baseline; the rig's if None.
         options: Further ones of :class:`~tdfusion_edge.Fuser`: ``backend``, ``detect``, ``threads`` ...
 
     Yields:
@@ -70,6 +73,7 @@ def stream(
         policy=policy,
         tolerance_ms=tolerance_ms,
         on_missing=on_missing,
+        distance_m=distance_m,
     )
     with ExitStack() as stack:
         fuser = Fuser(

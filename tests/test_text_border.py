@@ -74,6 +74,7 @@ BASES: dict[str, list[str]] = {
     "eval": ["--data", "nowhere"],
     "verify": ["nowhere"],
     "cameras": [],
+    "calibrate": ["--camera", "a.mp4,b.mp4"],
     "doctor": ["--no-such"],
     "bundles": ["nowhere"],
     "completion": ["bash"],

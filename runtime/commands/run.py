@@ -30,6 +30,7 @@ from tdfusion_edge.runtime.commands.networks import add_network_arguments, open_
 from tdfusion_edge.runtime.heads import annotated
 from tdfusion_edge.runtime.live.options import add_serve_arguments, open_page, secret_files
 from tdfusion_edge.runtime.pairing.streams import Mode
+from tdfusion_edge.runtime.picture.parallax import add_distance_argument
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
 from tdfusion_edge.runtime.pipeline.monitor import Monitor
 from tdfusion_edge.runtime.pipeline.service import told_to_systemd
@@ -73,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tolerance-ms", type=float, metavar="MS",
         help="largest time difference in a pair (default: the rig's, else 20)",
     )  # fmt: skip
+    add_distance_argument(parser)
     parser.add_argument("--json", action="store_true", help="print the final figures as JSON")
     parser.add_argument(
         "--no-detect", action="store_true",
@@ -94,6 +96,7 @@ def main(args: argparse.Namespace) -> int:
         policy=args.policy,
         tolerance_ms=args.tolerance_ms,
         on_missing=args.on_missing,
+        distance_m=args.distance,
     )
     inputs = [*cameras.files(), *read_files(args), *secret_files(args)]
     refuse_clashes([("--output", output) for output in args.output], inputs)
