@@ -147,10 +147,15 @@ class NetworkSource:
             }  # fmt: skip
         begun_ns = self._clock()
         try:
-            return av.open(address, options=asked, timeout=(limit_s, limit_s))
+            container = av.open(address, options=asked, timeout=(limit_s, limit_s))
         except av.FFmpegError as error:
             passed_s = (self._clock() - begun_ns) / 1e9
             raise from_ffmpeg(self.name, error, "opening", limit_s, passed_s) from None
+        # A server may describe its stream and send nothing of it, which is no error to FFmpeg.
+        if self._clock() - begun_ns >= self._timeout_ns:
+            container.close()
+            raise failure(self.name, "timeout", expected=f"a frame within {limit_s:g} s", got="none")
+        return container
 
     def _times(self) -> Any:
         invented = int(self._container.format.flags) & _NO_TIMESTAMPS
