@@ -37,8 +37,8 @@ from tdfusion_edge.runtime.sources import open_source
 
 PICTURES = 256
 OPTIONS = "#timeout_s=1"
-"""GStreamer's server now and then sends nothing to the first who looks (in one of 40 starts, to FFmpeg alone as
-well). That is silence like any other: it is told after the time-out, and the stream is opened anew."""
+"""GStreamer's server now and then sends nothing to the first who looks (in one of 40 starts, to FFmpeg alone
+as well). That is silence like any other: it is told after the time-out, and the stream is opened anew."""
 ALLOWED_S = 3.0
 """A stream that is back later counts as late."""
 SETTLING_S = 8.0
