@@ -2,8 +2,9 @@
 
   tdfusion-edge run --camera ir0,vis0 --seconds 10 --output fused.mp4
 
---camera takes two names of the rig, or two addresses: sim://ir, v4l2:///dev/video0?format=Y16, a
-video file, a folder of images. Without a rig file, ir0 and vis0 are simulated cameras.
+--camera takes two names of the rig, or two addresses: sim://ir, v4l2:///dev/video0?format=Y16,
+rtsp://10.0.0.5/live, a video file, a folder of images. Without a rig file, ir0 and vis0 are simulated
+cameras.
 Where the bundle has a detector, pictures show its boxes, and an output out.jsonl lists them; --detector
 FILE.onnx puts one of your own in its place.
 Ctrl-C ends a run properly: every file is closed, and the table is printed.

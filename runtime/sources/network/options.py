@@ -20,7 +20,8 @@ Transport: TypeAlias = Literal["tcp", "udp"]
 TIMEOUT_S = 5.0
 """So long may opening take, and so long may a stream be silent. A shutter of a thermal camera (up to 3 s) is
 no failure."""
-_SHORTEST_S, _LONGEST_S = 0.5, 60.0
+_SHORTEST_S, _LONGEST_S = 0.5, 6.0
+"""The longest is below that of the supervision, which leaves behind what hangs."""
 
 
 @dataclass(frozen=True, slots=True)

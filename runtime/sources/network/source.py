@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _NO_TIMESTAMPS = 0x80
 """FFmpeg's AVFMT_NOTIMESTAMPS: the demuxer invents the times."""
+KEY_NS = 15_000_000_000
+"""So much longer may the first picture take that needs no other: some cameras send one in ten seconds."""
 _PARSED = ("h264", "hevc")
 """FFmpeg knows that a picture is whole when the next one begins, and hands it out then."""
 _PROTOCOLS = "rtsp,rtsps,rtp,srtp,udp,tcp,tls,http,https,httpproxy,crypto"
@@ -33,7 +35,7 @@ _PROTOCOLS = "rtsp,rtsps,rtp,srtp,udp,tcp,tls,http,https,httpproxy,crypto"
 
 
 class NetworkSource:
-    """The first video stream at an address, opened at once.
+    """The first video stream at an address, opened at once, up to its first frame.
 
     Frames carry the moment of capture as far as the stream tells it: see :class:`.stamps.Stamps`. A grey
     stream comes as (H, W), others as uint8 (H, W, 3) BGR. Where the machine is too slow, frames that are not
@@ -81,10 +83,12 @@ class NetworkSource:
         self._sequence = 0
         self._begun = False
         """A picture that needs no other was seen."""
+        self._first: Frame | None = None
         try:
             stream = self._video()
             self._parsed = stream.codec_context.name in _PARSED
             self._packets, self._decode = self._container.demux(stream), stream.decode
+            self._first = self.read()
         except BaseException:
             self._container.close()
             raise
@@ -102,7 +106,8 @@ class NetworkSource:
         """
         with self._reading:
             try:
-                return self._next()
+                first, self._first = self._first, None
+                return first or self._next()
             except av.FFmpegError as error:
                 # Not as its cause: FFmpeg quotes the address.
                 raise from_ffmpeg(self.name, error, "reading", self._asked.timeout_s) from None
@@ -126,7 +131,7 @@ class NetworkSource:
         Decoder and converter have threads of their own, and a traceback may hold this object for long:
         they are let go here.
         """
-        self._packets = iter(())
+        self._packets, self._first = iter(()), None
         self._decode, self._take = _nothing, _no_taker
         self._container.close()
 
@@ -142,10 +147,15 @@ class NetworkSource:
             }  # fmt: skip
         begun_ns = self._clock()
         try:
-            return av.open(address, options=asked, timeout=(limit_s, limit_s))
+            container = av.open(address, options=asked, timeout=(limit_s, limit_s))
         except av.FFmpegError as error:
             passed_s = (self._clock() - begun_ns) / 1e9
             raise from_ffmpeg(self.name, error, "opening", limit_s, passed_s) from None
+        # A server may describe its stream and send nothing of it, which is no error to FFmpeg.
+        if self._clock() - begun_ns >= self._timeout_ns:
+            container.close()
+            raise failure(self.name, "timeout", expected=f"a frame within {limit_s:g} s", got="none")
+        return container
 
     def _times(self) -> Any:
         invented = int(self._container.format.flags) & _NO_TIMESTAMPS
@@ -163,7 +173,7 @@ class NetworkSource:
         return stream
 
     def _next(self) -> Frame | None:
-        deadline_ns = self._clock() + self._timeout_ns
+        deadline_ns = self._clock() + self._timeout_ns + (0 if self._begun else KEY_NS)
         got = "none"
         while not self._closing.is_set():
             before_ns = self._clock()

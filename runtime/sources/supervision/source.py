@@ -14,9 +14,10 @@ from tdfusion_edge.runtime.sources.base import Source
 from tdfusion_edge.runtime.sources.supervision.connection import Connection, Overdue
 from tdfusion_edge.runtime.sources.supervision.pace import Pace
 
-OPEN_S, READ_S = 20.0, 7.0
+OPEN_S, READ_S = 30.0, 7.0
 """So long may opening and reading take, seconds. Sources give up before by themselves, and know why: OpenCV
-waits 10 s for a first frame, and a frame is waited for 5 s. What is longer hangs."""
+waits 10 s for a first frame, a stream from the network up to 27 s, and a later frame is waited for 6 s at
+most. What is longer hangs."""
 CLOSE_S = 1.0
 """Longest wait for a camera that is closed, seconds; one that hangs is left to its thread."""
 MOST_HANGING = 3

@@ -51,8 +51,15 @@ def server(streams: dict[str, Path]) -> Iterator[Server]:
         yield server
 
 
-def camera(address: str, role: rig.Role = "infrared") -> Source:
-    return open_source("cam", rig.Camera(uri=address), role, epoch_ns=0)
+def camera(address: str, role: rig.Role = "infrared", password_file: str | None = None) -> Source:
+    """Opened; once more where it is silent: GStreamer's server now and then sends nothing to the first."""
+    described = rig.Camera(uri=address, password_file=password_file)
+    try:
+        return open_source("cam", described, role, epoch_ns=0)
+    except SourceError as error:
+        if error.kind != "timeout":
+            raise
+    return open_source("cam", described, role, epoch_ns=0)
 
 
 def number_of(frame: Frame) -> int:
@@ -153,7 +160,7 @@ def nearest(frame: Frame | None, pictures: np.ndarray) -> int:
 def test_a_camera_that_is_restarted_twice_is_back_within_three_seconds_and_leaves_nothing(
     server: Server,
 ) -> None:
-    source = camera(server.address("ir"))
+    source = camera(server.address("ir") + "#timeout_s=1")
     for _ in range(FPS):
         last = read(source)
     before = open_things()
@@ -173,7 +180,7 @@ def test_a_camera_that_is_restarted_twice_is_back_within_three_seconds_and_leave
         back.join()
         assert seconds - server.ready < 3
         assert kinds[0] == "ended"
-        assert set(kinds[1:]) <= {"unreachable"}
+        assert set(kinds[1:]) <= {"unreachable", "timeout"}
         assert came.sequence > last.sequence
         assert came.time_ns > last.time_ns
         for _ in range(FPS):
@@ -209,8 +216,7 @@ def test_a_password_from_a_file(streams: dict[str, Path], tmp_path: Path) -> Non
     file = tmp_path / "password"
     file.write_text(SECRET + "\n")
     with Server(streams, user=f"admin:{SECRET}") as server:
-        described = rig.Camera(uri=server.address("ir", "admin"), password_file=str(file))
-        source = open_source("cam", described, "infrared", epoch_ns=0)
+        source = camera(server.address("ir", "admin"), password_file=str(file))
         assert read(source).size == (160, 96)
         source.close()
 
