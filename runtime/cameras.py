@@ -33,6 +33,8 @@ class Cameras(NamedTuple):
     registration: rig.Registration | None
     described: bool
     """There is a rig file."""
+    tables: rig.Rig
+    """All of it, or the simulated one: zones, lines and what else is not about two cameras."""
 
     @property
     def simulated(self) -> bool:
@@ -166,7 +168,7 @@ def choose_cameras(
     sync = msgspec.structs.replace(
         chosen.sync, **{key: value for key, value in asked.items() if value is not None}
     )
-    return Cameras(infrared, visible, sync, chosen.registration, path is not None)
+    return Cameras(infrared, visible, sync, chosen.registration, path is not None, chosen)
 
 
 def _refuse_one_place(infrared: tuple[str, rig.Camera], visible: tuple[str, rig.Camera]) -> None:

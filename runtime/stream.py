@@ -14,6 +14,7 @@ from tdfusion_edge.runtime.cameras import choose_cameras, delivery_mode, require
 from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.pairing.streams import Mode
 from tdfusion_edge.runtime.picture.stretch import StretchName
+from tdfusion_edge.runtime.pipeline.analysis import analysis_of
 from tdfusion_edge.runtime.pipeline.loop import Plan, results
 
 
@@ -26,6 +27,7 @@ def stream(
     mode: Mode | None = None,
     policy: rigs.Policy | None = None,
     tolerance_ms: float | None = None,
+    track: bool = False,
     range: rigs.RangeName | rigs.ThermalRange | None = None,
     stretch: StretchName = "temporal",
     registration: rigs.Registration | None = None,
@@ -47,6 +49,7 @@ def stream(
         mode: ``latest`` drops what is too old (default for cameras), ``every`` gives all (for files).
         policy: What a frame without partner becomes: ``drop``, ``hold-last`` or ``single``; None: the rig's.
         tolerance_ms: Largest time difference in a pair; the rig's if None.
+        track: Number the things that are found; zones and lines of the rig do so too.
         range: How infrared becomes 8 bits; the infrared camera's of the rig if None.
         stretch: Output stretch.
         registration: Where infrared pixels lie in the visible picture; the rig's if None.
@@ -75,6 +78,8 @@ def stream(
             **options,
         )
         stack.enter_context(fuser)
+        analysis = analysis_of(chosen, fuser, track=track)
         sources = chosen.open(stack)
-        plan = Plan(sources, chosen.sync, fuser, delivery_mode(mode, sources), seconds=seconds)
+        mode = delivery_mode(mode, sources)
+        plan = Plan(sources, chosen.sync, fuser, mode, seconds=seconds, analyse=analysis)
         yield from results(plan)

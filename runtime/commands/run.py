@@ -29,6 +29,7 @@ from tdfusion_edge.runtime.cameras import choose_cameras, delivery_mode, require
 from tdfusion_edge.runtime.commands.networks import add_network_arguments, open_fuser, read_files
 from tdfusion_edge.runtime.heads import annotated
 from tdfusion_edge.runtime.pairing.streams import Mode
+from tdfusion_edge.runtime.pipeline.analysis import analysis_of
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
 from tdfusion_edge.runtime.pipeline.signals import stopped_by_signals
 from tdfusion_edge.runtime.sinks import Sink, open_sink
@@ -72,6 +73,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-boxes", action="store_true", help="draw no boxes and masks; out.jsonl still tells of them"
     )
+    parser.add_argument(
+        "--track", action="store_true",
+        help="number the things that are found, picture to picture; [zones] and [lines] of the rig do so too",
+    )  # fmt: skip
     add_network_arguments(parser)
 
 
@@ -94,6 +99,7 @@ def main(args: argparse.Namespace) -> int:
             watch=cameras.watch,
         )
         stack.enter_context(fuser)
+        analysis = analysis_of(cameras, fuser, track=args.track)
         sinks = open_sinks(args, stop)
         stack.enter_context(claimed(args.output))
         note("drawing the simulated street ..." if cameras.drawn else "opening the cameras ...")
@@ -102,7 +108,8 @@ def main(args: argparse.Namespace) -> int:
         with Progress("running") as progress, stopped_by_signals(stop) as interrupted:
             tell, seconds = _teller(progress, args.seconds), args.seconds
             plan = Plan(
-                sources, cameras.sync, fuser, mode, sinks, seconds=seconds, stop=stop, on_result=tell
+                sources, cameras.sync, fuser, mode, sinks, seconds=seconds, stop=stop, on_result=tell,
+                analyse=analysis,
             )  # fmt: skip
             report = run(plan)
     try:

@@ -26,7 +26,8 @@ def overlaps(first: F64, second: F64) -> F64:
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     common = np.prod(np.maximum(high - low, 0.0), axis=2)
     union = _areas(first)[:, None] + _areas(second)[None, :] - common
-    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    shared: F64 = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    return shared
 
 
 def match(gains: F64, least: float) -> list[tuple[int, int]]:
