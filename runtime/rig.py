@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from tdfusion_edge.config import Table, load
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
 from tdfusion_edge.redact import redact
+from tdfusion_edge.runtime.mqtt.tables import Mqtt
 from tdfusion_edge.runtime.temperatures.tables import Measure, Radiometry
 from tdfusion_edge.runtime.tracking.tables import Tracks
 from tdfusion_edge.runtime.zones.tables import Line, Zone
@@ -140,6 +141,8 @@ class Rig(Table, frozen=True, kw_only=True):
     lines: dict[str, Line] = field(default_factory=dict)
     measure: dict[str, Measure] = field(default_factory=dict)
     """Places whose temperature is told."""
+    mqtt: Mqtt = field(default_factory=Mqtt)
+    """Of outputs ``mqtt://``."""
 
 
 SIMULATED = Rig(

@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import get_args
 
-from tdfusion_edge.arguments import file_name
+from tdfusion_edge.arguments import is_file, output_name
 from tdfusion_edge.clashes import refuse_clashes
 from tdfusion_edge.console import Progress, note, say, say_json
 from tdfusion_edge.errors import WorkError
@@ -28,9 +28,12 @@ from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.cameras import choose_cameras, delivery_mode, require_positive
 from tdfusion_edge.runtime.commands.networks import add_network_arguments, open_fuser, read_files
 from tdfusion_edge.runtime.heads import annotated
+from tdfusion_edge.runtime.mqtt.tables import Mqtt
 from tdfusion_edge.runtime.pairing.streams import Mode
 from tdfusion_edge.runtime.pipeline.analysis import analysis_of
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
+from tdfusion_edge.runtime.pipeline.monitor import Monitor
+from tdfusion_edge.runtime.pipeline.service import told_to_systemd
 from tdfusion_edge.runtime.pipeline.signals import stopped_by_signals
 from tdfusion_edge.runtime.sinks import Sink, open_sink
 
@@ -42,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rig", type=Path, metavar="FILE", help="rig file (default: $TDFUSION_RIG, ./rig.toml)"
     )
     parser.add_argument(
-        "-o", "--output", type=file_name, action="append", default=[], metavar="OUT",
-        help="out.mp4, out.mkv, out.jsonl or a folder for PNGs; may be given several times",
+        "-o", "--output", type=output_name, action="append", default=[], metavar="OUT",
+        help="out.mp4, out.mkv, out.jsonl, a folder for PNGs, mqtt://USER@HOST/TOPIC; may be given several times",
     )  # fmt: skip
     parser.add_argument("--show", action="store_true", help="show a window; q ends the run")
     parser.add_argument(
@@ -84,10 +87,11 @@ def main(args: argparse.Namespace) -> int:
     """Run until the end and print the table."""
     require_positive("--seconds", args.seconds)
     cameras = choose_cameras(args.camera, args.rig, policy=args.policy, tolerance_ms=args.tolerance_ms)
-    refuse_clashes([("--output", output) for output in args.output], [*cameras.files(), *read_files(args)])
+    files = [output for output in args.output if is_file(output)]
+    refuse_clashes([("--output", output) for output in files], [*cameras.files(), *read_files(args)])
     if cameras.simulated:
         note("no rig file: ir0 and vis0 are simulated cameras")
-    stop = threading.Event()
+    stop, monitor = threading.Event(), Monitor()
     with ExitStack() as stack:
         fuser = open_fuser(
             args,
@@ -97,19 +101,24 @@ def main(args: argparse.Namespace) -> int:
             stretch="temporal",
             visible_size=cameras.visible_size,
             watch=cameras.watch,
+            at_work=monitor.alive,
         )
         stack.enter_context(fuser)
         analysis = analysis_of(cameras, fuser, track=args.track)
-        sinks = open_sinks(args, stop)
-        stack.enter_context(claimed(args.output))
+        sinks = open_sinks(args, stop, cameras.tables.mqtt, monitor)
+        stack.enter_context(claimed(files))
         note("drawing the simulated street ..." if cameras.drawn else "opening the cameras ...")
         sources = cameras.open(stack)
         mode = delivery_mode(args.mode, sources)
-        with Progress("running") as progress, stopped_by_signals(stop) as interrupted:
+        with (
+            Progress("running") as progress,
+            stopped_by_signals(stop) as interrupted,
+            told_to_systemd(monitor),
+        ):
             tell, seconds = _teller(progress, args.seconds), args.seconds
             plan = Plan(
-                sources, cameras.sync, fuser, mode, sinks, seconds=seconds, stop=stop, on_result=tell,
-                analyse=analysis,
+                sources, cameras.sync, fuser, mode, sinks,
+                seconds=seconds, stop=stop, on_result=tell, monitor=monitor, analyse=analysis,
             )  # fmt: skip
             report = run(plan)
     try:
@@ -143,10 +152,12 @@ def _teller(progress: Progress, seconds: float | None) -> Callable[[Result], Non
     return tell
 
 
-def open_sinks(args: argparse.Namespace, stop: threading.Event) -> list[Sink]:
-    """The outputs asked for; a window that is closed sets ``stop``."""
+def open_sinks(args: argparse.Namespace, stop: threading.Event, mqtt: Mqtt, monitor: Monitor) -> list[Sink]:
+    """The outputs asked for. A window that is closed sets ``stop``; a broker is told what ``monitor`` says."""
     picture = None if args.no_boxes else annotated
-    sinks: list[Sink] = [open_sink(output, picture=picture) for output in args.output]
+    sinks: list[Sink] = [
+        open_sink(output, picture=picture, mqtt=mqtt, monitor=monitor) for output in args.output
+    ]
     if args.show:
         from tdfusion_edge.runtime.sinks.window import WindowSink
 

@@ -51,6 +51,8 @@ def _one(picture: U8, mark: Mark, unit: float) -> None:
     scale, thick = max(0.35, unit / 2), max(1, round(unit))
     (long, high), below = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
     height, width = picture.shape[:2]
-    at = max(0, min(x + 3, width - long)), max(high, min(y - below - line, height - below))
-    cv2.putText(picture, label, at, cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), thick + 2, cv2.LINE_AA)
-    cv2.putText(picture, label, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thick, cv2.LINE_AA)
+    left, foot = max(0, min(x, width - long)), max(high + below, min(y - line, height - 1))
+    cv2.rectangle(picture, (left, foot - high - below), (left + long - 1, foot - 1), (30, 30, 30), cv2.FILLED)
+    cv2.putText(
+        picture, label, (left, foot - below), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thick, cv2.LINE_AA
+    )
