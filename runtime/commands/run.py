@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "-o", "--output", type=output_name, action="append", default=[], metavar="OUT",
-        help="out.mp4, out.mkv, out.jsonl, a folder for PNGs, mqtt://USER@HOST/TOPIC; may be given several times",
+        help="out.mp4, out.mkv, out.jsonl, a folder for PNGs, mqtt://USER@HOST/TOPIC; several times",
     )  # fmt: skip
     parser.add_argument("--show", action="store_true", help="show a window; q ends the run")
     parser.add_argument(
@@ -153,7 +153,7 @@ def _teller(progress: Progress, seconds: float | None) -> Callable[[Result], Non
 
 
 def open_sinks(args: argparse.Namespace, stop: threading.Event, mqtt: Mqtt, monitor: Monitor) -> list[Sink]:
-    """The outputs asked for. A window that is closed sets ``stop``; a broker is told what ``monitor`` says."""
+    """The outputs asked for. A closed window sets ``stop``; a broker is told what ``monitor`` says."""
     picture = None if args.no_boxes else annotated
     sinks: list[Sink] = [
         open_sink(output, picture=picture, mqtt=mqtt, monitor=monitor) for output in args.output
