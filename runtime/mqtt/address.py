@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime.mqtt.tables import Mqtt
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
+OPTION = "?password_file="
 TOPIC = "tdfusion-edge"
 """Where an address names none."""
 MOST_PASSWORD = 65_535
@@ -57,42 +58,40 @@ def parse(address: str, table: Mqtt = Mqtt()) -> Broker:  # noqa: B008 (immutabl
         InputMissing: the password's file is missing or empty.
     """
     said = redact(address)
+    scheme, _, rest = address.partition("://")
+    rest, _, named_file = rest.partition(OPTION)
+    # Up to the last "@": a password may hold "/", "?", "#" and "@" as they are.
+    login, _, place = rest.rpartition("@")
+    if "?" in place or "#" in place:
+        raise _bad(
+            said,
+            "more behind the topic",
+            hint="The only option is password_file with a file behind it; # is %23.",
+        )
     try:
-        parts = urlsplit(address)
-        port = parts.port
+        parts = urlsplit(f"//{place}")
+        host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise _bad(said, redact(str(error))) from error
-    if not parts.hostname or parts.fragment:
-        raise _bad(said, "a fragment: write # as %23" if parts.hostname else "no host")
-    query = _options(parts.query, said)
-    user = unquote(parts.username) if parts.username else table.user
-    password = None if parts.password is None else unquote(parts.password)
-    file = query.get("password_file", table.password_file)
-    if password is None and file is not None:
-        password = _password(Path(file))
+        raise _bad(said, "a host or port that is none") from error
+    if not host:
+        raise _bad(said, "no host")
+    name, colon, word = login.partition(":")
+    user = unquote(name) or table.user
+    file = unquote(named_file) or table.password_file
+    password = unquote(word) if colon else None if file is None else _password(Path(file))
     if password is not None and user is None:
         raise _bad(said, "a password without a user", hint="Write mqtt://USER@host, or user in [mqtt].")
-    scheme, topic = parts.scheme.lower(), _topic(parts, said)
-    port = port or PORTS[scheme]
-    plain = redact(f"{scheme}://{parts.netloc.rpartition('@')[2]}/{topic}")
-    return Broker(plain, parts.hostname, port, scheme == "mqtts", topic, user, password)
+    scheme, topic = scheme.lower(), _topic(parts.path, said)
+    plain = redact(f"{scheme}://{parts.netloc}/{topic}")
+    return Broker(plain, host, port or PORTS[scheme], scheme == "mqtts", topic, user, password)
 
 
-def _topic(parts: SplitResult, said: str) -> str:
-    topic = unquote(parts.path).strip("/") or TOPIC
+def _topic(path: str, said: str) -> str:
+    topic = unquote(path).strip("/") or TOPIC
     fault = next((sign for sign in "+#\0" if sign in topic), None) or ("$" if topic[0] == "$" else None)
     if fault is not None or len(topic.encode()) > MOST_PASSWORD - 100:
         raise _bad(said, f"a topic with {fault!r} in it" if fault else "a topic that is too long")
     return topic
-
-
-def _options(query: str, said: str) -> dict[str, str]:
-    # Not parse_qs, for which "+" is a blank.
-    pairs = [part.partition("=")[::2] for part in query.split("&") if part]
-    unknown = [key for key, _ in pairs if key != "password_file"]
-    if unknown:
-        raise _bad(said, f"option '{unknown[0]}'", hint="The only option is password_file=FILE.")
-    return {key: unquote(value) for key, value in pairs}
 
 
 def _password(path: Path) -> str:
@@ -108,4 +107,6 @@ def _password(path: Path) -> str:
 
 
 def _bad(said: str, got: str, hint: str | None = None) -> RequestError:
-    return RequestError(f"{said}", expected="mqtt://user@host:1883/topic", got=got, hint=hint)
+    return RequestError(
+        f"{said}", expected="mqtt://HOST:1883/TOPIC, and USER with @ before HOST", got=got, hint=hint
+    )

@@ -70,8 +70,16 @@ class Connection:
         self._unacknowledged: set[int] = set()
         self._unwritten: set[int] = set()
         self._deadline: float | None = None
-        self._client = self._new_client(table, keepalive_s)
+        self.broken: Exception | None = None
+        """What ended the thread, which nothing should."""
+        self._keepalive_s = keepalive_s
+        self._client = self._new_client(table)
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+
+    def start(self) -> None:
+        """Connect, and begin to send."""
+        self._client.connect_async(self._broker.host, self._broker.port, self._keepalive_s)
+        self._client.loop_start()
         self._thread.start()
 
     def wake(self) -> None:
@@ -89,7 +97,7 @@ class Connection:
         self._wake.set()
         self._thread.join(wait_s + 2)
 
-    def _new_client(self, table: Mqtt, keepalive_s: int) -> Client:
+    def _new_client(self, table: Mqtt) -> Client:
         try:
             from paho.mqtt.client import Client
             from paho.mqtt.enums import CallbackAPIVersion
@@ -113,8 +121,6 @@ class Connection:
         client.reconnect_delay_set(1, SLOWEST_RETRY_S)
         client.on_connect, client.on_connect_fail = self._on_connect, self._on_connect_fail
         client.on_disconnect, client.on_publish = self._on_disconnect, self._on_publish
-        client.connect_async(self._broker.host, self._broker.port, keepalive_s)
-        client.loop_start()
         return client
 
     def _topic(self, last: str) -> str:
@@ -158,6 +164,16 @@ class Connection:
     # --- in our thread -----------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except Exception as error:  # an output that stands still without a word would be a lie
+            self.broken = error
+            log.error("%s: nothing is sent any more: %r", self._broker.said, error)
+            log.debug("where it comes from", exc_info=error)
+        self._farewell()
+
+    def _serve(self) -> None:
+        """Send until the end."""
         status_due = 0.0
         while not self._over():
             self._wake.wait(0.25 if self._deadline is not None else 1.0)
@@ -171,7 +187,6 @@ class Connection:
                 if message is None:
                     break
                 self._send(message)
-        self._farewell()
 
     def _read_notes(self) -> None:
         while self._news:

@@ -65,9 +65,16 @@ class MqttSink:
         self._outbox = Outbox()
         self._closed = False
         self._connection = Connection(self._broker, table, self._outbox, self._status)
+        self._connection.start()
 
     def write(self, result: Result) -> None:
-        """Queue a record and its events; never waits."""
+        """Queue a record and its events; never waits.
+
+        Raises:
+            SinkError: what sends has failed for good.
+        """
+        if self._connection.broken is not None:
+            raise SinkError(f"{self._broker.said}: nothing is sent any more: {self._connection.broken!r}")
         if self._first_ns is None:
             self._first_ns = result.pair.time_ns
         for event in result.events:
