@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -83,8 +84,11 @@ def test_an_address_that_is_none_is_refused(address: str, tells: str) -> None:
     assert tells in str(caught.value)
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.text(max_size=30), st.text(alphabet="QXZ~!$*+.-_", min_size=1, max_size=8).map("QZX".__add__))
+@settings(max_examples=30, deadline=None)
+@given(
+    st.text(max_size=30).filter(lambda rest: "QZX" not in rest),
+    st.text(alphabet="QXZ~!$*+.-_", min_size=1, max_size=8).map("QZX".__add__),
+)
 def test_whatever_stands_there_no_secret_comes_out(rest: str, secret: str) -> None:
     try:
         found = parse(f"mqtt://user:{secret}@host{rest}")
@@ -157,6 +161,10 @@ def table(tmp_path: Path) -> Mqtt:
 
 def address(broker: Broker) -> str:
     return f"mqtt://127.0.0.1:{broker.port}/site/rig"
+
+
+def seen_by(listener: Listener) -> list[int]:
+    return tracks(listener.of("site/rig/events"))
 
 
 def tracks(payloads: list[bytes]) -> list[int]:
@@ -292,6 +300,8 @@ def test_the_state_is_offline_where_the_process_dies(broker: Broker, tmp_path: P
 
 @needs_mosquitto
 @pytest.mark.slow
+# paho leaves the socket of a handshake that failed to the collector.
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket")
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl: apt-get install openssl")
 def test_tls_trusts_only_what_it_is_told_to(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
@@ -320,6 +330,8 @@ def test_tls_trusts_only_what_it_is_told_to(tmp_path: Path, caplog: pytest.LogCa
             with pytest.raises(SinkError):
                 sink.close()
             assert tells in caplog.records[0].getMessage()
+        del sink
+        gc.collect()
     finally:
         broker.kill()
 
