@@ -85,13 +85,10 @@ def test_an_address_that_is_none_is_refused(address: str, tells: str) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(
-    st.text(max_size=30).filter(lambda rest: "QZX" not in rest),
-    st.text(alphabet="QXZ~!$*+.-_", min_size=1, max_size=8).map("QZX".__add__),
-)
+@given(st.text(max_size=30).filter(lambda rest: "QZX" not in rest), st.text("QXZ~!$*+.-_", max_size=8))
 def test_whatever_stands_there_no_secret_comes_out(rest: str, secret: str) -> None:
     try:
-        found = parse(f"mqtt://user:{secret}@host{rest}")
+        found = parse(f"mqtt://user:QZX{secret}@host{rest}")
         said = found.said + repr(found).replace(f"user={found.user!r}", "")
     except RequestError as error:
         said = str(error)
@@ -301,7 +298,7 @@ def test_the_state_is_offline_where_the_process_dies(broker: Broker, tmp_path: P
 @needs_mosquitto
 @pytest.mark.slow
 # paho leaves the socket of a handshake that failed to the collector.
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket")
+@pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl: apt-get install openssl")
 def test_tls_trusts_only_what_it_is_told_to(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
@@ -330,8 +327,8 @@ def test_tls_trusts_only_what_it_is_told_to(tmp_path: Path, caplog: pytest.LogCa
             with pytest.raises(SinkError):
                 sink.close()
             assert tells in caplog.records[0].getMessage()
-        del sink
-        gc.collect()
+            wait_for(lambda: sink._connection._client._thread is None, "paho's thread ends")
+            gc.collect()
     finally:
         broker.kill()
 
