@@ -160,6 +160,10 @@ def address(broker: Broker) -> str:
     return f"mqtt://127.0.0.1:{broker.port}/site/rig"
 
 
+def wait_for_the_end_of(sink: MqttSink) -> None:
+    wait_for(lambda: sink._connection._client._thread is None, "paho's thread ends")
+
+
 def seen_by(listener: Listener) -> list[int]:
     return tracks(listener.of("site/rig/events"))
 
@@ -327,7 +331,7 @@ def test_tls_trusts_only_what_it_is_told_to(tmp_path: Path, caplog: pytest.LogCa
             with pytest.raises(SinkError):
                 sink.close()
             assert tells in caplog.records[0].getMessage()
-            wait_for(lambda: sink._connection._client._thread is None, "paho's thread ends")
+            wait_for_the_end_of(sink)
             gc.collect()
     finally:
         broker.kill()

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
-from seen_street import figures, street
 
+from benchmarks.seen_street import figures, street
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.runtime.tracking import Tracker, kalman
 from tdfusion_edge.runtime.tracking import tracker as module
