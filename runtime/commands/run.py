@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "-o", "--output", type=output_name, action="append", default=[], metavar="OUT",
-        help="out.mp4, out.mkv, out.jsonl, a folder for PNGs, mqtt://USER@HOST/TOPIC; several times",
+        help="out.mp4, out.mkv, out.jsonl, a folder for PNGs, mqtt://HOST/TOPIC; several times",
     )  # fmt: skip
     parser.add_argument("--show", action="store_true", help="show a window; q ends the run")
     parser.add_argument(

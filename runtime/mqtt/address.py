@@ -80,7 +80,7 @@ def parse(address: str, table: Mqtt = Mqtt()) -> Broker:  # noqa: B008 (immutabl
     file = unquote(named_file) or table.password_file
     password = unquote(word) if colon else None if file is None else _password(Path(file))
     if password is not None and user is None:
-        raise _bad(said, "a password without a user", hint="Write mqtt://USER@host, or user in [mqtt].")
+        raise _bad(said, "a password without a user", hint="Name a user before the host, or in [mqtt].")
     scheme, topic = scheme.lower(), _topic(parts.path, said)
     plain = redact(f"{scheme}://{parts.netloc}/{topic}")
     return Broker(plain, host, port or PORTS[scheme], scheme == "mqtts", topic, user, password)
