@@ -50,6 +50,9 @@ class Result:
     """Of the rig's measured places, by name; None where nothing is measured, or infrared is not fresh."""
     marks: tuple[Mark, ...] = ()
     """Those places as they are drawn."""
+    infrared: npt.NDArray[np.uint8] | None = None
+    """uint8 (H, W), infrared as it was fused: in 8 bits, in the picture's pixels, hot is bright, its border
+    repeated where infrared does not see. None where it is missing or left out."""
 
     def __repr__(self) -> str:
         size = "x".join(map(str, self.picture.shape[1::-1]))

@@ -28,6 +28,7 @@ from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.cameras import choose_cameras, delivery_mode, require_positive
 from tdfusion_edge.runtime.commands.networks import add_network_arguments, open_fuser, read_files
 from tdfusion_edge.runtime.heads import annotated
+from tdfusion_edge.runtime.live.options import add_serve_arguments, open_page, secret_files
 from tdfusion_edge.runtime.mqtt.tables import Mqtt
 from tdfusion_edge.runtime.pairing.streams import Mode
 from tdfusion_edge.runtime.pipeline.analysis import analysis_of
@@ -80,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--track", action="store_true",
         help="number the things that are found, picture to picture; [zones] and [lines] of the rig do so too",
     )  # fmt: skip
+    add_serve_arguments(parser)
     add_network_arguments(parser)
 
 
@@ -88,11 +90,13 @@ def main(args: argparse.Namespace) -> int:
     require_positive("--seconds", args.seconds)
     cameras = choose_cameras(args.camera, args.rig, policy=args.policy, tolerance_ms=args.tolerance_ms)
     files = [output for output in args.output if is_file(output)]
-    refuse_clashes([("--output", output) for output in files], [*cameras.files(), *read_files(args)])
+    inputs = [*cameras.files(), *read_files(args), *secret_files(args), *cameras.tables.mqtt.files]
+    refuse_clashes([("--output", output) for output in files], inputs)
     if cameras.simulated:
         note("no rig file: ir0 and vis0 are simulated cameras")
     stop, monitor = threading.Event(), Monitor()
     with ExitStack() as stack:
+        page = open_page(args, cameras.registration, monitor, stack)
         fuser = open_fuser(
             args,
             cameras.thermal(args.range),
@@ -106,6 +110,8 @@ def main(args: argparse.Namespace) -> int:
         stack.enter_context(fuser)
         analysis = analysis_of(cameras, fuser, track=args.track)
         sinks = open_sinks(args, stop, cameras.tables.mqtt, monitor)
+        if page is not None:
+            sinks.insert(0, page.sink)  # before what may have to wait for a disk
         stack.enter_context(claimed(files))
         note("drawing the simulated street ..." if cameras.drawn else "opening the cameras ...")
         sources = cameras.open(stack)
@@ -119,6 +125,7 @@ def main(args: argparse.Namespace) -> int:
             plan = Plan(
                 sources, cameras.sync, fuser, mode, sinks,
                 seconds=seconds, stop=stop, on_result=tell, monitor=monitor, analyse=analysis,
+                controls=None if page is None else page.controls(fuser),
             )  # fmt: skip
             report = run(plan)
     try:

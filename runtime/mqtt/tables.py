@@ -24,3 +24,8 @@ class Mqtt(Table, frozen=True, kw_only=True):
     """Name of this client, of which a broker takes one at a time; None: a new one each time."""
     status_s: Annotated[float, Meta(ge=0.5, le=3600)] = 5.0
     """The state of the cameras is told every so many seconds."""
+
+    @property
+    def files(self) -> list[str]:
+        """What is read, so that no output may replace it."""
+        return [name for name in (self.password_file, self.ca_file) if name is not None]
