@@ -15,7 +15,9 @@ OPTION = "?password_file="
 TOPIC = "tdfusion-edge"
 """Where an address names none."""
 MOST_PASSWORD = 65_535
-"""Bytes, by the protocol; of a topic as well."""
+"""Bytes, by the protocol."""
+MOST_TOPIC = 1000
+"""Bytes: more than anybody types."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def parse(address: str, table: Mqtt = Mqtt()) -> Broker:  # noqa: B008 (immutabl
 def _topic(path: str, said: str) -> str:
     topic = unquote(path).strip("/") or TOPIC
     fault = next((sign for sign in "+#\0" if sign in topic), None) or ("$" if topic[0] == "$" else None)
-    if fault is not None or len(topic.encode()) > MOST_PASSWORD - 100:
+    if fault is not None or len(topic.encode()) > MOST_TOPIC:
         raise _bad(said, f"a topic with {fault!r} in it" if fault else "a topic that is too long")
     return topic
 

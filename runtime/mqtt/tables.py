@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 from msgspec import Meta
@@ -26,6 +27,6 @@ class Mqtt(Table, frozen=True, kw_only=True):
     """The state of the cameras is told every so many seconds."""
 
     @property
-    def files(self) -> list[str]:
+    def files(self) -> list[Path]:
         """What is read, so that no output may replace it."""
-        return [name for name in (self.password_file, self.ca_file) if name is not None]
+        return [Path(name) for name in (self.password_file, self.ca_file) if name is not None]
