@@ -36,6 +36,20 @@ def file_name(text: str) -> str:
     return os.path.expanduser(text)  # noqa: PTH111 (a path loses the slash behind a folder)
 
 
+ADDRESSES = ("mqtt", "mqtts")
+"""Schemes of outputs that are no files."""
+
+
+def is_file(output: str) -> bool:
+    """Whether an output is a file or folder, and no address of :data:`ADDRESSES`."""
+    return output.partition("://")[0].lower() not in ADDRESSES or "://" not in output
+
+
+def output_name(text: str) -> str:
+    """As :func:`file_name`, or an address that a run can write to."""
+    return file_name(text) if is_file(text) else text
+
+
 def file_path(text: str) -> Path:
     """As :func:`file_name`, as a path."""
     return Path(file_name(text))

@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import get_args
 
-from tdfusion_edge.arguments import file_name
+from tdfusion_edge.arguments import is_file, output_name
 from tdfusion_edge.clashes import refuse_clashes
 from tdfusion_edge.console import Progress, note, say, say_json
 from tdfusion_edge.errors import WorkError
@@ -30,8 +30,10 @@ from tdfusion_edge.runtime.cameras import choose_cameras, delivery_mode, require
 from tdfusion_edge.runtime.commands.networks import add_network_arguments, open_fuser, read_files
 from tdfusion_edge.runtime.heads import annotated
 from tdfusion_edge.runtime.live.options import add_serve_arguments, open_page, secret_files
+from tdfusion_edge.runtime.mqtt.tables import Mqtt
 from tdfusion_edge.runtime.pairing.streams import Mode
 from tdfusion_edge.runtime.picture.parallax import add_distance_argument
+from tdfusion_edge.runtime.pipeline.analysis import analysis_of
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
 from tdfusion_edge.runtime.pipeline.monitor import Monitor
 from tdfusion_edge.runtime.pipeline.service import told_to_systemd
@@ -46,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rig", type=Path, metavar="FILE", help="rig file (default: $TDFUSION_RIG, ./rig.toml)"
     )
     parser.add_argument(
-        "-o", "--output", type=file_name, action="append", default=[], metavar="OUT",
-        help="out.mp4, out.mkv, out.jsonl or a folder for PNGs; may be given several times",
+        "-o", "--output", type=output_name, action="append", default=[], metavar="OUT",
+        help="out.mp4, out.mkv, out.jsonl, a folder for PNGs, mqtt://HOST/TOPIC; several times",
     )  # fmt: skip
     parser.add_argument("--show", action="store_true", help="show a window; q ends the run")
     parser.add_argument(
@@ -84,6 +86,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-boxes", action="store_true", help="draw no boxes and masks; out.jsonl still tells of them"
     )
+    parser.add_argument(
+        "--track", action="store_true",
+        help="number the things that are found, picture to picture; [zones] and [lines] of the rig do so too",
+    )  # fmt: skip
     add_serve_arguments(parser)
     add_network_arguments(parser)
 
@@ -99,8 +105,9 @@ def main(args: argparse.Namespace) -> int:
         on_missing=args.on_missing,
         distance_m=args.distance,
     )
-    inputs = [*cameras.files(), *read_files(args), *secret_files(args)]
-    refuse_clashes([("--output", output) for output in args.output], inputs)
+    files = [output for output in args.output if is_file(output)]
+    inputs = [*cameras.files(), *read_files(args), *secret_files(args), *cameras.tables.mqtt.files]
+    refuse_clashes([("--output", output) for output in files], inputs)
     if cameras.simulated:
         note("no rig file: ir0 and vis0 are simulated cameras")
     stop, monitor = threading.Event(), Monitor()
@@ -117,10 +124,11 @@ def main(args: argparse.Namespace) -> int:
             at_work=monitor.alive,
         )
         stack.enter_context(fuser)
-        sinks = open_sinks(args, stop)
+        analysis = analysis_of(cameras, fuser, track=args.track)
+        sinks = open_sinks(args, stop, cameras.tables.mqtt, monitor)
         if page is not None:
             sinks.insert(0, page.sink)  # before what may have to wait for a disk
-        stack.enter_context(claimed(args.output))
+        stack.enter_context(claimed(files))
         note("drawing the simulated street ..." if cameras.drawn else "opening the cameras ...")
         sources = cameras.open(stack)
         mode = delivery_mode(args.mode, sources)
@@ -132,7 +140,7 @@ def main(args: argparse.Namespace) -> int:
             tell, seconds = _teller(progress, args.seconds), args.seconds
             plan = Plan(
                 sources, cameras.sync, fuser, mode, sinks, place=cameras.place,
-                seconds=seconds, stop=stop, on_result=tell, monitor=monitor,
+                seconds=seconds, stop=stop, on_result=tell, monitor=monitor, analyse=analysis,
                 controls=None if page is None else page.controls(fuser),
             )  # fmt: skip
             report = run(plan)
@@ -167,10 +175,12 @@ def _teller(progress: Progress, seconds: float | None) -> Callable[[Result], Non
     return tell
 
 
-def open_sinks(args: argparse.Namespace, stop: threading.Event) -> list[Sink]:
-    """The outputs asked for; a window that is closed sets ``stop``."""
+def open_sinks(args: argparse.Namespace, stop: threading.Event, mqtt: Mqtt, monitor: Monitor) -> list[Sink]:
+    """The outputs asked for. A closed window sets ``stop``; a broker is told what ``monitor`` says."""
     picture = None if args.no_boxes else annotated
-    sinks: list[Sink] = [open_sink(output, picture=picture) for output in args.output]
+    sinks: list[Sink] = [
+        open_sink(output, picture=picture, mqtt=mqtt, monitor=monitor) for output in args.output
+    ]
     if args.show:
         from tdfusion_edge.runtime.sinks.window import WindowSink
 

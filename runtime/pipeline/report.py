@@ -45,6 +45,8 @@ class Report:
         self.degraded: Counter[str] = Counter()
         self.detections: Counter[str] = Counter()
         """What was found by name, over all pictures: boxes by their class."""
+        self.events: Counter[str] = Counter()
+        """What happened, by kind and place."""
         self.pictures = 0
         self.waiting_for_size = 0
         """Infrared pictures that were not shown, because the visible size was not known yet."""
@@ -91,6 +93,7 @@ class Report:
         self.pictures += 1
         if result.degraded is not None:
             self.degraded[result.degraded] += 1
+        self.events.update(f"{event.kind} {event.place}" for event in result.events)
         for kind, found in result.findings.items():
             self.detections.update(kind_of(kind).counts(found))
 
@@ -141,6 +144,7 @@ class Report:
             "fps": (self.pictures - 1) / recorded_s if self.pictures > 1 and recorded_s else None,
             "degraded": dict(self.degraded),
             "detections": dict(self.detections),
+            "events": dict(self.events),
             "waiting_for_size": self.waiting_for_size,
             **standing,
             "latency_ms": {name: histogram.summary() for name, histogram in self.latency.items()},
@@ -154,7 +158,11 @@ class Report:
         for role, counts in facts["cameras"].items():
             listed = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count)
             lines.append(f"  {role + ':':10} {listed or 'no frame'}")
-        for title, counts in (("degraded:", facts["degraded"]), ("detected:", facts["detections"])):
+        for title, counts in (
+            ("degraded:", facts["degraded"]),
+            ("detected:", facts["detections"]),
+            ("events:", facts["events"]),
+        ):
             if counts:
                 lines.append(
                     f"  {title:10} " + ", ".join(f"{count} {what}" for what, count in counts.items())
