@@ -36,6 +36,24 @@ def file_name(text: str) -> str:
     return os.path.expanduser(text)  # noqa: PTH111 (a path loses the slash behind a folder)
 
 
+PIPE = "-"
+"""Standard output as the name of an output."""
+
+
+def is_address(text: str) -> bool:
+    """Whether an output is an address rather than a file."""
+    return "://" in text
+
+
+def output_name(text: str) -> str:
+    """As :func:`file_name`; ``-`` for standard output, or an address to push to, as it is.
+
+    Raises:
+        ArgumentTypeError: it is empty.
+    """
+    return text if text == PIPE or is_address(text) else file_name(text)
+
+
 def file_path(text: str) -> Path:
     """As :func:`file_name`, as a path."""
     return Path(file_name(text))

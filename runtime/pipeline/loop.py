@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tdfusion_edge.errors import SinkError
 from tdfusion_edge.result import Result
@@ -37,6 +38,8 @@ class Plan:
     """Set from anywhere to end the run properly."""
     on_result: Callable[[Result], None] = lambda result: None
     """Called with every result behind its way to the sinks; it must be quick."""
+    outputs: Mapping[str, Callable[[], Mapping[str, Any]]] = field(default_factory=dict)
+    """Outputs that count for themselves by their names, for the report."""
     monitor: Monitor | None = None
     """Told of the run, so that others can ask it how the run stands."""
     clock: Callable[[], int] = time.monotonic_ns
@@ -87,7 +90,9 @@ def _opened(plan: Plan) -> tuple[Streams, Report]:
     streams = Streams(
         plan.sources, plan.sync, mode=plan.mode, stop=plan.stop, seconds=plan.seconds, clock=plan.clock
     )
-    return streams, Report(live=streams.live, stages=plan.fuser.stages, clock=plan.clock)
+    return streams, Report(
+        live=streams.live, stages=plan.fuser.stages, outputs=plan.outputs, clock=plan.clock
+    )
 
 
 def _fused(streams: Streams, plan: Plan, report: Report) -> Iterator[Result]:

@@ -31,6 +31,7 @@ OPENERS: Mapping[str, str] = {
     "v4l2": "tdfusion_edge.runtime.sources.v4l2:from_uri",
     "pictures": "tdfusion_edge.runtime.sources.folder:from_uri",
     "video": "tdfusion_edge.runtime.sources.video:from_uri",
+    "recording": "tdfusion_edge.runtime.sources.recording:from_uri",
 }
 """Kind of source to ``module:function``, imported when one is opened.
 
@@ -95,7 +96,10 @@ def tell_of_recordings(
     if infrared is None and visible is None:
         return
     from tdfusion_edge.video.remarks import remarks
+    from tdfusion_edge.video.times import share_a_clock
 
+    if infrared is not None and visible is not None and share_a_clock(infrared.path, visible.path):
+        return  # their beginnings are known, and kept
     told = any(offsets_ms.values())
     for line in remarks(
         infrared, visible, tolerance_ms=None if told else tolerance_ms,
@@ -126,7 +130,11 @@ def _kind(uri: SourceUri) -> str:
     path = uri.local_path()
     if not os.access(path, os.F_OK):
         raise InputMissing(f"{path} does not exist", expected="a video file, a folder of images or an image")
-    return "pictures" if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES else "video"
+    if path.is_dir():
+        from tdfusion_edge.video.times import is_recording
+
+        return "recording" if is_recording(path) else "pictures"
+    return "pictures" if path.suffix.lower() in IMAGE_SUFFIXES else "video"
 
 
 class _Checked:
