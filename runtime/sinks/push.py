@@ -30,8 +30,9 @@ FORMATS: Mapping[str, str] = MappingProxyType(
     {"rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "flv", "rtmps": "flv", "srt": "mpegts", "udp": "mpegts"}
 )
 """Scheme of an address to FFmpeg's format."""
-TIMEOUT_S = 5.0
-"""A server that takes nothing for so long is gone."""
+TIMEOUT_S = 2.0
+"""A server that does not answer or takes no packet for so long is gone. FFmpeg waits so long for each packet of a
+picture, without a word at the end: a picture of ten packets takes 20 s until it is known."""
 PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Before a connection is tried again; the last one again and again."""
 REFUSED_S = 30.0
@@ -94,7 +95,7 @@ class PushSink:
         picture: What of a result is shown; the fused picture as it is where none is given.
         reason: Why there is no picture now, a line.
         size: Width and height of the slate before there is a picture.
-        timeout_s: After so long a server that takes nothing is given up and asked anew.
+        timeout_s: As :data:`TIMEOUT_S`.
         clock: Monotonic nanoseconds.
         wall_clock: Nanoseconds since 1970.
 
@@ -209,7 +210,11 @@ class PushSink:
                 with self._changed:  # a server takes one size a stream: it is announced anew
                     self._newest = self._newest or result
                 return
-            connection.send(image, self._clock())
+            begun_ns = self._clock()
+            connection.send(image, begun_ns)
+            if self._clock() - begun_ns >= self._timeout_s * 1e9:
+                # Packets were left out: what follows would be read as something else.
+                raise TimeoutError
             if result is None:
                 self._note(slates=self._state.slates + 1, offline=True)
             else:

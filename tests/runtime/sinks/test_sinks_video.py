@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from sink_results import decode, numbered, numbers, record, result
 
 from tdfusion_edge.errors import RequestError, SinkError
-from tdfusion_edge.runtime.sinks.timeline import LONGEST_STEP, TICKS_PER_S, Timeline
 from tdfusion_edge.runtime.sinks.encoding import to_yuv420
+from tdfusion_edge.runtime.sinks.timeline import LONGEST_STEP, TICKS_PER_S, Timeline
 from tdfusion_edge.runtime.sinks.video import VideoSink
 
 SUFFIXES = (".mp4", ".mkv")
