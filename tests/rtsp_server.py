@@ -1,7 +1,8 @@
 """GStreamer's RTSP server in RECORD mode, for the system's Python.
 
-``rtsp_server.py PORT OUT [USER PASSWORD]``: clients push to ``rtsp://127.0.0.1:PORT/live``. Every picture that is
-decoded is appended to OUT as a line of JSON with its width and height, and its grey levels behind it. "ready" is printed when the server listens.
+``rtsp_server.py PORT OUT [USER PASSWORD]``: clients push to ``rtsp://127.0.0.1:PORT/live``. Every picture
+that is decoded is appended to OUT as a line of JSON with its width and height, and its grey levels behind it.
+"ready" is printed when the server listens.
 """
 
 from __future__ import annotations

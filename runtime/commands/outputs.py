@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from tdfusion_edge.arguments import PIPE, file_path, is_address, output_name
 from tdfusion_edge.clashes import refuse_clashes
@@ -23,14 +23,14 @@ from tdfusion_edge.runtime.heads import annotated
 from tdfusion_edge.runtime.pairing.streams import Mode
 from tdfusion_edge.runtime.pipeline.monitor import Monitor
 from tdfusion_edge.runtime.pipeline.worker import Detached
-from tdfusion_edge.runtime.recording.files import VisibleCodec
-from tdfusion_edge.runtime.recording.recorder import Recorder
-from tdfusion_edge.runtime.recording.recorder import opened as recorder_of
 from tdfusion_edge.runtime.sinks import Sink, open_sink
-from tdfusion_edge.runtime.sinks.pipe import Format, PipeSink, taken_stdout
-from tdfusion_edge.runtime.sinks.push import FORMATS, PushSink, shown
+from tdfusion_edge.runtime.sinks.kinds import PUSHED, PipeFormat, VisibleCodec, shown
 from tdfusion_edge.runtime.sinks.segments import STAMP, Budget, Limits, SegmentedSink
 from tdfusion_edge.runtime.sources.base import Source
+
+if TYPE_CHECKING:
+    from tdfusion_edge.runtime.recording.recorder import Recorder
+    from tdfusion_edge.runtime.sinks.pipe import PipeSink
 
 SEGMENTED = (".mp4", ".mkv", ".jsonl")
 MOST_BYTES = 1e9
@@ -45,7 +45,7 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
         "srt, udp), or - for standard output; may be given several times",
     )  # fmt: skip
     parser.add_argument(
-        "--pipe-format", choices=get_args(Format), default=None,
+        "--pipe-format", choices=get_args(PipeFormat), default=None,
         help="what -o - writes (default: mkv)",
     )  # fmt: skip
     parser.add_argument(
@@ -101,8 +101,10 @@ class Outputs:
         limits, budget = _limits(args), Budget(None if args.keep_gb is None else round(args.keep_gb * 1e9))
         for output in args.output:
             if output == PIPE:
+                from tdfusion_edge.runtime.sinks.pipe import PipeSink, taken_stdout
+
                 descriptor = stack.enter_context(taken_stdout())
-                kind: Format = args.pipe_format or "mkv"
+                kind: PipeFormat = args.pipe_format or "mkv"
                 self._pipe = PipeSink(descriptor, kind, picture=picture, on_close=stop.set)
                 self.sinks.append(self._pipe)
             elif is_address(output):
@@ -119,6 +121,8 @@ class Outputs:
         files = files_of(args)
         stack.enter_context(claimed(files))
         if args.record is not None:
+            from tdfusion_edge.runtime.recording.recorder import opened as recorder_of
+
             described: dict[rig.Role, rig.Camera] = {
                 "infrared": cameras.infrared[1],
                 "visible": cameras.visible[1],
@@ -158,6 +162,8 @@ class Outputs:
         size: tuple[int, int] | None,
         monitor: Monitor,
     ) -> None:
+        from tdfusion_edge.runtime.sinks.push import PushSink
+
         sink = PushSink(url, picture=picture, size=size, reason=partial(reason_of, monitor))
         self.sinks.append(sink)
         self.counts[shown(url)] = sink.counts
@@ -183,8 +189,8 @@ def check_outputs(args: argparse.Namespace, inputs: list[Path]) -> None:
     addresses = [output for output in args.output if is_address(output)]
     for address in addresses:
         scheme = address.partition("://")[0].lower()
-        if scheme not in FORMATS:
-            known = ", ".join(f"{one}://" for one in FORMATS)
+        if scheme not in PUSHED:
+            known = ", ".join(f"{one}://" for one in PUSHED)
             raise RequestError(f"-o {shown(address)}: nothing can be pushed there", expected=known)
     if len(set(addresses)) < len(addresses):
         raise RequestError("-o names an address twice", expected="an address of its own for each stream")

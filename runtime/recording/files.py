@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -15,11 +14,10 @@ from tdfusion_edge.errors import SinkError
 from tdfusion_edge.frames import Frame, Image
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.sinks.encoding import FFV1, H264_FINE, Codec
+from tdfusion_edge.runtime.sinks.kinds import VisibleCodec
 from tdfusion_edge.runtime.sinks.output import StreamFile, sink_error
 from tdfusion_edge.runtime.sinks.video import VideoFile
 from tdfusion_edge.video.times import Piece, Stamp, beside
-
-VisibleCodec: TypeAlias = Literal["h264", "ffv1"]
 
 
 def codec_of(role: rig.Role, image: Image, visible: VisibleCodec) -> Codec:

@@ -16,7 +16,8 @@ from tdfusion_edge.frames import Frame
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.recording import rig_file
-from tdfusion_edge.runtime.recording.files import CameraFile, VisibleCodec, codec_of
+from tdfusion_edge.runtime.recording.files import CameraFile, codec_of
+from tdfusion_edge.runtime.sinks.kinds import VisibleCodec
 from tdfusion_edge.runtime.sinks.output import require_writable
 from tdfusion_edge.runtime.sinks.segments import Budget, Limits, free_stamp
 from tdfusion_edge.runtime.sources.base import Source

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
-from typing import Literal, TypeAlias
 
 import av
 import numpy as np
@@ -22,9 +21,8 @@ from tdfusion_edge.frames import Image
 from tdfusion_edge.result import Result
 from tdfusion_edge.runtime.sinks.encoding import H264
 from tdfusion_edge.runtime.sinks.jsonl import encoded_line
+from tdfusion_edge.runtime.sinks.kinds import PipeFormat
 from tdfusion_edge.runtime.sinks.timeline import TICKS_PER_S, Timeline
-
-Format: TypeAlias = Literal["mkv", "mpegts", "rawvideo", "jsonl"]
 
 _CONTAINER = {
     # A cluster is held back until it ends: none lasts longer than a picture or two.
@@ -88,7 +86,7 @@ class PipeSink:
     def __init__(
         self,
         descriptor: int,
-        kind: Format = "mkv",
+        kind: PipeFormat = "mkv",
         *,
         picture: Callable[[Result], Image] | None = None,
         on_close: Callable[[], None] | None = None,

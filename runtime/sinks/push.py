@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from types import MappingProxyType
@@ -18,21 +18,18 @@ from av.video.stream import VideoStream
 
 from tdfusion_edge.errors import RequestError, SinkError
 from tdfusion_edge.frames import Image
-from tdfusion_edge.redact import HIDDEN, redact
+from tdfusion_edge.redact import redact
 from tdfusion_edge.result import Result
 from tdfusion_edge.runtime.sinks.encoding import H264
+from tdfusion_edge.runtime.sinks.kinds import PUSHED, shown
 from tdfusion_edge.runtime.sinks.slate import slate
 from tdfusion_edge.runtime.sinks.timeline import TICKS_PER_S, Timeline
 
 log = logging.getLogger(__name__)
 
-FORMATS: Mapping[str, str] = MappingProxyType(
-    {"rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "flv", "rtmps": "flv", "srt": "mpegts", "udp": "mpegts"}
-)
-"""Scheme of an address to FFmpeg's format."""
 TIMEOUT_S = 2.0
-"""A server that does not answer or takes no packet for so long is gone. FFmpeg waits so long for each packet of a
-picture, without a word at the end: a picture of ten packets takes 20 s until it is known."""
+"""A server that does not answer or takes no packet for so long is gone. FFmpeg waits so long for each packet
+of a picture, and says nothing at the end: with pictures of ten packets it is known behind 20 s."""
 PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Before a connection is tried again; the last one again and again."""
 REFUSED_S = 30.0
@@ -75,14 +72,6 @@ class PushState:
     """The last one, a line without credentials; None while connected."""
 
 
-def shown(url: str) -> str:
-    """The address as it may be told: without user, password, stream keys and options."""
-    parts = urlsplit(url)
-    if parts.scheme.lower() in ("rtmp", "rtmps"):  # the path is the key
-        return redact(f"{parts.scheme}://{parts.netloc}/{HIDDEN}")
-    return redact(f"{parts.scheme}://{parts.netloc}{parts.path}" + (f"?{HIDDEN}" if parts.query else ""))
-
-
 class PushSink:
     """Push results to a server in a thread of its own: the newest picture only, low latency, H.264.
 
@@ -115,7 +104,7 @@ class PushSink:
         wall_clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._url, self._name = url, shown(url)
-        self._format = FORMATS[url.partition("://")[0].lower()]
+        self._format = PUSHED[url.partition("://")[0].lower()]
         try:
             host = urlsplit(url).hostname
         except ValueError:

@@ -13,7 +13,8 @@ from streamed import Server, free_port, require_gstreamer, until
 
 from tdfusion_edge.errors import RequestError, SinkError
 from tdfusion_edge.runtime.sinks import push
-from tdfusion_edge.runtime.sinks.push import PushSink, shown
+from tdfusion_edge.runtime.sinks.kinds import shown
+from tdfusion_edge.runtime.sinks.push import PushSink
 from tdfusion_edge.runtime.sinks.slate import slate
 
 SIZE = (320, 240)
