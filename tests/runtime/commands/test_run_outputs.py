@@ -182,7 +182,8 @@ def test_a_pipe_holds_pictures_alone(
     assert process.returncode == 0, err
     piped, filed = levels(io.BytesIO(out)), levels(str(file))
     assert piped == filed
-    assert len(set(piped)) == 40
+    assert len(piped) == 40
+    assert len(set(piped)) > 10
     assert b"40 pictures" in err
 
 
@@ -247,6 +248,11 @@ def test_a_terminal_is_not_filled_with_pictures(recorded: str, mean_bundle_path:
     assert b"would fill the terminal" in done.stderr
 
 
+def is_slate(picture: np.ndarray[Any, Any]) -> bool:
+    """Its upper rows are of one grey, which no street's are."""
+    return bool(np.ptp(picture[:4]) <= 4)
+
+
 # -- server ------------------------------------------------------------------------------------------
 
 
@@ -255,20 +261,21 @@ def test_a_server_sees_the_run_and_then_why_it_does_not(tmp_path: Path) -> None:
     require_gstreamer()
     server = Server(tmp_path)
     try:
-        # Both cameras fall silent after 40 frames; the stream goes on and says so.
-        silent = "size=320x256&silence=2:60"
+        # Both cameras fall silent; the stream goes on and says so.
+        silent = "size=320x256&silence=4:60"
         process = child(
             "--camera", f"sim://ir?{silent},sim://vis?{silent}", "--no-detect", "-o", server.url(), "--json"
         )  # fmt: skip
-        until(lambda: len(server.pictures()) > 20, 60)
-        until(lambda: sum(bool(one[0].max() < 40) for one in server.pictures()[-3:]) == 3, 60)
+        until(lambda: sum(not is_slate(one) for one in server.pictures()) > 5, 60)
+        until(lambda: all(map(is_slate, server.pictures()[-3:])), 60)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     finally:
+        process.kill()
         server.kill()
     told = json.loads(out)["outputs"][f"rtsp://127.0.0.1:{server.port}/live"]
     assert told["connected"], err
-    assert told["sent"] > 20
+    assert told["sent"] > 5
     assert told["slates"] >= 3
 
 
