@@ -35,7 +35,7 @@ AGAIN_NS = 5_000_000_000
 LOOK_NS = 1_000_000_000
 """How often it is looked whether the files are still there."""
 JOIN_S = 10.0
-"""Longest wait at the end for a disk that does not answer."""
+"""At the end a disk that takes no frame for so long is given up."""
 
 
 class Recorder:
@@ -88,7 +88,7 @@ class Recorder:
         self._queue: deque[tuple[rig.Role, str, Frame]] = deque()
         self._bytes = 0
         self._changed = threading.Condition()
-        self._closing = False
+        self._closing = self._given_up = False
         self.recorded: dict[rig.Role, int] = dict.fromkeys(rig.OTHER, 0)
         """Frames that were given to the files."""
         self.dropped: dict[rig.Role, int] = dict.fromkeys(rig.OTHER, 0)
@@ -138,9 +138,20 @@ class Recorder:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join(JOIN_S)
-        if self._thread.is_alive():
+        done, since_ns = -1, self._clock()
+        while self._thread.is_alive():
+            self._thread.join(0.1)
+            # However slow it is: what waits is stored as long as there is progress.
+            if (now := self._done()) != done:
+                done, since_ns = now, self._clock()
+            elif self._clock() - since_ns >= JOIN_S * 1e9:
+                break
+        if self._thread.is_alive() and not self._given_up:
+            self._given_up = True
             log.error("%s does not answer: the end of the recording is lost", self._folder)
+
+    def _done(self) -> int:
+        return sum(self.recorded.values()) + sum(self.dropped.values())
 
     def __enter__(self) -> Recorder:
         return self

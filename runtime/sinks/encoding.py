@@ -98,7 +98,7 @@ class Codec:
             image: The first picture.
             rate: Frames a second for the header.
         """
-        stream = container.add_stream(self.encoder, rate=rate, options=dict(self.options))
+        stream = cast(VideoStream, container.add_stream(self.encoder, rate=rate, options=dict(self.options)))
         height, width = image.shape[:2]
         odd = (height % 2, width % 2) if self.even else (0, 0)
         stream.width, stream.height = width + odd[1], height + odd[0]
@@ -144,13 +144,14 @@ H264 = Codec("libx264", MappingProxyType(_H264), True, False, lambda image: "yuv
 
 H264_FINE = Codec(
     "libx264",
-    MappingProxyType({**_H264, "crf": "12", "preset": "superfast"}),
+    MappingProxyType({**_H264, "crf": "14"}),
     True,
     False,
     lambda image: "yuv420p",
     _yuv_frame,
 )
-"""As :data:`H264`, for a training to see."""
+"""As :data:`H264`, for a training to see: 640x480 with noise of 2 levels takes 3.3 ms a frame and 5 to 8 GB an
+hour; its luma and colours are 38 dB from the camera's, of which most is the noise in the colours."""
 
 # Version 3 with sums of slices, so that damage is seen. Every frame stands for itself (g=1), which costs 1 %.
 _FFV1 = {"level": "3", "slicecrc": "1", "slices": "4", "coder": "1", "context": "0", "g": "1", "threads": "1"}

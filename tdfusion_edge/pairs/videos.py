@@ -129,7 +129,8 @@ def _frames(reader: VideoReader, numbers: set[int], *, colour: bool) -> dict[int
 def _in_8_bits(counts: Image) -> U8:
     low, high = np.percentile(counts, (1, 99))
     scale = 255 / max(high - low, _NARROWEST)
-    return np.clip((counts - low) * scale + 0.5, 0, 255).astype(np.uint8)
+    stretched: U8 = np.clip((counts - low) * scale + 0.5, 0, 255).astype(np.uint8)
+    return stretched
 
 
 def _read_video(reader: VideoReader, every: int, *, colour: bool = False) -> tuple[list[U8], int]:

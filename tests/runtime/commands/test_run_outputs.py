@@ -262,7 +262,7 @@ def test_a_server_sees_the_run_and_then_why_it_does_not(tmp_path: Path) -> None:
     server = Server(tmp_path)
     try:
         # Both cameras fall silent; the stream goes on and says so.
-        silent = "size=320x256&silence=4:60"
+        silent = "size=320x256&silence=10:60"
         process = child(
             "--camera", f"sim://ir?{silent},sim://vis?{silent}", "--no-detect", "-o", server.url(), "--json"
         )  # fmt: skip
