@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def measure(args: argparse.Namespace) -> Measured:
     """Record both ways."""
     say("drawing the simulated street ...", error=True)
-    shown = {
+    shown: dict[rig.Role, list[Image]] = {
         "infrared": drawn(f"sim://ir?size={args.infrared[0]}x{args.infrared[1]}&depth=16", "infrared"),
         "visible": drawn(f"sim://vis?size={args.visible[0]}x{args.visible[1]}", "visible"),
     }  # fmt: skip

@@ -150,8 +150,8 @@ H264_FINE = Codec(
     lambda image: "yuv420p",
     _yuv_frame,
 )
-"""As :data:`H264`, for a training to see: 640x480 with noise of 2 levels takes 3.3 ms a frame and 5 to 8 GB an
-hour; its luma and colours are 38 dB from the camera's, of which most is the noise in the colours."""
+"""As :data:`H264`, for a training to see: 640x480 with noise of 2 levels takes 3.3 ms a frame and 5 to 8 GB
+an hour, and stays 38 dB near the camera's."""
 
 # Version 3 with sums of slices, so that damage is seen. Every frame stands for itself (g=1), which costs 1 %.
 _FFV1 = {"level": "3", "slicecrc": "1", "slices": "4", "coder": "1", "context": "0", "g": "1", "threads": "1"}
