@@ -25,8 +25,8 @@ def file_name(text: str) -> str:
         raise ArgumentTypeError("expected a file or folder, got an empty text")
     if text == "-":
         raise ArgumentTypeError(
-            "expected a file or folder, got '-': no command reads standard input, and run alone writes pictures "
-            "to standard output; a file of that name is ./-"
+            "expected a file or folder, got '-': no command reads standard input, and run alone writes "
+            "pictures to standard output; a file of that name is ./-"
         )
     if "://" in text:  # as a path it would lose a slash, and name folders of its parts
         raise ArgumentTypeError(f"expected a file or folder, got the address '{text}'")

@@ -108,7 +108,7 @@ class Outputs:
                 self._pipe = PipeSink(descriptor, kind, picture=picture, on_close=stop.set)
                 self.sinks.append(self._pipe)
             elif is_address(output):
-                self._push(output, picture, cameras.visible_size, monitor)
+                self._push(output, picture, cameras.visible_size, monitor, stack)
             elif limits.any:
                 opened = partial(open_sink, picture=picture)
                 self.sinks.append(SegmentedSink(Path(output), opened, limits, budget))
@@ -161,10 +161,12 @@ class Outputs:
         picture: Callable[[Result], Image] | None,
         size: tuple[int, int] | None,
         monitor: Monitor,
+        stack: ExitStack,
     ) -> None:
         from tdfusion_edge.runtime.sinks.push import PushSink
 
         sink = PushSink(url, picture=picture, size=size, reason=partial(reason_of, monitor))
+        stack.callback(sink.abort)  # where the run never begins
         self.sinks.append(sink)
         self.counts[shown(url)] = sink.counts
 

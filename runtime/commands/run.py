@@ -28,6 +28,7 @@ from tdfusion_edge.runtime.commands.outputs import Outputs, add_output_arguments
 from tdfusion_edge.runtime.pairing.streams import Mode
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
 from tdfusion_edge.runtime.pipeline.monitor import Monitor
+from tdfusion_edge.runtime.pipeline.service import told_to_systemd
 from tdfusion_edge.runtime.pipeline.signals import stopped_by_signals
 
 
@@ -76,7 +77,7 @@ def main(args: argparse.Namespace) -> int:
     check_outputs(args, [*cameras.files(), *read_files(args)])
     if cameras.simulated:
         note("no rig file: ir0 and vis0 are simulated cameras")
-    stop = threading.Event()
+    stop, monitor = threading.Event(), Monitor()
     with ExitStack() as stack:
         fuser = open_fuser(
             args,
@@ -86,15 +87,19 @@ def main(args: argparse.Namespace) -> int:
             stretch="temporal",
             visible_size=cameras.visible_size,
             watch=cameras.watch,
+            at_work=monitor.alive,
         )
         stack.enter_context(fuser)
-        monitor = Monitor()
         outputs = Outputs(args, cameras, stop, monitor, stack)
         note("drawing the simulated street ..." if cameras.drawn else "opening the cameras ...")
         sources = cameras.open(stack)
         mode = delivery_mode(args.mode, sources)
         sources = outputs.follow(sources, mode)
-        with Progress("running") as progress, stopped_by_signals(stop) as interrupted:
+        with (
+            Progress("running") as progress,
+            stopped_by_signals(stop) as interrupted,
+            told_to_systemd(monitor),
+        ):
             tell, seconds = _teller(progress, args.seconds), args.seconds
             plan = Plan(
                 sources, cameras.sync, fuser, mode, outputs.sinks, seconds=seconds, stop=stop, on_result=tell,
