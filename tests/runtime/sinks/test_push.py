@@ -176,7 +176,7 @@ def test_pauses_grow_and_a_refusal_waits_longest() -> None:
     assert pauses == [0.5, 1, 2, 4, 8, 8, 8]
 
 
-@pytest.mark.parametrize("size", [(32, 32), (640, 480), (1920, 1080)])
+@pytest.mark.parametrize("size", [(160, 120), (640, 480), (1920, 1080)])
 def test_a_slate_says_why_at_any_size(size: tuple[int, int]) -> None:
     one, other = slate(size, "infrared: silent", 0), slate(size, "visible: gone \u00e4\n" * 40, 0)
     assert one.shape == other.shape == size[::-1]
