@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -142,7 +143,7 @@ def test_visible_is_of_high_quality_by_default(tmp_path: Path) -> None:
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_recording_pairs_as_the_cameras_did(tmp_path: Path, data: st.DataObject) -> None:
-    folder = tmp_path / str(data.draw(st.integers(0, 2**60)))
+    folder = Path(tempfile.mkdtemp(dir=tmp_path))
     start = data.draw(st.integers(0, 10**15))
     given: dict[rig.Role, list[Frame]] = {}
     for role, rate in zip(
