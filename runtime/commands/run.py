@@ -25,6 +25,7 @@ from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.cameras import choose_cameras, delivery_mode, require_positive
 from tdfusion_edge.runtime.commands.networks import add_network_arguments, open_fuser, read_files
 from tdfusion_edge.runtime.commands.outputs import Outputs, add_output_arguments, check_outputs
+from tdfusion_edge.runtime.live.options import add_serve_arguments, open_page, secret_files
 from tdfusion_edge.runtime.pairing.streams import Mode
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
 from tdfusion_edge.runtime.pipeline.monitor import Monitor
@@ -67,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-boxes", action="store_true", help="draw no boxes and masks; out.jsonl still tells of them"
     )
+    add_serve_arguments(parser)
     add_network_arguments(parser)
 
 
@@ -74,11 +76,12 @@ def main(args: argparse.Namespace) -> int:
     """Run until the end and print the table."""
     require_positive("--seconds", args.seconds)
     cameras = choose_cameras(args.camera, args.rig, policy=args.policy, tolerance_ms=args.tolerance_ms)
-    check_outputs(args, [*cameras.files(), *read_files(args)])
+    check_outputs(args, [*cameras.files(), *read_files(args), *secret_files(args)])
     if cameras.simulated:
         note("no rig file: ir0 and vis0 are simulated cameras")
     stop, monitor = threading.Event(), Monitor()
     with ExitStack() as stack:
+        page = open_page(args, cameras.registration, monitor, stack)
         fuser = open_fuser(
             args,
             cameras.thermal(args.range),
@@ -91,6 +94,8 @@ def main(args: argparse.Namespace) -> int:
         )
         stack.enter_context(fuser)
         outputs = Outputs(args, cameras, stop, monitor, stack)
+        if page is not None:
+            outputs.sinks.insert(0, page.sink)  # before what may have to wait for a disk
         note("drawing the simulated street ..." if cameras.drawn else "opening the cameras ...")
         sources = cameras.open(stack)
         mode = delivery_mode(args.mode, sources)
@@ -104,6 +109,7 @@ def main(args: argparse.Namespace) -> int:
             plan = Plan(
                 sources, cameras.sync, fuser, mode, outputs.sinks, seconds=seconds, stop=stop, on_result=tell,
                 outputs=outputs.counts, monitor=monitor,
+                controls=None if page is None else page.controls(fuser),
             )  # fmt: skip
             report = run(plan)
         whole = outputs.finish()

@@ -43,6 +43,8 @@ class Aligned:
     """None, or why the picture will not be made of two fresh frames."""
     border: Border | None = None
     """Of a pair of both, where infrared sees only a part of the visible picture."""
+    warped: U8 | None = None
+    """Infrared in 8 bits in visible pixels, before a border is filled; None where missing or left out."""
 
 
 class Aligner:
@@ -100,7 +102,8 @@ class Aligner:
             assert pair.infrared is not None
             if self._visible_size is None:
                 return None
-            return Aligned(pair, self._warped(pair.infrared, self._visible_size), None, "visible missing")
+            infrared = self._warped(pair.infrared, self._visible_size)
+            return Aligned(pair, infrared, None, "visible missing", warped=infrared)
         visible = self._checked(pair.visible)
         self._visible_size = pair.visible.size
         if pair.infrared is None:
@@ -108,19 +111,18 @@ class Aligner:
         self._look(pair.infrared, pair.visible)
         left_out, degraded = self._watcher.judge(pair)
         if left_out == "visible":
-            return Aligned(pair, self._warped(pair.infrared, pair.visible.size), None, degraded)
+            infrared = self._warped(pair.infrared, pair.visible.size)
+            return Aligned(pair, infrared, None, degraded, warped=infrared)
         if left_out == "infrared":  # nor do the limits of its range follow what it shows
             return Aligned(pair, None, visible, degraded)
-        again = self._held is not None and self._held[0] is pair.infrared
-        infrared = self._warped(pair.infrared, pair.visible.size)
+        infrared = warped = self._warped(pair.infrared, pair.visible.size)
         border = self._warp(pair.infrared.size, pair.visible.size)[1]
         if border is not None:
             # Where infrared does not see, both inputs are the visible luma: no network is to see an edge
             # to nothing. What it gives there is replaced behind it.
-            # Written into what the remap made; but that of a held frame may be on its way to a sink.
-            target = infrared.copy() if again else infrared
-            infrared = cast(U8, cv2.copyTo(luma(visible), border.outside, target))
-        return Aligned(pair, infrared, visible, degraded, border)
+            # Into a copy: what the remap made is on its way to a sink, and may be held for the next pair.
+            infrared = cast(U8, cv2.copyTo(luma(visible), border.outside, warped.copy()))
+        return Aligned(pair, infrared, visible, degraded, border, warped)
 
     def _look(self, infrared: Frame, visible: Frame) -> None:
         """Say once, whatever streams follow, that the two may have been mixed up."""
