@@ -212,8 +212,23 @@ def find(explicit: Path | None) -> Path | None:
 
 
 def read(path: Path | None) -> Rig:
-    """The rig in ``path``, or the simulated one for None."""
-    return SIMULATED if path is None else load(path, Rig)
+    """The rig in ``path``, or the simulated one for None.
+
+    A camera that is a relative path is looked for beside the file first, then in the current folder.
+    """
+    if path is None:
+        return SIMULATED
+    rig = load(path, Rig)
+    cameras = {name: _beside(path, camera) for name, camera in rig.cameras.items()}
+    return replace(rig, cameras=cameras)
+
+
+def _beside(path: Path, camera: Camera) -> Camera:
+    """A camera whose relative path leads from the rig file's folder to something."""
+    if "://" in camera.uri or camera.uri.startswith(("gst:", "/", "~")) or not camera.uri:
+        return camera
+    there = path.parent / camera.uri
+    return replace(camera, uri=str(there)) if os.access(there, os.F_OK) else camera
 
 
 def thermal(asked: RangeName | ThermalRange | None, table: ThermalRange | None = None) -> ThermalRange:

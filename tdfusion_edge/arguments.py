@@ -25,8 +25,8 @@ def file_name(text: str) -> str:
         raise ArgumentTypeError("expected a file or folder, got an empty text")
     if text == "-":
         raise ArgumentTypeError(
-            "expected a file or folder, got '-': no command reads standard input or writes pictures to "
-            "standard output; a file of that name is ./-"
+            "expected a file or folder, got '-': no command reads standard input, and run alone writes "
+            "pictures to standard output; a file of that name is ./-"
         )
     if "://" in text:  # as a path it would lose a slash, and name folders of its parts
         raise ArgumentTypeError(f"expected a file or folder, got the address '{text}'")
@@ -36,18 +36,22 @@ def file_name(text: str) -> str:
     return os.path.expanduser(text)  # noqa: PTH111 (a path loses the slash behind a folder)
 
 
-ADDRESSES = ("mqtt", "mqtts")
-"""Schemes of outputs that are no files."""
+PIPE = "-"
+"""Standard output as the name of an output."""
 
 
-def is_file(output: str) -> bool:
-    """Whether an output is a file or folder, and no address of :data:`ADDRESSES`."""
-    return output.partition("://")[0].lower() not in ADDRESSES or "://" not in output
+def is_address(text: str) -> bool:
+    """Whether an output is an address rather than a file."""
+    return "://" in text
 
 
 def output_name(text: str) -> str:
-    """As :func:`file_name`, or an address that a run can write to."""
-    return file_name(text) if is_file(text) else text
+    """As :func:`file_name`; ``-`` for standard output, or an address to push to, as it is.
+
+    Raises:
+        ArgumentTypeError: it is empty.
+    """
+    return text if text == PIPE or is_address(text) else file_name(text)
 
 
 def file_path(text: str) -> Path:

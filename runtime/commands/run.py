@@ -19,18 +19,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import get_args
 
-from tdfusion_edge.arguments import is_file, output_name
-from tdfusion_edge.clashes import refuse_clashes
 from tdfusion_edge.console import Progress, note, say, say_json
 from tdfusion_edge.errors import WorkError
-from tdfusion_edge.locks import claimed
 from tdfusion_edge.result import Result
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.cameras import choose_cameras, delivery_mode, require_positive
 from tdfusion_edge.runtime.commands.networks import add_network_arguments, open_fuser, read_files
-from tdfusion_edge.runtime.heads import annotated
+from tdfusion_edge.runtime.commands.outputs import Outputs, add_output_arguments, check_outputs
 from tdfusion_edge.runtime.live.options import add_serve_arguments, open_page, secret_files
-from tdfusion_edge.runtime.mqtt.tables import Mqtt
 from tdfusion_edge.runtime.pairing.streams import Mode
 from tdfusion_edge.runtime.picture.parallax import add_distance_argument
 from tdfusion_edge.runtime.pipeline.analysis import analysis_of
@@ -38,7 +34,6 @@ from tdfusion_edge.runtime.pipeline.loop import Plan, run
 from tdfusion_edge.runtime.pipeline.monitor import Monitor
 from tdfusion_edge.runtime.pipeline.service import told_to_systemd
 from tdfusion_edge.runtime.pipeline.signals import stopped_by_signals
-from tdfusion_edge.runtime.sinks import Sink, open_sink
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,10 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rig", type=Path, metavar="FILE", help="rig file (default: $TDFUSION_RIG, ./rig.toml)"
     )
-    parser.add_argument(
-        "-o", "--output", type=output_name, action="append", default=[], metavar="OUT",
-        help="out.mp4, out.mkv, out.jsonl, a folder for PNGs, mqtt://HOST/TOPIC; several times",
-    )  # fmt: skip
+    add_output_arguments(parser)
     parser.add_argument("--show", action="store_true", help="show a window; q ends the run")
     parser.add_argument(
         "--seconds",
@@ -105,9 +97,8 @@ def main(args: argparse.Namespace) -> int:
         on_missing=args.on_missing,
         distance_m=args.distance,
     )
-    files = [output for output in args.output if is_file(output)]
     inputs = [*cameras.files(), *read_files(args), *secret_files(args), *cameras.tables.mqtt.files]
-    refuse_clashes([("--output", output) for output in files], inputs)
+    check_outputs(args, inputs)
     if cameras.simulated:
         note("no rig file: ir0 and vis0 are simulated cameras")
     stop, monitor = threading.Event(), Monitor()
@@ -125,13 +116,13 @@ def main(args: argparse.Namespace) -> int:
         )
         stack.enter_context(fuser)
         analysis = analysis_of(cameras, fuser, track=args.track)
-        sinks = open_sinks(args, stop, cameras.tables.mqtt, monitor)
+        outputs = Outputs(args, cameras, stop, monitor, stack)
         if page is not None:
-            sinks.insert(0, page.sink)  # before what may have to wait for a disk
-        stack.enter_context(claimed(files))
+            outputs.sinks.insert(0, page.sink)  # before what may have to wait for a disk
         note("drawing the simulated street ..." if cameras.drawn else "opening the cameras ...")
         sources = cameras.open(stack)
         mode = delivery_mode(args.mode, sources)
+        sources = outputs.follow(sources, mode)
         with (
             Progress("running") as progress,
             stopped_by_signals(stop) as interrupted,
@@ -139,24 +130,25 @@ def main(args: argparse.Namespace) -> int:
         ):
             tell, seconds = _teller(progress, args.seconds), args.seconds
             plan = Plan(
-                sources, cameras.sync, fuser, mode, sinks, place=cameras.place,
-                seconds=seconds, stop=stop, on_result=tell, monitor=monitor, analyse=analysis,
+                sources, cameras.sync, fuser, mode, outputs.sinks, place=cameras.place, seconds=seconds,
+                stop=stop, on_result=tell, outputs=outputs.counts, monitor=monitor, analyse=analysis,
                 controls=None if page is None else page.controls(fuser),
             )  # fmt: skip
             report = run(plan)
-    try:
-        if args.json:
-            say_json(report.as_dict())
-        else:
-            say(report.as_table())
-    finally:  # a table that nobody reads must not hide it
-        if report.failure is not None:
-            raise report.failure
+        whole = outputs.finish()
+        try:
+            if args.json:
+                say_json(report.as_dict())
+            else:
+                say(report.as_table())
+        finally:  # a table that nobody reads must not hide it
+            if report.failure is not None:
+                raise report.failure
     if not report.pictures and not interrupted.is_set():
         raise WorkError("no picture was made", hint="The counters above say what became of the frames.")
     if report.lost:
         say(f"{report.lost} frames could not be read and are left out", error=True)
-    return 1 if report.failed_sinks or report.lost else 0
+    return 1 if report.failed_sinks or report.lost or not whole else 0
 
 
 def _teller(progress: Progress, seconds: float | None) -> Callable[[Result], None]:
@@ -173,16 +165,3 @@ def _teller(progress: Progress, seconds: float | None) -> Callable[[Result], Non
         progress.update(done, f"{result.index + 1} pictures")
 
     return tell
-
-
-def open_sinks(args: argparse.Namespace, stop: threading.Event, mqtt: Mqtt, monitor: Monitor) -> list[Sink]:
-    """The outputs asked for. A closed window sets ``stop``; a broker is told what ``monitor`` says."""
-    picture = None if args.no_boxes else annotated
-    sinks: list[Sink] = [
-        open_sink(output, picture=picture, mqtt=mqtt, monitor=monitor) for output in args.output
-    ]
-    if args.show:
-        from tdfusion_edge.runtime.sinks.window import WindowSink
-
-        sinks.append(WindowSink(picture=picture, on_close=stop.set))
-    return sinks

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tdfusion_edge.errors import SinkError
 from tdfusion_edge.result import Result
@@ -44,6 +45,8 @@ class Plan:
     """Called with every result behind its way to the sinks; it must be quick."""
     analyse: Analysis | None = None
     """Makes tracks, events and temperatures of what was found."""
+    outputs: Mapping[str, Callable[[], Mapping[str, Any]]] = field(default_factory=dict)
+    """Outputs that count for themselves by their names, for the report."""
     monitor: Monitor | None = None
     """Told of the run, so that others can ask it how the run stands."""
     controls: Controls | None = None
@@ -103,7 +106,7 @@ def _opened(plan: Plan) -> tuple[Streams, Report]:
         clock=plan.clock,
     )
     stages = (*plan.fuser.stages, *(() if plan.analyse is None else (plan.analyse.stage,)))
-    return streams, Report(live=streams.live, stages=stages, clock=plan.clock)
+    return streams, Report(live=streams.live, stages=stages, outputs=plan.outputs, clock=plan.clock)
 
 
 def _fused(streams: Streams, plan: Plan, report: Report) -> Iterator[Result]:

@@ -233,6 +233,29 @@ class SinkWorker:
         self._queue.clear()
 
 
+class Detached:
+    """A sink with a thread of its own, so that the others need not wait for it; the newest results only.
+
+    Args:
+        sink: Written, closed and aborted in that thread.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        self._worker = SinkWorker([sink], mode="latest", capacity=2)
+
+    def write(self, result: Result) -> None:
+        """Hand a result over; never waits. Raises SinkError where the sink failed before."""
+        self._worker.put(result)
+
+    def close(self) -> None:
+        """Write what is queued and end; raises SinkError where the sink failed."""
+        self._worker.close()
+
+    def abort(self) -> None:
+        """End without what is queued; never raises."""
+        self._worker.abort()
+
+
 def _sink_error(name: str, cause: BaseException) -> SinkError:
     """An error of this thread for one of the other's."""
     if isinstance(cause, SinkError):

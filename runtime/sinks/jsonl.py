@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -227,6 +228,24 @@ def event_row(event: Event) -> EventRow:
         to=event.to,
         celsius=None if event.celsius is None else round(event.celsius, 2),
     )
+
+
+def encoded_line(result: Result, first_ns: int) -> bytes:
+    """The line of a result, with its newline.
+
+    Args:
+        result: What is told of.
+        first_ns: Capture time of the first line's result.
+    """
+    return msgspec.json.encode(line_of(result, first_ns)) + b"\n"
+
+
+def schema() -> str:
+    """The JSON Schema of a line, as ``docs/jsonl.schema.json`` holds it."""
+    found = msgspec.json.schema(NamedRecord)
+    for definition in found["$defs"].values():
+        definition["required"] = [name for name in definition["required"] if name != "name"]
+    return json.dumps(found, indent=2) + "\n"
 
 
 def iso8601(utc_ns: int) -> str:

@@ -22,7 +22,7 @@ from tdfusion_edge.frames import Frame, Pair
 from tdfusion_edge.masks import Mask
 from tdfusion_edge.observations import Event, Temperature
 from tdfusion_edge.result import Result
-from tdfusion_edge.runtime.sinks.jsonl import EventRow, JsonlSink, NamedRecord, Record, iso8601
+from tdfusion_edge.runtime.sinks.jsonl import EventRow, JsonlSink, NamedRecord, Record, iso8601, schema
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "jsonl.md"
 ROW = re.compile(r"^\| `(\w+)` \| ([^|]+) \| [^|]+ \|$", re.MULTILINE)
@@ -166,3 +166,11 @@ def test_the_wall_clock_in_words_is_exact_to_the_microsecond(utc_ns: int) -> Non
     told = datetime.datetime.fromisoformat(iso8601(utc_ns).replace("Z", "+00:00"))
     since = told - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
     assert since // datetime.timedelta(microseconds=1) == utc_ns // 1000
+
+
+def test_the_schema_is_that_of_the_lines() -> None:
+    path = DOCUMENT.with_name("jsonl.schema.json")
+    command = "python -c 'from tdfusion_edge.runtime.sinks.jsonl import schema; print(schema(), end=\"\")'"
+    assert path.read_text(encoding="utf-8") == schema(), f"{command} > docs/jsonl.schema.json"
+    properties = json.loads(schema())["$defs"]["NamedRecord"]["properties"]
+    assert list(properties) == list(LINE)
