@@ -144,7 +144,7 @@ def _require_agreement(blocks: Shifts, width: int) -> float:
 
 
 def _apart(lengths: F64, width: int) -> WorkError:
-    """What is said of blocks that lie so far from where one homography has them, pixels of a picture so wide."""
+    """What is said of blocks so far from where one homography has them, pixels of a picture so wide."""
     return WorkError(
         "infrared and visible cannot be aligned by their edges",
         expected=f"most of the blocks within {_agrees(width):.2g} px of one homography",
