@@ -73,6 +73,7 @@ BASES: dict[str, list[str]] = {
     "engines": [],
     "eval": ["--data", "nowhere"],
     "verify": ["nowhere"],
+    "bench": ["nowhere"],
     "cameras": [],
     "doctor": ["--no-such"],
     "bundles": ["nowhere"],

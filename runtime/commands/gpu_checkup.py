@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import platform
-import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from tdfusion_edge.install import install_command
 from tdfusion_edge.runtime.commands.checkup import Check, first_line, hint, imported, line_of
 from tdfusion_edge.runtime.driver import module_version
+from tdfusion_edge.runtime.measuring import jetson
 
 DRIVER = "sudo ubuntu-drivers install  # then restart; elsewhere the driver comes from NVIDIA"
 CUDA = ("cuda.bindings.runtime", "pycuda.driver")
@@ -86,7 +86,7 @@ def cuda(
         probe: Opens it; None takes the program's own.
     """
     name = "CUDA"
-    if module_version(root) is None and not _is_jetson(root):
+    if module_version(root) is None and not jetson.is_jetson(root):
         return Check(name, "missing", "no NVIDIA driver is loaded")
     try:
         seen = _probed() if probe is None else probe()
@@ -125,7 +125,7 @@ def _install(flavour: str, root: Path, machine: str, *, again: bool) -> str:
     force = "--force-reinstall" if again else ""
     if flavour == "tensorrt_rtx":
         return install_command("tensorrt-rtx", options=force)
-    if _is_jetson(root):
+    if jetson.is_jetson(root):
         return (
             f"sudo apt install {'--reinstall ' if again else ''}python3-libnvinfer && "
             f"{install_command(_extra(root))}  # in an environment made with --system-site-packages"
@@ -141,12 +141,8 @@ def _extra(root: Path) -> str:
 
 def _jetson_linux(root: Path) -> int | None:
     """First number of Jetson Linux; None where that is not told."""
-    try:
-        release = (root / "etc/nv_tegra_release").read_text(errors="replace")
-    except OSError:
-        return None
-    found = re.search(r"R(\d+) \(release\)", release)
-    return None if found is None else int(found[1])
+    version = jetson.release(root)
+    return None if version is None else int(version.partition(".")[0])
 
 
 def _too_old(driver: str) -> bool:
@@ -195,27 +191,17 @@ def _has_nvidia_card(root: Path) -> bool:
     return False
 
 
-def _is_jetson(root: Path) -> bool:
-    return (root / "etc/nv_tegra_release").exists()
-
-
 def jetpack(root: Path = Path("/")) -> Check:
     """Jetson Linux and JetPack, as the device's own files tell them."""
-    try:
-        release = (root / "etc/nv_tegra_release").read_text(errors="replace")
-    except OSError:
+    if not jetson.is_jetson(root):
         return Check("JetPack", "missing", "this is no Jetson")
-    found = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", release)
-    linux = f"Jetson Linux {found[1]}.{found[2]}" if found else "Jetson Linux of unknown version"
-    if found and int(found[1]) < JETPACK_6:
+    number = _jetson_linux(root)
+    linux = f"Jetson Linux {jetson.release(root) or 'of unknown version'}"
+    if number is not None and number < JETPACK_6:
         return Check("JetPack", "broken", f"{linux}: the GPU's back ends need JetPack 6 or later", UPDATE)
-    try:
-        packages = (root / "var/lib/dpkg/status").read_text(errors="replace")
-    except OSError:
-        packages = ""
-    version = re.search(r"^Package: nvidia-jetpack\n(?:.+\n)*?Version: (\S+)", packages, re.MULTILINE)
+    version = jetson.jetpack(root)
     if version is None:
         return Check(
             "JetPack", "missing", f"{linux}, without its packages", "sudo apt install nvidia-jetpack"
         )
-    return Check("JetPack", "ok", f"{version[1]}, {linux}")
+    return Check("JetPack", "ok", f"{version}, {linux}")
