@@ -154,7 +154,7 @@ def _facts(opened: Bundle, fusers: Mapping[str, Fuser], meter: PowerMeter, root:
         "bundle": opened.manifest.name,
         "bundle sha256": hashlib.sha256(digests.encode()).hexdigest(),
         **jetson.facts(root),
-        "energy": meter.why_not or ", ".join(part.name for part in (*meter.counters, *meter.rails)),
+        "energy": meter.why_not or ", ".join(meter.names),
     }
     if any(BACKENDS[fuser.backend].device == "cuda" for fuser in fusers.values()):
         found["driver"] = str(driver_here())
@@ -177,7 +177,7 @@ def _arguments(args: argparse.Namespace) -> dict[str, Argument]:
 
 
 def _plain(value: Any) -> Argument:
-    return value.name if isinstance(value, Path) else value  # type: ignore[no-any-return]
+    return value.name if isinstance(value, Path) else value
 
 
 def _now() -> str:

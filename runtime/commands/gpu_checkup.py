@@ -5,13 +5,16 @@ As in :mod:`tdfusion_edge.runtime.commands.checkup`, nothing here fails, and lib
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
 import platform
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tdfusion_edge.errors import TdfusionError
 from tdfusion_edge.install import install_command
 from tdfusion_edge.runtime.commands.checkup import Check, first_line, hint, imported, line_of
 from tdfusion_edge.runtime.driver import module_version
@@ -29,12 +32,14 @@ UPDATE = "Install JetPack 6 or later: https://developer.nvidia.com/embedded/jetp
 
 def rows() -> Iterator[Check]:
     """All of them; the GPU is opened once."""
-    opened = cuda()
+    probe = functools.cache(_probed)
+    opened = cuda(probe=probe)
     yield tensorrt("tensorrt", opened=opened)
     yield tensorrt("tensorrt_rtx", opened=opened)
     yield torch_tensorrt()
     yield gpu()
     yield opened
+    yield kernels(opened, probe)
     yield jetpack()
 
 
@@ -103,6 +108,45 @@ def cuda(
         f"{seen.free_memory / (1 << 30):.1f} GiB free, opened by {seen.provider}; "
         f"driver {it.driver or 'unknown'}",
     )
+
+
+def kernels(opened: Check, probe: Callable[[], Any], folder: Path | None = None) -> Check:
+    """Our own kernels (``--backend cuda``): which compiled ones this GPU and its driver take, or why none.
+
+    Args:
+        opened: What :func:`cuda` said.
+        probe: Tells of the GPU; asked where it was opened.
+        folder: Where the compiled kernels lie; None takes those of this installation.
+    """
+    name = "kernels (--backend cuda)"
+    try:
+        from tdfusion_edge.runtime.engines.cuda import binaries
+
+        place = binaries.FOLDER if folder is None else folder
+        try:
+            there = binaries.manifest(place).binaries
+        except TdfusionError as error:
+            absent = not (place / binaries.MANIFEST).exists()
+            return Check(name, "missing" if absent else "broken", first_line(error), hint(error))
+        made = ", ".join(f"{one.file} of CUDA {one.cuda[0]}.{one.cuda[1]}" for one in there)
+        if opened.status != "ok":
+            return Check(name, "missing", f"compiled: {made}; but no GPU could be opened")
+        gpu = probe().gpu
+        capability, version = int(gpu.capability.removeprefix("sm_")), _cuda_version(gpu.driver)
+        if version is None:
+            return Check(name, "broken", f"compiled: {made}; but the driver does not tell its CUDA version")
+        taken = binaries.binary_for(version, capability, place)
+        own = capability in taken.targets
+        how = f"{'' if own else 'no '}code of its own for {gpu.capability}"
+        how += "" if own else ": the driver makes it"
+        return Check(name, "ok", f"{taken.file} of CUDA {taken.cuda[0]}.{taken.cuda[1]}, {how}")
+    except Exception as error:
+        return Check(name, "broken", first_line(error), hint(error))
+
+
+def _cuda_version(driver: str) -> tuple[int, int] | None:
+    found = re.search(r"CUDA (\d+)\.(\d+)", driver)
+    return None if found is None else (int(found[1]), int(found[2]))
 
 
 def torch_tensorrt() -> Check:

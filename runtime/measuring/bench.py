@@ -27,6 +27,7 @@ from tdfusion_edge.runtime.measuring.power import Energy, PowerMeter
 from tdfusion_edge.runtime.measuring.record import Figure, Latency, Numbers, Ratio, Timing
 from tdfusion_edge.runtime.measuring.timing import Samples, in_turn, percentiles, ratio, timing
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
+from tdfusion_edge.runtime.sources.base import Source
 
 WHOLE = "fuse"
 """The whole way of a pair through :meth:`~tdfusion_edge.runtime.fuser.Fuser.fuse`."""
@@ -241,7 +242,7 @@ def throughput(
             )
 
 
-def _looped(fuser: Fuser, sources: Mapping[rig.Role, recording.Source], times_ns: list[int]) -> None:
+def _looped(fuser: Fuser, sources: Mapping[rig.Role, Source], times_ns: list[int]) -> None:
     fuser.forget()
 
     def note(result: Result) -> None:

@@ -72,6 +72,11 @@ class PowerMeter:
         if not (self.counters or self.rails):
             self.why_not = refused or "this machine has neither RAPL counters nor an INA3221"
 
+    @property
+    def names(self) -> list[str]:
+        """Of everything that tells of energy."""
+        return [*(counter.name for counter in self.counters), *(rail.name for rail in self.rails)]
+
     @contextmanager
     def measuring(self, energy: Energy) -> Iterator[None]:
         """Add what is taken while the block runs."""
