@@ -2,7 +2,7 @@
 
 The launch (:mod:`~tdfusion_edge.runtime.engines.cuda.path`) holds range, registration, border, network,
 stretch and colour. The limits of the thermal range live on the GPU for ``percentile``, and for ``auto`` with
-16 bits. For the other modes the CPU says gain and offset with every pair, from a sample of the frame. Two things
+16 bits. For the other modes the CPU says gain and offset with every pair, from a sample of it. Two things
 go network by network: ``clahe``, which depends on each pixel's surroundings, and infrared that is larger than
 visible without a registration, for its pixels are averaged.
 """
