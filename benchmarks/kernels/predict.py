@@ -102,7 +102,7 @@ def work(library: emulator.Library, size: tuple[int, int], onnx: bytes, multipro
 
 
 def bounds(module: Module, counted: Work) -> Iterator[Figure]:
-    """What each of the three takes alone, microseconds; their largest if all overlap, their sum if none do."""
+    """What each of the three takes alone, in microseconds; their largest if all overlap, else their sum."""
     clocks = module.gpu_mhz  # a microsecond
     parts = {
         "memory": counted.megabytes * 1e3 / module.gigabytes_a_second,
