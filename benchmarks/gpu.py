@@ -4,9 +4,9 @@
   python -m benchmarks.gpu --size 1920x1080 --seconds 200
 
 It wants PyTorch, nvcc and cuda-python, and neither TensorRT nor a network, and takes at most --seconds and
-what `torch.compile` needs. The kernels are compiled for the GPU that is there. Every way fuses the same pictures,
-more of them than a cache holds, between two events of the GPU; the ways take turns. Where the kernel's picture
-is not PyTorch's in float64, nothing is written.
+what `torch.compile` needs. The kernels are compiled for the GPU that is there. Every way fuses the same
+pictures, more of them than a cache holds, between two events of the GPU; the ways take turns. Where the
+kernel's picture is not PyTorch's in float64, nothing is written.
 """
 
 from __future__ import annotations

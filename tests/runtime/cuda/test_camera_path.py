@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from pathlib import Path
 from typing import Any
 
 import built_kernels
@@ -12,11 +14,12 @@ import pytest
 from edge_cases import HOMOGRAPHY, WARPED
 from emulated_device import ORIN_NANO, EmulatedDevice
 
-from tdfusion_edge import Fuser
+from tdfusion_edge import Fuser, cli
 from tdfusion_edge.errors import EngineError, RequestError
 from tdfusion_edge.frames import Frame, Pair
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.engines.cuda import engine as module
+from tdfusion_edge.runtime.engines.cuda.path import PicturePath
 from tdfusion_edge.runtime.picture.watch import Watch
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to build the kernels with")
@@ -225,6 +228,40 @@ def test_what_does_not_go_this_way(device: EmulatedDevice) -> None:
         pytest.raises(RequestError, match="own 8 bits"),
     ):
         ours.fuse(pair)
+
+
+def verified(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, Any]:
+    for number in range(2):
+        pair = street(number, deep=False)
+        for name, frame in (("ir", pair.infrared), ("vi", pair.visible)):
+            assert frame is not None
+            (folder / name).mkdir(exist_ok=True)
+            cv2.imwrite(str(folder / name / f"{number}.png"), frame.image)
+    code = cli.main(["verify", "edge", "--backend", "cuda", "--data", str(folder), "--json", "-q"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_verify_holds_this_way_against_the_reference_in_colour(
+    device: EmulatedDevice,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    code, told = verified(tmp_path, capsys)
+    assert (code, told["from_cameras"]["offences"]) == (0, [])
+    assert 0 < told["from_cameras"]["gap"]["colour_levels"] <= 4
+    real = PicturePath.take
+
+    def swapped(path: PicturePath) -> Any:
+        """Blue and red the wrong way round, which a luma does not show."""
+        made = real(path)
+        return made._replace(planes=tuple(np.ascontiguousarray(one[..., ::-1]) for one in made.planes))
+
+    monkeypatch.setattr(PicturePath, "take", swapped)
+    code, told = verified(tmp_path, capsys)
+    assert code == 1
+    assert told["offences"] == []
+    assert any("colour" in line for line in told["from_cameras"]["offences"])
 
 
 def test_a_lost_gpu_is_told_and_nothing_is_kept(device: EmulatedDevice) -> None:
