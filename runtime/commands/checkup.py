@@ -52,8 +52,16 @@ class Check:
     """The base pipeline does not run without it."""
 
 
-def everything(rig_file: Path | None = None, bundle_path: Path | None = None) -> Iterator[Check]:
-    """All rows, the needed ones first; None takes what ``run`` would take."""
+def everything(
+    rig_file: Path | None = None, bundle_path: Path | None = None, *, look: bool = True
+) -> Iterator[Check]:
+    """All rows, the needed ones first; None takes what ``run`` would take.
+
+    Args:
+        rig_file: The rig.
+        bundle_path: The bundle.
+        look: Whether the rig's live cameras are opened and their pictures judged.
+    """
     from tdfusion_edge.runtime.commands import gpu_checkup  # it imports this module
 
     yield python()
@@ -68,6 +76,8 @@ def everything(rig_file: Path | None = None, bundle_path: Path | None = None) ->
     yield rig_in_use(rig_file)
     yield window()
     yield from cameras(rig_file)
+    if look:
+        yield from _looks(rig_file)
     yield torch()
     yield from gpu_checkup.rows()
 
@@ -230,6 +240,15 @@ def cameras(rig_file: Path | None = None, **machine: Any) -> Iterator[Check]:
         else:
             fix = GROUP if camera.problem == os.strerror(errno.EACCES) else None
             yield Check("camera", "broken", f"{told}: {camera.problem}", fix)
+
+
+def _looks(rig_file: Path | None) -> Iterator[Check]:
+    """Rows of :mod:`camera_checkup`; none where the libraries that it needs cannot be loaded."""
+    try:
+        from tdfusion_edge.runtime.commands import camera_checkup
+    except Exception:
+        return  # the rows of the libraries tell
+    yield from camera_checkup.looks(rig_file)
 
 
 def torch() -> Check:

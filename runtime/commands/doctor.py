@@ -1,6 +1,7 @@
 """Check this installation and say what is missing.
 
-Each row is ok, missing or broken; below it stands the command that installs or mends it. The exit
+Each row is ok, missing or broken; below it stands the command that installs or mends it. Every live
+camera of the rig is opened, and its first pictures are judged: black, green, frozen, silent. The exit
 code is 0 when the base pipeline (cameras in, fused video out, on the CPU) can run, 1 otherwise.
 """
 
@@ -23,13 +24,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rig", type=Path, metavar="FILE", help="rig file (default: $TDFUSION_RIG, ./rig.toml)"
     )
     parser.add_argument("--bundle", type=Path, metavar="BUNDLE", help="bundle (default: edge)")
+    parser.add_argument(
+        "--no-look", action="store_true", help="open no camera: another program may be using it"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def main(args: argparse.Namespace) -> int:
     """Check and print; 0 when the base pipeline can run."""
     with redirect_stdout(sys.stderr):  # some libraries print when they cannot be loaded
-        checks = list(everything(args.rig, args.bundle))
+        checks = list(everything(args.rig, args.bundle, look=not args.no_look))
     runs = can_run(checks)
     if args.json:
         say_json({"can_run": runs, "checks": [asdict(check) for check in checks]}, indent=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
@@ -12,6 +13,8 @@ from tdfusion_edge.console import note
 from tdfusion_edge.pairs.source import parse_classes
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of, progress_shower
+from tdfusion_edge.runtime.engines.base import OnProgress
+from tdfusion_edge.runtime.engines.base import Progress as Building
 from tdfusion_edge.runtime.executors import GRAPHS
 from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.picture.stretch import StretchName
@@ -86,6 +89,7 @@ def open_fuser(
     stretch: StretchName,
     visible_size: rig.Size | None = None,
     watch: Watch = Watch(),  # noqa: B008 (immutable)
+    at_work: Callable[[], None] = lambda: None,
 ) -> Fuser:
     """What the command line asks for, and a line that says so.
 
@@ -97,6 +101,7 @@ def open_fuser(
         stretch: The output stretch where the command line names none.
         visible_size: Width and height of the visible pictures, where the rig tells them.
         watch: When a camera is left out because of what it shows.
+        at_work: Called while an engine is built, which takes minutes.
 
     Raises:
         RequestError: options that do not fit.
@@ -104,6 +109,16 @@ def open_fuser(
         EngineError: a network cannot be loaded.
     """
     choice = choice_of(args)
+
+    def on_progress(graph: str) -> OnProgress:
+        show = progress_shower(graph)
+
+        def tell(progress: Building) -> None:
+            at_work()
+            show(progress)
+
+        return tell
+
     note(f"loading bundle {args.bundle.name} ...")
     fuser = Fuser(
         args.bundle,
@@ -118,7 +133,7 @@ def open_fuser(
         registration=registration,
         visible_size=visible_size,
         watch=watch,
-        on_progress=progress_shower,
+        on_progress=on_progress,
     )
     note(str(fuser))
     return fuser

@@ -30,6 +30,8 @@ from tdfusion_edge.runtime.commands.networks import add_network_arguments, open_
 from tdfusion_edge.runtime.heads import annotated
 from tdfusion_edge.runtime.pairing.streams import Mode
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
+from tdfusion_edge.runtime.pipeline.monitor import Monitor
+from tdfusion_edge.runtime.pipeline.service import told_to_systemd
 from tdfusion_edge.runtime.pipeline.signals import stopped_by_signals
 from tdfusion_edge.runtime.sinks import Sink, open_sink
 
@@ -82,7 +84,7 @@ def main(args: argparse.Namespace) -> int:
     refuse_clashes([("--output", output) for output in args.output], [*cameras.files(), *read_files(args)])
     if cameras.simulated:
         note("no rig file: ir0 and vis0 are simulated cameras")
-    stop = threading.Event()
+    stop, monitor = threading.Event(), Monitor()
     with ExitStack() as stack:
         fuser = open_fuser(
             args,
@@ -92,6 +94,7 @@ def main(args: argparse.Namespace) -> int:
             stretch="temporal",
             visible_size=cameras.visible_size,
             watch=cameras.watch,
+            at_work=monitor.alive,
         )
         stack.enter_context(fuser)
         sinks = open_sinks(args, stop)
@@ -99,10 +102,15 @@ def main(args: argparse.Namespace) -> int:
         note("drawing the simulated street ..." if cameras.drawn else "opening the cameras ...")
         sources = cameras.open(stack)
         mode = delivery_mode(args.mode, sources)
-        with Progress("running") as progress, stopped_by_signals(stop) as interrupted:
+        with (
+            Progress("running") as progress,
+            stopped_by_signals(stop) as interrupted,
+            told_to_systemd(monitor),
+        ):
             tell, seconds = _teller(progress, args.seconds), args.seconds
             plan = Plan(
-                sources, cameras.sync, fuser, mode, sinks, seconds=seconds, stop=stop, on_result=tell
+                sources, cameras.sync, fuser, mode, sinks,
+                seconds=seconds, stop=stop, on_result=tell, monitor=monitor,
             )  # fmt: skip
             report = run(plan)
     try:

@@ -72,6 +72,8 @@ class Streams:
         self._left_ns = None if seconds is None else round(seconds * 1e9)
         self._end_ns: int | None = None
         self._undelivered: list[Pair] = []
+        self.turned_ns = clock()
+        """When the loop last looked for a pair: every few milliseconds, pair or not, where it lives."""
         self._apart = Apart()
         self._health = {role: Health(round(sync.silent_ms * 1e6)) for role in self._sources}
         self._changed = threading.Condition()
@@ -143,6 +145,7 @@ class Streams:
 
     def _next_pairs(self) -> list[Pair] | None:
         """Pairs that are ready, waiting a little for them; None at the end."""
+        self.turned_ns = self._clock()
         with self._changed:
             if self._crash is not None:
                 return None

@@ -24,6 +24,9 @@ class Snapshot:
 
     running: bool
     """The loop has begun and has not ended."""
+    loop_age_s: float | None = None
+    """Seconds since the loop last turned, or was told to be at work: it does every few milliseconds, also
+    without a picture, so that more is a network that hangs. None before it began."""
     pictures: int = 0
     """Pictures since the run began."""
     rate_hz: float = 0.0
@@ -48,6 +51,7 @@ class Monitor:
         self._lock = threading.Lock()
         self._run: tuple[Streams, Report, SinkWorker | None] | None = None
         self._ended = False
+        self._alive_ns = clock()
         self._pictures: deque[int] = deque(maxlen=4096)
         self._newest_ns: int | None = None
 
@@ -61,6 +65,10 @@ class Monitor:
         with self._lock:
             self._newest_ns = self._clock()
             self._pictures.append(self._newest_ns)
+
+    def alive(self) -> None:
+        """The loop is at work on something that takes long, such as the build of an engine."""
+        self._alive_ns = self._clock()
 
     def end(self) -> None:
         """The run is over; its figures stay."""
@@ -77,6 +85,7 @@ class Monitor:
             age_s = None if self._newest_ns is None else (now_ns - self._newest_ns) / 1e9
         return Snapshot(
             running=not self._ended,
+            loop_age_s=(now_ns - max(streams.turned_ns, self._alive_ns)) / 1e9,
             pictures=report.pictures,
             rate_hz=lately / (WINDOW_NS / 1e9),
             age_s=age_s,

@@ -1,0 +1,1 @@
+"""Live rigs: what faults of cameras do to a run."""
