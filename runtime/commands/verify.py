@@ -116,7 +116,7 @@ def _compare(
 
 
 class _Cameras:
-    """A Fuser that looks at pairs by its whole way from the cameras' pictures; each is a stream of its own."""
+    """A Fuser that looks at pairs by its whole way from the cameras' pictures, each as a stream."""
 
     def __init__(self, fuser: Fuser) -> None:
         self._fuser, self.heads = fuser, fuser.heads
