@@ -58,7 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds", type=float, metavar="S",
         help=f"duration of each of the three parts for each back end (default: {SECONDS:g})",
     )  # fmt: skip
-    amount.add_argument("--pictures", type=int, metavar="N", help="pictures of each part instead")
+    amount.add_argument(
+        "--pictures", type=int, metavar="N", help="pictures of each part instead; of the loop at least 60"
+    )
     parser.add_argument(
         "--no-detect", action="store_true", help="the fusion alone, without the bundle's heads"
     )
@@ -157,7 +159,7 @@ def _facts(opened: Bundle, fusers: Mapping[str, Fuser], meter: PowerMeter, root:
         "energy": meter.why_not or ", ".join(meter.names),
     }
     if any(BACKENDS[fuser.backend].device == "cuda" for fuser in fusers.values()):
-        found["driver"] = str(driver_here())
+        found["driver"] = str(driver_here()) or "unknown"
     return found
 
 

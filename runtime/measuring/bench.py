@@ -180,7 +180,11 @@ def _fused(fuser: Fuser, pair: Pair, stages: Stages) -> dict[str, float]:
 def tabled(
     fusers: Mapping[str, Fuser], samples: Samples
 ) -> tuple[tuple[Timing, ...], tuple[Ratio, ...], list[Latency]]:
-    """Statistics of the samples, and each back end against the first one."""
+    """Statistics of the samples, and each back end against the first one.
+
+    What ``network`` holds depends on the way: in one pass, and from the cameras' pictures themselves, also
+    what is a stage of its own network by network. It is compared where both went alike.
+    """
     names, timings, told = list(fusers), [], []
     for name, fuser in fusers.items():
         heads = [kind_of(kind).stage for kind in fuser.heads]
@@ -190,10 +194,14 @@ def tabled(
         for stage in (WHOLE, *fuser.stages):
             if found := samples.get(row(name, stage)):
                 told.append(percentiles(row(name, stage), list(found.values())))
+    ways = {
+        name: {stage for stage in fuser.stages if row(name, stage) in samples}
+        for name, fuser in fusers.items()
+    }
     ratios = [
         ratio(samples, row(name, stage), row(names[0], stage))
         for name in names[1:]
-        for stage in (WHOLE, "network")
+        for stage in ((WHOLE, "network") if ways[name] == ways[names[0]] else (WHOLE,))
     ]
     return tuple(timings), tuple(ratios), told
 

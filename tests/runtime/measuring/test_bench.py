@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -78,6 +79,15 @@ def test_back_ends_take_turns_and_a_slow_minute_meets_all_of_them(mean_bundle: b
     assert rows["a: network"].p50 < rows["a: network"].p90 == pytest.approx(20)
     assert {row.name for row in timings} == {"a: fuse", "a: network", "b: fuse", "b: network"}
     assert all(row.count == 40 for row in timings)
+
+
+def test_networks_are_compared_where_both_went_alike() -> None:
+    way = SimpleNamespace(heads={}, stages=("align", "network", "compose"))
+    stages = ("fuse", "network", "compose")
+    samples = {f"{name}: {stage}": {0: 2.0} for name in ("a", "b", "c") for stage in stages}
+    del samples["b: compose"]  # it is a part of that network
+    ratios = bench.tabled(dict.fromkeys(("a", "b", "c"), way), samples)[1]  # type: ignore[arg-type]
+    assert [row.numerator for row in ratios] == ["b: fuse", "c: fuse", "c: network"]
 
 
 def test_time_ends_a_measurement_as_well(mean_bundle: bundle.Bundle) -> None:
