@@ -24,7 +24,7 @@ from tdfusion_edge.runtime.picture.watch import Watch
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to build the kernels with")
 
-SIZE = 64, 48
+SIZE = 48, 32
 STEP_NS = 40_000_000
 LUMA = 2e-3
 """Largest error of a fused luma: the kernel computes in FP16."""
@@ -101,15 +101,15 @@ def test_a_stream_is_the_one_of_the_staged_way(
     ours, wanted = both(range=range)
     with ours, wanted:
         assert "from the cameras' pictures" in str(ours)
-        for number in (0, 1, 2, 5):
+        for number in (0, 1, 5):
             pair = street(number, deep=deep)
             got = ours.fuse(pair)
             assert got is not None
             assert got.degraded is None
             compare(got, wanted.fuse(pair), edges=0.02)
     device_limits = range.mode == "percentile" or (deep and range.mode == "auto")
-    assert device.launched.count("thermal") == (4 if device_limits else 0)
-    assert sum(name.startswith("edge") for name in device.launched) == 4  # the fusion engine ran for none
+    assert device.launched.count("thermal") == (3 if device_limits else 0)
+    assert sum(name.startswith("edge") for name in device.launched) == 3  # the fusion engine ran for none
     assert not device.memory
 
 
@@ -127,10 +127,10 @@ def test_smaller_infrared_is_enlarged_and_larger_goes_the_other_way(device: Emul
     ours, wanted = both(range=rig.ThermalRange(mode="camera"))
     with ours, wanted:
         # OpenCV enlarges bytes in whole numbers, and is a level beside the exact value at a tenth of them.
-        pair = street(0, deep=False, infrared=(40, 30))
+        pair = street(0, deep=False, infrared=(30, 20))
         compare(ours.fuse(pair), wanted.fuse(pair), edges=0.15)
         before = len(device.launched)
-        pair = street(0, deep=False, infrared=(128, 96))
+        pair = street(0, deep=False, infrared=(96, 64))
         compare(ours.fuse(pair), wanted.fuse(pair))
         assert len(device.launched) == before + 1  # by the engine, behind the CPU's own averaging
 
@@ -138,14 +138,14 @@ def test_smaller_infrared_is_enlarged_and_larger_goes_the_other_way(device: Emul
 def test_the_stretch_is_a_picture_behind_and_settles(device: EmulatedDevice) -> None:
     ours, wanted = both(stretch="temporal", range=rig.ThermalRange(mode="camera"))
     with ours, wanted:
-        for number in range(12):
+        for number in range(0, 60, 12):  # half a second apart, in which limits go most of their way
             pair = street(0, deep=False, at=number)
             got, reference = ours.fuse(pair), wanted.fuse(pair)
         assert got is not None
         assert reference is not None
         assert np.abs(got.picture.astype(int) - reference.picture).max() <= 2
         assert np.ptp(reference.picture) > np.ptp(reference.fused) * 255  # it stretches at all
-        assert sum(name.startswith("edge") for name in device.launched) == 13  # the first one twice
+        assert sum(name.startswith("edge") for name in device.launched) == 6  # the first one twice
 
 
 def test_a_new_stream_remembers_no_limits(device: EmulatedDevice) -> None:
@@ -232,7 +232,7 @@ def test_what_does_not_go_this_way(device: EmulatedDevice) -> None:
 
 def verified(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, Any]:
     for number in range(2):
-        pair = street(number, deep=False)
+        pair = street(number, (64, 48), deep=False)
         for name, frame in (("ir", pair.infrared), ("vi", pair.visible)):
             assert frame is not None
             (folder / name).mkdir(exist_ok=True)

@@ -14,12 +14,15 @@ from jetson_files import FILES, RAILS, write
 from benchmarks.schema import check_published
 from tdfusion_edge import bundle, cli
 from tdfusion_edge.cli import COMMANDS, command_parser
+from tdfusion_edge.errors import ConfigError
+from tdfusion_edge.runtime.commands import bench as command
 from tdfusion_edge.runtime.commands.bench import as_text, recorded
 from tdfusion_edge.runtime.engines import Engine
 from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.measuring import bench, recording
 from tdfusion_edge.runtime.measuring.bench import Amount
 from tdfusion_edge.runtime.measuring.instruments import TimedEngine
+from tdfusion_edge.runtime.measuring.record import Record
 
 
 class Clock:
@@ -103,11 +106,26 @@ def parsed(*options: str) -> Any:
     return command_parser(row)[0].parse_args([*options])
 
 
+@pytest.fixture(scope="module")
+def record(finder_bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Record:
+    """What a device that tells as a Jetson does would give."""
+    hot = {"sys/class/thermal/cooling_device1/cur_state": "1\n"}
+    root = write(tmp_path_factory.mktemp("jetson"), {**FILES, **RAILS, **hot})
+    args = parsed(str(finder_bundle_path), "--size", "80x60", "--pictures", "5", "--threads", "1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench, "IDLE_S", 0.02)
+        return recorded(args, root)
+
+
 def test_the_file_keeps_the_contract_and_names_no_folder(
-    finder_bundle_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    record: Record,
+    finder_bundle_path: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    options = [str(finder_bundle_path), "--size", "80x60", "--pictures", "6", "--threads", "1"]
-    assert cli.main(["bench", *options, "--json", "-q"]) == 0
+    monkeypatch.setattr(command, "recorded", lambda args: record)
+    assert cli.main(["bench", str(finder_bundle_path), "--json", "-q"]) == 0
     printed = capsys.readouterr().out
     path = tmp_path / "bench_here.json"
     path.write_text(printed)
@@ -126,16 +144,11 @@ def test_the_file_keeps_the_contract_and_names_no_folder(
     changed = json.loads(printed)
     changed["results"]["timings"][0]["median"] += 1
     path.write_text(json.dumps(changed))
-    with pytest.raises(Exception, match=r"samples give|minimum <= q1"):
+    with pytest.raises(ConfigError, match=r"samples give|minimum <= q1"):
         check_published(path)
 
 
-def test_a_jetson_tells_of_itself_and_of_its_energy(mean_bundle_path: Path, tmp_path: Path) -> None:
-    root = write(tmp_path, {**FILES, **RAILS, "sys/class/thermal/cooling_device1/cur_state": "1\n"})
-    args = parsed(str(mean_bundle_path), "--size", "80x60", "--pictures", "3")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bench, "IDLE_S", 0.02)
-        record = recorded(args, root)
+def test_a_jetson_tells_of_itself_and_of_its_energy(record: Record) -> None:
     facts = record.metadata.facts
     assert facts["power mode"] == "2 MAXN_SUPER"
     assert facts["energy"] == "VDD_IN, VDD_CPU_GPU_CV"
