@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import cast
+from typing import cast, get_args
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from tdfusion_edge.runtime.executors.base import F32, Executor, FromCameras, Loo
 from tdfusion_edge.runtime.executors.loading import Foreign, Loader
 from tdfusion_edge.runtime.executors.onepass import OnePass
 from tdfusion_edge.runtime.executors.staged import Staged
-from tdfusion_edge.runtime.heads import Head, kind_of
+from tdfusion_edge.runtime.heads import Head, Scored, kind_of
 from tdfusion_edge.runtime.picture.alignment import Aligner
 from tdfusion_edge.runtime.picture.stretch import Stretch, StretchName
 from tdfusion_edge.runtime.picture.watch import Watch
@@ -177,6 +177,9 @@ class Fuser:
                 )
                 stack.callback(self._from_cameras.close)
             self._closing = stack.pop_all()
+        head = self.heads.get("boxes")
+        self._scored = head if isinstance(head, Scored) else None
+        """The head whose findings have scores."""
         self._time_ns: int | None = None
         """Of the last array that was given with a time."""
         self.forget()
@@ -233,7 +236,7 @@ class Fuser:
             if present is None:
                 return None
             way = self._from_cameras
-            if way is not None and not way.takes(present):
+            if way is not None and (self._mode == "image" or not way.takes(present)):
                 way = None
             aligned = self._aligner.brought(present) if way is None else None
         if way is not None:
@@ -242,7 +245,10 @@ class Fuser:
             assert aligned is not None
             made = self._executor.fuse(aligned, self._stretch, timed)
         self._count += 1
-        return Result(self._count - 1, pair, made.picture, made.findings, made.luma, present.degraded)
+        return Result(
+            self._count - 1, pair, made.picture, made.findings, made.luma, present.degraded,
+            infrared=None if aligned is None else aligned.warped,
+        )  # fmt: skip
 
     def look(self, infrared: U8, visible: Image) -> Looked:
         """What the networks alone make of an aligned pair: without range, registration and stretch.
@@ -285,6 +291,47 @@ class Fuser:
             self._from_cameras.forget()
         self._stretch = Stretch(self._mode)
         self._count = 0
+
+    @property
+    def stretches(self) -> tuple[StretchName, ...]:
+        """What :attr:`stretch` may be: in one pass not ``image``, which depends on the very picture."""
+        names: tuple[StretchName, ...] = get_args(StretchName)
+        return tuple(name for name in names if not (self._one_pass and name == "image"))
+
+    @property
+    def stretch(self) -> StretchName:
+        """How the fused luma becomes 8 bits; may be set between two pictures, and then begins anew.
+
+        Raises:
+            RequestError: it is none of :attr:`stretches`.
+        """
+        return self._mode
+
+    @stretch.setter
+    def stretch(self, name: StretchName) -> None:
+        if name not in self.stretches:
+            raise RequestError("output stretch", expected=" | ".join(self.stretches), got=repr(name))
+        if name != self._mode:
+            self._mode, self._stretch = name, Stretch(name)
+
+    @property
+    def score_threshold(self) -> float | None:
+        """Only boxes with a higher score count, 0 to 1; None without a detector. It may be set as well.
+
+        Raises:
+            RequestError: it lies outside, or nothing is detected.
+        """
+        return None if self._scored is None else self._scored.threshold
+
+    @score_threshold.setter
+    def score_threshold(self, threshold: float) -> None:
+        if self._scored is None:
+            raise RequestError("score threshold, but nothing is detected")
+        if not 0 <= threshold <= 1:
+            raise RequestError("score threshold", expected="0 to 1", got=f"{threshold:g}")
+        self._scored.threshold = threshold
+        if isinstance(self._executor, OnePass):
+            self._executor.threshold = threshold
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -88,7 +88,10 @@ _PROSE = re.compile(
     re.IGNORECASE,
 )
 _PAIR = re.compile(rf"([\"'][\w.\-]{{0,40}}{_TELLING}{_REST}[\"']\s?:\s?){_VALUE}", re.IGNORECASE)
-_DASHES = re.compile(rf"((?<![\w\-])--?[\w\-]{{0,40}}{_TELLING}{_REST}\s+)(?!-){_VALUE}", re.IGNORECASE)
+# "--serve-token FILE" is what help texts say.
+_DASHES = re.compile(
+    rf"((?<![\w\-])--?[\w\-]{{0,40}}{_TELLING}{_REST}\s+)(?!-|(?-i:FILE)\b){_VALUE}", re.IGNORECASE
+)
 
 # HTTP headers: "Authorization: Basic YWRtaW46cHc=" to the end of the line; without colon its scheme tells.
 _HEADER = re.compile(r"((?:(?:proxy-)?authorization|(?:set-)?cookie)[\"']?\s*[:=]\s*)[^\r\n]*", re.IGNORECASE)

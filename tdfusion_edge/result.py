@@ -43,6 +43,10 @@ class Result:
     utc_ns: int | None = None
     """Capture time by the wall clock: nanoseconds since 1970, UTC, as the clock stood when this was fused.
     None for recordings, which do not say when they were made, and for arrays."""
+    infrared: npt.NDArray[np.uint8] | None = None
+    """uint8 (H, W), infrared as it was fused: in 8 bits, in the picture's pixels, hot is bright, its border
+    repeated where infrared does not see. None where it is missing or left out, and where a back end takes the
+    cameras' pictures themselves: it stays on its device then."""
 
     def __repr__(self) -> str:
         size = "x".join(map(str, self.picture.shape[1::-1]))

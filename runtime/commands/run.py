@@ -28,6 +28,7 @@ from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.cameras import choose_cameras, delivery_mode, require_positive
 from tdfusion_edge.runtime.commands.networks import add_network_arguments, open_fuser, read_files
 from tdfusion_edge.runtime.heads import annotated
+from tdfusion_edge.runtime.live.options import add_serve_arguments, open_page, secret_files
 from tdfusion_edge.runtime.pairing.streams import Mode
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
 from tdfusion_edge.runtime.pipeline.monitor import Monitor
@@ -74,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-boxes", action="store_true", help="draw no boxes and masks; out.jsonl still tells of them"
     )
+    add_serve_arguments(parser)
     add_network_arguments(parser)
 
 
@@ -81,11 +83,13 @@ def main(args: argparse.Namespace) -> int:
     """Run until the end and print the table."""
     require_positive("--seconds", args.seconds)
     cameras = choose_cameras(args.camera, args.rig, policy=args.policy, tolerance_ms=args.tolerance_ms)
-    refuse_clashes([("--output", output) for output in args.output], [*cameras.files(), *read_files(args)])
+    inputs = [*cameras.files(), *read_files(args), *secret_files(args)]
+    refuse_clashes([("--output", output) for output in args.output], inputs)
     if cameras.simulated:
         note("no rig file: ir0 and vis0 are simulated cameras")
     stop, monitor = threading.Event(), Monitor()
     with ExitStack() as stack:
+        page = open_page(args, cameras.registration, monitor, stack)
         fuser = open_fuser(
             args,
             cameras.thermal(args.range),
@@ -98,6 +102,8 @@ def main(args: argparse.Namespace) -> int:
         )
         stack.enter_context(fuser)
         sinks = open_sinks(args, stop)
+        if page is not None:
+            sinks.insert(0, page.sink)  # before what may have to wait for a disk
         stack.enter_context(claimed(args.output))
         note("drawing the simulated street ..." if cameras.drawn else "opening the cameras ...")
         sources = cameras.open(stack)
@@ -111,6 +117,7 @@ def main(args: argparse.Namespace) -> int:
             plan = Plan(
                 sources, cameras.sync, fuser, mode, sinks,
                 seconds=seconds, stop=stop, on_result=tell, monitor=monitor,
+                controls=None if page is None else page.controls(fuser),
             )  # fmt: skip
             report = run(plan)
     try:

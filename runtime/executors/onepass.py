@@ -81,7 +81,9 @@ class OnePass:
             )
         self._graph, self._engine, self._names = graph, engine, names
         self._detect = detect and bool(names)
-        self._threshold, self._staged, self._demanded = threshold, staged, demanded
+        self.threshold = threshold
+        """Only scores above it count; may be set between two pictures."""
+        self._staged, self._demanded = staged, demanded
 
     def fuse(self, aligned: Aligned, stretch: Stretch, timed: Timed) -> Fused:
         """As :class:`~tdfusion_edge.runtime.executors.base.Executor` says."""
@@ -158,7 +160,7 @@ class OnePass:
         size = width, height
         try:
             found: Detections = found_in(
-                boxes[0], scores[0], self._names, seen=size, picture=size, threshold=self._threshold
+                boxes[0], scores[0], self._names, seen=size, picture=size, threshold=self.threshold
             )
         except ValueError as error:
             raise EngineError(f"the one-pass graph's boxes cannot be used: {error}") from error

@@ -8,9 +8,9 @@ from types import MappingProxyType
 
 from tdfusion_edge.frames import Image
 from tdfusion_edge.result import Result
-from tdfusion_edge.runtime.heads.base import Head, Kind
+from tdfusion_edge.runtime.heads.base import Head, Kind, Scored
 
-__all__ = ["HEADS", "Head", "Kind", "annotated", "kind_of"]
+__all__ = ["HEADS", "Head", "Kind", "Scored", "annotated", "kind_of"]
 
 HEADS: Mapping[str, str] = MappingProxyType(
     {

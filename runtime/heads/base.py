@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,14 @@ class Head(Protocol):
 
     def close(self) -> None:
         """Release the engine; safe to call twice."""
+
+
+@runtime_checkable
+class Scored(Protocol):
+    """A head that leaves out what has a low score."""
+
+    threshold: float
+    """Only what has a higher score is found, 0 to 1; may be set between two pictures."""
 
 
 class Seen(NamedTuple):

@@ -43,6 +43,8 @@ class Aligned:
     """None, or why the picture will not be made of two fresh frames."""
     border: Border | None = None
     """Of a pair of both, where infrared sees only a part of the visible picture."""
+    warped: U8 | None = None
+    """Infrared in 8 bits in visible pixels, before a border is filled; None where missing or left out."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,18 +148,16 @@ class Aligner:
         visible = None if present.visible is None else present.visible.image
         if present.infrared is None:
             return Aligned(pair, None, visible, degraded)
-        again = self._held is not None and self._held[0] is present.infrared
-        infrared = self._warped(present.infrared, present.visible_size)
+        infrared = warped = self._warped(present.infrared, present.visible_size)
         if visible is None:
-            return Aligned(pair, infrared, None, degraded)
+            return Aligned(pair, infrared, None, degraded, warped=infrared)
         border = self.placed(present.infrared.size, present.visible_size)[1]
         if border is not None:
             # Where infrared does not see, both inputs are the visible luma: no network is to see an edge
             # to nothing. What it gives there is replaced behind it.
-            # Written into what the remap made; but that of a held frame may be on its way to a sink.
-            target = infrared.copy() if again else infrared
-            infrared = cast(U8, cv2.copyTo(luma(visible), border.outside, target))
-        return Aligned(pair, infrared, visible, degraded, border)
+            # Into a copy: what the remap made is on its way to a sink, and may be held for the next pair.
+            infrared = cast(U8, cv2.copyTo(luma(visible), border.outside, warped.copy()))
+        return Aligned(pair, infrared, visible, degraded, border, warped)
 
     def _look(self, infrared: Frame, visible: Frame) -> None:
         """Say once, whatever streams follow, that the two may have been mixed up."""

@@ -13,6 +13,7 @@ from tdfusion_edge.result import Result
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.pairing.streams import Mode, Streams
+from tdfusion_edge.runtime.pipeline.controls import Controls
 from tdfusion_edge.runtime.pipeline.monitor import Monitor
 from tdfusion_edge.runtime.pipeline.report import Report
 from tdfusion_edge.runtime.pipeline.worker import SinkWorker
@@ -39,6 +40,8 @@ class Plan:
     """Called with every result behind its way to the sinks; it must be quick."""
     monitor: Monitor | None = None
     """Told of the run, so that others can ask it how the run stands."""
+    controls: Controls | None = None
+    """What others ask to be changed while the run lasts."""
     clock: Callable[[], int] = time.monotonic_ns
     wall_clock: Callable[[], int] = time.time_ns
     """Nanoseconds since 1970, UTC."""
@@ -94,6 +97,8 @@ def _fused(streams: Streams, plan: Plan, report: Report) -> Iterator[Result]:
     """A result of every pair that can be shown."""
     for pair in streams:
         report.paired(pair)
+        if plan.controls is not None:
+            plan.controls.apply(plan.fuser)
         result = plan.fuser.fuse(pair, report.stage)
         if result is None:
             report.skipped()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hostile.case import Case, Check, Run, cases
+from hostile.case import SECRET, Case, Check, Run, cases
 from hostile.families.recipes import RECIPE, train
 from hostile.families.rigs import lines_are, some
 from hostile.made.commands import bundle, fuse, picture_folder, run
@@ -128,12 +128,27 @@ WORDS = [
     Case("a detector that is a video", lambda folder: [*_pair(folder), "--boxes", "--detector", _video(folder)], says="detector"),
     Case("a detector that is a fusion network", lambda folder: [*_pair(folder), "--boxes", "--detector", "mean/fusion.onnx"], says="fusion|detector"),
     Case("a detector that is not there", lambda folder: [*_pair(folder), "--boxes", "--detector", "gone.onnx"], says="gone"),
+    Case("a page at an address that is none", lambda folder: [*run(folder), "--serve", "\x1b[31mhere and there"], says="address"),
+    Case("a page at a port that is none", lambda folder: [*run(folder), "--serve", "127.0.0.1:99999"], says="address", quick=True),
+    Case("a page at somebody else's address", lambda folder: [*run(folder), "--serve", "192.0.2.1:0", "--serve-token", "made"], says="192.0.2.1", leaves=("made",)),
+    Case("a page for all without a token", lambda folder: [*run(folder), "--serve", "0.0.0.0:0"], says="--serve-token FILE", quick=True),
+    Case("a token without a page", lambda folder: [*run(folder), "--serve-token", "made"], says="--serve"),
+    Case("a token that all can read", lambda folder: [*run(folder), "--serve", ":0", "--serve-token", _token(folder, 0o644)], says="chmod 600", quick=True),
+    Case("a token that is too short", lambda folder: [*run(folder), "--serve", ":0", "--serve-token", _token(folder, 0o600)], says="no token"),
+    Case("a token that is a folder", lambda folder: [*run(folder), "--serve", ":0", "--serve-token", "."], says="folder"),
+    Case("a token that is the output", lambda folder: [*run(folder, output=_token(folder, 0o600)), "--serve", ":0", "--serve-token", "token.jsonl"], says="token.jsonl"),
     Case("completion for no shell", lambda folder: ["completion", "\x1b[31mcmd"], says="choice|shell"),
     Case("doctor with a rig that is not there", lambda folder: ["doctor", "--rig", "gone.toml"], ("error", "degraded"), says="gone", limit=60),
     Case("engines --prune with a bundle", lambda folder: ["engines", str(bundle(folder)), "--prune", "1"], says="BUNDLE"),
     Case("a cache of engines that is a file", lambda folder: ["engines", "--list", "--engine-cache", _text(folder)], says="text"),
     Case("a cache of engines that is a link", lambda folder: ["engines", "--list", "--engine-cache", _link(folder)], ("right", "error"), check=_exits),
 ]  # fmt: skip
+
+
+def _token(folder: Path, mode: int) -> str:
+    (folder / "token.jsonl").write_text(SECRET)
+    (folder / "token.jsonl").chmod(mode)
+    return "token.jsonl"
 
 
 def _text(folder: Path) -> str:

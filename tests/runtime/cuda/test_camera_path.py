@@ -20,6 +20,7 @@ from tdfusion_edge.frames import Frame, Pair
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.engines.cuda import engine as module
 from tdfusion_edge.runtime.engines.cuda.path import PicturePath
+from tdfusion_edge.runtime.live.views import Painter, View
 from tdfusion_edge.runtime.picture.watch import Watch
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to build the kernels with")
@@ -283,3 +284,27 @@ def test_a_dead_camera_is_left_out_as_ever(device: EmulatedDevice) -> None:
         assert result.degraded == "infrared dead"
         assert pair.visible is not None
         assert np.abs(result.picture.astype(int) - pair.visible.image).max() <= 2  # by way of luma and chroma
+
+
+def test_a_viewer_sees_the_infrared_that_stayed_on_the_gpu(device: EmulatedDevice) -> None:
+    ours, wanted = both()
+    with ours, wanted:
+        pair = street(0, deep=True)
+        got, reference = ours.fuse(pair), wanted.fuse(pair)
+    assert got is not None
+    assert reference is not None
+    assert got.infrared is None
+    painter = Painter(None, lambda result: result.picture)
+    view = View(kind="infrared", boxes=False)
+    assert reference.infrared is not None
+    np.testing.assert_array_equal(painter.paint(got, view), painter.paint(reference, view))
+
+
+def test_a_stretch_that_is_set_while_it_runs_takes_its_way(device: EmulatedDevice) -> None:
+    ours, wanted = both(range=rig.ThermalRange(mode="camera"))
+    with ours, wanted:
+        for fuser in (ours, wanted):
+            fuser.stretch = "image"
+        pair = street(0, deep=False)
+        compare(ours.fuse(pair), wanted.fuse(pair))
+        assert "image" in ours.stretches
