@@ -26,7 +26,18 @@ STARTED_S = 5.0
 """By then the program streams."""
 WARM_UP_S = 60.0
 """Until then the process still grows to its working size; the slope is fitted behind it."""
-SETTLED = ("paired", "held", "single", "unmatched", "late", "overrun", "missing", "superseded", "left")
+SETTLED = (
+    "paired",
+    "held",
+    "single",
+    "unmatched",
+    "late",
+    "jumped",
+    "overrun",
+    "missing",
+    "superseded",
+    "left",
+)
 """Reasons of which every frame of a camera gets exactly one; a ``duplicate`` is no frame of its own."""
 AT_THE_ENDS = 10
 """So many frames may stand open: camera, clock and run do not start and end at one moment, and what was

@@ -14,11 +14,12 @@ from tdfusion_edge.clashes import is_same_place
 from tdfusion_edge.errors import InputMissing, RequestError, SourceError, TdfusionError
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.pairing.content import Place
 from tdfusion_edge.runtime.pairing.streams import Mode
+from tdfusion_edge.runtime.picture import parallax
 from tdfusion_edge.runtime.picture.watch import Watch, watch_of
 from tdfusion_edge.runtime.sources import open_source, tell_of_recordings
 from tdfusion_edge.runtime.sources import uri as addresses
-from tdfusion_edge.runtime.sources.absent import AbsentSource
 from tdfusion_edge.runtime.sources.base import Source
 
 
@@ -49,7 +50,20 @@ class Cameras(NamedTuple):
     @property
     def visible_size(self) -> rig.Size | None:
         """Width and height of the visible pictures, as far as the rig tells before one is there."""
-        return self.visible[1].size if self.registration is None else self.registration.visible_size
+        if self.registration is not None:
+            return self.registration.visible_size
+        camera = self.visible[1]
+        return camera.size if camera.crop is None else (camera.crop.width, camera.crop.height)
+
+    @property
+    def place(self) -> Place:
+        """What the check of their times by the pictures' content needs to know."""
+        both: dict[rig.Role, tuple[str, rig.Camera]] = {"infrared": self.infrared, "visible": self.visible}
+        return Place(
+            self.registration,
+            {role: camera.offset_ms for role, (_, camera) in both.items()},
+            {role: name for role, (name, camera) in both.items() if name != camera.uri},
+        )
 
     @property
     def watch(self) -> Watch:
@@ -72,8 +86,8 @@ class Cameras(NamedTuple):
     def open(self, stack: ExitStack) -> dict[rig.Role, Source]:
         """Both cameras on one epoch, closed by ``stack``.
 
-        With policy ``single`` one live camera that is not there stops no run: it is asked for while the run
-        lasts, as one that is lost later.
+        With policies ``single`` and ``nearest`` one live camera that is not there, and may be missing, stops
+        no run: it is asked for while the run lasts, as one that is lost later.
 
         Raises:
             RequestError: one is live and the other recorded.
@@ -85,16 +99,18 @@ class Cameras(NamedTuple):
             "infrared": self.infrared,
             "visible": self.visible,
         }
+        kinds = [addresses.parse(camera.uri).liveness() for _, camera in cameras.values()]
+        _require_one_clock([kind for kind in kinds if kind is not None])
         absent: list[TdfusionError] = []
         for role, (name, camera) in cameras.items():
-            reopen = partial(open_source, name, camera, role, epoch_ns=epoch_ns)
+            opened = partial(open_source, name, camera, role, epoch_ns=epoch_ns)
             try:
-                sources[role] = reopen()
+                sources[role] = opened()
             except (InputMissing, SourceError) as error:
-                if self.sync.policy not in (None, "single") or addresses.parse(camera.uri).scheme != "v4l2":
+                if not self._may_be_missing(role) or "recorded" in kinds:
                     raise
                 absent.append(error)
-                sources[role] = AbsentSource(redact(name), self._alone(role, error), reopen)
+                sources[role] = opened(first=self._alone(role, error))
             stack.callback(sources[role].close)
         if len(absent) == len(cameras):
             infrared, visible = absent
@@ -103,14 +119,12 @@ class Cameras(NamedTuple):
             )
         offsets = {role: camera.offset_ms for role, (_, camera) in cameras.items()}
         tell_of_recordings(sources, self.sync.tolerance_ms, offsets)
-        kinds = ["live" if source.live else "recorded" for source in sources.values()]
-        if kinds[0] != kinds[1]:
-            raise RequestError(
-                "the two cameras do not share a clock",
-                expected="two live or two recorded",
-                got=" and ".join(kinds),
-            )
+        _require_one_clock(["live" if source.live else "recorded" for source in sources.values()])
         return sources
+
+    def _may_be_missing(self, role: rig.Role) -> bool:
+        alone = self.sync.policy in (None, "single", "nearest")
+        return alone and self.sync.on_missing in (None, role)
 
     def _alone(self, role: rig.Role, error: TdfusionError) -> SourceError:
         """What is said of a camera that is not there when a run begins."""
@@ -121,7 +135,8 @@ class Cameras(NamedTuple):
                 "Pictures begin when it is there, for they have its size. With size = [width, height] of the "
                 "visible camera in rig.toml infrared is shown alone until then."
             )
-        return SourceError(error.what, expected=error.expected, got=error.got, hint=hint)
+        kind = error.kind if isinstance(error, SourceError) else "not-found"
+        return SourceError(error.what, expected=error.expected, got=error.got, hint=hint, kind=kind)
 
 
 def choose_cameras(
@@ -130,6 +145,8 @@ def choose_cameras(
     *,
     policy: rig.Policy | None = None,
     tolerance_ms: float | None = None,
+    on_missing: rig.Role | None = None,
+    distance_m: float | None = None,
 ) -> Cameras:
     """What two names or addresses stand for.
 
@@ -138,15 +155,20 @@ def choose_cameras(
         rig_file: The rig; None looks where ``run`` looks.
         policy: What a frame without partner becomes; None takes the rig's.
         tolerance_ms: Largest time difference in a pair; None takes the rig's.
+        on_missing: The one camera that may be missing, see :class:`rig.Sync`; None takes the rig's.
+        distance_m: Distance in metres at which the two are to lie on each other; None takes the rig's.
 
     Raises:
         RequestError: no two names, names that the rig lacks, two cameras of one role, one file or device for
-            both, or a tolerance that is none.
+            both, a tolerance that is none, a camera that may be missing with a policy that needs both, or a
+            distance where the rig tells no baseline.
         ConfigError: the rig file is malformed.
     """
     require_positive("--tolerance-ms", tolerance_ms, most=rig.DAY_MS)
     require_one_of("--policy", policy, get_args(rig.Policy))
+    require_one_of("--on-missing", on_missing, get_args(rig.Role))
     names = camera.split(",")
+    _refuse_commas_of_pipelines(camera, names)
     if redact(camera).count(",") < camera.count(","):
         raise RequestError(
             f"--camera {redact(camera)}: a comma in a user or a password would part two cameras",
@@ -162,22 +184,75 @@ def choose_cameras(
     chosen = rig.read(path)
     infrared, visible = rig.choose(chosen, (names[0], names[1]))
     _refuse_one_place(infrared, visible)
-    asked = {"policy": policy or chosen.sync.policy or "single", "tolerance_ms": tolerance_ms}
+    _refuse_two_clocks(infrared, visible)
+    asked = {
+        "policy": policy or chosen.sync.policy or "single",
+        "tolerance_ms": tolerance_ms,
+        "on_missing": on_missing,
+    }
     sync = msgspec.structs.replace(
         chosen.sync, **{key: value for key, value in asked.items() if value is not None}
     )
-    return Cameras(infrared, visible, sync, chosen.registration, path is not None)
+    if on_missing is not None and sync.policy not in ("single", "nearest"):
+        raise RequestError(
+            f"--on-missing {on_missing} with policy {sync.policy}",
+            expected="policy single or nearest, which show one camera while the other is missing",
+        )
+    registration = parallax.chosen(chosen.registration, distance_m)
+    return Cameras(infrared, visible, sync, registration, path is not None)
+
+
+def _require_one_clock(kinds: list[str]) -> None:
+    """Refuse a camera beside a recording, as far as it is known what they are."""
+    if len(set(kinds)) > 1:
+        raise RequestError(
+            "the two cameras do not share a clock",
+            expected="two live or two recorded",
+            got=" and ".join(kinds),
+        )
 
 
 def _refuse_one_place(infrared: tuple[str, rig.Camera], visible: tuple[str, rig.Camera]) -> None:
     """Refuse two names of one file or device, links among them: a device cannot be opened twice."""
     uris = [addresses.parse(camera.uri) for _, camera in (infrared, visible)]
     places = [uri.local_path() for uri in uris if uri.scheme in ("file", "v4l2")]
-    if len(places) == 2 and is_same_place(*places):
+    if len(places) == 2 and is_same_place(*places) and not _two_topics(*uris):
         raise RequestError(
             f"{redact(infrared[0])} and {redact(visible[0])} are one {_kind_of(places[0])}",
             expected="an infrared and a visible camera",
             got=str(places[0]),
+        )
+
+
+def _two_topics(infrared: addresses.SourceUri, visible: addresses.SourceUri) -> bool:
+    """Whether two addresses of one bag name two of its streams."""
+    topics = infrared.query.get("topic"), visible.query.get("topic")
+    return infrared.is_bag() and topics[0] != topics[1]
+
+
+def _refuse_two_clocks(infrared: tuple[str, rig.Camera], visible: tuple[str, rig.Camera]) -> None:
+    """Refuse a bag beside another recording: a bag has its clock's time, a file counts from its beginning."""
+    uris = [addresses.parse(camera.uri) for _, camera in (infrared, visible)]
+    bags = [uri.scheme == "file" and uri.is_bag() for uri in uris]
+    if any(bags) and not all(bags):
+        other = visible if bags[0] else infrared
+        raise RequestError(
+            "the two cameras do not share a clock",
+            expected="two topics of bags, or none",
+            got=f"a bag and {redact(other[0])}",
+        )
+
+
+def _refuse_commas_of_pipelines(camera: str, names: list[str]) -> None:
+    """Refuse a pipeline with a comma in it: the parts would pass for cameras."""
+    piped = [name for name in names if name[:4].lower() == "gst:"]
+    if piped and (len(names) != 2 or any("=" in name and ":" not in name for name in names)):
+        raise RequestError(
+            f"--camera {redact(camera)}: a comma in a pipeline would part two cameras",
+            expected="two names or addresses, infrared first: ir0,vis0",
+            got=f"{len(names)} parts",
+            hint="Write the pipeline into a rig file, as uri = 'gst:...' of [cameras.ir0], and name that: "
+            "--camera ir0,vis0",
         )
 
 

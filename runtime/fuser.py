@@ -284,6 +284,20 @@ class Fuser:
         """
         return self._staged.find(luma, chroma)
 
+    def move(self, distance_m: float) -> None:
+        """Let infrared lie on visible at another distance, from the next pair on; safe from any thread.
+
+        Where the shift leaves a part without infrared, one pass goes on network by network.
+
+        Args:
+            distance_m: From the cameras, metres.
+
+        Raises:
+            RequestError: it is no distance, or the registration lacks ``distance_m``, ``baseline_m`` or
+                ``focal_px``.
+        """
+        self._aligner.move(distance_m)
+
     def forget(self) -> None:
         """Begin a new stream: nothing is left of earlier pictures."""
         self._aligner.forget()

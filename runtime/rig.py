@@ -23,7 +23,7 @@ from tdfusion_edge.text import few
 
 Role: TypeAlias = Literal["infrared", "visible"]
 RangeName: TypeAlias = Literal["auto", "percentile", "linear", "clahe", "steady", "camera"]
-Policy: TypeAlias = Literal["drop", "hold-last", "single"]
+Policy: TypeAlias = Literal["drop", "hold-last", "nearest", "single"]
 
 OTHER: Mapping[Role, Role] = MappingProxyType({"infrared": "visible", "visible": "infrared"})
 
@@ -36,6 +36,10 @@ Milliseconds: TypeAlias = Annotated[float, Meta(gt=0, le=DAY_MS)]
 Rate: TypeAlias = Annotated[float, Meta(ge=SLOWEST_FPS, le=FASTEST_FPS)]
 Size: TypeAlias = tuple[Annotated[int, Meta(ge=32)], Annotated[int, Meta(ge=32)]]
 Row: TypeAlias = tuple[float, float, float]
+NEAREST_M, FARTHEST_M = 0.05, 100_000.0
+"""What stands for a distance, in metres; the farthest is as good as the horizon."""
+Metres: TypeAlias = Annotated[float, Meta(ge=NEAREST_M, le=FARTHEST_M)]
+Offset: TypeAlias = Annotated[float, Meta(ge=-10, le=10)]
 
 
 class ThermalRange(Table, frozen=True, kw_only=True):
@@ -75,19 +79,34 @@ class ThermalRange(Table, frozen=True, kw_only=True):
         return 1.0 if self.low is None else self.low, 99.0 if self.high is None else self.high
 
 
+class Crop(Table, frozen=True, kw_only=True):
+    """The part of a camera's picture that is taken (``crop`` of ``[cameras.NAME]``), in its pixels."""
+
+    left: Annotated[int, Meta(ge=0, le=99_999)] = 0
+    top: Annotated[int, Meta(ge=0, le=99_999)] = 0
+    width: Annotated[int, Meta(ge=1, le=99_999)]
+    height: Annotated[int, Meta(ge=1, le=99_999)]
+
+
 class Camera(Table, frozen=True, kw_only=True):
     """One ``[cameras.NAME]`` table."""
 
     uri: str
-    """``sim://ir``, ``v4l2:///dev/video0?format=Y16``, a video file or a folder of images."""
+    """``sim://ir``, ``v4l2:///dev/video0?format=Y16``, ``rtsp://10.0.0.5/live``, a video file or a folder of
+    images."""
     role: Role | None = None
     """``infrared`` or ``visible``; None leaves it to the order in ``--camera`` (infrared first)."""
     size: Size | None = None
-    """Width and height to ask the camera for, in pixels."""
+    """Width and height to ask the camera for, in pixels; of a stream from the network, what it has."""
+    crop: Crop | None = None
+    """What is taken of every frame before anything else looks at it; None takes all. Everything that is
+    measured on pictures, such as ``[registration]``, is measured on the part."""
     fps: Rate | None = None
     """Frame rate to ask the camera for, or the rate at which a folder of images plays."""
     offset_ms: Annotated[float, Meta(ge=-DAY_MS, le=DAY_MS)] = 0.0
     """Added to the capture times of this camera, in milliseconds."""
+    password_file: str | None = None
+    """File with the password in its first line, for the user in an address of the network."""
     range: ThermalRange = field(default_factory=ThermalRange)
     """Thermal range; used for infrared only."""
 
@@ -98,8 +117,18 @@ class Sync(Table, frozen=True, kw_only=True):
     tolerance_ms: Milliseconds = 20.0
     """Largest difference of capture times within a pair, in milliseconds."""
     policy: Policy | None = None
-    """What a frame without partner becomes: nothing, a pair with the last infrared frame, a single. None:
-    ``single`` for streams, ``drop`` for two videos that are fused into one."""
+    """What a frame without partner becomes: nothing, a pair with the last infrared frame, a pair with the
+    infrared frame nearest in time, a single. None: ``single`` for streams, ``drop`` for two videos that are
+    fused into one."""
+    on_missing: Role | None = None
+    """Which of the two cameras may be missing (``single``, ``nearest``): without the other one nothing is
+    shown. None: either."""
+    age_ms: Milliseconds | None = None
+    """Largest difference of capture times where infrared is shown again (``hold-last``, ``nearest``), in
+    milliseconds; None: ``silent_ms``."""
+    follow_clocks: bool = True
+    """Correct the capture times of live cameras for the jitter of their stamps, and for the drift and the
+    jumps of their clocks, as far as these can be told; False takes them as they come."""
     silent_ms: Milliseconds = 500.0
     """After this long without a frame a camera counts as silent (``single``, ``hold-last``), and with nothing
     in its pictures as dead: the other one is shown alone."""
@@ -111,7 +140,8 @@ class Sync(Table, frozen=True, kw_only=True):
 class Registration(Table, frozen=True, kw_only=True):
     """``[registration]``: the homography that maps infrared pixels onto visible pixels.
 
-    Exact at one depth only: beyond it a stereo rig keeps parallax.
+    Exact at one depth only: beyond it a stereo rig keeps parallax, which ``baseline_m`` and ``focal_px``
+    undo at a distance that is told (:mod:`tdfusion_edge.runtime.picture.parallax`).
     """
 
     homography: tuple[Row, Row, Row]
@@ -122,6 +152,15 @@ class Registration(Table, frozen=True, kw_only=True):
     """Width and height of the visible picture that it was measured on."""
     reprojection_error: Annotated[float, Meta(ge=0)] | None = None
     """Root mean square over the measured points, in visible pixels."""
+    distance_m: Metres | None = None
+    """Distance that the homography holds for, in metres from the cameras."""
+    baseline_m: tuple[Offset, Offset] | None = None
+    """Where the infrared camera stands, seen from behind the visible one: metres to the right and down."""
+    focal_px: Annotated[float, Meta(gt=0, le=1e6)] | None = None
+    """Focal length of the visible camera in pixels of ``visible_size``."""
+    use_distance_m: Metres | None = None
+    """Distance at which the two are to lie on each other; None: ``distance_m``, as measured. Needs the
+    three above."""
 
 
 class Rig(Table, frozen=True, kw_only=True):
@@ -234,7 +273,9 @@ def _camera(rig: Rig, name: str) -> Camera:
     if name in rig.cameras:
         return rig.cameras[name]
     # A shell puts the home in for "~" at the beginning of a word, which the second of two names is not.
-    if "://" in name or name.startswith("gst:") or os.access(os.path.expanduser(name), os.F_OK):  # noqa: PTH111
+    # Devices and bags take options.
+    places = {os.path.expanduser(place) for place in (name, name.partition("?")[0])}  # noqa: PTH111
+    if "://" in name or name[:4].lower() == "gst:" or any(os.access(place, os.F_OK) for place in places):
         return Camera(uri=name)
     raise ConfigError(
         f"no camera '{redact(name)}'",

@@ -26,9 +26,11 @@ def stream(
     mode: Mode | None = None,
     policy: rigs.Policy | None = None,
     tolerance_ms: float | None = None,
+    on_missing: rigs.Role | None = None,
     range: rigs.RangeName | rigs.ThermalRange | None = None,
     stretch: StretchName = "temporal",
     registration: rigs.Registration | None = None,
+    distance_m: float | None = None,
     **options: Any,
 ) -> Iterator[Result]:
     """Fuse two cameras, picture by picture, until the end of a recording or until nobody asks any more.
@@ -45,11 +47,15 @@ def stream(
         rig: The rig file; None looks where ``run`` looks.
         seconds: End after so much time: of the clock for cameras, of the recording for files.
         mode: ``latest`` drops what is too old (default for cameras), ``every`` gives all (for files).
-        policy: What a frame without partner becomes: ``drop``, ``hold-last`` or ``single``; None: the rig's.
+        policy: What a frame without partner becomes: ``drop``, ``hold-last``, ``nearest`` or ``single``;
+            None: the rig's.
         tolerance_ms: Largest time difference in a pair; the rig's if None.
+        on_missing: The one camera that may be missing, ``infrared`` or ``visible``; the rig's if None.
         range: How infrared becomes 8 bits; the infrared camera's of the rig if None.
         stretch: Output stretch.
         registration: Where infrared pixels lie in the visible picture; the rig's if None.
+        distance_m: Distance in metres at which infrared is to lie on visible, where the rig tells its
+            baseline; the rig's if None.
         options: Further ones of :class:`~tdfusion_edge.Fuser`: ``backend``, ``detect``, ``threads`` ...
 
     Yields:
@@ -62,7 +68,12 @@ def stream(
     """
     require_positive("seconds", seconds)
     chosen = choose_cameras(
-        camera, None if rig is None else Path(rig), policy=policy, tolerance_ms=tolerance_ms
+        camera,
+        None if rig is None else Path(rig),
+        policy=policy,
+        tolerance_ms=tolerance_ms,
+        on_missing=on_missing,
+        distance_m=distance_m,
     )
     with ExitStack() as stack:
         fuser = Fuser(
@@ -76,5 +87,6 @@ def stream(
         )
         stack.enter_context(fuser)
         sources = chosen.open(stack)
-        plan = Plan(sources, chosen.sync, fuser, delivery_mode(mode, sources), seconds=seconds)
+        mode = delivery_mode(mode, sources)
+        plan = Plan(sources, chosen.sync, fuser, mode, place=chosen.place, seconds=seconds)
         yield from results(plan)

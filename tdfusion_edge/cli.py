@@ -52,6 +52,12 @@ COMMANDS = (
     Command("bundles", "tdfusion_edge.runtime.commands.bundles", "list bundles and what they hold"),
     Command("cameras", "tdfusion_edge.runtime.commands.cameras", "list cameras and what they offer"),
     Command(
+        "calibrate",
+        "tdfusion_edge.runtime.commands.calibrate",
+        "measure how infrared lies on visible",
+        "calibrate",
+    ),
+    Command(
         "doctor", "tdfusion_edge.runtime.commands.doctor", "check this installation and say what is missing"
     ),
     Command("completion", "tdfusion_edge.completion", "print a script that completes commands in a shell"),

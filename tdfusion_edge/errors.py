@@ -21,6 +21,8 @@ credentials and no control characters, whatever it quotes: it may be shown by an
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 from tdfusion_edge.escape import escape, one_line
 from tdfusion_edge.redact import redact
 
@@ -77,8 +79,37 @@ class WorkError(TdfusionError):
     """The request was fine, the work failed."""
 
 
+FailureKind: TypeAlias = Literal[
+    "unauthorised", "not-found", "unreachable", "timeout", "format", "ended", "gone", "other"
+]
+"""Why a camera fails.
+
+``unauthorised``: it refuses user and password; ``not-found``: there is no such device or stream;
+``unreachable``: nobody listens at its address; ``timeout``: it is silent; ``format``: it gives what cannot
+be read, or not what was asked for; ``ended``: it ended its stream; ``gone``: the device was taken away;
+``other``: none of these.
+"""
+
+
 class SourceError(WorkError):
-    """A camera, video or picture failed while it was opened or read."""
+    """A camera, video or picture failed while it was opened or read.
+
+    Args:
+        what: As of :class:`TdfusionError`, and so are the others.
+        kind: Why, for those who decide what to do about it.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        expected: str | None = None,
+        got: str | None = None,
+        hint: str | None = None,
+        kind: FailureKind = "other",
+    ) -> None:
+        self.kind: FailureKind = kind
+        super().__init__(what, expected=expected, got=got, hint=hint)
 
 
 class FrameLost(SourceError):

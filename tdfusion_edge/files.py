@@ -30,13 +30,14 @@ def aside_name(path: Path, ending: str) -> Path:
     return path.with_name(name)
 
 
-def write_aside(path: Path, raw: bytes, *, parents: bool = True) -> None:
+def write_aside(path: Path, raw: bytes, *, parents: bool = True, mode: int | None = None) -> None:
     """Write beside ``path``, flush to disk and rename.
 
     Args:
-        path: The file; its rights are those of any new file of the user.
+        path: The file.
         raw: What is in it.
         parents: Make its folder where there is none.
+        mode: Its rights from the beginning; None: those of any new file of the user.
 
     Raises:
         OSError: the disk is full, gone or not writable; an older file at ``path`` stays.
@@ -46,6 +47,8 @@ def write_aside(path: Path, raw: bytes, *, parents: bool = True) -> None:
     partial = aside_name(path, ".part")
     try:
         with partial.open("wb") as stream:
+            if mode is not None:
+                partial.chmod(mode)  # before there is anything to read
             stream.write(raw)
             stream.flush()
             # Without it a power cut can leave the new name with none of its bytes.

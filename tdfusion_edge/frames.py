@@ -72,7 +72,10 @@ class Pair:
     infrared: Frame | None
     visible: Frame | None
     held: bool = False
-    """The infrared frame was shown before: its camera had nothing newer (policy ``hold-last``)."""
+    """The infrared frame was shown before: its camera had nothing newer (policies ``hold-last``
+    and ``nearest``)."""
+    current: bool = False
+    """Of a held one: no newer one was due, for it is younger than an interval of its camera."""
 
     def __post_init__(self) -> None:
         if self.infrared is None and self.visible is None:

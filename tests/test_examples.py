@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,18 +13,25 @@ import cv2
 import numpy as np
 import pytest
 
+from tdfusion_edge.errors import SourceError
+from tdfusion_edge.frames import Frame
+from tdfusion_edge.runtime.rig import Camera
+from tdfusion_edge.runtime.sources import open_source
+from tdfusion_edge.runtime.sources.plugins import open_plugin
+from tdfusion_edge.runtime.sources.uri import parse
+
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
 HEIGHT, WIDTH = 144, 160
 
 
-def run(name: str, *arguments: object, code: int = 0) -> str:
+def run(name: str, *arguments: object, code: int = 0, path: Path = ROOT) -> str:
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / name), *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{path}"},
     )
     assert done.returncode == code, done.stderr
     return done.stdout + done.stderr
@@ -76,6 +84,58 @@ def test_a_function_is_called_with_every_picture(tmp_path: Path) -> None:
     kept = sorted(path.name for path in (tmp_path / "people").iterdir())
     assert kept == [f"{index:06d}.png" for index, people in enumerate(counts) if people]
     assert kept  # people walk in the simulated street
+
+
+@pytest.fixture
+def genicam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """harvesters with a camera, and a package of the user's that has the example's source as entry point."""
+    (tmp_path / "harvesters").mkdir()
+    shutil.copy(Path(__file__).parent / "harvesters_fake.py", tmp_path / "harvesters" / "core.py")
+    package = tmp_path / "my_cameras-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: my-cameras\nVersion: 1.0\n")
+    point = "[tdfusion_edge.sources]\ngenicam = genicam_source:GenICamSource\n"
+    (package / "entry_points.txt").write_text(point)
+    for place in (EXAMPLES, tmp_path):
+        monkeypatch.syspath_prepend(str(place))
+    monkeypatch.setattr(sys, "modules", {**sys.modules})
+    return tmp_path
+
+
+def test_genicam_cameras_are_listed(genicam: Path) -> None:
+    assert run("genicam_source.py", "maker.cti", path=genicam) == "16: Thermal 16\n"
+
+
+def test_a_genicam_camera_is_a_source(genicam: Path) -> None:
+    # Frames take 7, 3 and 9 ms to come; the camera's clock says nothing of ours.
+    arrivals = iter([900_007_000_000, 900_023_000_000, 900_069_000_000])
+    address = parse("genicam:///opt/maker.cti?serial=16")
+    source = open_plugin("ir0", address, epoch_ns=0, clock=lambda: next(arrivals))
+    frames = [source.read() for _ in range(3)]
+    assert [frame and frame.sequence for frame in frames] == [7, 8, 10]
+    assert [frame and int(frame.image[0, 0]) for frame in frames] == [1007, 1008, 1010]
+    first, second, third = (frame.time_ns for frame in frames if frame)
+    assert first == 900_007_000_000
+    assert second == 900_023_000_000
+    # The quickest is the measure of the next, up to the drift that clocks may have.
+    assert abs(third - 900_063_000_000) <= 40_000_000 * 1e-4
+    source.close()
+
+
+def test_a_genicam_camera_in_colour_and_one_that_is_not_taken(genicam: Path) -> None:
+    def read(serial: str) -> Frame | None:
+        address = f"genicam:///opt/maker.cti?serial={serial}"
+        return open_source("vis0", Camera(uri=address), "visible", epoch_ns=0).read()
+
+    frame = read("rgb")
+    assert frame is not None
+    assert frame.image.tolist() == [[[30, 20, 10]] * 4] * 3
+    with pytest.raises(SourceError, match="vis0 gives BayerRG8: expected Mono8, Mono16, BGR8, RGB8"):
+        read("bayer")
+    with pytest.raises(SourceError, match="vis0 is silent"):
+        read("none")
+    with pytest.raises(SourceError, match=r"plug-in genicam of my-cameras 1\.0 failed to open"):
+        open_source("vis0", Camera(uri="genicam:///opt/none"), "visible", epoch_ns=0)
 
 
 @pytest.mark.slow

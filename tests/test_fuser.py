@@ -313,7 +313,7 @@ def test_a_stream_that_nobody_reads_on_is_closed(mean_bundle: bundle.Bundle) -> 
         ("ir0,vis0", {"stretch": "wide"}, "output stretch"),
         ("ir0,vis0", {"range": "wide"}, "--range: expected auto, percentile"),
         ("ir0,vis0", {"range": "linear"}, "--range linear: .* needs low and high in counts"),
-        ("ir0,vis0", {"policy": "wait"}, "--policy: expected drop, hold-last, single, got 'wait'"),
+        ("ir0,vis0", {"policy": "wait"}, "--policy: expected drop, hold-last, nearest, single, got 'wait'"),
         ("ir0,vis0", {"tolerance_ms": float("nan")}, "--tolerance-ms: expected more than 0"),
         (SMALL, {"mode": "all"}, "--mode: expected latest, every, got 'all'"),
         ("ir0,vis0", {"threads": -1}, "--threads: expected 0 or more"),

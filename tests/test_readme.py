@@ -17,6 +17,7 @@ from readme import blocks, calls, from_nothing, quoted_calls, shell_lines
 import tdfusion_edge
 from tdfusion_edge.cli import COMMANDS, command_parser
 from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.sources.uri import parse
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -143,10 +144,14 @@ def test_the_python_of_the_documents_runs(name: str, tmp_path: Path) -> None:
     assert re.search(r"^(picture )?1\b", done.stdout, re.MULTILINE)  # the stream came to a second picture
 
 
-def test_the_rig_of_the_documents_is_one(tmp_path: Path) -> None:
-    (text,) = blocks(read(ROOT / "docs" / "cameras.md"), "toml")
-    (tmp_path / "rig.toml").write_text(text, encoding="utf-8")
+def test_the_rigs_of_the_documents_are_some(tmp_path: Path) -> None:
+    whole, *parts = blocks(read(ROOT / "docs" / "cameras.md"), "toml")
+    (tmp_path / "rig.toml").write_text(whole, encoding="utf-8")
     assert set(rig.read(tmp_path / "rig.toml").cameras) == {"ir0", "vis0"}
+    for part in parts:
+        (tmp_path / "part.toml").write_text(part, encoding="utf-8")
+        for camera in rig.read(tmp_path / "part.toml").cameras.values():
+            parse(camera.uri)
 
 
 def test_the_recipe_of_the_documents_is_one(tmp_path: Path) -> None:

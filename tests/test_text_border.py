@@ -75,6 +75,7 @@ BASES: dict[str, list[str]] = {
     "verify": ["nowhere"],
     "bench": ["nowhere"],
     "cameras": [],
+    "calibrate": ["--camera", "a.mp4,b.mp4"],
     "doctor": ["--no-such"],
     "bundles": ["nowhere"],
     "completion": ["bash"],

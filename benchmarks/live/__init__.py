@@ -1,1 +1,1 @@
-"""Live rigs: what faults of cameras do to a run, and what the live page costs."""
+"""Live rigs: faults of cameras and how they come back, their times, their alignment, and the live page."""

@@ -12,7 +12,8 @@ from typing import Any
 
 from tdfusion_edge.console import say, say_json
 from tdfusion_edge.runtime import rig
-from tdfusion_edge.runtime.sources.listing import CameraInfo, Mode, cameras
+from tdfusion_edge.runtime.sources import plugins
+from tdfusion_edge.runtime.sources.listing import CameraInfo, cameras
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,9 +31,12 @@ def main(args: argparse.Namespace) -> int:
     found = cameras(chosen)
     if args.json:
         rows = [as_dict(camera, chosen) for camera in found]
-        say_json({"rig": None if path is None else str(path), "cameras": rows}, indent=2)
+        named = None if path is None else str(path)
+        say_json({"rig": named, "cameras": rows, "plugins": plugins.described()}, indent=2)
     else:
         say(as_text(path, chosen, found))
+        for line in plugins_as_text(plugins.described()):
+            say(line)
     return 0
 
 
@@ -52,6 +56,7 @@ def as_dict(camera: CameraInfo, chosen: rig.Rig) -> dict[str, Any]:
         "in_rig": camera.in_rig,
         "role": chosen.cameras[camera.name].role if camera.in_rig else None,
         "problem": camera.problem,
+        "stable_address": camera.stable,
         "formats": formats,
     }
 
@@ -68,12 +73,17 @@ def as_text(path: Path | None, chosen: rig.Rig, found: list[CameraInfo]) -> str:
     lines.append("devices of this machine" + ("" if devices else ": none, /dev has no V4L2 camera"))
     for camera in devices:
         lines.append(f"  {camera.address}  {camera.name}  {camera.problem or 'ok'}")
+        if camera.stable is not None:
+            lines.append(f"      {camera.stable}  keeps its name")
         for form in camera.formats:
-            modes = ", ".join(map(_mode, form.modes))
+            modes = ", ".join(map(str, form.modes))
             lines.append(f"      {form.fourcc:4}  {modes or 'sizes unknown'}  {form.description}".rstrip())
     return "\n".join(lines)
 
 
-def _mode(mode: Mode) -> str:
-    rates = "/".join(f"{rate:g}" for rate in mode.fps)
-    return f"{mode.width}x{mode.height}" + (f"@{rates}" if rates else "")
+def plugins_as_text(described: list[dict[str, str | None]]) -> list[str]:
+    """Kinds of address that other installed packages open, as lines for people."""
+    if not described:
+        return []
+    rows = [f"  {one['scheme']}://  {one['package']}  {one['problem'] or 'ok'}" for one in described]
+    return ["kinds of source that other packages open", *rows]

@@ -75,6 +75,7 @@ def everything(
     yield network(bundle_path)
     yield rig_in_use(rig_file)
     yield window()
+    yield gstreamer()
     yield from cameras(rig_file)
     if look:
         yield from _looks(rig_file)
@@ -126,6 +127,18 @@ def first_line(error: Exception) -> str:
 def opencv() -> Check:
     """OpenCV, and what it was built with."""
     return library("cv2", fix=OPENCV, detail=lambda module: build(module.getBuildInformation()))
+
+
+def gstreamer() -> Check:
+    """GStreamer from Python, for CSI cameras and pipelines; OpenCV's own is not used."""
+    try:
+        from tdfusion_edge.runtime.sources.gstreamer.library import gstreamer as opened
+
+        return Check("GStreamer", "ok", str(opened().gst.version_string()))
+    except TdfusionError as error:
+        return Check("GStreamer", "missing", first_line(error), hint(error))
+    except Exception as error:  # a library that it needs, whose own row tells
+        return Check("GStreamer", "broken", first_line(error))
 
 
 def build(information: str) -> str:

@@ -27,6 +27,7 @@ from tdfusion_edge.locks import claimed
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.cameras import require_positive
 from tdfusion_edge.runtime.commands.networks import add_network_arguments, open_fuser, read_files
+from tdfusion_edge.runtime.picture import parallax
 from tdfusion_edge.runtime.picture.stretch import StretchName
 from tdfusion_edge.runtime.picture.watch import watch_of
 from tdfusion_edge.runtime.pipeline.files import (
@@ -58,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tolerance-ms", type=float, metavar="MS",
         help="largest time difference in a pair of videos' frames (default: the rig's, else 20)",
     )  # fmt: skip
+    parallax.add_distance_argument(parser)
     parser.add_argument("--boxes", action="store_true", help="draw what the bundle finds: boxes and masks")
     parser.add_argument(
         "--detections", type=Path, metavar="OUT.jsonl", help="tell what it finds, a line a picture"
@@ -85,7 +87,7 @@ def main(args: argparse.Namespace) -> int:
         raise RequestError(f"--detections {args.detections}", expected="a name that ends in .jsonl")
     # A rig that merely lies around must not warp pictures that are aligned already.
     described = None if args.rig is None else rig.read(rig.find(args.rig))
-    registration = None if described is None else described.registration
+    registration = parallax.chosen(None if described is None else described.registration, args.distance)
     work: Callable[..., Summary] = fuse_folders if kinds[0] == "folder" else fuse_pictures
     if kinds[0] == "video":
         work = partial(fuse_videos, pairing=_pairing(described, args.tolerance_ms))
@@ -144,7 +146,7 @@ def _pairing(described: rig.Rig | None, tolerance_ms: float | None) -> Pairing:
             expected="one infrared and one visible camera",
             hint='Set role = "infrared" and role = "visible" in the [cameras.NAME] of the two.',
         )
-    return Pairing(sync, offsets)
+    return Pairing(sync, offsets, described.registration)
 
 
 def _kind(path: Path) -> str:

@@ -2,8 +2,9 @@
 
   tdfusion-edge run --camera ir0,vis0 --seconds 10 --output fused.mp4
 
---camera takes two names of the rig, or two addresses: sim://ir, v4l2:///dev/video0?format=Y16, a
-video file, a folder of images. Without a rig file, ir0 and vis0 are simulated cameras.
+--camera takes two names of the rig, or two addresses: sim://ir, v4l2:///dev/video0?format=Y16,
+rtsp://10.0.0.5/live, a video file, a folder of images. Without a rig file, ir0 and vis0 are simulated
+cameras.
 Where the bundle has a detector, pictures show its boxes, and an output out.jsonl lists them; --detector
 FILE.onnx puts one of your own in its place.
 Ctrl-C ends a run properly: every file is closed, and the table is printed.
@@ -30,6 +31,7 @@ from tdfusion_edge.runtime.commands.networks import add_network_arguments, open_
 from tdfusion_edge.runtime.heads import annotated
 from tdfusion_edge.runtime.live.options import add_serve_arguments, open_page, secret_files
 from tdfusion_edge.runtime.pairing.streams import Mode
+from tdfusion_edge.runtime.picture.parallax import add_distance_argument
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
 from tdfusion_edge.runtime.pipeline.monitor import Monitor
 from tdfusion_edge.runtime.pipeline.service import told_to_systemd
@@ -61,12 +63,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--policy", choices=get_args(rig.Policy),
         help="a frame without partner: drop it, hold-last: show visible with the last infrared frame, "
+        "nearest: every visible frame with the infrared one nearest in time, "
         "single: show it alone once the other camera is silent (default: the rig's, else single)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--on-missing", choices=get_args(rig.Role),
+        help="the camera that may be missing: the other one is shown alone then, and never the other way "
+        "round (policies single and nearest; default: the rig's, else either)",
     )  # fmt: skip
     parser.add_argument(
         "--tolerance-ms", type=float, metavar="MS",
         help="largest time difference in a pair (default: the rig's, else 20)",
     )  # fmt: skip
+    add_distance_argument(parser)
     parser.add_argument("--json", action="store_true", help="print the final figures as JSON")
     parser.add_argument(
         "--no-detect", action="store_true",
@@ -82,7 +91,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run until the end and print the table."""
     require_positive("--seconds", args.seconds)
-    cameras = choose_cameras(args.camera, args.rig, policy=args.policy, tolerance_ms=args.tolerance_ms)
+    cameras = choose_cameras(
+        args.camera,
+        args.rig,
+        policy=args.policy,
+        tolerance_ms=args.tolerance_ms,
+        on_missing=args.on_missing,
+        distance_m=args.distance,
+    )
     inputs = [*cameras.files(), *read_files(args), *secret_files(args)]
     refuse_clashes([("--output", output) for output in args.output], inputs)
     if cameras.simulated:
@@ -115,7 +131,7 @@ def main(args: argparse.Namespace) -> int:
         ):
             tell, seconds = _teller(progress, args.seconds), args.seconds
             plan = Plan(
-                sources, cameras.sync, fuser, mode, sinks,
+                sources, cameras.sync, fuser, mode, sinks, place=cameras.place,
                 seconds=seconds, stop=stop, on_result=tell, monitor=monitor,
                 controls=None if page is None else page.controls(fuser),
             )  # fmt: skip

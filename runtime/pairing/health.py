@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from tdfusion_edge.errors import TdfusionError
+from tdfusion_edge.errors import FailureKind, SourceError, TdfusionError
 from tdfusion_edge.frames import Frame
 from tdfusion_edge.redact import redact
 
@@ -34,6 +34,10 @@ class CameraState:
     """How often it failed since the run began."""
     failure: str | None
     """The last failure, one line without credentials; None while it is live."""
+    kind: FailureKind | None = None
+    """Why it fails; None while it is live."""
+    returns: int = 0
+    """How often a frame came after a failure: it was opened anew, or was not there at the start."""
 
 
 class Health:
@@ -53,6 +57,8 @@ class Health:
         self._heard_ns: int | None = None
         self._failures = 0
         self._failure: str | None = None
+        self._kind: FailureKind | None = None
+        self._returns = 0
         self._ended = False
 
     def frame(self, frame: Frame, now_ns: int) -> None:
@@ -60,13 +66,16 @@ class Health:
         newest = frame.sequence, frame.time_ns
         if newest == self._newest:
             return
-        self._newest, self._heard_ns, self._failure, self._ended = newest, now_ns, None, False
+        self._returns += self._failure is not None
+        self._newest, self._heard_ns, self._ended = newest, now_ns, False
+        self._failure = self._kind = None
         self._arrivals.append(now_ns)
 
     def failed(self, error: TdfusionError) -> None:
         """A read failed."""
         self._failures += 1
         self._failure = redact(str(error).splitlines()[0])
+        self._kind = error.kind if isinstance(error, SourceError) else "other"
 
     def ended(self) -> None:
         """Nobody reads from it any more."""
@@ -79,7 +88,10 @@ class Health:
         age_ns = None if self._heard_ns is None else now_ns - self._heard_ns
         rate_hz = len(self._arrivals) / (WINDOW_NS / 1e9)
         age_s = None if age_ns is None else age_ns / 1e9
-        return CameraState(self._word(age_ns), rate_hz, age_s, self._failures, self._failure)
+        word = self._word(age_ns)
+        return CameraState(
+            word, rate_hz, age_s, self._failures, self._failure, kind=self._kind, returns=self._returns
+        )
 
     def _word(self, age_ns: int | None) -> State:
         if self._ended:

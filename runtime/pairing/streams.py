@@ -10,13 +10,15 @@ from types import TracebackType
 from typing import Literal, TypeAlias
 
 from tdfusion_edge.errors import FrameLost, SourceError, TdfusionError
-from tdfusion_edge.frames import Pair
+from tdfusion_edge.frames import Frame, Pair
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.pairing.apart import Apart
+from tdfusion_edge.runtime.pairing.content import Place
 from tdfusion_edge.runtime.pairing.health import CameraState, Health
 from tdfusion_edge.runtime.pairing.skew import SkewReport
 from tdfusion_edge.runtime.pairing.sync import Synchroniser
+from tdfusion_edge.runtime.pairing.timing import TimeReport, Timing
 from tdfusion_edge.runtime.sources.base import Source
 
 Mode: TypeAlias = Literal["latest", "every"]
@@ -46,6 +48,7 @@ class Streams:
         mode: ``latest`` or ``every``.
         stop: Set from anywhere to end the stream.
         seconds: End after this long: by the clock for live cameras, by capture time for files.
+        place: What of the rig the check of the times by the pictures' content needs.
         clock: Monotonic nanoseconds, the clock of the capture times.
     """
 
@@ -57,11 +60,13 @@ class Streams:
         mode: Mode,
         stop: threading.Event,
         seconds: float | None = None,
+        place: Place | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._sources, self._mode, self._stop, self._clock = dict(sources), mode, stop, clock
         self.live = any(source.live for source in sources.values())
         self.synchroniser = Synchroniser(sync, live=self.live)
+        self._timing = Timing(sync, place or Place(), live=self.live, stop=stop)
         self.failures: dict[rig.Role, int] = dict.fromkeys(self._sources, 0)
         """How often each live camera failed, and how many frames of a recording could not be read."""
         self.failure: TdfusionError | None = None
@@ -107,11 +112,20 @@ class Streams:
         with self._changed:
             return {role: health.state(now_ns) for role, health in self._health.items()}
 
+    def times(self) -> TimeReport:
+        """What is known of the cameras' clocks, and of their times by the pictures; safe from any thread."""
+        with self._changed:
+            return self._timing.report()
+
     def figures(self) -> tuple[dict[rig.Role, dict[str, int]], SkewReport]:
         """What became of the frames of each camera, and the skew, so far; safe from any thread."""
         with self._changed:
             counts = {
-                role: {**dict(sorted(reasons.items())), "failures": self.failures[role]}
+                role: {
+                    **dict(sorted(reasons.items())),
+                    **self._timing.counts(role),
+                    "failures": self.failures[role],
+                }
                 for role, reasons in self.synchroniser.counts.items()
             }
             return counts, self.synchroniser.skew_report()
@@ -129,6 +143,7 @@ class Streams:
             # Closed under a decoder that still runs, a file would take the process with it.
             if not self._sources[role].live and not thread.is_alive():
                 self._sources[role].close()
+        self._timing.close()
         with self._changed:
             for pair in self._undelivered:
                 self.synchroniser.supersede(pair, "left")
@@ -237,9 +252,20 @@ class Streams:
                     return
                 now_ns = self._clock()
                 self._health[role].frame(frame, now_ns)
-                self.synchroniser.push(role, frame, now_ns)
-                self._apart.came(role, frame, now_ns)
+                timed = self._push(role, frame, now_ns)
                 self._changed.notify_all()
+            if timed is not None:  # behind the hand-over: no pair waits for it
+                self._timing.look_at(role, timed)
+
+    def _push(self, role: rig.Role, frame: Frame, now_ns: int) -> Frame | None:
+        """Hand a frame over with its time corrected; None where its clock may have jumped."""
+        timed = self._timing.corrected(role, frame, now_ns)
+        if timed is None:
+            self.synchroniser.count(role, "jumped")
+            return None
+        self.synchroniser.push(role, timed, now_ns)
+        self._apart.came(role, timed, now_ns)
+        return timed
 
 
 def _first_line(error: TdfusionError) -> str:

@@ -10,6 +10,9 @@ So every pair is one of mutual nearest neighbours among the frames not passed ye
 camera leads, and the result does not depend on the order in which frames arrived. A recording
 waits for the next frame to decide. A live rig decides as soon as the rhythm and the delivery
 delay of a camera tell that its next frame cannot change the outcome.
+
+With policy ``nearest`` the visible camera leads, and every frame of it gets the infrared frame nearest in
+time, whether or not that was shown before.
 """
 
 from __future__ import annotations
@@ -20,11 +23,22 @@ from typing import Literal, TypeAlias
 
 from tdfusion_edge.frames import Frame, Pair
 from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.pairing import nearest
 from tdfusion_edge.runtime.pairing.skew import SkewReport, SkewWindow
 from tdfusion_edge.runtime.pairing.waiting import Stream
 
 Reason: TypeAlias = Literal[
-    "paired", "held", "single", "unmatched", "late", "duplicate", "overrun", "missing", "superseded", "left"
+    "paired",
+    "held",
+    "single",
+    "unmatched",
+    "late",
+    "duplicate",
+    "jumped",
+    "overrun",
+    "missing",
+    "superseded",
+    "left",
 ]
 
 
@@ -36,7 +50,8 @@ class Synchroniser:
     dropped as ``unmatched``, ``late`` (not after the frame before it), ``duplicate`` (same sequence
     number), ``overrun`` (too many were waiting, the oldest goes), ``superseded`` (its pair was too
     old to be shown) or ``left`` (not shown when the stream ended). ``missing`` counts gaps in the
-    sequence: frames that were never pushed.
+    sequence: frames that were never pushed, and ``jumped`` those that a caller did not push, for their
+    camera's clock had jumped.
 
     Args:
         sync: ``[sync]`` of the rig.
@@ -51,7 +66,9 @@ class Synchroniser:
         if capacity < 2:
             raise ValueError(f"capacity must be 2 or more, got {capacity}")
         self._policy, self._live, self._capacity = sync.policy or "single", live, capacity
+        self._on_missing = sync.on_missing
         self._tolerance_ns, self._silent_ns = round(sync.tolerance_ms * 1e6), round(sync.silent_ms * 1e6)
+        self._age_ns = self._silent_ns if sync.age_ms is None else round(sync.age_ms * 1e6)
         self._streams: dict[rig.Role, Stream] = {"infrared": Stream(), "visible": Stream()}
         self._counts: dict[rig.Role, Counter[Reason]] = {"infrared": Counter(), "visible": Counter()}
         self._skew = SkewWindow()
@@ -59,6 +76,10 @@ class Synchroniser:
         """First arrival (live) or earliest capture time (recording) of either camera."""
         self._emitted_ns: int | None = None
         """Time of the last pair; pairs only go forward."""
+        self._shown: Frame | None = None
+        """Infrared frame of the last pair that ``nearest`` made; it may wait for further ones."""
+        self._passed_uncounted = 0
+        """1 where ``nearest`` passed an infrared frame that may still be shown."""
 
     @property
     def counts(self) -> Mapping[rig.Role, Counter[Reason]]:
@@ -86,8 +107,9 @@ class Synchroniser:
     def close(self) -> None:
         """Count what still waits for a partner as ``left``; safe to call twice."""
         for role, stream in self._streams.items():
-            self.count(role, "left", len(stream.waiting))
+            self.count(role, "left", self._uncounted(role))
             stream.waiting.clear()
+        self._passed_uncounted = 0
 
     def skew_report(self) -> SkewReport:
         """Median and drift of the skew over the last pairs."""
@@ -104,6 +126,10 @@ class Synchroniser:
         """Whether a frame of this camera waits for a partner."""
         return bool(self._streams[role].waiting)
 
+    def waiting(self, role: rig.Role) -> int:
+        """How many frames of this camera wait: never more than the capacity."""
+        return len(self._streams[role].waiting)
+
     def push(self, role: rig.Role, frame: Frame, now_ns: int) -> None:
         """Take the next frame of a camera.
 
@@ -114,7 +140,9 @@ class Synchroniser:
         """
         stream = self._streams[role]
         if self._live and stream.set_back(frame, now_ns, self._silent_ns):
-            self.count(role, "late", stream.restart())
+            self.count(role, "late", self._uncounted(role))
+            self._passed_uncounted = 0 if role == "infrared" else self._passed_uncounted
+            stream.restart()
             self._emitted_ns = None if self._emitted_ns is None else min(self._emitted_ns, frame.time_ns - 1)
         stream.heard_ns = now_ns
         refused = self._refused(role, frame)
@@ -123,8 +151,7 @@ class Synchroniser:
             self.count(role, refused)
             return
         if not self.room(role):
-            stream.pop()
-            self.count(role, "overrun")
+            self._drop(role, "overrun")
         self.count(role, "missing", stream.take(frame, now_ns))
         first_ns = now_ns if self._live else frame.time_ns
         self._start_ns = first_ns if self._start_ns is None else min(self._start_ns, first_ns)
@@ -159,6 +186,8 @@ class Synchroniser:
         infrared, visible = self._streams["infrared"].waiting, self._streams["visible"].waiting
         if not infrared and not visible:
             return False
+        if self._policy == "nearest":
+            return self._decide_nearest(pairs, now_ns)
         if not infrared or not visible:
             role: rig.Role = "infrared" if infrared else "visible"
             if not self._partner_excluded(role, now_ns):
@@ -169,6 +198,65 @@ class Synchroniser:
         if nearest is None:
             return False
         return self._join(pairs) if nearest else self._part(role, pairs, now_ns)
+
+    def _decide_nearest(self, pairs: list[Pair], now_ns: int) -> bool:
+        """Settle the oldest visible frame, or an infrared one that no visible one will come for."""
+        infrared, visible = self._streams["infrared"], self._streams["visible"]
+        if not visible.waiting:
+            over = visible.finished or self._silent("infrared", infrared.waiting[0].frame, now_ns)
+            return over and self._part("infrared", pairs, now_ns)
+        frame, since_ns = visible.waiting[0]
+        while infrared.waiting and infrared.waiting[0].frame.time_ns <= frame.time_ns:
+            self._drop("infrared", "unmatched")
+        around = nearest.neighbours(infrared)
+        if around.after is None and not self._last_is_nearest(around.before, frame, since_ns, now_ns):
+            return False
+        found = around.nearest(frame.time_ns)
+        if found is None or abs(found.time_ns - frame.time_ns) > self._age_ns:
+            return self._part("visible", pairs, now_ns)
+        return self._join_nearest(found, pairs)
+
+    def _last_is_nearest(self, last: Frame | None, frame: Frame, since_ns: int, now_ns: int) -> bool:
+        """Whether no infrared frame nearer to a visible one than the last one is still to come."""
+        infrared = self._streams["infrared"]
+        away_ns = self._age_ns if last is None else min(abs(frame.time_ns - last.time_ns), self._age_ns)
+        if self._passed(infrared, frame.time_ns + away_ns, since_ns, now_ns):
+            return True
+        return self._live and (
+            nearest.is_announced_farther(infrared, frame.time_ns) or self._silent("visible", frame, now_ns)
+        )
+
+    def _join_nearest(self, infrared: Frame, pairs: list[Pair]) -> bool:
+        visible = self._streams["visible"].pop()
+        if self._emitted_ns is not None and visible.time_ns <= self._emitted_ns:
+            self.count("visible", "unmatched")
+            return True
+        again = infrared is self._shown
+        current = again and nearest.is_current(self._streams["infrared"], infrared, visible.time_ns)
+        pair = Pair(infrared, visible, held=again, current=current)
+        assert pair.skew_ns is not None
+        self.count("visible", "held" if again else "paired")
+        self.count("infrared", "paired", 0 if again else 1)
+        if infrared is self._streams["infrared"].passed:
+            self._passed_uncounted = 0
+        self._shown = infrared
+        self._skew.add(pair.time_ns, pair.skew_ns)
+        return self._emit(pair, pairs)
+
+    def _uncounted(self, role: rig.Role) -> int:
+        """Frames of a camera that were taken, and neither shown nor dropped yet."""
+        waiting = self._streams[role].waiting
+        passed = self._passed_uncounted if role == "infrared" else 0
+        return passed + len(waiting) - bool(waiting and waiting[0].frame is self._shown)
+
+    def _drop(self, role: rig.Role, reason: Literal["unmatched", "overrun"]) -> None:
+        """Pass the oldest waiting frame; an infrared one may still be shown with policy ``nearest``."""
+        frame = self._streams[role].pop()
+        if role == "visible" or self._policy != "nearest":
+            self.count(role, reason)
+            return
+        self.count(role, reason, self._passed_uncounted)
+        self._passed_uncounted = int(frame is not self._shown)
 
     def _partner_excluded(self, role: rig.Role, now_ns: int) -> bool:
         """True where the oldest frame of ``role`` gets no partner from the other, empty, queue."""
@@ -232,6 +320,11 @@ class Synchroniser:
 
     def _part(self, role: rig.Role, pairs: list[Pair], now_ns: int) -> bool:
         frame = self._streams[role].pop()
+        if role == "infrared":
+            self.count(role, "unmatched", self._passed_uncounted)
+            self._passed_uncounted = 0
+        if frame is self._shown:
+            return True
         pair = self._without_partner(role, frame, now_ns)
         if pair is None or (self._emitted_ns is not None and pair.time_ns <= self._emitted_ns):
             self.count(role, "unmatched")
@@ -243,9 +336,10 @@ class Synchroniser:
         """What the policy makes of a frame without partner."""
         held = self._streams["infrared"].passed
         if self._policy == "hold-last" and role == "visible" and held is not None:
-            fresh = abs(frame.time_ns - held.time_ns) <= self._silent_ns
+            fresh = abs(frame.time_ns - held.time_ns) <= self._age_ns
             return Pair(held, frame, held=True) if fresh else None
-        if self._policy == "single" and self._silent(role, frame, now_ns):
+        borne = self._policy in ("single", "nearest") and self._on_missing in (None, rig.OTHER[role])
+        if borne and self._silent(role, frame, now_ns):
             return Pair(None, frame) if role == "visible" else Pair(frame, None)
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -14,6 +15,7 @@ from tdfusion_edge.errors import RequestError
 from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.picture.border import Border
+from tdfusion_edge.runtime.picture.parallax import quantised
 from tdfusion_edge.runtime.picture.range import ThermalRange
 from tdfusion_edge.runtime.picture.registration import Size, Warp
 from tdfusion_edge.runtime.picture.swapped import suspicion
@@ -27,7 +29,8 @@ log = logging.getLogger(__name__)
 SAME_ASPECT = 0.03
 """Relative difference of two pictures' aspects that a cut to whole blocks of pixels explains."""
 WARPS = 4
-"""So many pairs of sizes are prepared for; the maps of one take 2.5 MB at 640x480, and a border as much."""
+"""So many pairs of sizes, or distances, are prepared for; the maps of one take 2.5 MB at 640x480, and a
+border as much."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,8 +90,14 @@ class Aligner:
         self._thermal, self._registration, self._minimum = thermal, registration, minimum
         self._looked = False
         """Whether a first pair of both was looked at for what may have been mixed up."""
-        self._warps: dict[tuple[Size, Size], tuple[Warp, Border | None]] = {}
-        """By the sizes of infrared and visible, each with the border of infrared's view, if there is one."""
+        self._warps: dict[tuple[Size, Size, int | None], tuple[Warp, Border | None]] = {}
+        """By the sizes of infrared and visible and the step of the distance, each with the border of
+        infrared's view, if there is one."""
+        self._at: tuple[int | None, rig.Registration | None] = (None, registration)
+        """Step of the distance of this pair, and the registration there."""
+        self._wanted = self._at
+        """Those of the next pair; replaced as one, from any thread."""
+        self._quantised: Callable[[float], tuple[int, rig.Registration]] | None = None
         self._colours_told = False
         self._aspect_told = registration is not None
         self.forget()
@@ -100,6 +109,21 @@ class Aligner:
         self._visible_size = self._expected_size
         self._held: tuple[Frame, U8] | None = None
         """The last infrared frame, and what became of it at visible size."""
+
+    def move(self, distance_m: float) -> None:
+        """Let infrared lie on visible at another distance from the next pair on; safe from any thread.
+
+        Maps are made when a distance is first used, and kept for the last few.
+
+        Args:
+            distance_m: Metres.
+
+        Raises:
+            RequestError: it is no distance, or the rig does not tell what the shift follows from.
+        """
+        if self._quantised is None:
+            self._quantised = quantised(self._registration)
+        self._wanted = self._quantised(distance_m)
 
     def align(self, pair: Pair) -> Aligned | None:
         """Both pictures in 8 bits at the visible size: :meth:`present`, then :meth:`brought`.
@@ -123,6 +147,8 @@ class Aligner:
         Raises:
             RequestError: the visible picture has 16 bits or is too small.
         """
+        if self._at[0] != self._wanted[0]:
+            self._at, self._held = self._wanted, None
         if pair.visible is None:
             assert pair.infrared is not None
             if self._visible_size is None:
@@ -211,10 +237,10 @@ class Aligner:
             RequestError: the registration does not fit the sizes.
             ConfigError: its homography is of no use.
         """
-        sizes = infrared, visible
+        sizes = infrared, visible, self._at[0]
         if sizes not in self._warps:
             self._tell_of_stretching(infrared, visible)
-            warp = Warp(self._registration, *sizes)
+            warp = Warp(self._at[1], infrared, visible)
             border = None if warp.valid is None else Border(warp.valid)
             if len(self._warps) == WARPS:
                 del self._warps[next(iter(self._warps))]

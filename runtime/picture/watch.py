@@ -80,7 +80,7 @@ class Watcher:
             return Judged(left_out, f"{left_out} {why}")
         if self._is_dead("infrared") and self._is_dead("visible"):
             return Judged(degraded=BOTH_DEAD)
-        if pair.held:
+        if pair.held and not pair.current:
             return Judged(degraded="held")
         return Judged(degraded=FROZEN if self._frozen["infrared"].told else None)
 

@@ -21,6 +21,7 @@ from tdfusion_edge.result import Result
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.heads import annotated
+from tdfusion_edge.runtime.pairing.content import Place
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
 from tdfusion_edge.runtime.pipeline.signals import stopped_by_signals
 from tdfusion_edge.runtime.sinks import open_sink
@@ -64,6 +65,8 @@ class Pairing:
     """``[sync]`` of the rig; a policy that is not given is ``drop``: what has no partner is left out."""
     offsets_ms: Mapping[rig.Role, float] = field(default_factory=dict)
     """Added to the times of a video, in milliseconds."""
+    registration: rig.Registration | None = None
+    """Of the rig, so that the times can be checked by what moves in both pictures."""
 
 
 BY_TIME = Pairing()
@@ -192,7 +195,10 @@ def fuse_videos(
         sinks = [open_sink(aside, picture=wanted.picture) for aside in asides]
         with Progress(f"fusing {visible}") as progress, stopped_by_signals(stop) as interrupted:
             told = partial(_tell, progress, duration_s(sources["visible"]))
-            plan = Plan(sources, sync, fuser, "every", sinks, together=True, stop=stop, on_result=told)
+            place = Place(pairing.registration, pairing.offsets_ms)
+            plan = Plan(
+                sources, sync, fuser, "every", sinks, together=True, place=place, stop=stop, on_result=told
+            )  # fmt: skip
             report = run(plan)
         if interrupted.is_set():
             raise KeyboardInterrupt

@@ -12,6 +12,7 @@ from tdfusion_edge.errors import SinkError
 from tdfusion_edge.result import Result
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.fuser import Fuser
+from tdfusion_edge.runtime.pairing.content import Place
 from tdfusion_edge.runtime.pairing.streams import Mode, Streams
 from tdfusion_edge.runtime.pipeline.controls import Controls
 from tdfusion_edge.runtime.pipeline.monitor import Monitor
@@ -32,6 +33,8 @@ class Plan:
     sinks: Sequence[Sink] = ()
     together: bool = False
     """The sinks are worth something together only: the first that fails ends the run."""
+    place: Place = field(default_factory=Place)
+    """What of the rig the check of the times by the pictures' content needs."""
     seconds: float | None = None
     """End after this much time: of the clock for live cameras, of the recording for files."""
     stop: threading.Event = field(default_factory=threading.Event)
@@ -88,7 +91,13 @@ def results(plan: Plan) -> Iterator[Result]:
 def _opened(plan: Plan) -> tuple[Streams, Report]:
     """The streams of a plan, which begin when they are entered, and a report on them."""
     streams = Streams(
-        plan.sources, plan.sync, mode=plan.mode, stop=plan.stop, seconds=plan.seconds, clock=plan.clock
+        plan.sources,
+        plan.sync,
+        mode=plan.mode,
+        stop=plan.stop,
+        seconds=plan.seconds,
+        place=plan.place,
+        clock=plan.clock,
     )
     return streams, Report(live=streams.live, stages=plan.fuser.stages, clock=plan.clock)
 

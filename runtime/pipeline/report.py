@@ -13,6 +13,7 @@ from tdfusion_edge.frames import Pair
 from tdfusion_edge.result import Result
 from tdfusion_edge.runtime.heads import kind_of
 from tdfusion_edge.runtime.pairing.streams import Streams
+from tdfusion_edge.runtime.pipeline import times
 from tdfusion_edge.runtime.pipeline.latency import Histogram
 from tdfusion_edge.runtime.pipeline.worker import SinkWorker
 
@@ -122,7 +123,11 @@ class Report:
             "sink_dropped": 0 if worker is None else worker.dropped,
             "failed_sinks": 0 if worker is None else worker.failed,
             "cameras": cameras,
-            "skew": {"median_ms": skew.median_ms, "drift_ms_per_minute": skew.drift_ms_per_minute},
+            "skew": {
+                "median_ms": skew.median_ms,
+                "drift_ms_per_minute": skew.drift_ms_per_minute,
+                **times.facts(streams.times(), skew.median_ms),
+            },
         }
 
     def as_dict(self) -> dict[str, Any]:
@@ -158,15 +163,9 @@ class Report:
             lines.append(f"  waiting:   {self.waiting_for_size} infrared alone before any visible frame")
         failed = f", {self.failed_sinks} failed" if self.failed_sinks else ""
         lines.append(f"  sinks:     {facts['written']} written, {facts['sink_dropped']} dropped{failed}")
-        if facts["skew"]["median_ms"] is not None:
-            lines.append("  skew:      " + _skew(**facts["skew"]))
+        lines += [f"  {line}" for line in times.lines(facts["skew"])]
         lines.append(f"  {'milliseconds':18}" + "".join(f"{column:>9}" for column in COLUMNS))
         for name, summary in facts["latency_ms"].items():
             if summary:
                 lines.append(f"  {name:18}" + "".join(f"{summary[column]:9.2f}" for column in COLUMNS))
         return "\n".join(lines)
-
-
-def _skew(median_ms: float, drift_ms_per_minute: float | None) -> str:
-    drift = "" if drift_ms_per_minute is None else f", drift {drift_ms_per_minute:+.2f} ms a minute"
-    return f"infrared {median_ms:+.2f} ms against visible (median){drift}"

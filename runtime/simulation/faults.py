@@ -35,6 +35,10 @@ class Faults:
     """Maps infrared pixels onto visible pixels; None: both show the same view edge to edge."""
     offset_ms: float = 0.0
     """Added to every reported capture time."""
+    drift_ppm: float = 0.0
+    """The camera's clock runs so many parts in a million fast; reported capture times walk away with it."""
+    jump: tuple[float, float] | None = None
+    """Time, and seconds by which the camera's clock is set forward then, back if negative."""
     jitter_ms: float = 0.0
     """Standard deviation of the reported capture time; kept under half a frame, so that order stays."""
     drop: float = 0.0
@@ -57,6 +61,8 @@ class Faults:
             ("drop", self.drop, 0 <= self.drop <= 1, "a probability from 0 to 1"),
             ("jitter_ms", self.jitter_ms, 0 <= self.jitter_ms <= DAY_MS, "milliseconds, 0 to a day"),
             ("offset_ms", self.offset_ms, abs(self.offset_ms) <= DAY_MS, "milliseconds, a day at most"),
+            ("drift_ppm", self.drift_ppm, abs(self.drift_ppm) <= 10_000, "parts in a million, 10000 at most"),
+            ("jump", self.jump, _is_step(self.jump), "time 0 or more, and seconds, a day at most"),
             ("noise", self.noise, 0 <= self.noise <= 64, "8-bit levels from 0 to 64"),
             ("size", self.size, self.size is None or is_size(self.size), SIZES),
             ("freeze", self.freeze, _is_span(self.freeze), "time and duration in seconds, 0 or more"),
@@ -87,7 +93,10 @@ class Faults:
 
     def stamp_error_ns(self, frame: int, fps: float) -> int:
         """Reported minus true capture time in nanoseconds."""
-        error_ms = self.offset_ms
+        time_s = frame / fps
+        error_ms = self.offset_ms + time_s * self.drift_ppm / 1e3
+        if self.jump and time_s >= self.jump[0]:
+            error_ms += self.jump[1] * 1e3
         if self.jitter_ms:
             limit = 0.49e3 / fps
             error_ms += min(max(self.jitter_ms * _normal(self.seed, frame, 102), -limit), limit)
@@ -108,6 +117,10 @@ def _within(span: tuple[float, float], time_s: float) -> bool:
 
 def _is_span(span: tuple[float, float] | None) -> bool:
     return span is None or all(0 <= value < math.inf for value in span)
+
+
+def _is_step(step: tuple[float, float] | None) -> bool:
+    return step is None or (0 <= step[0] < math.inf and abs(step[1]) <= DAY_MS / 1e3)
 
 
 def _is_jump(jump: tuple[float, float, float] | None) -> bool:

@@ -130,6 +130,8 @@ _READERS: dict[str, tuple[Callable[[str], object], str]] = {
     "homography": (_matrix, "nine numbers h11:h12:...:h33, row by row"),
     "offset_ms": (float, "milliseconds"),
     "jitter_ms": (float, "milliseconds"),
+    "drift_ppm": (float, "parts in a million"),
+    "jump": (_numbers(2), "TIME:SECONDS"),
     "drop": (float, "a probability from 0 to 1"),
     "gain_jump": (_numbers(3), "TIME:GAIN:OFFSET"),
     "freeze": (_numbers(2), "TIME:DURATION in seconds"),
@@ -137,5 +139,8 @@ _READERS: dict[str, tuple[Callable[[str], object], str]] = {
     "dead": (_numbers(2), "TIME:DURATION in seconds"),
     "noise": (float, "8-bit levels"),
 }
-_FAULTS = ("homography", "offset_ms", "jitter_ms", "drop", "gain_jump", "freeze", "silence", "dead", "noise")
+_FAULTS = (
+    "homography", "offset_ms", "drift_ppm", "jump", "jitter_ms", "drop", "gain_jump", "freeze", "silence",
+    "dead", "noise",
+)  # fmt: skip
 _INFRARED_ONLY = ("depth", "homography", "gain_jump", "view")

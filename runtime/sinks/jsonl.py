@@ -39,6 +39,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Capture time of the pair in seconds since that of the first line."""
     skew_ms: float | None
     """Infrared minus visible capture time in milliseconds; null for a single frame."""
+    infrared_age_ms: float | None = None
+    """Visible minus infrared capture time in milliseconds: how old infrared is at the moment of the picture,
+    below 0 where it is newer; null for a single frame."""
     infrared_sequence: int | None
     """Number of the infrared frame at its camera; null where it is missing."""
     visible_sequence: int | None
@@ -147,6 +150,7 @@ def _line(result: Result, first_ns: int) -> Json:
         utc=None if result.utc_ns is None else iso8601(result.utc_ns),
         t=(pair.time_ns - first_ns) / 1e9,
         skew_ms=None if pair.skew_ns is None else pair.skew_ns / 1e6,
+        infrared_age_ms=None if pair.skew_ns is None else -pair.skew_ns / 1e6,
         infrared_sequence=None if pair.infrared is None else pair.infrared.sequence,
         visible_sequence=None if pair.visible is None else pair.visible.sequence,
         size=(width, height),

@@ -8,17 +8,21 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from tdfusion_edge.errors import InputMissing, RequestError
+from tdfusion_edge.errors import InputMissing, RequestError, TdfusionError
 from tdfusion_edge.frames import Frame
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime.rig import Camera, Role
 from tdfusion_edge.runtime.sources import uri as addresses
 from tdfusion_edge.runtime.sources.base import Source
+from tdfusion_edge.runtime.sources.crop import Cropped, taken_from
+from tdfusion_edge.runtime.sources.network.options import read_password
+from tdfusion_edge.runtime.sources.supervision.source import SupervisedSource, supervised
 from tdfusion_edge.runtime.sources.uri import SourceUri
 
 if TYPE_CHECKING:
@@ -29,14 +33,22 @@ log = logging.getLogger(__name__)
 OPENERS: Mapping[str, str] = {
     "sim": "tdfusion_edge.runtime.sources.simulated:from_uri",
     "v4l2": "tdfusion_edge.runtime.sources.v4l2:from_uri",
+    "gst": "tdfusion_edge.runtime.sources.gstreamer.source:from_uri",
+    "csi": "tdfusion_edge.runtime.sources.gstreamer.csi:from_uri",
     "pictures": "tdfusion_edge.runtime.sources.folder:from_uri",
     "video": "tdfusion_edge.runtime.sources.video:from_uri",
+    "bag": "tdfusion_edge.runtime.sources.bag:from_uri",
+    **dict.fromkeys(addresses.NETWORK, "tdfusion_edge.runtime.sources.network.source:from_uri"),
 }
 """Kind of source to ``module:function``, imported when one is opened.
 
 Each takes ``(name, uri, *, epoch_ns, clock)`` and returns a :class:`Source`; ``uri`` is a
-:class:`SourceUri`, for ``sim`` its text.
+:class:`SourceUri`, for ``sim`` its text. Other kinds are opened by :mod:`.plugins`.
 """
+_PLUGIN = "tdfusion_edge.runtime.sources.plugins:open_plugin"
+
+_UNSUPERVISED = ("sim", "pictures", "video", "bag")
+"""Kinds of source that do not fail and come back."""
 
 
 def open_source(
@@ -46,8 +58,9 @@ def open_source(
     *,
     epoch_ns: int,
     clock: Callable[[], int] = time.monotonic_ns,
+    first: TdfusionError | None = None,
 ) -> Source:
-    """The source that a camera of the rig stands for.
+    """The source that a camera of the rig stands for; a live one is opened anew when it fails.
 
     Args:
         name: Its name in the rig, or the address itself; credentials in it are hidden.
@@ -55,6 +68,8 @@ def open_source(
         role: A visible camera must give 8 bits.
         epoch_ns: Monotonic nanoseconds at which files and simulations begin.
         clock: Monotonic nanoseconds, the clock of all cameras of the rig.
+        first: Why a live camera could not be opened just now: it is asked for by reading, and the first read
+            raises this. None opens it here.
 
     Raises:
         RequestError: an address that cannot be read or a kind that is not supported yet, an option
@@ -64,12 +79,24 @@ def open_source(
     """
     size = None if camera.size is None else f"{camera.size[0]}x{camera.size[1]}"
     rate = None if camera.fps is None else f"{camera.fps:.12g}"
-    uri = addresses.parse(camera.uri).asking(size=size, fps=rate)
-    module, function = OPENERS[_kind(uri)].split(":")
+    uri, crop = taken_from(addresses.parse(camera.uri), camera.crop)
+    uri = uri.asking(size=size, fps=rate)
+    kind = _kind(uri)
+    module, function = OPENERS.get(kind, _PLUGIN).split(":")
     opener = getattr(importlib.import_module(module), function)
+    if camera.password_file is not None:
+        uri = uri.with_password(read_password(Path(camera.password_file)))
     # A simulation has options of its own, which it reads from the text.
     address = str(uri) if uri.scheme == "sim" else uri
-    source = cast(Source, opener(redact(name), address, epoch_ns=epoch_ns, clock=clock))
+    opened = cast(
+        Callable[[], Source], partial(opener, redact(name), address, epoch_ns=epoch_ns, clock=clock)
+    )
+    if first is not None:
+        source: Source = SupervisedSource(redact(name), opened, first=first, clock=clock)
+    else:
+        source = opened() if kind in _UNSUPERVISED else supervised(redact(name), opened, clock=clock)
+    if crop is not None:
+        source = Cropped(source, crop)
     offset_ns = round(camera.offset_ms * 1_000_000)
     return _Checked(source, role, offset_ns) if offset_ns or role == "visible" else source
 
@@ -112,7 +139,7 @@ def duration_s(source: Source) -> float | None:
 
 def _reader(source: Source | None) -> VideoReader | None:
     """The file behind a source that plays a video."""
-    if isinstance(source, _Checked):
+    while isinstance(source, _Checked | Cropped):
         source = source.source
     return getattr(source, "reader", None)
 
@@ -126,6 +153,8 @@ def _kind(uri: SourceUri) -> str:
     path = uri.local_path()
     if not os.access(path, os.F_OK):
         raise InputMissing(f"{path} does not exist", expected="a video file, a folder of images or an image")
+    if uri.is_bag():
+        return "bag"
     return "pictures" if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES else "video"
 
 

@@ -6,13 +6,6 @@ from typing import Protocol
 
 from tdfusion_edge.frames import Frame
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
-
-
-def pause_s(failures: int) -> float:
-    """Seconds before a camera that failed so often, 1 or more, is opened again: 0.5, 1, 2 ... 8."""
-    return float(min(_FIRST_PAUSE_S * 2 ** min(failures - 1, 8), _LONGEST_PAUSE_S))
-
 
 class Source(Protocol):
     """One stream of frames.

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 import cv2
 
-from tdfusion_edge.errors import InputMissing, SourceError
+from tdfusion_edge.errors import SourceError
 from tdfusion_edge.frames import Image
 from tdfusion_edge.redact import redact
-from tdfusion_edge.runtime.sources.listing import device_nodes
+from tdfusion_edge.runtime.sources.video4linux.device import opened
 
 
 class Capture(Protocol):
@@ -30,6 +29,12 @@ class Capture(Protocol):
         Raises:
             SourceError: the device is gone.
         """
+
+    def number(self) -> int | None:
+        """Number of the frame that was waited for and not taken yet, by the driver; None where unknown."""
+
+    def offers(self, pixel_format: str) -> str:
+        """Sizes and rates of a format, for people; empty where they are not known."""
 
     def take(self) -> Image | None:
         """The frame that was waited for, as OpenCV hands it out; None where it cannot be decoded."""
@@ -51,7 +56,7 @@ class OpenCVCapture:
     """A V4L2 device through OpenCV."""
 
     def __init__(self, path: str) -> None:
-        _check_access(path)
+        os.close(opened(path))  # OpenCV does not tell why it cannot
         self._path = path
         self._capture = cv2.VideoCapture(path, cv2.CAP_V4L2)
         self._started = False
@@ -83,8 +88,16 @@ class OpenCVCapture:
         try:
             _, ready = cv2.VideoCapture.waitAny([self._capture], max(1, int(timeout_s * 1e9)))
         except cv2.error as error:
-            raise SourceError(f"{self._path} is gone: {redact(error.err)}") from error
+            raise SourceError(f"{self._path} is gone: {redact(error.err)}", kind="gone") from error
         return len(ready) > 0
+
+    def number(self) -> int | None:
+        """OpenCV does not tell."""
+        return None
+
+    def offers(self, pixel_format: str) -> str:
+        """OpenCV does not tell."""
+        return ""
 
     def take(self) -> Image | None:
         """The frame that was waited for."""
@@ -94,27 +107,3 @@ class OpenCVCapture:
     def release(self) -> None:
         """Close the device."""
         self._capture.release()
-
-
-def _check_access(path: str) -> None:
-    """Open and close a device, because OpenCV does not tell why it cannot."""
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))
-    except FileNotFoundError as error:
-        there = ", ".join(str(node) for node, _ in device_nodes())
-        raise InputMissing(
-            f"there is no camera {path}",
-            expected=f"one of {there}" if there else "a camera at /dev/video*, and none is connected",
-            hint="See what each one offers: tdfusion-edge cameras",
-        ) from error
-    except PermissionError as error:
-        raise SourceError(
-            f"no permission to use {path}",
-            hint="Join the group of the device and log in again: sudo usermod -aG video $USER",
-        ) from error
-    except OSError as error:
-        taken = error.errno == errno.EBUSY
-        raise SourceError(
-            f"{path} {'is taken by another program' if taken else 'cannot be opened'}: {error.strerror}",
-            hint=f"See who has it: fuser -v {path}" if taken else "Unplug the camera and plug it in again.",
-        ) from error

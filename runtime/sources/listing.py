@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from tdfusion_edge.errors import RequestError
+from tdfusion_edge.errors import RequestError, TdfusionError
 from tdfusion_edge.images import natural_order
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime.rig import Rig
-from tdfusion_edge.runtime.sources import uri
+from tdfusion_edge.runtime.sources import plugins, uri
+from tdfusion_edge.text import few
 
 SYSFS = Path("/sys/class/video4linux")
 DEV = Path("/dev")
@@ -29,6 +30,10 @@ class Mode(NamedTuple):
     height: int
     fps: tuple[float, ...]
     """Rates at that size, the highest first; empty where the driver does not say."""
+
+    def __str__(self) -> str:
+        rates = "/".join(f"{rate:g}" for rate in self.fps)
+        return f"{self.width}x{self.height}" + (f"@{rates}" if rates else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,8 @@ class CameraInfo:
     """None where it can be opened, else why not."""
     formats: tuple[Format, ...] = ()
     """What it offers; empty where that cannot be asked."""
+    stable: str | None = None
+    """Its address by a link whose name stays the same when cameras are plugged in and out; None without."""
 
 
 def cameras(
@@ -67,8 +74,11 @@ def cameras(
     A device is opened for a moment and asked, which disturbs no program that uses it. Nodes that
     give metadata instead of video are left out.
     """
+    links = _links(dev)
     found = [_device(path, name, ioctl or _ioctl) for path, name in device_nodes(sysfs=sysfs, dev=dev)]
-    devices = {info.address: info for info in found if info is not None}
+    devices = {
+        info.address: replace(info, stable=links.get(info.address)) for info in found if info is not None
+    }
     named = (
         [] if rig is None else [_in_rig(name, rig.cameras[name].uri, devices) for name in sorted(rig.cameras)]
     )
@@ -81,6 +91,22 @@ def device_nodes(*, sysfs: Path = SYSFS, dev: Path = DEV) -> list[tuple[Path, st
         return []
     entries = sorted(sysfs.glob("video*"), key=natural_order)
     return [(dev / entry.name, _line(entry / "name") or entry.name) for entry in entries]
+
+
+def _links(dev: Path) -> dict[str, str]:
+    """The address of each node to one that stays the same: by the camera's number, else by its socket."""
+    links = {}
+    for folder in ("by-path", "by-id"):  # the last one counts
+        for link in sorted((dev / "v4l" / folder).glob("*")):
+            links[f"v4l2://{link.resolve()}"] = f"v4l2://{link}"
+    return links
+
+
+def offered(ioctl: Ioctl, fourcc: str) -> str:
+    """Sizes and rates of a format, for people: ``Y16 640x512@60/30, 320x256@60``; empty where it has none."""
+    forms = [form for form in _formats(0, 1, ioctl) if form.fourcc == fourcc]
+    modes = [str(mode) for form in forms for mode in form.modes]
+    return f"{fourcc} {few(modes)}" if modes else ""
 
 
 def _line(path: Path) -> str:
@@ -101,9 +127,28 @@ def _in_rig(name: str, address: str, devices: dict[str, CameraInfo]) -> CameraIn
         device = devices.get(f"v4l2://{Path(parsed.path).resolve()}")
         if device is None:
             return CameraInfo(name, shown, in_rig=True, problem="there is no such camera")
-        return CameraInfo(name, shown, in_rig=True, problem=device.problem, formats=device.formats)
-    there = parsed.scheme == "sim" or os.access(Path(parsed.path).expanduser(), os.R_OK)
-    return CameraInfo(name, shown, in_rig=True, problem=None if there else "no such file or folder")
+        return replace(device, name=name, address=shown, in_rig=True)
+    if parsed.scheme in uri.NETWORK:  # asking one takes seconds, and cameras count failed logins
+        return CameraInfo(name, shown, in_rig=True)
+    return CameraInfo(name, shown, in_rig=True, problem=_problem(name, parsed))
+
+
+def _problem(name: str, parsed: uri.SourceUri) -> str | None:
+    """Why what is no V4L2 camera cannot be opened, as far as that shows without opening it."""
+    try:
+        if parsed.scheme in ("gst", "csi"):
+            from tdfusion_edge.runtime.sources.gstreamer import csi
+            from tdfusion_edge.runtime.sources.gstreamer.pipeline import Pipeline
+
+            Pipeline(parsed.path if parsed.scheme == "gst" else csi.pipeline(parsed), name)
+        elif parsed.scheme == "file":
+            there = os.access(Path(parsed.path).expanduser(), os.R_OK)
+            return None if there else "no such file or folder"
+        elif parsed.scheme not in uri.SCHEMES:
+            plugins.load(parsed.scheme)
+    except TdfusionError as error:
+        return str(error).splitlines()[0]
+    return None
 
 
 # --- what follows speaks linux/videodev2.h -------------------------------------------------------

@@ -92,31 +92,33 @@ def configure(
         capture.set(cv2.CAP_PROP_FOURCC, _code(pixel_format))
     chosen = _fourcc(capture.get(cv2.CAP_PROP_FOURCC))
     if pixel_format is not None and chosen != pixel_format:
-        raise _refused(name, "format", pixel_format, chosen)
+        raise _refused(name, "format", pixel_format, chosen, "")
     if size is not None:
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
     got = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
     if size is not None and got != size:
-        raise _refused(name, "size", f"{size[0]}x{size[1]}", f"{got[0]}x{got[1]}")
+        offers = capture.offers(chosen)
+        raise _refused(name, "size", f"{size[0]}x{size[1]}", f"{got[0]}x{got[1]}", offers)
     if fps is not None:
         capture.set(cv2.CAP_PROP_FPS, fps)
         rate = capture.get(cv2.CAP_PROP_FPS)
         # Drivers without a rate control answer 0, -1 or no number: nothing to compare.
         if 0 < rate < float("inf") and abs(rate - fps) > _RATE_TOLERANCE * fps:
-            raise _refused(name, "rate", f"{fps:g} frames a second", f"{rate:g}")
+            offers = capture.offers(chosen)
+            raise _refused(name, "rate", f"{fps:g} frames a second", f"{rate:g}", offers)
     taken = FORMATS.get(chosen, CONVERTED)
     if taken.raw:
         capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
     return taken, got
 
 
-def _refused(name: str, what: str, expected: str, got: str) -> RequestError:
+def _refused(name: str, what: str, expected: str, got: str, offers: str) -> RequestError:
     return RequestError(
         f"camera {name} does not have that {what}",
         expected=expected,
         got=got,
-        hint="See what it offers: tdfusion-edge cameras",
+        hint=f"{f'It offers {offers}. ' if offers else ''}See all: tdfusion-edge cameras",
     )
 
 

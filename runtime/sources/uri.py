@@ -4,7 +4,13 @@
 
     v4l2:///dev/video0?format=Y16&size=640x512&fps=30   a camera; /dev/video0 alone means the same
     sim://ir?...                                        a simulated camera
+    csi://0?size=1920x1080&flip=180                     a CSI camera of a Jetson
+    gst:v4l2src device=/dev/video0 ! videoconvert       a GStreamer pipeline, taken literally
+    rtsp://user:password@10.0.0.5/live?channel=1#transport=udp
+                                                        a camera on the network; "#" begins our options
     file:///data/ir?fps=10                              a video or a folder, "%20" for a blank
+    walk.mcap?topic=/thermal/image_raw                  a topic of a bag
+    genicam://SERIAL?...                                whatever an installed package opens
     recordings/ir                                       the same as a plain path, taken literally
 """
 
@@ -12,27 +18,26 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.sources import plugins
 
-SCHEMES = ("v4l2", "sim", "file")
-"""What this version opens."""
-
-UNSUPPORTED: Mapping[str, str] = {
-    "rtsp": "Record it to a file first: ffmpeg -rtsp_transport tcp -i ADDRESS -c copy clip.mkv",
-    "rtsps": "Record it to a file first: ffmpeg -i ADDRESS -c copy clip.mkv",
-    "http": "Record it to a file first: ffmpeg -i ADDRESS -c copy clip.mkv",
-    "https": "Record it to a file first: ffmpeg -i ADDRESS -c copy clip.mkv",
-    "csi": "Use a camera that appears as /dev/video*: tdfusion-edge cameras",
-    "gst": "Use a camera that appears as /dev/video*: tdfusion-edge cameras",
-}
-"""Kinds of address that are known but not opened yet, each with the way around."""
+NETWORK = ("rtsp", "rtsps", "http", "https")
+"""Streams from the network. Their query is the camera's; our options stand behind ``#``."""
+SCHEMES = ("v4l2", "csi", "gst", "sim", "file", *NETWORK)
+"""What this version opens; :mod:`.plugins` adds what other packages open."""
+RECORDED = ("file",)
+"""What is not live: it is there when a run begins, or never."""
+BAG_SUFFIXES = (".mcap", ".db3", ".bag")
+"""Files of ROS and MCAP, which hold many streams."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +45,19 @@ class SourceUri:
     """One address, taken apart. ``str()`` puts it together again."""
 
     scheme: str
-    """One of :data:`SCHEMES`."""
+    """One of :data:`SCHEMES`, or one that a plug-in opens."""
     path: str
-    """Device, file or folder, percent-decoded; the name of the view for ``sim``."""
+    """Device, file or folder, percent-decoded; the name of the view for ``sim``, a pipeline for ``gst``; of
+    :data:`NETWORK` all between ``://`` and ``#``, as it was given: user, password, host, path and query."""
     query: Mapping[str, str] = field(default_factory=dict)
     """Options, percent-decoded."""
 
     def __str__(self) -> str:
+        if self.scheme in NETWORK:
+            return self.remote() + (f"#{urlencode(self.query)}" if self.query else "")
         query = f"?{urlencode(self.query)}" if self.query else ""
+        if self.scheme == "gst":
+            return f"gst:{self.path}"
         return f"{self.scheme}://{quote(self.path)}{query}"
 
     def asking(self, **options: str | None) -> SourceUri:
@@ -57,6 +67,15 @@ class SourceUri:
             RequestError: an option is in the address already, with another value.
         """
         added = {key: value for key, value in options.items() if value is not None}
+        if self.scheme in NETWORK:
+            # A camera on the network is set up in its own pages. What size it has may be said all the same.
+            if "fps" in added:
+                raise RequestError(
+                    f"{redact(str(self))}: a stream from the network has the rate that its camera gives it",
+                    expected="no fps in the rig",
+                    hint="Remove it, and set the rate in the camera.",
+                )
+            return self
         for key, value in added.items():
             if self.query.get(key, value) != value:
                 raise RequestError(
@@ -115,6 +134,52 @@ class SourceUri:
             raise self._wrong("size", "width and height such as 640x480", text)
         return int(width), int(height)
 
+    def number(self, key: str, what: str) -> float | None:
+        """An option that is a number above 0, None where it is not given.
+
+        Raises:
+            RequestError: it is none; ``what`` says what was expected.
+        """
+        text = self.query.get(key)
+        if text is None:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not 0 < value < math.inf:
+            raise self._wrong(key, what, text)
+        return value
+
+    def liveness(self) -> Literal["live", "recorded"] | None:
+        """Who sets the pace; None where that shows only when it is open: of pipelines and plug-ins."""
+        if self.scheme == "gst" or self.scheme not in SCHEMES:
+            return None
+        return "recorded" if self.scheme in RECORDED else "live"
+
+    def is_bag(self) -> bool:
+        """Whether the file is a recording of ROS or MCAP, or the folder one of ROS 2."""
+        path = self.local_path()
+        return path.suffix.lower() in BAG_SUFFIXES or (path / "metadata.yaml").is_file()
+
+    def remote(self) -> str:
+        """The address of a stream from the network as its server is to get it, credentials included."""
+        return f"{self.scheme}://{self.path}"
+
+    def with_password(self, password: str) -> SourceUri:
+        """This address of a stream from the network with the password of its user.
+
+        Raises:
+            RequestError: it is no such address, names no user, or has a password.
+        """
+        user, at, rest = self.path.partition("@")
+        if self.scheme not in NETWORK or not at or not user or ":" in user:
+            raise RequestError(
+                f"{redact(str(self))}: a password from a file is for an address with a user and no password",
+                expected="an address such as rtsp://admin@10.0.0.5/live",
+            )
+        return replace(self, path=f"{user}:{quote(password, safe='')}@{rest}")
+
     def local_path(self) -> Path:
         """The file or folder, with ``~`` and ``~user`` put in.
 
@@ -138,51 +203,105 @@ def parse(text: str) -> SourceUri:
     A plain path is taken literally, blanks and ``%`` included; one below ``/dev/`` is a camera.
 
     Raises:
-        RequestError: an empty or unreadable address, an unknown scheme (the nearest one is named),
-            or a kind that this version does not open yet (the way around is named).
+        RequestError: an empty or unreadable address, or an unknown scheme (the nearest one is named).
     """
+    if text[:4].lower() == "gst:":  # whose pipeline may hold other addresses
+        return _pipeline(text)
     scheme, separator, rest = text.partition("://")
     if not separator:
         return _plain(text)
     scheme = scheme.lower()
-    if scheme in UNSUPPORTED:
-        raise _not_yet(scheme, text)
-    if scheme not in SCHEMES:
-        near = difflib.get_close_matches(scheme, (*SCHEMES, *UNSUPPORTED), n=1)
-        raise RequestError(
-            f"{redact(text)}: unknown kind of source '{redact(scheme)}://'",
-            expected=f"{', '.join(f'{known}://' for known in SCHEMES)} or a path",
-            hint=f"Did you mean '{near[0]}://'?" if near else None,
-        )
+    if scheme not in SCHEMES and scheme not in plugins.installed():
+        raise _unknown(scheme, text)
+    if scheme in NETWORK:
+        return _remote(scheme, rest, text)
     if scheme == "file" and rest.startswith("localhost/"):
         rest = rest.removeprefix("localhost")
     return _with_query(scheme, rest, text)
 
 
 def _plain(text: str) -> SourceUri:
-    if text.lower().startswith("gst:"):
-        raise _not_yet("gst", text)
     if text.startswith("/dev/"):
         return _with_query("v4l2", text, text)
+    path, mark, query = text.partition("?")
+    if mark and path.lower().endswith(BAG_SUFFIXES):
+        return replace(_with_query("file", f"-?{query}", text), path=path)
     if not text:
         raise RequestError("an empty address", expected="a camera, a video file or a folder of images")
     return SourceUri("file", text)
 
 
-def _with_query(scheme: str, rest: str, text: str) -> SourceUri:
-    path, mark, query = rest.partition("?")
+def _pipeline(text: str) -> SourceUri:
+    if text[4:].startswith("//"):
+        raise RequestError(
+            f"{redact(text)}: a pipeline's address has no slashes",
+            expected="gst: and elements, such as gst:videotestsrc is-live=true",
+        )
+    if not text[4:].strip():
+        raise RequestError("gst: names no pipeline", expected="such as gst:videotestsrc is-live=true")
+    return SourceUri("gst", text[4:].strip())
+
+
+def _unknown(scheme: str, text: str) -> RequestError:
+    near = difflib.get_close_matches(scheme, (*SCHEMES, *plugins.installed()), n=1)
+    return RequestError(
+        f"{redact(text)}: unknown kind of source '{redact(scheme)}://'",
+        expected=_known(),
+        hint=f"Did you mean '{near[0]}:{'' if near[0] == 'gst' else '//'}'?" if near else None,
+    )
+
+
+def _known() -> str:
+    """What an address may begin with, for people."""
+    known = [*SCHEMES, *sorted(plugins.installed())]
+    return f"{', '.join('gst:' if one == 'gst' else f'{one}://' for one in known)} or a path"
+
+
+def _remote(scheme: str, rest: str, text: str) -> SourceUri:
+    path, mark, fragment = rest.partition("#")
+    options = _options(fragment, marked=bool(mark), text=text, begin="#")
+    if not path or any(sign <= " " or sign == "\x7f" for sign in path):
+        raise RequestError(
+            f"{redact(text)}: names no stream",
+            expected=f"an address such as {scheme}://admin:password@10.0.0.5/live, without blanks",
+        )
+    host = _HOST.match(path)
+    # "admin:pa/ss@cam" ends its host at the slash, so that "pa" stands where a port would.
+    if host is None or not (host["name"] or host["six"]):
+        raise RequestError(
+            f"{redact(text)}: its host cannot be read",
+            expected=f"an address such as {scheme}://admin:password@10.0.0.5:554/live",
+            hint="In user and password '/' is written %2F, '?' %3F, '#' %23, ':' %3A, '@' %40 and '%' %25.",
+        )
+    return SourceUri(scheme, path, options)
+
+
+_HOST = re.compile(
+    r"(?:[^/?#]*@)?(?:\[(?P<six>[0-9a-fA-F:.%\w]+)\]|(?P<name>[^/?#:@\[\]]*))(?::\d{1,5})?(?=[/?]|\Z)"
+)
+"""User, host and port, as RFC 3986 has them."""
+
+
+def _options(query: str, *, marked: bool, text: str, begin: str = "?") -> dict[str, str]:
     try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(mark))
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=marked)
     except ValueError:
         raise RequestError(
             f"{redact(text)}: options cannot be read",
-            expected="?key=value&key=value",
-            got=f"'?{redact(query)}'",
+            expected=f"{begin}key=value&key=value",
+            got=f"'{begin}{redact(query) if begin == '?' else '...'}'",
         ) from None
     if len(dict(pairs)) < len(pairs):
         raise RequestError(f"{redact(text)}: an option is given twice")
+    return dict(pairs)
+
+
+def _with_query(scheme: str, rest: str, text: str) -> SourceUri:
+    path, mark, query = rest.partition("?")
+    options = _options(query, marked=bool(mark), text=text)
     if not path:
-        example = {"v4l2": "v4l2:///dev/video0", "sim": "sim://ir"}.get(scheme, "file:///data/ir.mkv")
+        examples = {"file": "file:///data/ir.mkv", "v4l2": "v4l2:///dev/video0", "sim": "sim://ir"}
+        example = examples.get(scheme, f"{scheme}://0")
         raise RequestError(f"{redact(text)}: names no source", expected=f"an address such as {example}")
     if scheme == "v4l2" and not path.startswith("/"):
         raise RequestError(
@@ -192,12 +311,4 @@ def _with_query(scheme: str, rest: str, text: str) -> SourceUri:
         )
     if "\0" in unquote(path):
         raise RequestError(f"{redact(text)}: names no file", expected="a path without NUL", got="%00")
-    return SourceUri(scheme, unquote(path), dict(pairs))
-
-
-def _not_yet(scheme: str, text: str) -> RequestError:
-    return RequestError(
-        f"{redact(text)}: a {scheme} source is not supported yet in this version",
-        expected=f"{', '.join(f'{known}://' for known in SCHEMES)} or a path",
-        hint=UNSUPPORTED[scheme],
-    )
+    return SourceUri(scheme, unquote(path), options)

@@ -6,21 +6,24 @@ import difflib
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
 
-from tdfusion_edge.errors import RequestError, SourceError, TdfusionError
+from tdfusion_edge.errors import RequestError, SourceError
 from tdfusion_edge.frames import Frame, Image
-from tdfusion_edge.runtime.sources.base import pause_s
 from tdfusion_edge.runtime.sources.capture import Capture, OpenCVCapture, Opener
 from tdfusion_edge.runtime.sources.pixel_format import CONVERTED, FORMATS, as_picture, configure
 from tdfusion_edge.runtime.sources.uri import SourceUri
+from tdfusion_edge.runtime.sources.video4linux.capture import open_capture
 
 TIMEOUT_S = 5.0
 """Silence after which a read fails. A shutter of a thermal camera (up to 3 s) is no failure."""
 _SLICE_S = 0.1
 """A wait is cut into pieces of this length, so that closing never takes longer."""
+_NUMBERS = 1 << 32
+"""The kernel counts frames in 32 bits."""
 _STAMP_AGE_NS = 2_000_000_000
 """A first frame older than this carries the stamp of another clock."""
 
@@ -30,10 +33,11 @@ class V4L2Source:
 
     Frames carry the kernel's capture time, which is monotonic; where a driver stamps with another
     clock it is the moment at which the frame arrived. A frame that arrives damaged is skipped and
-    leaves a gap in the sequence; frames that the driver itself drops cannot be seen through OpenCV.
+    leaves a gap in the sequence, and so does one that the driver drops. (Not with the formats that
+    OpenCV reads, :func:`.video4linux.capture.open_capture`: it does not tell of them.)
 
-    After an error the device is released; the next read waits 0.5 s, then 1 s and so on up to 8 s,
-    and opens it anew.
+    After an error it is to be closed and opened anew, which
+    :class:`~tdfusion_edge.runtime.sources.supervision.source.SupervisedSource` does.
 
     Args:
         name: Name for messages and frames, without credentials.
@@ -44,7 +48,6 @@ class V4L2Source:
         timeout_s: Silence after which a read fails.
         clock: Monotonic nanoseconds, the clock that stamps the frames.
         opener: Opens the device.
-        pause: Sleeps for seconds; None sleeps so that closing ends it.
 
     Raises:
         RequestError: the camera has no such format, size or rate.
@@ -66,19 +69,19 @@ class V4L2Source:
         timeout_s: float = TIMEOUT_S,
         clock: Callable[[], int] = time.monotonic_ns,
         opener: Opener = OpenCVCapture,
-        pause: Callable[[float], object] | None = None,
     ) -> None:
         self.name = name
         self._path, self._asked = path, (pixel_format, size, fps)
         self._timeout_ns = int(timeout_s * 1e9)
         self._clock, self._opener = clock, opener
         self._closing = threading.Event()
-        self._pause = pause or self._closing.wait
         self._lock = threading.Lock()
-        self._sequence, self._failures = 0, 0
+        self._sequence = 0
         self._capture: Capture | None = None
         self._format, self._size = CONVERTED, (0, 0)
         self._kernel_clock = False
+        self._number: int | None = None
+        """Of the last frame, by the driver."""
         self._first: Frame | None = None
         self._open()
 
@@ -86,27 +89,12 @@ class V4L2Source:
         """The next frame; None once the source is closed.
 
         Raises:
-            SourceError: no frame came in time, the camera is gone, or it cannot be opened again
-                yet. Reading again tries to bring it back.
+            SourceError: no frame came in time, the camera is gone, or it gives other frames than before.
         """
         with self._lock:
-            try:
-                if self._capture is None and not self._closing.is_set():
-                    self._pause(pause_s(self._failures))
-                    if not self._closing.is_set():
-                        self._open()
-                if self._closing.is_set() or self._capture is None:
-                    return None
-                frame, self._first = self._first or self._next(self._capture), None
-            except TdfusionError as error:
-                self._fail()
-                if isinstance(error, SourceError):
-                    raise
-                # Whatever it is when a camera is first asked for, later it is the camera that failed.
-                raise SourceError(
-                    error.what, expected=error.expected, got=error.got, hint=error.hint
-                ) from error
-            self._failures = 0
+            if self._closing.is_set() or self._capture is None:
+                return None
+            frame, self._first = self._first or self._next(self._capture), None
             return frame
 
     def close(self) -> None:
@@ -117,15 +105,9 @@ class V4L2Source:
                 self._capture.release()
             self._capture, self._first = None, None
 
-    def _fail(self) -> None:
-        if self._capture is not None:
-            self._capture.release()
-        self._capture, self._first = None, None
-        self._failures += 1
-
     def _open(self) -> None:
         """Open and set up the device and take a first frame, which shows what it really gives."""
-        capture = self._opener(self._path)
+        capture, self._number = self._opener(self._path), None
         try:
             self._format, self._size = configure(capture, self.name, *self._asked)
             self._first = self._next(capture, opening=True)
@@ -139,8 +121,10 @@ class V4L2Source:
         deadline = self._clock() + self._timeout_ns
         while self._wait(capture, deadline):
             time_ns = self._stamp(capture, opening)
+            number = capture.number()
             raw = capture.take()
-            sequence, self._sequence = self._sequence, self._sequence + 1
+            sequence = self._sequence + self._lost(number)
+            self._number, self._sequence = number, sequence + 1
             image = None if raw is None else as_picture(raw, self._size, self._format)
             if image is not None:
                 self._check_bits(image)
@@ -148,6 +132,14 @@ class V4L2Source:
             if self._clock() >= deadline:
                 raise self._silent("damaged ones only")
         return None
+
+    def _lost(self, number: int | None) -> int:
+        """Frames that the driver dropped before the one that it calls ``number``."""
+        if number is None or self._number is None:
+            return 0
+        step = (number - self._number) % _NUMBERS
+        # A driver that starts anew counts from 0 again.
+        return max(step - 1, 0) if step < _NUMBERS // 2 else 0
 
     def _wait(self, capture: Capture, deadline: int) -> bool:
         """Wait for a frame; False when closed meanwhile."""
@@ -164,6 +156,7 @@ class V4L2Source:
             expected=f"a frame within {self._timeout_ns / 1e9:g} s",
             got=got,
             hint=f"Check the cable and the power of {self._path}; unplug it and plug it in again.",
+            kind="timeout",
         )
 
     def _stamp(self, capture: Capture, opening: bool) -> int:
@@ -184,6 +177,7 @@ class V4L2Source:
                 got=f"{image.dtype} {image.shape}",
                 hint="This OpenCV converts them: python -m pip install --upgrade opencv-python-headless. "
                 "To go on with 8 bits name another format, such as ?format=GREY",
+                kind="format",
             )
         if self._format.bits == 8 and image.dtype != np.uint8:
             raise SourceError(
@@ -191,6 +185,7 @@ class V4L2Source:
                 expected="uint8",
                 got=f"{image.dtype} {image.shape}",
                 hint=f"Ask for them by name: v4l2://{self._path}?format=Y16",
+                kind="format",
             )
 
 
@@ -200,14 +195,16 @@ def from_uri(
     *,
     epoch_ns: int,
     clock: Callable[[], int] = time.monotonic_ns,
-    opener: Opener = OpenCVCapture,
+    opener: Opener | None = None,
 ) -> V4L2Source:
-    """The source for an address; takes the options ``format``, ``size`` and ``fps``.
+    """The source for an address; takes the options ``format``, ``size``, ``fps``, ``exposure`` and ``gain``.
+
+    Exposure is in milliseconds, gain in the driver's unit; what is not given is the camera's own control.
 
     Raises:
         RequestError: an unknown option or format, besides what :class:`V4L2Source` raises.
     """
-    uri.refuse_unknown(("format", "size", "fps"))
+    uri.refuse_unknown(("format", "size", "fps", "exposure", "gain"))
     pixel_format = uri.query.get("format")
     if pixel_format is not None and (pixel_format := pixel_format.strip().upper()) not in FORMATS:
         near = difflib.get_close_matches(pixel_format, FORMATS, n=1)
@@ -216,6 +213,13 @@ def from_uri(
             expected=f"one of {', '.join(FORMATS)}",
             hint=f"Did you mean {near[0]}?" if near else "See what it offers: tdfusion-edge cameras",
         )
+    opener = opener or partial(
+        open_capture,
+        name=name,
+        pixel_format=pixel_format,
+        exposure_ms=uri.number("exposure", "milliseconds above 0"),
+        gain=uri.number("gain", "a number above 0 in the camera's unit"),
+    )
     return V4L2Source(
         name, uri.path, pixel_format=pixel_format, size=uri.size(), fps=uri.fps(), clock=clock, opener=opener
     )

@@ -38,6 +38,8 @@ class _Key(NamedTuple):
     deep: bool
     visible: tuple[int, int]
     grey: bool
+    inverse: tuple[float, ...] | None
+    """From visible pixels to infrared ones; it changes where the rig is moved to another distance."""
 
 
 @dataclass(eq=False)
@@ -113,7 +115,11 @@ class CameraPath:
 
     def _made(self, infrared: Frame, visible: Frame, stretch: Stretch) -> Made:
         counts = self._aligner.counts(infrared)
-        key = _Key(infrared.size, counts.dtype == np.uint16, visible.size, visible.image.ndim == 2)
+        inverse = self._aligner.placed(infrared.size, visible.size)[0].inverse
+        key = _Key(
+            infrared.size, counts.dtype == np.uint16, visible.size, visible.image.ndim == 2,
+            None if inverse is None else tuple(inverse.ravel().tolist()),
+        )  # fmt: skip
         correction = None if self._follows(key.deep) else self._aligner.correction(infrared)
         one = self._opened(key)
         share = 1.0
@@ -132,14 +138,14 @@ class CameraPath:
         if key not in self._open:
             while len(self._open) >= KEEP:
                 self._open.popitem(last=False)[1].path.close()
-            warp, border = self._aligner.placed(key.infrared, key.visible)
+            border = self._aligner.placed(key.infrared, key.visible)[1]
             colour = GREY if key.grey else BGR
             form = Form(
                 key.visible, key.infrared, infrared_bytes=2 if key.deep else 1, visible=colour, fused=colour,
                 luma=self._staged.looks,
                 percentiles=self._thermal.limits if self._follows(key.deep) else None,
                 corrected=not self._follows(key.deep) and self._thermal.mode != "camera",
-                inverse=None if warp.inverse is None else tuple(warp.inverse.ravel().tolist()),
+                inverse=key.inverse,
             )  # fmt: skip
             engine = self._engine
             path = PicturePath(

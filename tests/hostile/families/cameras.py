@@ -32,8 +32,11 @@ def named(text: str, *more: str) -> Make:
 NAMES = {
     "nothing": "", "one name": "ir", "three names": "ir,vi,vi", "a comma": ",", "one and nothing": "ir,", "one twice": "ir,ir",
     "one twice by another name": "ir,./ir", "one that is not there": "ir,gone", "-": "-,vi", "escape codes": "\x1b[31mir\x9b\u202e,vi",
-    "an unknown kind": "ir,foo://vi", "a kind misspelt": "ir,fil:///vi", "rtsp": "ir,rtsp://10.0.0.5/live", "a CSI camera": "csi://0,vi",
-    "a pipeline": "gst:videotestsrc,vi", "a device that is none": "/dev/null,vi", "a device that is not there": "/dev/video99,vi",
+    "an unknown kind": "ir,foo://vi", "a kind misspelt": "ir,fil:///vi", "rtsp": "ir,rtsp://127.0.0.1:9/live", "a CSI camera": "csi://0,vi",
+    "a pipeline": "gst:nosuchelement,vi", "a pipeline with commas": "gst:videotestsrc ! video/x-raw,format=GRAY8,vi",
+    "a pipeline with slashes": "gst://videotestsrc,vi", "no pipeline": "gst:,vi", "a CSI camera that is none": "csi://x?flip=7,vi",
+    "a bag that is not there": "gone.mcap?topic=/a,vi", "a bag that is none": "mean/manifest.json/a.bag?topic=/a,vi",
+    "a part of another form": "file://ir?crop=4,vi", "a device that is none": "/dev/null,vi", "a device that is not there": "/dev/video99,vi",
     "a camera and a folder": "sim://ir?size=80x60,vi", "a user that is none": "~nobodyhere/ir,vi", "a file of text": "mean/manifest.json,vi",
     "a pipe": "pipe,vi", "an empty folder": "empty,vi", "a name of 300 bytes": "n" * 300 + ",vi", "a name of 100,000 bytes": "n" * 100_000 + ",vi",
     "an address of percent signs": "file:///%zz%00,vi", "an address with NUL in it": "file:///a%00b,vi", "an address without a path": "file://,vi",
@@ -66,6 +69,7 @@ SIMULATED = [
     Case("a folder with fps=1e-300", lambda folder: named(f"file://{folder}/ir?fps=1e-300,file://{folder}/vi?fps=1e-300")(folder), ("right", "error"), check=lines_are(3), says="fps"),
     Case("a folder with fps=1e300", lambda folder: named(f"file://{folder}/ir?fps=1e300,file://{folder}/vi?fps=1e300")(folder), ("right", "error"), check=lines_are(3), says="fps"),
     Case("a folder with fps=nan", lambda folder: named(f"file://{folder}/ir?fps=nan,vi")(folder), says="fps"),
+    Case("a folder cropped beyond its pictures", lambda folder: named(f"file://{folder}/ir?crop=999x999+0+0,vi")(folder), says="the crop is larger"),
     Case("a folder with fps=0x10", lambda folder: named(f"file://{folder}/ir?fps=0x10,vi")(folder), says="fps"),
 ]  # fmt: skip
 

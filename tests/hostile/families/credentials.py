@@ -12,41 +12,41 @@ from hostile.made.bundles import manifest, write_bundle
 from hostile.made.commands import bundle, fuse, picture_folder, run
 from hostile.made.pictures import encoded
 
-USUAL = f"rtsp://admin:{SECRET}@10.0.0.5:554/live"
+USUAL = f"rtsp://admin:{SECRET}@127.0.0.1:9/live"
 ADDRESSES = {
     "a user and a password": USUAL,
-    "a password of signs": f"rtsp://admin:p@ss/w%rd#{SECRET}:x@10.0.0.5/live",
-    "a password alone": f"rtsp://:{SECRET}@10.0.0.5/live",
-    "a token as user": f"https://{SECRET}@example.org/a.mp4",
-    "no scheme": f"admin:{SECRET}@10.0.0.5:/live",
+    "a password of signs": f"rtsp://admin:p@ss/w%rd#{SECRET}:x@127.0.0.1:9/live",
+    "a password alone": f"rtsp://:{SECRET}@127.0.0.1:9/live",
+    "a token as user": f"https://{SECRET}@127.0.0.1:9/a.mp4",
+    "no scheme": f"admin:{SECRET}@127.0.0.1:/live",
     "percent signs": f"rtsp%3A%2F%2Fadmin%3A{SECRET}%40host%2Flive",
     "capitals": f"RTSP://ADMIN:{SECRET}@HOST/live",
-    "loginpas": f"http://10.0.0.5/videostream.cgi?loginuse=admin&loginpas={SECRET}",
-    "access_key": f"http://10.0.0.5/live?access_key={SECRET}",
-    "authbasic": f"http://10.0.0.5/mjpg?authbasic={SECRET}",
-    "u and p": f"http://10.0.0.5/tmpfs/snap.jpg?u=admin&p={SECRET}",
-    "usr and pwd": f"http://10.0.0.5/snap.cgi?usr=admin&pwd={SECRET}",
-    "user=admin_password=": f"rtsp://10.0.0.5:554/user=admin_password={SECRET}_channel=1_stream=0.sdp",
-    "user=admin&password=": f"rtsp://10.0.0.5:554/user=admin&password={SECRET}&channel=1",
-    "a token": f"rtsp://10.0.0.5/live?token={SECRET}&fps=30",
-    "a signature": f"https://bucket.example.org/a.mp4?X-Amz-Signature={SECRET}",
-    "a passphrase": f"srt://10.0.0.5:9000?passphrase={SECRET}",
-    "a pipeline": f"gst:rtspsrc location=rtsp://10.0.0.5/live user-id=admin user-pw={SECRET} ! decodebin",
+    "loginpas": f"http://127.0.0.1:9/videostream.cgi?loginuse=admin&loginpas={SECRET}",
+    "access_key": f"http://127.0.0.1:9/live?access_key={SECRET}",
+    "authbasic": f"http://127.0.0.1:9/mjpg?authbasic={SECRET}",
+    "u and p": f"http://127.0.0.1:9/tmpfs/snap.jpg?u=admin&p={SECRET}",
+    "usr and pwd": f"http://127.0.0.1:9/snap.cgi?usr=admin&pwd={SECRET}",
+    "user=admin_password=": f"rtsp://127.0.0.1:9/user=admin_password={SECRET}_channel=1_stream=0.sdp",
+    "user=admin&password=": f"rtsp://127.0.0.1:9/user=admin&password={SECRET}&channel=1",
+    "a token": f"rtsp://127.0.0.1:9/live?token={SECRET}&fps=30",
+    "a signature": f"https://127.0.0.1:9/a.mp4?X-Amz-Signature={SECRET}",
+    "a passphrase": f"srt://127.0.0.1:9?passphrase={SECRET}",
+    "a pipeline": f"gst:rtspsrc location=rtsp://127.0.0.1:9/live user-id=admin user-pw={SECRET} ! decodebin",
     "a header": f"Authorization: Basic {SECRET}",
     "a header without a colon": f"Authorization Basic {SECRET}",
     "a bearer": f"Bearer {SECRET}",
     "a camera's option": f"v4l2:///dev/video0?password={SECRET}",
     "a simulation's option": f"sim://ir?password={SECRET}",
     "a file's host": f"file://admin:{SECRET}@host/a.mp4",
-    "two addresses": f"rtsp://10.0.0.5/a|rtsp://admin:{SECRET}@10.0.0.6/b",
+    "two addresses": f"rtsp://127.0.0.1:9/a|rtsp://admin:{SECRET}@127.0.0.1:9/b",
 }
 
 CAMERAS = [
-    Case(f"run on {what}", lambda folder, text=text: ["run", "--camera", f"{text},vis0", "-o", "o.jsonl"], says=r"\S",
+    Case(f"run on {what}", lambda folder, text=text: ["run", "--camera", f"{text},vis0", "-o", "o.jsonl", "--policy", "drop"], says=r"\S",
          quick=what in ("loginpas", "a header without a colon", "user=admin_password="))
     for what, text in ADDRESSES.items()
 ] + [
-    Case(f"run -v on {what}, the second camera", lambda folder, text=text: ["run", "-v", "--camera", f"ir0,{text}", "-o", "o.jsonl"], says=r"\S")
+    Case(f"run -v on {what}, the second camera", lambda folder, text=text: ["run", "-v", "--camera", f"ir0,{text}", "-o", "o.jsonl", "--policy", "drop"], says=r"\S")
     for what, text in ADDRESSES.items()
 ]  # fmt: skip
 

@@ -48,6 +48,31 @@ def _masks(folder: Path) -> list[str]:
     return list(map(str, mask(lambda: encode("png", two))(folder)))
 
 
+def _calibrate(folder: Path, matches: str | bytes | None = None) -> list[str]:
+    """``calibrate`` by matches that put infrared where visible is, or by what is given for such."""
+    for what in ("infrared", "visible"):
+        picture_folder(folder, what, 1)
+    rows = "".join(f"{x} {y} {x} {y}\n" for x in range(4, 60, 14) for y in range(4, 44, 11))
+    text = rows if matches is None else matches
+    (folder / "matches.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
+    return ["calibrate", "--camera", "ir,vi", "--matches", "matches.txt", "-o", "new.toml"]
+
+
+MATCHES: dict[str, str | bytes] = {
+    "nothing": "", "zeros": b"\0" * 4000, "half a line": "1 2 3", "words": "a b c d\na b c d", "what is not finite": "1 2 3 4\n1e400 2 3 nan",
+    "points on a line": "".join(f"{n} {n} {n} {n}\n" for n in range(40)), "one point": "5 5 5 5\n" * 40, "points outside": "1 2 3 4\n900 2 3 4\n" * 9,
+    "escape codes": "1 2 3 4\n\x1b[31m\x9b\u202e 2 3 4", "a line of 100,000 characters": "1 2 3 4\n" + "9" * 100_000,
+}  # fmt: skip
+CALIBRATED = [
+    Case(
+        f"matches: {what}",
+        lambda folder, text=text: _calibrate(folder, text),
+        says=r"\S",
+        quick=what == "one point",
+    )
+    for what, text in MATCHES.items()
+]
+
 BASES: dict[str, Callable[[Path], Sequence[object]]] = {
     "run": run,
     "fuse": _pair,
@@ -58,6 +83,7 @@ BASES: dict[str, Callable[[Path], Sequence[object]]] = {
     "eval": _data("eval"),
     "verify": _data("verify"),
     "bench": lambda folder: ["bench", str(bundle(folder)), "--size", "80x60", "--pictures", "1"],
+    "calibrate": _calibrate,
 }
 CHECKS: dict[str, Check] = {"run": lines_are(3), "fuse": mean_is()}
 
@@ -166,4 +192,4 @@ def _link(folder: Path) -> str:
     return "link"
 
 
-CASES = cases(FOUND, WORDS)
+CASES = cases(FOUND, WORDS, CALIBRATED)

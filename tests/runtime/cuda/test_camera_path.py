@@ -124,6 +124,27 @@ def test_infrared_lies_where_the_registration_says(device: EmulatedDevice, infra
         compare(ours.fuse(pair), wanted.fuse(pair), edges=0.02)
 
 
+def test_infrared_moves_with_the_distance(device: EmulatedDevice) -> None:
+    placed = rig.Registration(
+        homography=((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)), infrared_size=SIZE, visible_size=SIZE,
+        distance_m=10.0, baseline_m=(0.1, 0.0), focal_px=100.0,
+    )  # fmt: skip
+    ours, wanted = both(registration=placed, range=rig.ThermalRange(mode="camera"), detect=False)
+    pictures = []
+    with ours, wanted:
+        for distance in (10.0, 2.0):
+            pair = street(0, deep=False)
+            for fuser in (ours, wanted):
+                fuser.move(distance)
+            got, reference = ours.fuse(pair), wanted.fuse(pair)
+            assert got is not None
+            assert reference is not None
+            assert np.abs(got.picture.astype(int) - reference.picture).max() <= 4
+            pictures.append(got.picture)
+    assert np.abs(pictures[0].astype(int) - pictures[1]).max() > 10
+    assert device.launched
+
+
 def test_smaller_infrared_is_enlarged_and_larger_goes_the_other_way(device: EmulatedDevice) -> None:
     ours, wanted = both(range=rig.ThermalRange(mode="camera"))
     with ours, wanted:

@@ -49,14 +49,16 @@ def test_a_frame_that_comes_again_and_again_is_not_fresh() -> None:
 def test_a_failure_is_told_until_a_frame_comes_and_without_credentials() -> None:
     health = Health(SECOND // 2)
     fed(health, begin_ns=0, count=3)
-    health.failed(SourceError("rtsp://root:hunter2@10.0.0.1/ is gone", hint="Plug it in."))
+    health.failed(SourceError("rtsp://root:hunter2@10.0.0.1/ is gone", hint="Plug it in.", kind="gone"))
     state = health.state(SECOND // 10)
     assert state.state == "failing"
     assert state.failures == 1
+    assert (state.kind, state.returns) == ("gone", 0)
     assert state.failure is not None
     assert "hunter2" not in state.failure
     assert "Plug" not in state.failure
     last_ns = fed(health, begin_ns=SECOND, count=2, first=3)
+    assert (health.state(last_ns).kind, health.state(last_ns).returns) == (None, 1)
     assert health.state(last_ns).state == "live"
     assert health.state(last_ns).failure is None
     health.ended()

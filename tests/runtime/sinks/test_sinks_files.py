@@ -56,6 +56,7 @@ def test_a_line_is_the_documented_record(tmp_path: Path) -> None:
         "utc": None,
         "t": 0.0,
         "skew_ms": 4.5,
+        "infrared_age_ms": -4.5,
         "infrared_sequence": 17,
         "visible_sequence": 21,
         "size": [80, 32],

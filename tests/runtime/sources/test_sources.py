@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tdfusion_edge.errors import InputMissing, RequestError, TdfusionError
+from tdfusion_edge.errors import InputMissing, RequestError, SourceError, TdfusionError
 from tdfusion_edge.runtime import sources
 from tdfusion_edge.runtime.rig import Camera
 from tdfusion_edge.runtime.sources import open_source
@@ -99,10 +99,12 @@ def test_size_and_rate_of_the_rig_reach_the_camera(monkeypatch: pytest.MonkeyPat
 
     def from_uri(name: str, uri: Any, *, epoch_ns: int, clock: Any) -> None:
         asked.update(name=name, size=uri.size(), fps=uri.fps(), format=uri.query["format"], clock=clock())
+        raise SourceError("as far as that")
 
     monkeypatch.setattr("tdfusion_edge.runtime.sources.v4l2.from_uri", from_uri)
     camera = Camera(uri="v4l2:///dev/video0?format=Y16", size=(640, 512), fps=8.6)
-    open_source("ir0", camera, "infrared", epoch_ns=0, clock=lambda: 17)
+    with pytest.raises(SourceError, match="as far as that"):
+        open_source("ir0", camera, "infrared", epoch_ns=0, clock=lambda: 17)
     assert asked == {"name": "ir0", "size": (640, 512), "fps": 8.6, "format": "Y16", "clock": 17}
 
 

@@ -15,7 +15,7 @@ from tdfusion_edge.runtime.sources.pixel_format import FORMATS, PixelFormat, as_
 
 
 def test_no_such_device_names_those_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = "tdfusion_edge.runtime.sources.capture.device_nodes"
+    module = "tdfusion_edge.runtime.sources.video4linux.device.device_nodes"
     monkeypatch.setattr(module, lambda: [(Path("/dev/video0"), "Boson"), (Path("/dev/video2"), "Webcam")])
     with pytest.raises(InputMissing, match=r"there is no camera .*expected one of /dev/video0, /dev/video2"):
         OpenCVCapture("/dev/no-such-video")
@@ -38,7 +38,7 @@ def test_a_device_that_cannot_be_opened_says_why(
     def refuse(path: str, flags: int) -> int:
         raise OSError(number, os.strerror(number), path)
 
-    monkeypatch.setattr("tdfusion_edge.runtime.sources.capture.os.open", refuse)
+    monkeypatch.setattr("tdfusion_edge.runtime.sources.video4linux.device.os.open", refuse)
     with pytest.raises(SourceError, match=says) as caught:
         OpenCVCapture("/dev/video0")
     assert fix in str(caught.value)

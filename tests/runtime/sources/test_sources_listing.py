@@ -214,7 +214,7 @@ def test_the_rigs_cameras_come_first_and_say_what_is_wrong(machine: dict[str, Pa
     assert [info.problem for info in named[:2]] == ["there is no such camera", None]
     assert named[1].formats == devices[1].formats != ()
     assert named[2].address == "rtsp://***@cam/1"
-    assert "not supported yet" in (named[2].problem or "")
+    assert "its host cannot be read" in (named[2].problem or "")
     assert "pa/ss" not in repr(found)
     assert [info.problem for info in named[3:]] == ["no such file or folder", None]
 

@@ -1,0 +1,1 @@
+"""Cameras on the network: RTSP, and live streams over HTTP."""

@@ -1,0 +1,1 @@
+"""Cameras of the Linux kernel's own interface, without a library between: ``linux/videodev2.h``."""

@@ -1,0 +1,68 @@
+"""The part of harvesters that the example needs, and a camera with a frame every 20 ms of its own clock.
+
+Installed as ``harvesters/core.py`` by the test.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+PERIOD_NS, BEGAN_NS = 20_000_000, 5_000
+
+
+class Buffer:
+    def __init__(self, number: int, form: str) -> None:
+        dtype = np.uint16 if form == "Mono16" else np.uint8
+        self.memory = np.full(3 * 4 * (3 if form == "RGB8" else 1), 1000 + number, np.int64).astype(dtype)
+        if form == "RGB8":
+            self.memory[:] = np.tile((10, 20, 30), 12)
+        self.frame_id, self.timestamp_ns = number, BEGAN_NS + number * PERIOD_NS
+        part = SimpleNamespace(width=4, height=3, data_format=form, data=self.memory)
+        self.payload = SimpleNamespace(components=[part])
+
+    def __enter__(self) -> Buffer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.memory[:] = 0  # the camera fills it anew
+
+
+class Camera:
+    def __init__(self, serial: str) -> None:
+        self.form = {"16": "Mono16", "rgb": "RGB8", "bayer": "BayerRG8", "none": ""}[serial]
+        self.number, self.started = 6, False
+
+    def start(self) -> None:
+        self.started = True
+
+    def try_fetch(self, *, timeout: float) -> Buffer | None:
+        assert self.started
+        self.number += 2 if self.number == 8 else 1  # number 9 is lost on the way
+        return Buffer(self.number, self.form) if self.form else None
+
+
+class Harvester:
+    device_info_list = [SimpleNamespace(serial_number="16", model="Thermal 16")]
+
+    def __enter__(self) -> Harvester:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.reset()
+
+    def add_file(self, path: str) -> None:
+        if not path.endswith(".cti"):
+            raise FileNotFoundError(path)
+
+    def update(self) -> None:
+        self.found = True
+
+    def create(self, search: Any) -> Camera:
+        assert self.found
+        return Camera(search["serial_number"] if search else "16")
+
+    def reset(self) -> None:
+        self.found = False
