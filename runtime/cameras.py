@@ -34,6 +34,8 @@ class Cameras(NamedTuple):
     registration: rig.Registration | None
     described: bool
     """There is a rig file."""
+    tables: rig.Rig
+    """All of it, or the simulated one: zones, lines and what else is not about two cameras."""
 
     @property
     def simulated(self) -> bool:
@@ -199,7 +201,7 @@ def choose_cameras(
             expected="policy single or nearest, which show one camera while the other is missing",
         )
     registration = parallax.chosen(chosen.registration, distance_m)
-    return Cameras(infrared, visible, sync, registration, path is not None)
+    return Cameras(infrared, visible, sync, registration, path is not None, chosen)
 
 
 def _require_one_clock(kinds: list[str]) -> None:

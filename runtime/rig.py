@@ -19,6 +19,10 @@ from msgspec.structs import replace
 from tdfusion_edge.config import Table, load
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
 from tdfusion_edge.redact import redact
+from tdfusion_edge.runtime.mqtt.tables import Mqtt
+from tdfusion_edge.runtime.temperatures.tables import Measure, Radiometry
+from tdfusion_edge.runtime.tracking.tables import Tracks
+from tdfusion_edge.runtime.zones.tables import Line, Zone
 from tdfusion_edge.text import few
 
 Role: TypeAlias = Literal["infrared", "visible"]
@@ -109,6 +113,8 @@ class Camera(Table, frozen=True, kw_only=True):
     """File with the password in its first line, for the user in an address of the network."""
     range: ThermalRange = field(default_factory=ThermalRange)
     """Thermal range; used for infrared only."""
+    radiometry: Radiometry | None = None
+    """What the counts of a radiometric infrared camera mean; None: nothing in degrees."""
 
 
 class Sync(Table, frozen=True, kw_only=True):
@@ -169,6 +175,13 @@ class Rig(Table, frozen=True, kw_only=True):
     cameras: dict[str, Camera]
     sync: Sync = field(default_factory=Sync)
     registration: Registration | None = None
+    tracks: Tracks = field(default_factory=Tracks)
+    zones: dict[str, Zone] = field(default_factory=dict)
+    lines: dict[str, Line] = field(default_factory=dict)
+    measure: dict[str, Measure] = field(default_factory=dict)
+    """Places whose temperature is told."""
+    mqtt: Mqtt = field(default_factory=Mqtt)
+    """Of outputs ``mqtt://``."""
 
 
 SIMULATED = Rig(
@@ -199,8 +212,23 @@ def find(explicit: Path | None) -> Path | None:
 
 
 def read(path: Path | None) -> Rig:
-    """The rig in ``path``, or the simulated one for None."""
-    return SIMULATED if path is None else load(path, Rig)
+    """The rig in ``path``, or the simulated one for None.
+
+    A camera that is a relative path is looked for beside the file first, then in the current folder.
+    """
+    if path is None:
+        return SIMULATED
+    rig = load(path, Rig)
+    cameras = {name: _beside(path, camera) for name, camera in rig.cameras.items()}
+    return replace(rig, cameras=cameras)
+
+
+def _beside(path: Path, camera: Camera) -> Camera:
+    """A camera whose relative path leads from the rig file's folder to something."""
+    if "://" in camera.uri or camera.uri.startswith(("gst:", "/", "~")) or not camera.uri:
+        return camera
+    there = path.parent / camera.uri
+    return replace(camera, uri=str(there)) if os.access(there, os.F_OK) else camera
 
 
 def thermal(asked: RangeName | ThermalRange | None, table: ThermalRange | None = None) -> ThermalRange:

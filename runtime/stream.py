@@ -14,6 +14,7 @@ from tdfusion_edge.runtime.cameras import choose_cameras, delivery_mode, require
 from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.pairing.streams import Mode
 from tdfusion_edge.runtime.picture.stretch import StretchName
+from tdfusion_edge.runtime.pipeline.analysis import analysis_of
 from tdfusion_edge.runtime.pipeline.loop import Plan, results
 
 
@@ -27,6 +28,7 @@ def stream(
     policy: rigs.Policy | None = None,
     tolerance_ms: float | None = None,
     on_missing: rigs.Role | None = None,
+    track: bool = False,
     range: rigs.RangeName | rigs.ThermalRange | None = None,
     stretch: StretchName = "temporal",
     registration: rigs.Registration | None = None,
@@ -51,6 +53,7 @@ def stream(
             None: the rig's.
         tolerance_ms: Largest time difference in a pair; the rig's if None.
         on_missing: The one camera that may be missing, ``infrared`` or ``visible``; the rig's if None.
+        track: Number the things that are found; zones and lines of the rig do so too.
         range: How infrared becomes 8 bits; the infrared camera's of the rig if None.
         stretch: Output stretch.
         registration: Where infrared pixels lie in the visible picture; the rig's if None.
@@ -86,7 +89,10 @@ def stream(
             **options,
         )
         stack.enter_context(fuser)
+        analysis = analysis_of(chosen, fuser, track=track)
         sources = chosen.open(stack)
         mode = delivery_mode(mode, sources)
-        plan = Plan(sources, chosen.sync, fuser, mode, place=chosen.place, seconds=seconds)
+        plan = Plan(
+            sources, chosen.sync, fuser, mode, place=chosen.place, seconds=seconds, analyse=analysis
+        )  # fmt: skip
         yield from results(plan)

@@ -28,8 +28,8 @@ def file_name(text: str) -> str:
         raise ArgumentTypeError("expected a file or folder, got an empty text")
     if text == "-":
         raise ArgumentTypeError(
-            "expected a file or folder, got '-': no command reads standard input or writes pictures to "
-            "standard output; a file of that name is ./-"
+            "expected a file or folder, got '-': no command reads standard input, and run alone writes "
+            "pictures to standard output; a file of that name is ./-"
         )
     if "://" in text:  # as a path it would lose a slash, and name folders of its parts
         raise ArgumentTypeError(f"expected a file or folder, got the address '{text}'")
@@ -37,6 +37,24 @@ def file_name(text: str) -> str:
     if not (text == "~" or text.startswith("~/")) or os.path.lexists(text):
         return text
     return os.path.expanduser(text)  # noqa: PTH111 (a path loses the slash behind a folder)
+
+
+PIPE = "-"
+"""Standard output as the name of an output."""
+
+
+def is_address(text: str) -> bool:
+    """Whether an output is an address rather than a file."""
+    return "://" in text
+
+
+def output_name(text: str) -> str:
+    """As :func:`file_name`; ``-`` for standard output, or an address to push to, as it is.
+
+    Raises:
+        ArgumentTypeError: it is empty.
+    """
+    return text if text == PIPE or is_address(text) else file_name(text)
 
 
 def file_path(text: str) -> Path:

@@ -34,12 +34,17 @@ class Detections:
     """(N,) int64, index into ``names``."""
     names: tuple[str, ...]
     """Class names."""
+    track_ids: npt.NDArray[np.int64] | None = None
+    """(N,) int64, the number of the track that each box belongs to, from 1, and -1 for a box without one. A
+    number stands for one thing in a stream and is not used again. None where nothing is tracked."""
 
     def __post_init__(self) -> None:
         count = len(self.boxes)
         _check("boxes", self.boxes, (count, 4), np.float32)
         _check("scores", self.scores, (count,), np.float32)
         _check("class_ids", self.class_ids, (count,), np.int64)
+        if self.track_ids is not None:
+            _check("track_ids", self.track_ids, (count,), np.int64)
         if not count:
             return
         if not np.isfinite(self.boxes).all():
@@ -63,7 +68,7 @@ class Detections:
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), names)
 
     def to_supervision(self) -> Any:
-        """A ``supervision.Detections`` with the same boxes, and ``class_name`` in its data.
+        """A ``supervision.Detections`` with the same boxes and tracks, and ``class_name`` in its data.
 
         Raises:
             ImportError: supervision is not installed (``pip install supervision``).
@@ -75,6 +80,7 @@ class Detections:
             xyxy=self.boxes.copy(),
             confidence=self.scores.copy(),
             class_id=self.class_ids.astype(int),
+            tracker_id=None if self.track_ids is None else self.track_ids.astype(int),
             data={"class_name": names},
         )
 
@@ -104,6 +110,12 @@ class Detections:
             for (x1, y1, x2, y2), score, class_id in zip(self.boxes, self.scores, self.class_ids, strict=True)
         ]
 
+    def track_of(self, index: int) -> int | None:
+        """The track of one box; None where it has none."""
+        if self.track_ids is None or self.track_ids[index] < 1:
+            return None
+        return int(self.track_ids[index])
+
     def to_rows(self) -> list[dict[str, Any]]:
         """One plain dictionary a box, as the JSONL sink writes it."""
         return [
@@ -111,8 +123,11 @@ class Detections:
                 "box": [round(float(v), 2) for v in box],
                 "score": round(float(score), 4),
                 "class": self.names[int(class_id)],
+                "track": self.track_of(index),
             }
-            for box, score, class_id in zip(self.boxes, self.scores, self.class_ids, strict=True)
+            for index, (box, score, class_id) in enumerate(
+                zip(self.boxes, self.scores, self.class_ids, strict=True)
+            )
         ]
 
 

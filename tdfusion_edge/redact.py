@@ -102,8 +102,13 @@ _OTHER_HEADER = re.compile(r"(\bx-[\w\-]{0,40}(?:token|key|secret|auth)[\"']?\s*
 _BEARER = re.compile(r"\b(bearer(?:\s+|%20))[\w.~+/=\-]+", re.IGNORECASE)
 _BASIC = re.compile(r"\b(basic(?:\s+|%20))([\w+/\-]{3,}={0,2})", re.IGNORECASE)
 
+# The path of an RTMP address is the key of the stream, and SRT's streamid may hold user and password.
+_KEY_IN_PATH = re.compile(r"(\brtmps?://[^\s/'\"]+/)[^\s'\"]+", re.IGNORECASE)
+_STREAM_ID = re.compile(r"(\bstreamid=)[^\s&'\"]+", re.IGNORECASE)
+
 _OPTION_RULES = (
     _HEADER, _HEADER_WORDS, _OTHER_HEADER, _BEARER, _OPTION, _ENCODED_OPTION, _PROSE, _PAIR, _DASHES,
+    _STREAM_ID,
 )  # fmt: skip
 
 
@@ -125,7 +130,8 @@ def redact(text: str) -> str:
     text = _WORD.sub(lambda word: _without_users(word[0]), text)
     text = _USER_ALONE.sub(f"{HIDDEN}@", text)
     text = _BLANK_IN_USER.sub(rf"\g<1>{HIDDEN}@", text)
-    return _CUT_OFF.sub(rf"\g<1>{HIDDEN}", text)
+    text = _CUT_OFF.sub(rf"\g<1>{HIDDEN}", text)
+    return _KEY_IN_PATH.sub(rf"\g<1>{HIDDEN}", text)
 
 
 def redact_all(value: Any) -> Any:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.frames import Image, Pair
 from tdfusion_edge.masks import Mask
+from tdfusion_edge.observations import Event, Mark, Temperature
 
 Findings: TypeAlias = Mapping[str, Any]
 """What the heads found, by their kind: :class:`Detections` for ``boxes``, :class:`Mask` for ``mask``."""
@@ -43,6 +44,12 @@ class Result:
     utc_ns: int | None = None
     """Capture time by the wall clock: nanoseconds since 1970, UTC, as the clock stood when this was fused.
     None for recordings, which do not say when they were made, and for arrays."""
+    events: tuple[Event, ...] = ()
+    """What happened at the rig's zones, lines and measured places since the result before."""
+    temperatures: Mapping[str, Temperature] | None = None
+    """Of the rig's measured places, by name; None where nothing is measured, or infrared is not fresh."""
+    marks: tuple[Mark, ...] = ()
+    """Those places as they are drawn."""
     infrared: npt.NDArray[np.uint8] | None = None
     """uint8 (H, W), infrared as it was fused: in 8 bits, in the picture's pixels, hot is bright, its border
     repeated where infrared does not see. None where it is missing or left out, and where a back end takes the

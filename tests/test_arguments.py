@@ -50,9 +50,8 @@ def test_what_is_no_count_is_refused(text: str) -> None:
     [
         (["fuse", "", "", "-o", "x.png"], "argument IR: expected a file or folder, got an empty text"),
         (["fuse", "a", "b", "-o", "-"], "no command reads standard input"),
-        (["run", "--camera", "a,b", "-o", "-"], "no command reads standard input"),
         (["run", "--camera", "a,b", "-o", ""], "got an empty text"),
-        (["run", "--camera", "a,b", "-o", "rtsp://u:hunter2@h/x"], "got the address 'rtsp://***@h/x'"),
+        (["fuse", "a", "b", "-o", "rtsp://u:hunter2@h/x"], "got the address 'rtsp://***@h/x'"),
         (["verify", ""], "got an empty text"),
         (["eval", "--data", ""], "got an empty text"),
         (["cameras", "--rig", ""], "got an empty text"),

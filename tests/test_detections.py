@@ -22,9 +22,16 @@ def detections(**changes: Any) -> Detections:
 
 def test_rows_are_plain_and_rounded() -> None:
     assert detections().to_rows() == [
-        {"box": [1.0, 2.0, 3.46, 4.0], "score": 0.9877, "class": "car"},
-        {"box": [5.0, 5.0, 5.0, 5.0], "score": 0.0, "class": "person"},
+        {"box": [1.0, 2.0, 3.46, 4.0], "score": 0.9877, "class": "car", "track": None},
+        {"box": [5.0, 5.0, 5.0, 5.0], "score": 0.0, "class": "person", "track": None},
     ]
+
+
+def test_tracks_are_numbers_from_1_and_none() -> None:
+    tracked = detections(track_ids=np.array([7, -1]))
+    assert [row["track"] for row in tracked.to_rows()] == [7, None]
+    assert tracked.to_supervision().tracker_id.tolist() == [7, -1]
+    assert detections().to_supervision().tracker_id is None
 
 
 def test_none_found() -> None:
@@ -50,6 +57,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"class_ids": np.array([0, 2])}, r"class_ids must lie in 0\.\.1, got 0\.\.2"),
     ({"class_ids": np.array([-1, 0])}, "class_ids must lie"),
     ({"names": ()}, "class_ids must lie"),
+    ({"track_ids": np.zeros(3, np.int64)}, r"track_ids must be int64 \(2,\), got int64 \(3,\)"),
 ]
 
 

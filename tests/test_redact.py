@@ -119,3 +119,18 @@ def test_no_part_of_any_password_survives(user: str, password: str) -> None:
 def test_redacting_twice_changes_nothing_more(text: str) -> None:
     once = redact(f"rtsp://{text}@cam?token={text} password: {text}")
     assert redact(once) == once
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("rtmp://live.example/app/secret-key: refused", "rtmp://live.example/*** refused"),
+        (
+            "-o rtmps://joe:secret@live.example:443/app/secret?x=1 -v",
+            "-o rtmps://***@live.example:443/*** -v",
+        ),
+        ("srt://h:9000?streamid=publish:fused:joe:secret&latency=20", "srt://h:9000?streamid=***&latency=20"),
+    ],
+)
+def test_the_key_of_a_stream_is_hidden(text: str, told: str) -> None:
+    assert redact(text) == told

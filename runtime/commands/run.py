@@ -19,24 +19,21 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import get_args
 
-from tdfusion_edge.arguments import file_name
-from tdfusion_edge.clashes import refuse_clashes
 from tdfusion_edge.console import Progress, note, say, say_json
 from tdfusion_edge.errors import WorkError
-from tdfusion_edge.locks import claimed
 from tdfusion_edge.result import Result
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.cameras import choose_cameras, delivery_mode, require_positive
 from tdfusion_edge.runtime.commands.networks import add_network_arguments, open_fuser, read_files
-from tdfusion_edge.runtime.heads import annotated
+from tdfusion_edge.runtime.commands.outputs import Outputs, add_output_arguments, check_outputs
 from tdfusion_edge.runtime.live.options import add_serve_arguments, open_page, secret_files
 from tdfusion_edge.runtime.pairing.streams import Mode
 from tdfusion_edge.runtime.picture.parallax import add_distance_argument
+from tdfusion_edge.runtime.pipeline.analysis import analysis_of
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
 from tdfusion_edge.runtime.pipeline.monitor import Monitor
 from tdfusion_edge.runtime.pipeline.service import told_to_systemd
 from tdfusion_edge.runtime.pipeline.signals import stopped_by_signals
-from tdfusion_edge.runtime.sinks import Sink, open_sink
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,10 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rig", type=Path, metavar="FILE", help="rig file (default: $TDFUSION_RIG, ./rig.toml)"
     )
-    parser.add_argument(
-        "-o", "--output", type=file_name, action="append", default=[], metavar="OUT",
-        help="out.mp4, out.mkv, out.jsonl or a folder for PNGs; may be given several times",
-    )  # fmt: skip
+    add_output_arguments(parser)
     parser.add_argument("--show", action="store_true", help="show a window; q ends the run")
     parser.add_argument(
         "--seconds",
@@ -84,6 +78,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-boxes", action="store_true", help="draw no boxes and masks; out.jsonl still tells of them"
     )
+    parser.add_argument(
+        "--track", action="store_true",
+        help="number the things that are found, picture to picture; [zones] and [lines] of the rig do so too",
+    )  # fmt: skip
     add_serve_arguments(parser)
     add_network_arguments(parser)
 
@@ -99,8 +97,8 @@ def main(args: argparse.Namespace) -> int:
         on_missing=args.on_missing,
         distance_m=args.distance,
     )
-    inputs = [*cameras.files(), *read_files(args), *secret_files(args)]
-    refuse_clashes([("--output", output) for output in args.output], inputs)
+    inputs = [*cameras.files(), *read_files(args), *secret_files(args), *cameras.tables.mqtt.files]
+    check_outputs(args, inputs)
     if cameras.simulated:
         note("no rig file: ir0 and vis0 are simulated cameras")
     stop, monitor = threading.Event(), Monitor()
@@ -117,13 +115,14 @@ def main(args: argparse.Namespace) -> int:
             at_work=monitor.alive,
         )
         stack.enter_context(fuser)
-        sinks = open_sinks(args, stop)
+        analysis = analysis_of(cameras, fuser, track=args.track)
+        outputs = Outputs(args, cameras, stop, monitor, stack)
         if page is not None:
-            sinks.insert(0, page.sink)  # before what may have to wait for a disk
-        stack.enter_context(claimed(args.output))
+            outputs.sinks.insert(0, page.sink)  # before what may have to wait for a disk
         note("drawing the simulated street ..." if cameras.drawn else "opening the cameras ...")
         sources = cameras.open(stack)
         mode = delivery_mode(args.mode, sources)
+        sources = outputs.follow(sources, mode)
         with (
             Progress("running") as progress,
             stopped_by_signals(stop) as interrupted,
@@ -131,24 +130,25 @@ def main(args: argparse.Namespace) -> int:
         ):
             tell, seconds = _teller(progress, args.seconds), args.seconds
             plan = Plan(
-                sources, cameras.sync, fuser, mode, sinks, place=cameras.place,
-                seconds=seconds, stop=stop, on_result=tell, monitor=monitor,
+                sources, cameras.sync, fuser, mode, outputs.sinks, place=cameras.place, seconds=seconds,
+                stop=stop, on_result=tell, outputs=outputs.counts, monitor=monitor, analyse=analysis,
                 controls=None if page is None else page.controls(fuser),
             )  # fmt: skip
             report = run(plan)
-    try:
-        if args.json:
-            say_json(report.as_dict())
-        else:
-            say(report.as_table())
-    finally:  # a table that nobody reads must not hide it
-        if report.failure is not None:
-            raise report.failure
+        whole = outputs.finish()
+        try:
+            if args.json:
+                say_json(report.as_dict())
+            else:
+                say(report.as_table())
+        finally:  # a table that nobody reads must not hide it
+            if report.failure is not None:
+                raise report.failure
     if not report.pictures and not interrupted.is_set():
         raise WorkError("no picture was made", hint="The counters above say what became of the frames.")
     if report.lost:
         say(f"{report.lost} frames could not be read and are left out", error=True)
-    return 1 if report.failed_sinks or report.lost else 0
+    return 1 if report.failed_sinks or report.lost or not whole else 0
 
 
 def _teller(progress: Progress, seconds: float | None) -> Callable[[Result], None]:
@@ -165,14 +165,3 @@ def _teller(progress: Progress, seconds: float | None) -> Callable[[Result], Non
         progress.update(done, f"{result.index + 1} pictures")
 
     return tell
-
-
-def open_sinks(args: argparse.Namespace, stop: threading.Event) -> list[Sink]:
-    """The outputs asked for; a window that is closed sets ``stop``."""
-    picture = None if args.no_boxes else annotated
-    sinks: list[Sink] = [open_sink(output, picture=picture) for output in args.output]
-    if args.show:
-        from tdfusion_edge.runtime.sinks.window import WindowSink
-
-        sinks.append(WindowSink(picture=picture, on_close=stop.set))
-    return sinks

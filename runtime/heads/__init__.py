@@ -33,7 +33,7 @@ def kind_of(name: str) -> Kind:
 
 
 def annotated(result: Result) -> Image:
-    """The picture of a result with all that was found drawn in it.
+    """The picture of a result with all that was found drawn in it, and the rig's zones and measured places.
 
     Returns:
         uint8 (H, W, 3) BGR. The picture itself, grey if it is, where there is nothing to draw: every sink
@@ -43,4 +43,8 @@ def annotated(result: Result) -> Image:
     for name in HEADS:
         if name in result.findings:
             picture = kind_of(name).draw(picture, result.findings[name])
+    if result.marks:
+        from tdfusion_edge.runtime.picture.marks import draw_marks
+
+        picture = draw_marks(picture, result.marks)
     return picture

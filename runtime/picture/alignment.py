@@ -95,7 +95,7 @@ class Aligner:
         infrared's view, if there is one."""
         self._at: tuple[int | None, rig.Registration | None] = (None, registration)
         """Step of the distance of this pair, and the registration there."""
-        self._wanted = self._at
+        self._wanted: tuple[int | None, rig.Registration | None] = self._at
         """Those of the next pair; replaced as one, from any thread."""
         self._quantised: Callable[[float], tuple[int, rig.Registration]] | None = None
         self._colours_told = False

@@ -58,10 +58,9 @@ class Warp:
         self._maps: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None
         if registration is None:
             if infrared != visible and not self._shrinks:
-                self.inverse = cast(F64, np.linalg.inv(_scaling_between(infrared, visible)))
+                self.inverse = cast(F64, np.linalg.inv(homography(None, infrared, visible)))
             return
-        homography = _checked(_at_sizes(registration, infrared, visible), infrared, visible)
-        self.inverse = cast(F64, np.linalg.inv(homography))
+        self.inverse = cast(F64, np.linalg.inv(homography(registration, infrared, visible)))
         x, y = _sources(self.inverse, visible)
         inside = np.abs(x - (infrared[0] - 1) / 2) <= infrared[0] / 2
         inside &= np.abs(y - (infrared[1] - 1) / 2) <= infrared[1] / 2
@@ -107,6 +106,23 @@ class Warp:
         return self.visible[0] <= self.infrared[0] and self.visible[1] <= self.infrared[1]
 
 
+def homography(registration: rig.Registration | None, infrared: Size, visible: Size) -> F64:
+    """The 3 x 3 that maps infrared pixels onto visible ones, between pictures of these sizes.
+
+    Args:
+        registration: ``[registration]`` of the rig; None: the one picture is scaled to the other.
+        infrared: Width and height of the infrared pictures.
+        visible: Width and height of the visible ones.
+
+    Raises:
+        RequestError: a size with another aspect ratio than the one that was measured.
+        ConfigError: a homography that is of no use, as :class:`Warp` says.
+    """
+    if registration is not None:
+        return _checked(_at_sizes(registration, infrared, visible), infrared, visible)
+    return _scaling_between(infrared, visible)
+
+
 def leaves_border(registration: rig.Registration) -> bool:
     """Whether infrared sees only a part of the visible picture, at the sizes that were measured.
 
@@ -141,9 +157,9 @@ def _scaling_between(measured: Size, actual: Size) -> F64:
     return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]], np.float64)
 
 
-def _checked(homography: F64, infrared: Size, visible: Size) -> F64:
+def _checked(matrix: F64, infrared: Size, visible: Size) -> F64:
     """The same homography, scaled to depth 1 in a corner of infrared and above 0 in all of it."""
-    normal = np.linalg.inv(_from_square(visible)) @ homography @ _from_square(infrared)
+    normal = np.linalg.inv(_from_square(visible)) @ matrix @ _from_square(infrared)
     condition = float(np.linalg.cond(normal)) if np.isfinite(normal).all() else float("nan")
     if not condition < WORST_CONDITION:
         raise _bad("cannot be inverted", f"a condition number below {WORST_CONDITION:g}", f"{condition:g}")
@@ -151,7 +167,7 @@ def _checked(homography: F64, infrared: Size, visible: Size) -> F64:
     depths = (normal @ corners)[2]
     if not (np.all(depths > 0) or np.all(depths < 0)):
         raise _bad("folds the infrared picture", "its four corners on one side of the horizon", "both sides")
-    return homography / float(depths[0])
+    return matrix / float(depths[0])
 
 
 def _from_square(size: Size) -> F64:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tdfusion_edge.errors import SinkError
 from tdfusion_edge.result import Result
@@ -14,6 +15,7 @@ from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.pairing.content import Place
 from tdfusion_edge.runtime.pairing.streams import Mode, Streams
+from tdfusion_edge.runtime.pipeline.analysis import Analysis
 from tdfusion_edge.runtime.pipeline.controls import Controls
 from tdfusion_edge.runtime.pipeline.monitor import Monitor
 from tdfusion_edge.runtime.pipeline.report import Report
@@ -41,6 +43,10 @@ class Plan:
     """Set from anywhere to end the run properly."""
     on_result: Callable[[Result], None] = lambda result: None
     """Called with every result behind its way to the sinks; it must be quick."""
+    analyse: Analysis | None = None
+    """Makes tracks, events and temperatures of what was found."""
+    outputs: Mapping[str, Callable[[], Mapping[str, Any]]] = field(default_factory=dict)
+    """Outputs that count for themselves by their names, for the report."""
     monitor: Monitor | None = None
     """Told of the run, so that others can ask it how the run stands."""
     controls: Controls | None = None
@@ -99,7 +105,8 @@ def _opened(plan: Plan) -> tuple[Streams, Report]:
         place=plan.place,
         clock=plan.clock,
     )
-    return streams, Report(live=streams.live, stages=plan.fuser.stages, clock=plan.clock)
+    stages = (*plan.fuser.stages, *(() if plan.analyse is None else (plan.analyse.stage,)))
+    return streams, Report(live=streams.live, stages=stages, outputs=plan.outputs, clock=plan.clock)
 
 
 def _fused(streams: Streams, plan: Plan, report: Report) -> Iterator[Result]:
@@ -116,6 +123,9 @@ def _fused(streams: Streams, plan: Plan, report: Report) -> Iterator[Result]:
             # Both clocks at every picture: a device's wall clock may be set long after it was switched on.
             age_ns = plan.clock() - pair.time_ns
             result = replace(result, utc_ns=plan.wall_clock() - age_ns)
+        if plan.analyse is not None:
+            with report.stage(plan.analyse.stage):
+                result = plan.analyse(result)
         if plan.monitor is not None:
             plan.monitor.picture()
         yield result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,6 +27,7 @@ class Report:
     Args:
         live: Capture times are those of ``clock``, so that latencies since capture mean something.
         stages: What the fusing of a pair consists of, in its order.
+        outputs: What outputs that count for themselves say, by their names.
         clock: Monotonic nanoseconds.
     """
 
@@ -35,9 +36,11 @@ class Report:
         *,
         live: bool,
         stages: Sequence[str] = ("align", "network", "compose"),
+        outputs: Mapping[str, Callable[[], Mapping[str, Any]]] | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._live, self._clock = live, clock
+        self._outputs = dict(outputs or {})
         names: tuple[str, ...] = (*stages, "hand over")
         if live:
             names = (CAPTURE_TO_PAIR, *names, CAPTURE_TO_SINK)
@@ -45,6 +48,8 @@ class Report:
         self.degraded: Counter[str] = Counter()
         self.detections: Counter[str] = Counter()
         """What was found by name, over all pictures: boxes by their class."""
+        self.events: Counter[str] = Counter()
+        """What happened, by kind and place."""
         self.pictures = 0
         self.waiting_for_size = 0
         """Infrared pictures that were not shown, because the visible size was not known yet."""
@@ -91,6 +96,7 @@ class Report:
         self.pictures += 1
         if result.degraded is not None:
             self.degraded[result.degraded] += 1
+        self.events.update(f"{event.kind} {event.place}" for event in result.events)
         for kind, found in result.findings.items():
             self.detections.update(kind_of(kind).counts(found))
 
@@ -136,13 +142,17 @@ class Report:
 
     def _as_dict(self, standing: dict[str, Any]) -> dict[str, Any]:
         recorded_s = (self._last_ns - (self._first_ns or 0)) / 1e9
+        # As they are now: a recording is finished behind the run.
+        outputs = {name: dict(counts()) for name, counts in self._outputs.items()}
         return {
             "pictures": self.pictures,
             "fps": (self.pictures - 1) / recorded_s if self.pictures > 1 and recorded_s else None,
             "degraded": dict(self.degraded),
             "detections": dict(self.detections),
+            "events": dict(self.events),
             "waiting_for_size": self.waiting_for_size,
             **standing,
+            **({"outputs": outputs} if outputs else {}),
             "latency_ms": {name: histogram.summary() for name, histogram in self.latency.items()},
         }
 
@@ -154,7 +164,11 @@ class Report:
         for role, counts in facts["cameras"].items():
             listed = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count)
             lines.append(f"  {role + ':':10} {listed or 'no frame'}")
-        for title, counts in (("degraded:", facts["degraded"]), ("detected:", facts["detections"])):
+        for title, counts in (
+            ("degraded:", facts["degraded"]),
+            ("detected:", facts["detections"]),
+            ("events:", facts["events"]),
+        ):
             if counts:
                 lines.append(
                     f"  {title:10} " + ", ".join(f"{count} {what}" for what, count in counts.items())
@@ -164,8 +178,22 @@ class Report:
         failed = f", {self.failed_sinks} failed" if self.failed_sinks else ""
         lines.append(f"  sinks:     {facts['written']} written, {facts['sink_dropped']} dropped{failed}")
         lines += [f"  {line}" for line in times.lines(facts["skew"])]
+        lines += [f"  {name}: {_listed(counts)}" for name, counts in facts.get("outputs", {}).items()]
         lines.append(f"  {'milliseconds':18}" + "".join(f"{column:>9}" for column in COLUMNS))
         for name, summary in facts["latency_ms"].items():
             if summary:
                 lines.append(f"  {name:18}" + "".join(f"{summary[column]:9.2f}" for column in COLUMNS))
         return "\n".join(lines)
+
+
+def _listed(counts: Mapping[str, Any]) -> str:
+    """Figures of an output for people; those that are nothing are left out."""
+    said = []
+    for name, value in counts.items():
+        if isinstance(value, Mapping):
+            said += [f"{role} {count} {name}" for role, count in value.items() if count]
+        elif isinstance(value, bool):
+            said += [name] if value else []
+        elif value:
+            said.append(f"{value} {name}" if isinstance(value, int) else str(value))
+    return ", ".join(said) or "nothing"

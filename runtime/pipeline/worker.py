@@ -7,11 +7,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Literal, TypeAlias
 
 from tdfusion_edge.errors import SinkError
+from tdfusion_edge.observations import with_events_before
 from tdfusion_edge.result import Result
 from tdfusion_edge.runtime.sinks.base import Sink
 
@@ -95,8 +97,7 @@ class SinkWorker:
             self._refuse()
             while len(self._queue) >= self._capacity:
                 if self._mode == "latest":
-                    self._queue.popleft()
-                    self.dropped += 1
+                    result = self._left_out(self._queue.popleft(), result)
                 else:
                     self._changed.wait(POLL_S)
                     self._refuse()
@@ -160,6 +161,18 @@ class SinkWorker:
         if self._closing or not self._thread.is_alive():
             raise RuntimeError("the sinks are closed")
 
+    def _left_out(self, old: Result, new: Result) -> Result:
+        """Count a result that no sink gets. The next one, which may be ``new``, tells its events."""
+        self.dropped += 1
+        following = self._queue[0] if self._queue else new
+        if not old.events:
+            return new
+        following = replace(following, events=with_events_before(old.events, following.events))
+        if not self._queue:
+            return following
+        self._queue[0] = following
+        return new
+
     def _error(self) -> SinkError:
         """A fresh error of the failure: the one that was kept belongs to the other thread."""
         assert self._failure is not None
@@ -218,6 +231,29 @@ class SinkWorker:
     def _drop_queue(self) -> None:
         self.dropped += len(self._queue)
         self._queue.clear()
+
+
+class Detached:
+    """A sink with a thread of its own, so that the others need not wait for it; the newest results only.
+
+    Args:
+        sink: Written, closed and aborted in that thread.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        self._worker = SinkWorker([sink], mode="latest", capacity=2)
+
+    def write(self, result: Result) -> None:
+        """Hand a result over; never waits. Raises SinkError where the sink failed before."""
+        self._worker.put(result)
+
+    def close(self) -> None:
+        """Write what is queued and end; raises SinkError where the sink failed."""
+        self._worker.close()
+
+    def abort(self) -> None:
+        """End without what is queued; never raises."""
+        self._worker.abort()
 
 
 def _sink_error(name: str, cause: BaseException) -> SinkError:

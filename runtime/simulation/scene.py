@@ -106,8 +106,14 @@ class Scene:
         return image
 
     def truth(self, time_s: float) -> Detections:
-        """True boxes in visible pixels, farthest first, scores 1; see :func:`.truth.truth` for the rule."""
-        parked = [Actor("car", backdrop.PARKED_CAR, "away", x, z) for x, z in layout.PARKED]
+        """True boxes in visible pixels, farthest first, scores 1, each with the track of its thing.
+
+        See :func:`.truth.truth` for the rule.
+        """
+        parked = [
+            Actor("car", backdrop.PARKED_CAR, "away", x, z, number=number)
+            for number, (x, z) in enumerate(layout.PARKED)
+        ]
         everything = sorted([*traffic.actors(self.seed, time_s), *parked], key=lambda actor: -actor.z)
         return truth(everything, self._view, [(item.z, item.box) for item in self._occluders])
 

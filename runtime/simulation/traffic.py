@@ -42,6 +42,8 @@ class Actor(NamedTuple):
     """Where its foot is on the road, metres."""
     phase: float = 0.0
     """Of the step, in [0, 1)."""
+    number: int = 0
+    """Of this very person or car, as long as it is in the street: no other one of its street has it."""
 
 
 def actors(seed: int, time_s: float) -> list[Actor]:
@@ -73,9 +75,8 @@ def _crossing(seed: int, time_s: float) -> list[Actor]:
             model = (slot + int(4 * uniform(seed, cycle, 3))) % WALKERS
             z = 9.0 + 1.9 * ((0.37 * slot + uniform(seed, cycle, 4)) % 1.0)
             x = walked - _EDGE if rightwards else _EDGE - walked
-            found.append(
-                Actor("person", model, "right" if rightwards else "left", x, z, _step(model, walked))
-            )
+            facing: Facing = "right" if rightwards else "left"
+            found.append(Actor("person", model, facing, x, z, _step(model, walked), _number(cycle, slot)))
     return found
 
 
@@ -93,7 +94,8 @@ def _pavement(seed: int, time_s: float, facing: Facing, period: float) -> list[A
             continue
         model = int(WALKERS * uniform(*keys, 3))
         x = -6.2 + 1.3 * uniform(*keys, 4) if towards else 7.3 + 0.7 * uniform(*keys, 4)
-        found.append(Actor("person", model, facing, x, z, _step(model, walked)))
+        which = _number(number, 10 if towards else 11)
+        found.append(Actor("person", model, facing, x, z, _step(model, walked), which))
     return found
 
 
@@ -108,15 +110,20 @@ def _driving(seed: int, time_s: float) -> list[Actor]:
             (2 + first, layout.LANE_AWAY, _leaving(since - _GO - 1.2 - uniform(seed, cycle, 24))),
             (3 - first, layout.LANE_AWAY, _leaving(since - _GO - 6.5 - 2 * uniform(seed, cycle, 25))),
         ]
-        for model, lane, z in places:
+        for place, (model, lane, z) in enumerate(places):
             if NEAR < z < _FAR:
-                found.append(Actor("car", model, "towards" if lane < 0 else "away", lane, z))
+                facing: Facing = "towards" if lane < 0 else "away"
+                found.append(Actor("car", model, facing, lane, z, number=_number(cycle, 4 + place)))
         ridden = 4.6 * (since - _GO - 0.5 - 2 * uniform(seed, cycle, 26))
         if 0 <= ridden < 80:
-            found.append(
-                Actor("person", CYCLIST, "away", layout.LANE_BICYCLE, 3.0 + ridden, ridden / 5.2 % 1.0)
-            )
+            z, which = 3.0 + ridden, _number(cycle, 9)
+            found.append(Actor("person", CYCLIST, "away", layout.LANE_BICYCLE, z, ridden / 5.2 % 1.0, which))
     return found
+
+
+def _number(cycle: int, place: int) -> int:
+    """A number for each thing: the places of one cycle are 0 to 15; parked cars have the numbers below."""
+    return 16 * (cycle + 4) + place
 
 
 def _stopping(since: float) -> float:

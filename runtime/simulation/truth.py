@@ -61,6 +61,8 @@ def truth(actors: list[Actor], view: View, standing: Sequence[tuple[float, Box]]
         np.ones(len(kept), np.float32),
         np.array([NAMES.index(thing.name) for thing in kept], np.int64),
         NAMES,
+        # Of a cyclist's two boxes the bicycle has a number of its own.
+        np.array([1 + 2 * actors[one.actor].number + (one.name == "bicycle") for one in kept], np.int64),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -10,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tdfusion_edge.errors import RequestError, SinkError
+from tdfusion_edge.observations import Event, EventKind, Side
 from tdfusion_edge.result import Result
 from tdfusion_edge.runtime.heads import kind_of
 from tdfusion_edge.runtime.sinks.base import Json
@@ -17,6 +19,39 @@ from tdfusion_edge.runtime.sinks.output import StreamFile, require_writable, sin
 
 VERSION = 1
 """Version of :class:`Record`. A field may be added under the same number; none changes or goes."""
+
+
+class EventRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One event, see :class:`tdfusion_edge.observations.Event`."""
+
+    event: EventKind
+    """``enter``, ``leave``, ``dwell``, ``cross``, ``above``, ``below`` or ``normal``."""
+    place: str
+    """Name of the zone, line or measured place."""
+    time_ns: int
+    """Capture time, monotonic nanoseconds."""
+    utc: str | None = None
+    """The same by the wall clock, as :attr:`Record.utc`."""
+    track: int | None = None
+    """Whose event it is; null for temperatures."""
+    name: str | None = msgspec.field(default=None, name="class")
+    """Class of the thing; null for temperatures."""
+    seconds: float | None = None
+    """How long it was inside; null but for ``leave`` and ``dwell``."""
+    lost: bool = False
+    """``leave``: its track ended inside."""
+    to: Side | None = None
+    """``left`` or ``right`` of a line that was crossed."""
+    celsius: float | None = None
+    """The temperature that passed a limit, or is within again."""
+
+
+class Degrees(msgspec.Struct, frozen=True):
+    """Degrees Celsius of a place, to a hundredth."""
+
+    min: float
+    max: float
+    mean: float
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +90,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """``{"box": [x1, y1, x2, y2], "score": 0..1, "class": name}`` each, in pixels."""
     class_shares: dict[str, float] | None = None
     """null, or the share of the picture's pixels that each class of the segmentation has, by name."""
+    events: list[EventRow] = []
+    """What happened at zones, lines and measured places since the line before."""
+    temperatures: dict[str, Degrees] | None = None
+    """null, or of each measured place its temperatures in degrees Celsius."""
 
 
 class NamedRecord(Record, frozen=True, kw_only=True):
@@ -102,7 +141,7 @@ class JsonlSink:
         self._file.require_usable()
         if self._first_ns is None:
             self._first_ns = result.pair.time_ns
-        fields = _line(result, self._first_ns)
+        fields = line_of(result, self._first_ns)
         if self._name is not None:
             fields["name"] = self._name(result)
         line = msgspec.json.encode(fields) + b"\n"
@@ -139,8 +178,13 @@ class JsonlSink:
         return sink_error(self._path, error, f"{self._lines} lines", hint="Those lines are whole.")
 
 
-def _line(result: Result, first_ns: int) -> Json:
-    """The fields of a :class:`Record`; what heads of other kinds say may come beside them."""
+def line_of(result: Result, first_ns: int) -> Json:
+    """The fields of a :class:`Record`; what heads of other kinds say may come beside them.
+
+    Args:
+        result: What it is about.
+        first_ns: Capture time of the first one, monotonic nanoseconds.
+    """
     pair = result.pair
     height, width = result.picture.shape[:2]
     record = Record(
@@ -156,11 +200,52 @@ def _line(result: Result, first_ns: int) -> Json:
         size=(width, height),
         degraded=result.degraded,
         detections=[],
+        events=[event_row(event) for event in result.events],
+        temperatures=None
+        if result.temperatures is None
+        else {
+            place: Degrees(*(round(degrees, 2) for degrees in found))
+            for place, found in result.temperatures.items()
+        },
     )
     line: Json = msgspec.structs.asdict(record)
     for kind, found in result.findings.items():
         line |= kind_of(kind).record(found)
     return line
+
+
+def event_row(event: Event) -> EventRow:
+    """An event as lines and messages have it."""
+    return EventRow(
+        event=event.kind,
+        place=event.place,
+        time_ns=event.time_ns,
+        utc=None if event.utc_ns is None else iso8601(event.utc_ns),
+        track=event.track,
+        name=event.name,
+        seconds=None if event.seconds is None else round(event.seconds, 3),
+        lost=event.lost,
+        to=event.to,
+        celsius=None if event.celsius is None else round(event.celsius, 2),
+    )
+
+
+def encoded_line(result: Result, first_ns: int) -> bytes:
+    """The line of a result, with its newline.
+
+    Args:
+        result: What is told of.
+        first_ns: Capture time of the first line's result.
+    """
+    return msgspec.json.encode(line_of(result, first_ns)) + b"\n"
+
+
+def schema() -> str:
+    """The JSON Schema of a line, as ``docs/jsonl.schema.json`` holds it."""
+    found = msgspec.json.schema(NamedRecord)
+    for definition in found["$defs"].values():
+        definition["required"] = [name for name in definition["required"] if name != "name"]
+    return json.dumps(found, indent=2) + "\n"
 
 
 def iso8601(utc_ns: int) -> str:

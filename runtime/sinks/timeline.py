@@ -16,10 +16,13 @@ class Timeline:
     a frame that is not later than its predecessor comes one tick after it (where it is more than a
     second earlier, the clock was reset, and time goes on from there); a pause longer than
     :data:`LONGEST_STEP` is recorded as that long.
+
+    Args:
+        origin_ns: Capture time of tick 0; that of the first frame where none is given.
     """
 
-    def __init__(self) -> None:
-        self._origin_ns: int | None = None
+    def __init__(self, origin_ns: int | None = None) -> None:
+        self._origin_ns = origin_ns
         self._last = 0
 
     def place(self, time_ns: int) -> int:

@@ -1,17 +1,13 @@
-"""Fused pictures as an H.264 video that a power cut cannot take away."""
+"""Pictures as a video that a power cut cannot take away."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
 
 import av
-import cv2
-import numpy as np
-import numpy.typing as npt
 from av.container import OutputContainer
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
@@ -19,6 +15,7 @@ from av.video.stream import VideoStream
 from tdfusion_edge.errors import RequestError, SinkError
 from tdfusion_edge.frames import Image
 from tdfusion_edge.result import Result
+from tdfusion_edge.runtime.sinks.encoding import H264, Codec
 from tdfusion_edge.runtime.sinks.fragments import FragmentFile
 from tdfusion_edge.runtime.sinks.output import StreamFile, require_writable, sink_error
 from tdfusion_edge.runtime.sinks.timeline import TICKS_PER_S, Timeline
@@ -31,58 +28,10 @@ _CONTAINER = {
     "matroska": {"cluster_time_limit": "1000", "flush_packets": "1"},
 }
 
-# The fusion network needs the processor more than the video does. 640x480 on one x86 core, a real
-# scene with added sensor noise of 2 levels: ultrafast at 20 takes 1.2 ms a frame for 3.0 Mbit/s and
-# 40.0 dB of luma; superfast at 21 3.0 ms, 3.1 Mbit/s, 39.2 dB; veryfast at 20 4.6 ms, 2.3 Mbit/s,
-# 38.8 dB. zerolatency leaves no frame in the encoder, where a crash would lose it.
-_ENCODER = {
-    "preset": "ultrafast",
-    "tune": "zerolatency",
-    "crf": "20",
-    "threads": "1",
-    "g": "100000",  # keyframes come by time, see VideoSink._is_due
-    # What to_yuv420 does: BT.601 luma and chroma of sRGB pictures, limited range, chroma in the
-    # middle of four pixels.
-    "colorspace": "smpte170m",
-    "color_range": "tv",
-    "color_primaries": "bt709",
-    "color_trc": "iec61966-2-1",
-    "chroma_sample_location": "center",
-}
-
 _IO_BUFFER = 1 << 20  # a fragment in one write, not in many
 
-_LUMA_GAIN, _CHROMA_GAIN = 219 / 255, 224 / 255
 
-
-def to_yuv420(image: Image) -> npt.NDArray[np.uint8]:
-    """BT.601 limited-range planes Y, U, V of a picture, one below the other.
-
-    Args:
-        image: uint8 (H, W) or (H, W, 3) BGR, H and W even.
-
-    Returns:
-        uint8 (3 H / 2, W): H rows of luma in 16..235, then H / 4 rows of U and H / 4 of V in
-        16..240, which are the mean of four pixels. Grey pictures have 128 there.
-    """
-    height, width = image.shape[:2]
-    if image.ndim == 2:
-        grey = np.full((height * 3 // 2, width), 128, np.uint8)
-        cv2.convertScaleAbs(image, dst=grey[:height], alpha=_LUMA_GAIN, beta=16)
-        return grey
-    # OpenCV rounds luma correctly, but takes chroma from one pixel of four, which makes coloured
-    # edges crawl; swscale averages, but truncates (half a level darker) and takes twice as long.
-    planes = cast(npt.NDArray[np.uint8], cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420))
-    half = cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-    chroma = cv2.cvtColor(half, cv2.COLOR_BGR2YCrCb)
-    chroma = cv2.convertScaleAbs(chroma, alpha=_CHROMA_GAIN, beta=128 * (1 - _CHROMA_GAIN))
-    blue, red = planes[height:].reshape(2, height // 2, width // 2)
-    cv2.extractChannel(chroma, 2, dst=blue)
-    cv2.extractChannel(chroma, 1, dst=red)
-    return planes
-
-
-class VideoSink:
+class VideoFile:
     """Write an ``.mp4`` or ``.mkv`` file at the pace at which the pictures were taken.
 
     - Frames keep their capture times (variable frame rate): exact to half a tick of 1/90000 s in
@@ -92,28 +41,31 @@ class VideoSink:
     - H.264 4:2:0 has even sizes only: a picture of odd width or height gets its last column or row
       twice, and ``decoded[:height, :width]`` is the picture. (4:4:4 would take odd sizes, but
       browsers and hardware decoders do not play it.)
-    - Grey pictures stay grey; grey and colour may alternate.
-    - An existing file is replaced at the first result. Where no result comes, there is no file.
+    - Grey pictures stay grey; in H.264 grey and colour may alternate.
+    - An existing file is replaced at the first picture. Where no picture comes, there is no file.
 
     Args:
         path: Ends in ``.mp4`` or ``.mkv``.
+        codec: How pictures are encoded.
         fps_hint: Nominal frames a second for the file's header, 0.01 to 1000, 30 where none is given;
             players go by the true times.
-        picture: What of a result is recorded, e.g. with its boxes drawn; the fused picture as it is
-            where none is given.
+        origin_ns: Capture time that is 0 in the file; that of the first picture where none is given.
+        tags: Metadata of the file.
         clock: Monotonic nanoseconds, for the pace of syncs.
 
     Raises:
         RequestError: another suffix, a place that cannot be written, a rate that is none, or a PyAV
-            without H.264 encoder.
+            without the encoder.
     """
 
     def __init__(
         self,
         path: Path,
         *,
+        codec: Codec = H264,
         fps_hint: float | None = None,
-        picture: Callable[[Result], Image] | None = None,
+        origin_ns: int | None = None,
+        tags: Mapping[str, str] | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         if path.suffix.lower() not in FORMATS:
@@ -121,34 +73,43 @@ class VideoSink:
         if fps_hint is not None and not 0.01 <= fps_hint <= 1000:
             raise RequestError("fps_hint is no frame rate", expected="0.01 to 1000", got=str(fps_hint))
         require_writable(path)
-        _require_encoder()
-        self._path = path
+        codec.require()
+        self._path, self._codec, self._tags = path, codec, dict(tags or {})
         self._kind = FORMATS[path.suffix.lower()]
         self._rate = Fraction(fps_hint or 30).limit_denominator(1001)
-        self._picture = picture or _fused
         file = FragmentFile if self._kind == "mp4" else StreamFile
         self._file: StreamFile = file(path, clock=clock)
-        self._timeline = Timeline()
+        self._timeline = Timeline(origin_ns)
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._size = (0, 0)
+        self._layout = ""
         self._last: int | None = None
         self._keyframe = 0
         self._frames = 0
         self._kept = 0
         """Frames in whole fragments: what survives a failure."""
 
-    def write(self, result: Result) -> None:
-        """Encode one picture, uint8 (H, W) or (H, W, 3) BGR.
+    @property
+    def size(self) -> int:
+        """Bytes that were written so far."""
+        return self._file.size
+
+    def write(self, image: Image, time_ns: int) -> None:
+        """Encode one picture.
+
+        Args:
+            image: uint8 (H, W) or (H, W, 3) BGR; for FFV1 uint16 (H, W) too.
+            time_ns: Capture time, nanoseconds.
 
         Raises:
             SinkError: a picture of another size than the first or of another dtype (the video stays
                 open), or the disk is full or gone (it is closed behind its last whole fragment).
         """
-        image = self._checked(self._picture(result))
+        image = self._checked(image)
         try:
             container, stream = self._opened(image)
-            for packet in stream.encode(self._frame(image, result.pair.time_ns)):
+            for packet in stream.encode(self._frame(image, time_ns)):
                 container.mux(packet)
             # The muxer lets go of a fragment when it sees the next one's first frame.
             if self._file.commit():
@@ -186,10 +147,10 @@ class VideoSink:
 
     def _checked(self, image: Image) -> Image:
         self._file.require_usable()
-        if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
+        if not self._codec.takes(image):
             raise SinkError(
                 f"{self._path}: frame {self._frames} is no picture for a video",
-                expected="uint8 (H, W) or (H, W, 3)",
+                expected="uint8 (H, W) or (H, W, 3)" + (", or uint16 (H, W)" if self._codec.deep else ""),
                 got=f"{image.dtype} {image.shape}",
             )
         height, width = image.shape[:2]
@@ -199,6 +160,12 @@ class VideoSink:
                 expected=f"{self._size[0]}x{self._size[1]} as before",
                 got=f"{width}x{height}",
                 hint="A video has one size: fix the camera's with size = [width, height] in rig.toml.",
+            )
+        if self._container is not None and self._codec.layout(image) != self._layout:
+            raise SinkError(
+                f"{self._path}: the kind of pictures changed at frame {self._frames}",
+                expected=f"{self._layout} as before",
+                got=self._codec.layout(image),
             )
         return image
 
@@ -213,20 +180,14 @@ class VideoSink:
             container_options=_CONTAINER[self._kind],
             buffer_size=_IO_BUFFER,
         )
-        stream = container.add_stream("libx264", rate=self._rate, options=dict(_ENCODER))
-        stream.width, stream.height = width + width % 2, height + height % 2
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = Fraction(1, TICKS_PER_S)
-        # Before the header: an encoder that does not open leaves an existing file alone.
-        stream.codec_context.open()
+        container.metadata.update(self._tags)
+        stream = self._codec.add_to(container, image, self._rate)
+        self._layout = self._codec.layout(image)
         self._container, self._stream, self._size = container, stream, (width, height)
         return container, stream
 
     def _frame(self, image: Image, time_ns: int) -> av.VideoFrame:
-        height, width = image.shape[:2]
-        if height % 2 or width % 2:
-            image = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-        frame = av.VideoFrame.from_ndarray(to_yuv420(image), format="yuv420p")
+        frame = self._codec.frame(image)
         frame.pts = self._timeline.place(time_ns)
         frame.time_base = Fraction(1, TICKS_PER_S)
         if self._is_due(frame.pts):
@@ -257,6 +218,52 @@ class VideoSink:
         )
 
 
+class VideoSink:
+    """Write results as a :class:`VideoFile` in H.264.
+
+    Args:
+        path: Ends in ``.mp4`` or ``.mkv``.
+        fps_hint: As of :class:`VideoFile`.
+        picture: What of a result is recorded, e.g. with its boxes drawn; the fused picture as it is
+            where none is given.
+        clock: Monotonic nanoseconds, for the pace of syncs.
+
+    Raises:
+        RequestError: as :class:`VideoFile`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        fps_hint: float | None = None,
+        picture: Callable[[Result], Image] | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._video = VideoFile(path, fps_hint=fps_hint, clock=clock)
+        self._picture = picture or _fused
+
+    def write(self, result: Result) -> None:
+        """Encode one picture, uint8 (H, W) or (H, W, 3) BGR.
+
+        Raises:
+            SinkError: as :meth:`VideoFile.write`.
+        """
+        self._video.write(self._picture(result), result.pair.time_ns)
+
+    def close(self) -> None:
+        """Finish the video; safe to call twice.
+
+        Raises:
+            SinkError: the disk refuses the last fragment; those before it stay.
+        """
+        self._video.close()
+
+    def abort(self) -> None:
+        """Give the video up behind its last whole fragment."""
+        self._video.abort()
+
+
 def _fused(result: Result) -> Image:
     return result.picture
 
@@ -266,14 +273,3 @@ def _close_quietly(container: OutputContainer) -> None:
         container.close()
     except (OSError, av.FFmpegError):
         return
-
-
-def _require_encoder() -> None:
-    try:
-        av.Codec("libx264", "w")
-    except av.codec.codec.UnknownCodecError as error:
-        raise RequestError(
-            "this PyAV has no H.264 encoder",
-            expected="libx264",
-            hint="The wheels on PyPI have it: pip install --force-reinstall --only-binary=:all: av",
-        ) from error

@@ -39,6 +39,7 @@ OPENERS: Mapping[str, str] = {
     "video": "tdfusion_edge.runtime.sources.video:from_uri",
     "bag": "tdfusion_edge.runtime.sources.bag:from_uri",
     **dict.fromkeys(addresses.NETWORK, "tdfusion_edge.runtime.sources.network.source:from_uri"),
+    "recording": "tdfusion_edge.runtime.sources.recording:from_uri",
 }
 """Kind of source to ``module:function``, imported when one is opened.
 
@@ -122,7 +123,10 @@ def tell_of_recordings(
     if infrared is None and visible is None:
         return
     from tdfusion_edge.video.remarks import remarks
+    from tdfusion_edge.video.times import share_a_clock
 
+    if infrared is not None and visible is not None and share_a_clock(infrared.path, visible.path):
+        return  # their beginnings are known, and kept
     told = any(offsets_ms.values())
     for line in remarks(
         infrared, visible, tolerance_ms=None if told else tolerance_ms,
@@ -155,7 +159,11 @@ def _kind(uri: SourceUri) -> str:
         raise InputMissing(f"{path} does not exist", expected="a video file, a folder of images or an image")
     if uri.is_bag():
         return "bag"
-    return "pictures" if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES else "video"
+    if path.is_dir():
+        from tdfusion_edge.video.times import is_recording
+
+        return "recording" if is_recording(path) else "pictures"
+    return "pictures" if path.suffix.lower() in IMAGE_SUFFIXES else "video"
 
 
 class _Checked:

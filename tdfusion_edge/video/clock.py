@@ -175,7 +175,9 @@ def _promised_end(container: InputContainer, stream: VideoStream) -> Fraction | 
         return ((stream.start_time or 0) + stream.duration) * stream.time_base
     if container.duration is None:
         return None
-    whole = Fraction((container.start_time or 0) + container.duration, _MICROSECONDS)
+    # Matroska's length counts from 0, whenever its first picture comes.
+    start = 0 if container.format.name.startswith("matroska") else container.start_time or 0
+    whole = Fraction(start + container.duration, _MICROSECONDS)
     if len(container.streams) == 1:
         return whole
     # A tag of Matroska, as hours:minutes:seconds. Editors leave those of other files behind, and such a one

@@ -33,7 +33,9 @@ def draw(picture: Image, found: Detections) -> Image:
     drawn = cast(U8, cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)) if picture.ndim == 2 else picture.copy()
     for index in np.argsort(found.scores, kind="stable"):
         class_id = int(found.class_ids[index])
-        label = f"{found.names[class_id]} {found.scores[index]:.2f}"
+        track = found.track_of(int(index))
+        which = found.names[class_id] if track is None else f"{found.names[class_id]} {track}:"
+        label = f"{which} {found.scores[index]:.2f}"
         _one(drawn, [float(side) for side in found.boxes[index]], label, COLOURS[class_id % len(COLOURS)])
     return drawn
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hostile.case import Case, Run, Wrong, cases
+from hostile.case import SECRET, Case, Run, Wrong, cases
 from hostile.families.recipes import RECIPE, train
 from hostile.families.rigs import lines_are
 from hostile.made.commands import PLAIN, bundle, fuse, picture_folder, run
@@ -173,6 +173,12 @@ REFUSED += [
     Case("two outputs in one place", more("-o", "./out.jsonl", of=run), says=OUT),
     Case("two outputs in one place by a link", more("-o", "b.mkv", of=streams("a.mkv"), prepare=lambda folder: (folder / "b.mkv").symlink_to("a.mkv")), says=OUT),
     Case("one of two outputs in a folder that is not there", more("-o", "gone/out.mp4", of=run), says="gone"),
+    Case("a broker without a host", more("-o", "mqtt://", of=run), says="no host"),
+    Case("a broker's topic that is a wildcard", more("-o", "mqtt://h/a/+/b", of=run), says="topic"),
+    Case("a broker's port that is none", more("-o", f"mqtt://admin:{SECRET}@h:0x/t", of=run), says="port", quick=True),
+    Case("a broker whose password has a slash", more("-o", f"mqtt://admin:a/{SECRET}@h:0x/t", of=run), says="port"),
+    Case("a broker's password without a user", more("-o", f"mqtt://:{SECRET}@h/t", of=run), says="without a user"),
+    Case("a password's file that is not there", more("-o", "mqtt://a@h/t?password_file=gone", of=run), says="gone"),
     Case("lines that are the rig", lambda folder: ["run", "--camera", "ir,vi", "--rig", _rig(folder), "-o", "rig.jsonl", *run(folder)[3:5]], says=OUT),
     Case("a sheet that is no PNG", more("-o", "sheet.jpg", of=yolo(BOX)), says="png|PNG"),
     Case("a sheet that is an input", more("-o", "vi/1.png", of=yolo(BOX)), says=OUT),

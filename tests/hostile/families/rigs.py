@@ -33,8 +33,16 @@ homography = [[{homography}, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
 infrared_size = [{infrared_width}, 48]
 visible_size = [64, 48]
 {registration}
+
+[tracks]
+{tracks}
+
+[mqtt]
+{mqtt}
 """
-TABLES = ("cameras.ir0", "cameras.ir0.range", "cameras.vis0", "sync", "registration")
+TABLES = (
+    "cameras.ir0", "cameras.ir0.range", "cameras.vis0", "sync", "registration", "tracks", "mqtt",
+)  # fmt: skip
 
 
 def rig(table: str = "", line: str = "", **values: str) -> str:
@@ -88,6 +96,9 @@ NUMBERS = {
     "low": ("cameras.ir0.range", "low"),
     "high": ("cameras.ir0.range", "high"),
     "reprojection_error": ("registration", "reprojection_error"),
+    "lost_s": ("tracks", "lost_s"),
+    "sure_score": ("tracks", "sure_score"),
+    "status_s": ("mqtt", "status_s"),
     "homography": ("", "homography"),
     "infrared_size": ("", "infrared_width"),
 }
@@ -100,6 +111,10 @@ NEVER = {
     ("silent_ms", "0"), ("frozen_ms", "-1"), ("frozen_ms", "0"), ("smoothing_s", "-1"), ("reprojection_error", "-1"), ("homography", "0"),
     ("homography", "1e300"), ("homography", "1e-300"), ("infrared_size", "-1"), ("infrared_size", "0"),
     ("infrared_size", "1e300"), ("infrared_size", "1e-300"),
+    ("lost_s", "-1"), ("lost_s", "0"), ("lost_s", "1e300"), ("lost_s", "9223372036854775808"),
+    ("sure_score", "-1"), ("sure_score", "1e300"), ("sure_score", "9223372036854775808"),
+    ("status_s", "-1"), ("status_s", "0"), ("status_s", "1e300"), ("status_s", "1e-300"),
+    ("status_s", "9223372036854775808"),
 }  # fmt: skip
 """Extremes that mean nothing."""
 
@@ -113,7 +128,12 @@ def number(key: str, value: str) -> Case:
     # TOML itself makes infinity of 1e400 and refuses what is too long.
     quick = (key, value) in (("fps", "1e-300"), ("offset_ms", "1e300"))
     return Case(
-        f"{key} = {words}", with_rig(text), wanted, says="rig|fps|ms|ir0", check=lines_are(3), quick=quick
+        f"{key} = {words}",
+        with_rig(text),
+        wanted,
+        says="rig|fps|ms|ir0|tracks|mqtt",
+        check=lines_are(3),
+        quick=quick,
     )
 
 

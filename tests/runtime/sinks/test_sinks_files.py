@@ -62,8 +62,8 @@ def test_a_line_is_the_documented_record(tmp_path: Path) -> None:
         "size": [80, 32],
         "degraded": "held",
         "detections": [
-            {"box": [1.23, 2.0, 30.5, 40.0], "score": 0.9876, "class": "Fußgänger"},
-            {"box": [0.0, 0.0, 5.0, 5.0], "score": 0.5, "class": "car"},
+            {"box": [1.23, 2.0, 30.5, 40.0], "score": 0.9876, "class": "Fußgänger", "track": None},
+            {"box": [0.0, 0.0, 5.0, 5.0], "score": 0.5, "class": "car", "track": None},
         ],
         "class_shares": None,
     }

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from sink_results import decode, numbered, numbers, record, result
 
 from tdfusion_edge.errors import RequestError, SinkError
+from tdfusion_edge.runtime.sinks.encoding import to_yuv420
 from tdfusion_edge.runtime.sinks.timeline import LONGEST_STEP, TICKS_PER_S, Timeline
-from tdfusion_edge.runtime.sinks.video import VideoSink, to_yuv420
+from tdfusion_edge.runtime.sinks.video import VideoSink
 
 SUFFIXES = (".mp4", ".mkv")
 REUSE = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

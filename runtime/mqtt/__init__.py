@@ -1,0 +1,1 @@
+"""What speaks to an MQTT broker."""

@@ -1,0 +1,1 @@
+"""Degrees of places in the infrared picture, where the camera's calibration is stated."""

@@ -1,0 +1,1 @@
+"""Zones and lines of the picture, and who enters, leaves, stays and crosses."""
