@@ -99,7 +99,7 @@ _HEADER_WORDS = re.compile(
     r"(authorization\s+)(?:basic|bearer|digest|negotiate|ntlm|token|apikey)\s+\S+", re.IGNORECASE
 )
 _OTHER_HEADER = re.compile(r"(\bx-[\w\-]{0,40}(?:token|key|secret|auth)[\"']?\s*:\s*)\S+", re.IGNORECASE)
-_BEARER = re.compile(r"\b(bearer(?:\s+|%20))[\w.~+/=\-]+", re.IGNORECASE)
+_BEARER = re.compile(r"\b(bearer(?:\s+|%20))[\w.~+/=\-][^\s'\",;]*", re.IGNORECASE)
 _BASIC = re.compile(r"\b(basic(?:\s+|%20))([\w+/\-]{3,}={0,2})", re.IGNORECASE)
 
 # The path of an RTMP address is the key of the stream, and SRT's streamid may hold user and password.

@@ -56,6 +56,7 @@ def test_an_address_loses_its_credentials_and_nothing_else(text: str, expected: 
         ("the password: hunter2", "the password: ***"),
         ("Authorization: Basic YWRtaW46cHc=\nCSeq: 2", "Authorization: ***\nCSeq: 2"),
         ("sent Bearer abc.def-ghi", "sent Bearer ***"),
+        ("sent Bearer abc*def, twice", "sent Bearer ***, twice"),
         ("sent Basic YWRtaW46cHc= to it", "sent Basic *** to it"),
         ("Authorization Basic YWRtaW46cHc= was sent", "Authorization *** was sent"),
         ("{'Authorization': 'Basic YWRtaW46cHc='}", "{'Authorization': ***"),

@@ -124,14 +124,13 @@ def _stepped(
         inside[:] = True
     weights = np.maximum(found.margins[inside], 1e-3)
     affine = inside.sum() < FEWEST_FOR_PERSPECTIVE or width < 320
-    fitted = fit(
-        from_[inside],
-        (found.places + found.shifts)[inside],
-        threshold=float(radius),
-        weights=weights,
-        affine=affine,
-    )
-    return inverse(down) @ fitted.homography
+    to = (found.places + found.shifts)[inside]
+    try:
+        fitted = fit(from_[inside], to, threshold=float(radius), weights=weights, affine=affine)
+    except WorkError as error:  # the blocks were found at places of chance
+        raise _apart(np.linalg.norm(found.shifts, axis=1), small[0].shape[1]) from error
+    following: F64 = inverse(down) @ fitted.homography
+    return following
 
 
 def _require_agreement(blocks: Shifts, width: int) -> float:
@@ -139,16 +138,21 @@ def _require_agreement(blocks: Shifts, width: int) -> float:
     if len(lengths) < FEWEST_AGREEING:
         raise _no_edges(len(lengths))
     agreeing = float(np.mean(lengths <= _agrees(width)))
-    residual = float(np.median(lengths))
     if agreeing < LEAST_AGREEING:
-        raise WorkError(
-            "infrared and visible cannot be aligned by their edges",
-            expected=f"most of the blocks within {_agrees(width):.2g} px of one homography",
-            got=f"{agreeing:.0%} of {len(lengths)} blocks, median residual {residual:.1f} px",
-            hint="Do both cameras show the same view at the same moment, mostly at one distance? "
-            "More pairs of a scene with many edges help, and so does a pattern: --pattern chessboard:9x6",
-        )
+        raise _apart(lengths, width)
     return agreeing
+
+
+def _apart(lengths: F64, width: int) -> WorkError:
+    """What is said of blocks so far from where one homography has them, pixels of a picture so wide."""
+    return WorkError(
+        "infrared and visible cannot be aligned by their edges",
+        expected=f"most of the blocks within {_agrees(width):.2g} px of one homography",
+        got=f"{np.mean(lengths <= _agrees(width)):.0%} of {len(lengths)} blocks, median residual "
+        f"{np.median(lengths):.1f} px of a picture {width} wide",
+        hint="Do both cameras show the same view at the same moment, mostly at one distance? "
+        "More pairs of a scene with many edges help, and so does a pattern: --pattern chessboard:9x6",
+    )
 
 
 def _no_edges(found: int) -> WorkError:
