@@ -8,9 +8,10 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
-from benchmarks.numbers import SCORE_ROUNDING, Count, Text, deviations, means, same
+from benchmarks.numbers import SCORE_ROUNDING, deviations, means
 from benchmarks.rows import check_statistics
 from tdfusion_edge.config import Table
+from tdfusion_edge.runtime.measuring.numbers import Count, Text, same
 
 Protocol: TypeAlias = Literal["unchanged", "fine-tuned"]
 """A detector as it is, or one that was trained on the row's own pictures."""

@@ -19,7 +19,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmarks.common import Samples, interleaved, ratio, timing
 from benchmarks.schema import Ratio, Results, Timing
 from benchmarks.script import Benchmark, Measured, add_count, add_threads, main, parse_size
 from tdfusion_edge import bundle
@@ -28,6 +27,7 @@ from tdfusion_edge.errors import EngineError, RequestError
 from tdfusion_edge.export.fusion import fusion_onnx
 from tdfusion_edge.export.graph import smooth_pair
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from tdfusion_edge.runtime.measuring.timing import Samples, interleaved, ratio, timing
 from tdfusion_edge.train.models.base import FusionNetwork
 from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.mini import Mini

@@ -11,33 +11,30 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.common import latencies, summary
-from benchmarks.instruments import Replay, TimedEngine, TimedSink
-from benchmarks.numbers import DIGITS
-from benchmarks.process import FPS, GRACE_S, run_command, watch
+from benchmarks.process import GRACE_S, run_command, watch
 from benchmarks.schema import Figure, Latency, Results, Timing
 from benchmarks.script import Benchmark, Measured, add_bundle, add_count, add_threads, main, parse_size
 from tdfusion_edge import bundle
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.frames import Frame
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.engines import Engine
 from tdfusion_edge.runtime.fuser import Fuser
+from tdfusion_edge.runtime.measuring import recording
+from tdfusion_edge.runtime.measuring.instruments import TimedEngine, TimedSink
+from tdfusion_edge.runtime.measuring.numbers import DIGITS
+from tdfusion_edge.runtime.measuring.recording import FPS
+from tdfusion_edge.runtime.measuring.timing import latencies, summary
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
 from tdfusion_edge.runtime.sinks import open_sink
-from tdfusion_edge.runtime.sources import open_source
 from tdfusion_edge.runtime.sources.base import Source
 
-DRAWN = 30
-"""Frames of each camera that a replay repeats; 45 MB at 640x480."""
 WARM_UP = 20
 """First frames of a case that are not counted: buffers are made, the encoder is opened."""
 SHOWN = ("paired", "held", "single", "frozen", "failures")
@@ -135,27 +132,9 @@ def plan(case: Case, fuser: Fuser, sinks: Sequence[TimedSink], args: argparse.Na
 
 def cameras(case: Case, size: tuple[int, int], count: int) -> dict[rig.Role, Source]:
     """Both cameras of a case: simulated ones in real time, or a replay of what they give."""
-    width, height = size
-    pace = f"fps={FPS}&realtime={int(case.live)}&size={width}x{height}"
-    addresses: dict[rig.Role, str] = {
-        "infrared": f"sim://ir?{pace}&view={width}x{height}&depth={case.depth}",
-        "visible": f"sim://vis?{pace}",
-    }
-    epoch_ns = time.monotonic_ns() if case.live else 0
-    sources = {
-        role: open_source(role, rig.Camera(uri=uri), role, epoch_ns=epoch_ns)
-        for role, uri in addresses.items()
-    }
     if case.live:
-        return sources
-    return {role: Replay(role, draw(source), count, FPS) for role, source in sources.items()}
-
-
-def draw(source: Source) -> list[Frame]:
-    """The first :data:`DRAWN` frames of a simulated camera, which is closed."""
-    frames = [source.read() for _ in range(DRAWN)]
-    source.close()
-    return [frame for frame in frames if frame is not None]
+        return recording.cameras(size, depth=case.depth, live=True)
+    return recording.replayed(recording.drawn(size, depth=case.depth), count)
 
 
 def case_timings(

@@ -18,10 +18,9 @@ from msgspec.structs import replace
 
 from tdfusion_edge.config import to_json
 from tdfusion_edge.errors import WorkError
+from tdfusion_edge.runtime.measuring.recording import FPS
 from tdfusion_edge.runtime.rig import SIMULATED
 
-FPS = 30
-"""Rate of the simulated cameras."""
 MB = 1e6
 GRACE_S = 60.0
 """A process may take so much longer than it was asked to run, for its start and its end."""

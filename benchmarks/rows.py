@@ -7,8 +7,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
-from benchmarks.numbers import ROUNDING, SCORE_ROUNDING, Count, NotNegative, Text, deviations, means, same
+from benchmarks.numbers import SCORE_ROUNDING, deviations, means
 from tdfusion_edge.config import Table
+from tdfusion_edge.runtime.measuring.numbers import ROUNDING, Count, NotNegative, Text, same
 
 Time: TypeAlias = Literal["day", "night", "all"]
 OUTSIDE = "outside"

@@ -6,124 +6,48 @@ from the samples of two timings); reading it computes them again, so that none c
 
 from __future__ import annotations
 
-import datetime
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
 from benchmarks.detector_rows import DetectorScore, Difference, check_differences
-from benchmarks.numbers import Count, NotNegative, Text, same, spread
 from benchmarks.rows import Peak, RegionWeight, Trained, check_peaks, check_weights
-from tdfusion_edge.config import Table, load
-from tdfusion_edge.errors import ConfigError
+from tdfusion_edge.config import Table, load, parse, to_json
+from tdfusion_edge.errors import ConfigError, SinkError
+from tdfusion_edge.runtime.measuring.numbers import Count, Text
+from tdfusion_edge.runtime.measuring.record import (
+    Argument,
+    Figure,
+    Latency,
+    Metadata,
+    Numbers,
+    Ratio,
+    Record,
+    Timing,
+)
 
-Commit: TypeAlias = Annotated[str, Meta(pattern="^([0-9a-f]{40}|[0-9a-f]{64})$")]
-Load: TypeAlias = tuple[NotNegative, NotNegative, NotNegative]
+__all__ = [
+    "Argument",
+    "Figure",
+    "Latency",
+    "Metadata",
+    "Ratio",
+    "ResultFile",
+    "Results",
+    "Score",
+    "StretchMode",
+    "Timing",
+    "check_published",
+    "read",
+    "write",
+]
+
 StretchMode: TypeAlias = Literal["none", "image"]
-Argument: TypeAlias = str | int | float | bool | tuple[str, ...] | None
-
-
-class Machine(Table, frozen=True, kw_only=True):
-    """What the benchmark ran on."""
-
-    cpu: Text
-    cores: Count
-    """Cores that the process may use."""
-    memory_gb: Annotated[float, Meta(gt=0)]
-    system: Text
-    """Operating system and processor architecture."""
-    load_before: Load | None
-    """Load averages over 1, 5 and 15 minutes before the run; None where the system has none."""
-    load_after: Load | None
-
-
-class Metadata(Table, frozen=True, kw_only=True):
-    """Where the numbers come from."""
-
-    format: Literal[1]
-    benchmark: Text
-    """Module below ``benchmarks``."""
-    arguments: dict[str, Argument]
-    """Command-line options by name, defaults included."""
-    facts: dict[str, str] = {}
-    """What the benchmark says about its subject: digests of the networks, names of the bundles."""
-    started: Text
-    """ISO 8601 with time zone."""
-    seconds: NotNegative
-    """Duration of the run."""
-    commit: Commit | None
-    """None outside a git checkout; no such file can be published."""
-    dirty: bool | None
-    """Files outside ``benchmarks/results`` differ from the commit."""
-    machine: Machine
-    versions: dict[str, str]
-    """Python and the packages that the numbers depend on."""
-
-    def __post_init__(self) -> None:
-        if datetime.datetime.fromisoformat(self.started).tzinfo is None:
-            raise ValueError(f"started: expected a time zone, got '{self.started}'")
-        if "python" not in self.versions:
-            raise ValueError("versions: expected 'python' among them")
-
-
-class Timing(Table, frozen=True, kw_only=True):
-    """Durations of one case, in milliseconds."""
-
-    name: Text
-    count: Count
-    median: NotNegative
-    q1: NotNegative
-    q3: NotNegative
-    minimum: NotNegative
-    rounds: tuple[int, ...] = ()
-    """Number of the round that each sample comes from, ascending; empty where none are kept."""
-    samples: tuple[NotNegative, ...] = ()
-    """Beside :attr:`rounds`; kept where ratios rest on them."""
-
-    def __post_init__(self) -> None:
-        if not self.minimum <= self.q1 <= self.median <= self.q3:
-            raise ValueError(f"timing '{self.name}': expected minimum <= q1 <= median <= q3")
-        if len(self.rounds) != len(self.samples) or (self.samples and len(self.samples) != self.count):
-            raise ValueError(f"timing '{self.name}': expected as many rounds and samples as count says")
-        if list(self.rounds) != sorted(set(self.rounds)):
-            raise ValueError(f"timing '{self.name}': expected ascending rounds")
-        if self.samples:
-            stored = (self.median, self.q1, self.q3, self.minimum)
-            same(f"timing '{self.name}'", spread(self.samples), stored)
-
-
-class Ratio(Table, frozen=True, kw_only=True):
-    """How many times as long one case takes as another: statistics over the rounds that ran both."""
-
-    numerator: Text
-    denominator: Text
-    rounds: Count
-    median: NotNegative
-    q1: NotNegative
-    q3: NotNegative
-
-
-class Latency(Table, frozen=True, kw_only=True):
-    """Percentiles of one stage as the program itself reports them (2 % wide buckets), milliseconds."""
-
-    name: Text
-    p50: NotNegative
-    p95: NotNegative
-    p99: NotNegative
-    max: NotNegative
-
-    def __post_init__(self) -> None:
-        if not self.p50 <= self.p95 <= self.p99 <= self.max:
-            raise ValueError(f"latency '{self.name}': expected p50 <= p95 <= p99 <= max")
-
-
-class Figure(Table, frozen=True, kw_only=True):
-    """One number."""
-
-    name: Text
-    value: float
-    unit: Text
 
 
 class Score(Table, frozen=True, kw_only=True):
@@ -135,13 +59,9 @@ class Score(Table, frozen=True, kw_only=True):
     metrics: Annotated[dict[str, float], Meta(min_length=1)]
 
 
-class Results(Table, frozen=True, kw_only=True):
+class Results(Numbers, frozen=True, kw_only=True):
     """The numbers; at least one."""
 
-    timings: tuple[Timing, ...] = ()
-    ratios: tuple[Ratio, ...] = ()
-    latencies: tuple[Latency, ...] = ()
-    figures: tuple[Figure, ...] = ()
     scores: tuple[Score, ...] = ()
     trainings: tuple[Trained, ...] = ()
     peaks: tuple[Peak, ...] = ()
@@ -150,41 +70,27 @@ class Results(Table, frozen=True, kw_only=True):
     differences: tuple[Difference, ...] = ()
 
     def __post_init__(self) -> None:
-        names = [
-            *(("timing", row.name) for row in self.timings),
-            *(("ratio", f"{row.numerator} / {row.denominator}") for row in self.ratios),
-            *(("latency", row.name) for row in self.latencies),
-            *(("figure", row.name) for row in self.figures),
-            *(("score", f"{row.method}, stretch {row.stretch}") for row in self.scores),
-            *(("training", row.row) for row in self.trainings),
-            *(("peak", row.name) for row in self.peaks),
-            *(("weight", row.name) for row in self.weights),
-            *(("detector's score", row.name) for row in self.detectors),
-            *(("difference", row.name) for row in self.differences),
-        ]
-        if not names:
-            raise ValueError("results: expected at least one number, got none")
-        twice = [f"{kind} '{name}'" for kind, name in names if names.count((kind, name)) > 1]
-        if twice:
-            raise ValueError(f"results: {twice[0]} is there twice")
-        timings = {timing.name: timing for timing in self.timings}
-        for ratio in self.ratios:
-            _check_ratio(ratio, timings)
+        super().__post_init__()
         check_peaks(self.peaks)
         check_weights(self.weights)
         check_differences(self.differences, self.detectors)
 
+    def rows(self) -> Iterator[tuple[str, str]]:
+        """Kind and name of every row."""
+        yield from super().rows()
+        yield from (("score", f"{row.method}, stretch {row.stretch}") for row in self.scores)
+        yield from (("training", row.row) for row in self.trainings)
+        yield from (("peak", row.name) for row in self.peaks)
+        yield from (("weight", row.name) for row in self.weights)
+        yield from (("detector's score", row.name) for row in self.detectors)
+        yield from (("difference", row.name) for row in self.differences)
 
-class ResultFile(Table, frozen=True, kw_only=True):
+
+class ResultFile(Record, frozen=True, kw_only=True):
     """A whole file."""
 
     metadata: Metadata
     results: Results
-
-
-def pairwise(numerator: dict[int, float], denominator: dict[int, float]) -> list[float]:
-    """Quotients of two cases, one for each round that ran both, in the order of the rounds."""
-    return [numerator[n] / denominator[n] for n in sorted(numerator.keys() & denominator.keys())]
 
 
 def read(path: Path) -> ResultFile:
@@ -203,25 +109,35 @@ def read(path: Path) -> ResultFile:
 
 
 def check_published(path: Path) -> ResultFile:
-    """Check a file that is committed as any other, and that its commit is known.
+    """Check a file that is committed as any other, and that what was measured is known.
 
     Raises:
-        ConfigError: see :func:`read`, or the file names no commit.
+        ConfigError: see :func:`read`, or the file names neither a commit nor a digest of the package.
     """
     result = read(path)
-    if result.metadata.commit is None:
+    if result.metadata.commit is None and result.metadata.package is None:
         raise ConfigError(f"{path}: commit", expected="the commit that was measured", got="none")
     return result
 
 
-def _check_ratio(ratio: Ratio, timings: dict[str, Timing]) -> None:
-    name = f"ratio '{ratio.numerator} / {ratio.denominator}'"
-    parts = []
-    for part in (ratio.numerator, ratio.denominator):
-        if part not in timings or not timings[part].samples:
-            raise ValueError(f"{name}: expected the samples of '{part}' in the same file")
-        parts.append(dict(zip(timings[part].rounds, timings[part].samples, strict=True)))
-    quotients = pairwise(parts[0], parts[1])
-    if len(quotients) != ratio.rounds:
-        raise ValueError(f"{name}: expected {len(quotients)} rounds, got {ratio.rounds}")
-    same(name, spread(quotients)[:3], (ratio.median, ratio.q1, ratio.q3))
+def write(path: Path, result: ResultFile) -> None:
+    """Write a result file aside and rename it, so that an older one stays until the new one is whole.
+
+    Raises:
+        ConfigError: the file could not be read back; nothing is written.
+        SinkError: the disk is full or not writable.
+    """
+    raw = to_json(result)
+    parse(raw, ResultFile, name=str(path))
+    with contextlib.ExitStack() as stack:
+        try:
+            handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+            stack.callback(Path(aside).unlink, missing_ok=True)
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(raw)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(aside).chmod(0o644)  # mkstemp's 0600 is for secrets
+            Path(aside).replace(path)
+        except OSError as error:
+            raise SinkError(f"{path} cannot be written: {error.strerror}") from error

@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import machine
-from benchmarks.common import write
-from benchmarks.schema import Argument, Metadata, ResultFile, Results
+from benchmarks.machine import commit as commit_of
+from benchmarks.schema import Argument, Metadata, ResultFile, Results, write
 from benchmarks.table import as_table
 from tdfusion_edge import bundle
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError, TdfusionError
 from tdfusion_edge.redact import redact
+from tdfusion_edge.runtime.measuring import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -101,7 +101,7 @@ def _measured(benchmark: Benchmark, args: argparse.Namespace) -> ResultFile:
     if load_before is not None and load_before[0] > BUSY * machine.usable_cores():
         say(f"warning: the load is {load_before[0]:.2f}, the numbers will be noisy", error=True)
     # Before the run: what is committed or edited meanwhile is not what was measured.
-    commit, dirty = machine.commit(ROOT)
+    commit, dirty = commit_of(ROOT)
     results, facts = benchmark.measure(args)
     metadata = Metadata(
         format=1,

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import latencies
-from benchmarks.process import FPS, GRACE_S, Memory, report_in, run_command, watch
+from benchmarks.process import GRACE_S, Memory, report_in, run_command, watch
 from benchmarks.schema import Figure, Results
 from benchmarks.script import Benchmark, Measured, add_bundle, add_count, add_threads, main
 from tdfusion_edge import bundle
 from tdfusion_edge.console import say
+from tdfusion_edge.runtime.measuring.recording import FPS
+from tdfusion_edge.runtime.measuring.timing import latencies
 
 STARTED_S = 5.0
 """By then the program streams."""

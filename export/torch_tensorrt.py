@@ -38,6 +38,7 @@ from tdfusion_edge.export.networks import Chosen
 from tdfusion_edge.install import install_command
 from tdfusion_edge.runtime.engines import Choice
 from tdfusion_edge.runtime.engines.agreement import require_agreement
+from tdfusion_edge.runtime.engines.providers import DOCTOR
 from tdfusion_edge.runtime.engines.tensorrt import bindings
 from tdfusion_edge.runtime.engines.tensorrt.device import Device, Gpu, open_device
 from tdfusion_edge.runtime.engines.tensorrt.log import Log
@@ -96,7 +97,7 @@ def open_torch_tensorrt(
     if where.type == "cuda" and not torch.cuda.is_available():  # without one its import fails obscurely
         raise EngineError(
             "Torch-TensorRT builds on the GPU that runs the engine, and PyTorch finds none",
-            hint=bindings.DOCTOR,
+            hint=DOCTOR,
         )
     try:
         module = importlib.import_module("torch_tensorrt")

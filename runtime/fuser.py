@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import get_args
+from typing import cast, get_args
 
 import numpy as np
 
@@ -17,9 +17,9 @@ from tdfusion_edge.errors import RequestError
 from tdfusion_edge.frames import Frame, Image, Pair, whole
 from tdfusion_edge.result import Findings, Result
 from tdfusion_edge.runtime import engines, rig
-from tdfusion_edge.runtime.engines import Choice, Engine, OnProgress
-from tdfusion_edge.runtime.executors import takes_one_pass
-from tdfusion_edge.runtime.executors.base import F32, Executor, Looked, Timed, untimed
+from tdfusion_edge.runtime.engines import Choice, Engine, OnProgress, Opened
+from tdfusion_edge.runtime.executors import takes_frames, takes_one_pass
+from tdfusion_edge.runtime.executors.base import F32, Executor, FromCameras, Looked, Timed, untimed
 from tdfusion_edge.runtime.executors.loading import Foreign, Loader
 from tdfusion_edge.runtime.executors.onepass import OnePass
 from tdfusion_edge.runtime.executors.staged import Staged
@@ -53,7 +53,8 @@ class Fuser:
             is free.
         graphs: ``staged`` runs network by network, ``onepass`` all in one graph, whose stretch is a picture
             behind and therefore ``temporal`` or ``none``; ``auto`` takes that where the back end gains by it
-            and the picture fits.
+            and the picture fits. With back end ``cuda`` it hands over the cameras' pictures themselves, with
+            the same stretch.
         detect: Whether the bundle's heads (boxes, masks) look at the fused picture.
         score_threshold: Only boxes with a higher score count, 0 to 1; None takes the bundle's, or 0.25 for
             ``detector``.
@@ -134,11 +135,11 @@ class Fuser:
         choice = Choice(backend, precision, threads, cache, workspace)
         with ExitStack() as stack:
             load = Loader(opened, choice, on_progress, instrument, stack)
-            fusion = load(FUSION)
-            self.backend, self.precision = load.ran.backend, load.ran.precision
+            fusion, ran = load(FUSION), load.ran
+            self.backend, self.precision = ran.backend, ran.precision
             self._one_pass = takes_one_pass(
                 opened,
-                load.ran,
+                ran,
                 graphs,
                 stretch=stretch,
                 detect=detect,
@@ -163,6 +164,18 @@ class Fuser:
             self._aligner = Aligner(
                 thermal, registration, minimum=minimum, visible_size=visible_size, watch=watch
             )
+            self._from_cameras: FromCameras | None = None
+            if takes_frames(ran, graphs, stretch=stretch):
+                graph_of = self.manifest.graphs
+                self._from_cameras = _camera_way(ran)(
+                    ran.engine,
+                    self._aligner,
+                    self._staged,
+                    thermal,
+                    colours=foreign is not None
+                    or any(graph_of[name].takes_chroma for name in self.manifest.heads),
+                )
+                stack.callback(self._from_cameras.close)
             self._closing = stack.pop_all()
         head = self.heads.get("boxes")
         self._scored = head if isinstance(head, Scored) else None
@@ -219,14 +232,23 @@ class Fuser:
             EngineError: a network failed.
         """
         with timed("align"):
-            aligned = self._aligner.align(pair)
-        if aligned is None:
-            return None
-        picture, findings, luma = self._executor.fuse(aligned, self._stretch, timed)
+            present = self._aligner.present(pair)
+            if present is None:
+                return None
+            way = self._from_cameras
+            if way is not None and (self._mode == "image" or not way.takes(present)):
+                way = None
+            aligned = self._aligner.brought(present) if way is None else None
+        if way is not None:
+            made = way.fuse(present, self._stretch, timed)
+        else:
+            assert aligned is not None
+            made = self._executor.fuse(aligned, self._stretch, timed)
         self._count += 1
         return Result(
-            self._count - 1, pair, picture, findings, luma, aligned.degraded, infrared=aligned.warped
-        )
+            self._count - 1, pair, made.picture, made.findings, made.luma, present.degraded,
+            infrared=None if aligned is None else aligned.warped,
+        )  # fmt: skip
 
     def look(self, infrared: U8, visible: Image) -> Looked:
         """What the networks alone make of an aligned pair: without range, registration and stretch.
@@ -279,6 +301,8 @@ class Fuser:
     def forget(self) -> None:
         """Begin a new stream: nothing is left of earlier pictures."""
         self._aligner.forget()
+        if self._from_cameras is not None:
+            self._from_cameras.forget()
         self._stretch = Stretch(self._mode)
         self._count = 0
 
@@ -333,6 +357,7 @@ class Fuser:
         graph = self.manifest.graphs.get(ONE_PASS)
         one = f", in one pass for {graph.sizes_in_words}" if self._one_pass and graph is not None else ""
         row = engines.BACKENDS[self.backend]
+        one += ", from the cameras' pictures" if self._from_cameras is not None else ""
         one += f", heads by {row.heads}" if row.heads is not None and self.heads else ""
         finds = "".join(f", {kind_of(kind).verb} {_listed(head.names)}" for kind, head in self.heads.items())
         return f"bundle {self.manifest.name}, back end {self.backend}, {self.precision}{one}{finds}"
@@ -348,6 +373,13 @@ class Fuser:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _camera_way(ran: Opened) -> Callable[..., FromCameras]:
+    """What is made over the fusion network's engine."""
+    place = engines.BACKENDS[ran.backend].from_cameras
+    assert place is not None
+    return cast(Callable[..., FromCameras], engines.named(place))
 
 
 def _place(source: str | Path) -> Path:

@@ -8,8 +8,11 @@ knows.
 from __future__ import annotations
 
 import os
+import re
 from argparse import ArgumentTypeError
 from pathlib import Path
+
+from tdfusion_edge.errors import RequestError
 
 LARGEST = 2**31 - 1
 """No count that a command takes is larger, and all libraries take it."""
@@ -79,3 +82,15 @@ def whole_number(text: str) -> int:
     if abs(number) > LARGEST:
         raise ArgumentTypeError(f"expected a whole number of at most {LARGEST}, got '{text}'")
     return number
+
+
+def size_of(text: str, option: str = "--size") -> tuple[int, int]:
+    """Width and height of ``640x480``.
+
+    Raises:
+        RequestError: it is none.
+    """
+    found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if found is None:
+        raise RequestError(option, expected="WxH, such as 640x480", got=text)
+    return int(found[1]), int(found[2])

@@ -48,6 +48,7 @@ COMMANDS = (
     Command("engines", "tdfusion_edge.runtime.commands.engines", "build TensorRT engines ahead of time"),
     Command("eval", "tdfusion_edge.runtime.commands.eval", "score fused pictures and detections"),
     Command("verify", "tdfusion_edge.runtime.commands.verify", "check what a back end makes of a bundle"),
+    Command("bench", "tdfusion_edge.runtime.commands.bench", "measure latency, throughput and energy here"),
     Command("bundles", "tdfusion_edge.runtime.commands.bundles", "list bundles and what they hold"),
     Command("cameras", "tdfusion_edge.runtime.commands.cameras", "list cameras and what they offer"),
     Command(

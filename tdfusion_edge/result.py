@@ -52,7 +52,8 @@ class Result:
     """Those places as they are drawn."""
     infrared: npt.NDArray[np.uint8] | None = None
     """uint8 (H, W), infrared as it was fused: in 8 bits, in the picture's pixels, hot is bright, its border
-    repeated where infrared does not see. None where it is missing or left out."""
+    repeated where infrared does not see. None where it is missing or left out, and where a back end takes the
+    cameras' pictures themselves: it stays on its device then."""
 
     def __repr__(self) -> str:
         size = "x".join(map(str, self.picture.shape[1::-1]))

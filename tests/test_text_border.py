@@ -73,6 +73,7 @@ BASES: dict[str, list[str]] = {
     "engines": [],
     "eval": ["--data", "nowhere"],
     "verify": ["nowhere"],
+    "bench": ["nowhere"],
     "cameras": [],
     "calibrate": ["--camera", "a.mp4,b.mp4"],
     "doctor": ["--no-such"],

@@ -27,7 +27,7 @@ from tdfusion_edge.errors import WorkError
 from tdfusion_edge.runtime.engines.cuda.parameters import BGR, BINS, NV12, THERMAL_STATE, YUYV, EdgeParameters
 from tdfusion_edge.runtime.engines.cuda.thermal import KERNEL, SHARED_BYTES, THREADS, thermal_parameters
 from tdfusion_edge.runtime.engines.cuda.tiles import THREADS as EDGE_THREADS
-from tdfusion_edge.runtime.engines.cuda.tiles import Limits, plan
+from tdfusion_edge.runtime.engines.cuda.tiles import Limits, Plan, plan
 from tdfusion_edge.runtime.engines.cuda.weights import edge_of, pack
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.picture.range import sample_step
@@ -86,7 +86,40 @@ def measure(args: argparse.Namespace) -> Measured:
 def _edge(
     library: emulator.Library, name: str, args: argparse.Namespace, onnx: bytes, figures: list[Figure]
 ) -> str:
-    kind, (width, height) = CASES[name], args.size
+    prepared = prepared_edge(CASES[name], args.size, onnx, args.multiprocessors)
+    moved = launched_edge(library, prepared)
+    figures += _figures(name, moved)
+    passes = round(moved.passes / moved.matrices, 3)
+    figures.append(Figure(name=f"{name}, passes a matrix", value=passes, unit="of shared memory"))
+    width, height = args.size
+    luma = np.full((height, width), np.nan, np.float32)
+    launched_edge(library, prepared._replace(arrays={**prepared.arrays, "luma": luma}))
+    error = _error(CASES[name], onnx, prepared.arrays, luma)
+    figures.append(Figure(name=f"{name}, largest error of the luma", value=error, unit="of 1"))
+    planned = prepared.plan
+    return f"{planned.tile.kernel}, {planned.blocks} blocks: {planned.reason}"
+
+
+class Prepared(NamedTuple):
+    """A launch of `edge` on random pictures."""
+
+    plan: Plan
+    parameters: EdgeParameters
+    """Without addresses."""
+    arrays: dict[str, Any]
+    """By the parameter that takes the address."""
+
+
+def prepared_edge(kind: Kind, size: tuple[int, int], onnx: bytes, multiprocessors: int) -> Prepared:
+    """What is launched for one case.
+
+    Args:
+        kind: Formats.
+        size: Width and height of both pictures, pixels.
+        onnx: The fusion graph.
+        multiprocessors: Of the GPU that the launch is planned for.
+    """
+    width, height = size
     random = np.random.default_rng(0)
     infrared = random.integers(0, 256, (height, width)).astype(
         np.uint8 if kind.infrared_bytes == 1 else np.uint16
@@ -105,33 +138,20 @@ def _edge(
         arrays["fused_chroma"] = np.zeros(halves, np.uint8)
     if kind.infrared_bytes == 2:
         arrays["thermal"] = np.array([1, 0], np.float32)
-    planned = plan(width, height, Limits(args.multiprocessors, *SHARED))
     p = EdgeParameters(
         width=width, height=height, infrared_width=width, infrared_height=height,
         infrared_pitch=infrared.strides[0], visible_pitch=visible.shape[1], chroma_pitch=halves[1],
         fused_pitch=fused.shape[1], fused_chroma_pitch=halves[1], infrared_bytes=kind.infrared_bytes,
         visible_format=kind.visible, fused_format=kind.fused, sample_step=sample_step(width * height),
     )  # fmt: skip
-    moved = _launched(
-        library, planned.tile.kernel, planned.blocks, EDGE_THREADS, planned.tile.shared_bytes, p, arrays
-    )
-    figures += _figures(name, moved)
-    passes = round(moved.passes / moved.matrices, 3)
-    figures.append(Figure(name=f"{name}, passes a matrix", value=passes, unit="of shared memory"))
-    luma = np.full((height, width), np.nan, np.float32)
-    _launched(
-        library,
-        planned.tile.kernel,
-        planned.blocks,
-        EDGE_THREADS,
-        planned.tile.shared_bytes,
-        p,
-        {**arrays, "luma": luma},
-    )
-    figures.append(
-        Figure(name=f"{name}, largest error of the luma", value=_error(kind, onnx, arrays, luma), unit="of 1")
-    )
-    return f"{planned.tile.kernel}, {planned.blocks} blocks: {planned.reason}"
+    return Prepared(plan(width, height, Limits(multiprocessors, *SHARED)), p, arrays)
+
+
+def launched_edge(library: emulator.Library, prepared: Prepared) -> emulator.Traffic:
+    """One launch; what it writes is in the arrays."""
+    planned = prepared.plan
+    size = planned.blocks, EDGE_THREADS, planned.tile.shared_bytes
+    return _launched(library, planned.tile.kernel, *size, prepared.parameters, prepared.arrays)
 
 
 def _error(kind: Kind, onnx: bytes, arrays: Mapping[str, Any], luma: Any) -> float:

@@ -23,15 +23,15 @@ from urllib.request import urlopen
 import numpy as np
 import psutil
 
-from benchmarks.common import Samples, ratio, timing
 from benchmarks.live.viewers import look
-from benchmarks.numbers import DIGITS
 from benchmarks.process import GRACE_S, run_command
 from benchmarks.schema import Figure, Latency, Results
 from benchmarks.script import Benchmark, Measured, add_bundle, add_count, add_threads, main
 from tdfusion_edge import bundle
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import WorkError
+from tdfusion_edge.runtime.measuring.numbers import DIGITS
+from tdfusion_edge.runtime.measuring.timing import Samples, ratio, timing
 
 ALONE, WATCHED = "picture to picture: no viewer", "picture to picture: all viewers"
 CPU_ALONE, CPU_WATCHED = "processor time a picture: no viewer", "processor time a picture: all viewers"

@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import psutil
 
-from benchmarks.common import latencies
 from benchmarks.live.faults import FPS, KINDS, Fault, FaultyCamera, Kind, schedule
 from benchmarks.process import MB, Memory
 from benchmarks.schema import Figure, Results
@@ -34,6 +33,7 @@ from tdfusion_edge.result import Result
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.heads import annotated
+from tdfusion_edge.runtime.measuring.timing import latencies
 from tdfusion_edge.runtime.picture.watch import watch_of
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
 from tdfusion_edge.runtime.pipeline.monitor import Monitor

@@ -16,7 +16,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.common import interleaved, timing
 from benchmarks.live.rig import (
     EPOCH_NS,
     Played,
@@ -31,6 +30,7 @@ from benchmarks.script import Benchmark, Measured, add_count, main
 from tdfusion_edge.console import say
 from tdfusion_edge.frames import Frame
 from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.measuring.timing import interleaved, timing
 from tdfusion_edge.runtime.pairing.clocks import CameraClock
 from tdfusion_edge.runtime.pairing.content import Content, ContentReport, Place
 from tdfusion_edge.runtime.simulation.faults import Faults

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.numbers import DIGITS
 from benchmarks.schema import Figure
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import InputMissing
 from tdfusion_edge.images import by_stem, read_luma8
 from tdfusion_edge.metrics import Scores, evaluate, mean
 from tdfusion_edge.runtime.fuser import Fuser
+from tdfusion_edge.runtime.measuring.numbers import DIGITS
 from tdfusion_edge.runtime.picture.range import ThermalRange
 from tdfusion_edge.runtime.picture.stretch import Stretch
 from tdfusion_edge.runtime.rig import RangeName, thermal

@@ -25,9 +25,6 @@ from typing import Any
 import av
 import numpy as np
 
-from benchmarks.common import summary
-from benchmarks.numbers import DIGITS
-from benchmarks.process import FPS
 from benchmarks.schema import Figure, Latency, Results, Timing
 from benchmarks.script import ROOT, Benchmark, Measured, add_count, main, parse_size
 from benchmarks.throughput.child import Answer, Request
@@ -36,6 +33,9 @@ from tdfusion_edge.config import parse, to_json
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError, WorkError
 from tdfusion_edge.frames import Image
+from tdfusion_edge.runtime.measuring.numbers import DIGITS
+from tdfusion_edge.runtime.measuring.recording import FPS
+from tdfusion_edge.runtime.measuring.timing import summary
 from tdfusion_edge.runtime.simulation.scene import Scene
 
 DRAWN = 60

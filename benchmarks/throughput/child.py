@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.numbers import DIGITS
 from tdfusion_edge.config import Table, load, to_json
 from tdfusion_edge.console import say
 from tdfusion_edge.result import Result
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.fuser import Fuser
+from tdfusion_edge.runtime.measuring.numbers import DIGITS
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
 from tdfusion_edge.runtime.sinks import open_sink
 from tdfusion_edge.runtime.sources import open_source

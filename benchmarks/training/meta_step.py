@@ -25,8 +25,6 @@ from typing import get_args
 import torch
 from msgspec.structs import replace
 
-from benchmarks.common import interleaved, ratio, timing
-from benchmarks.numbers import DIGITS
 from benchmarks.rows import Peak
 from benchmarks.schema import Figure, Results
 from benchmarks.script import ROOT, Benchmark, Measured, add_count, add_threads, main, parse_size
@@ -34,6 +32,8 @@ from benchmarks.training.meta_case import Peaks, Setting, Step, View, gradient, 
 from tdfusion_edge.config import parse, to_json
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import WorkError
+from tdfusion_edge.runtime.measuring.numbers import DIGITS
+from tdfusion_edge.runtime.measuring.timing import interleaved, ratio, timing
 from tdfusion_edge.train.meta import Method, Parameters
 
 METHODS: tuple[Method, ...] = get_args(Method)

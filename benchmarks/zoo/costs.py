@@ -11,7 +11,6 @@ from typing import NamedTuple, get_args
 
 import torch
 
-from benchmarks.common import Samples, interleaved, ratio, timing
 from benchmarks.fusion_networks import NETWORKS, SEED
 from benchmarks.schema import Figure, Ratio, Timing
 from tdfusion_edge.bundle import FUSION, Bundle, Precision
@@ -19,6 +18,7 @@ from tdfusion_edge.export.fusion import fusion_onnx
 from tdfusion_edge.export.graph import smooth_pair
 from tdfusion_edge.export.operations import count
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
+from tdfusion_edge.runtime.measuring.timing import Samples, interleaved, ratio, timing
 
 PAPER = "tdfusion"
 """The paper's fusion network, with which every member is compared."""

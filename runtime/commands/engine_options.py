@@ -17,12 +17,25 @@ OWN = ("threads", "engine_cache", "workspace")
 """Options that only some back ends have."""
 
 
-def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what runs the networks: the back ends, and what any of them has as an option of its own."""
-    parser.add_argument(
-        "--backend", default="auto", choices=("auto", *engines.BACKENDS),
-        help="what runs the networks (default: ONNX Runtime on the CPU)",
-    )  # fmt: skip
+def add_engine_arguments(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Declare what runs the networks: the back ends, and what any of them has as an option of its own.
+
+    Args:
+        parser: Of the command.
+        several: Whether ``--backend`` may name several, for :func:`choices_of`.
+    """
+    if several:
+        parser.add_argument(
+            "--backend", default="auto", metavar="NAME,NAME",
+            help="what runs the networks, one or several to be compared with the first: "
+            f"{', '.join(engines.BACKENDS)}, each with a precision of its own where it is written as "
+            "onnxruntime:fp32 (default: ONNX Runtime on the CPU)",
+        )  # fmt: skip
+    else:
+        parser.add_argument(
+            "--backend", default="auto", choices=("auto", *engines.BACKENDS),
+            help="what runs the networks (default: ONNX Runtime on the CPU)",
+        )  # fmt: skip
     parser.add_argument(
         "--precision", choices=get_args(Precision),
         help="which of the bundle's graphs (default: fp32 on a CPU; fp16 on a GPU, where the bundle has it)",
@@ -76,6 +89,27 @@ def choice_of(args: argparse.Namespace) -> Choice:
     if choice.threads < 0:
         raise RequestError("--threads", expected="0 or more", got=str(choice.threads))
     return choice
+
+
+def choices_of(args: argparse.Namespace) -> dict[str, Choice]:
+    """What the command line chose where it may name several back ends, each by its name there.
+
+    Raises:
+        RequestError: a back end or a precision that is none, one that is there twice, or a negative number
+            of threads.
+    """
+    common, found = choice_of(args), dict[str, Choice]()
+    for name in args.backend.split(","):
+        backend, _, precision = name.partition(":")
+        if backend not in ("auto", *engines.BACKENDS):
+            raise RequestError("--backend", expected=", ".join(engines.BACKENDS), got=backend or "nothing")
+        if name in found:
+            raise RequestError("--backend", expected="every back end once", got=f"{name} twice")
+        if precision and precision not in get_args(Precision):
+            raise RequestError("--backend", expected=" or ".join(get_args(Precision)), got=precision)
+        chosen = common._replace(backend=backend)
+        found[name] = chosen._replace(precision=precision) if ":" in name else chosen
+    return found
 
 
 def progress_shower(what: str) -> OnProgress:

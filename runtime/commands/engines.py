@@ -13,14 +13,13 @@ engine where it can be carried to it. --list shows what is kept, --prune removes
 from __future__ import annotations
 
 import argparse
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
 from tdfusion_edge import bundle
-from tdfusion_edge.arguments import bundle_path
+from tdfusion_edge.arguments import bundle_path, size_of
 from tdfusion_edge.bundle import Bundle, Precision
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import RequestError
@@ -109,13 +108,7 @@ def sizes_of(texts: list[str]) -> tuple[Size, ...]:
     Raises:
         RequestError: no width and height.
     """
-    sizes = []
-    for text in texts:
-        found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
-        if found is None:
-            raise RequestError("--size", expected="WxH, such as 640x480", got=text)
-        sizes.append((int(found[1]), int(found[2])))
-    return tuple(sizes) or (DEFAULT_SIZE,)
+    return tuple(map(size_of, texts)) or (DEFAULT_SIZE,)
 
 
 def build_and_report(

@@ -5,6 +5,7 @@ As in :mod:`tdfusion_edge.runtime.commands.checkup`, nothing here fails, and lib
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
 import platform
@@ -13,9 +14,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tdfusion_edge.errors import TdfusionError
 from tdfusion_edge.install import install_command
 from tdfusion_edge.runtime.commands.checkup import Check, first_line, hint, imported, line_of
 from tdfusion_edge.runtime.driver import module_version
+from tdfusion_edge.runtime.measuring import jetson
 
 DRIVER = "sudo ubuntu-drivers install  # then restart; elsewhere the driver comes from NVIDIA"
 CUDA = ("cuda.bindings.runtime", "pycuda.driver")
@@ -29,12 +32,14 @@ UPDATE = "Install JetPack 6 or later: https://developer.nvidia.com/embedded/jetp
 
 def rows() -> Iterator[Check]:
     """All of them; the GPU is opened once."""
-    opened = cuda()
+    probe = functools.cache(_probed)
+    opened = cuda(probe=probe)
     yield tensorrt("tensorrt", opened=opened)
     yield tensorrt("tensorrt_rtx", opened=opened)
     yield torch_tensorrt()
     yield gpu()
     yield opened
+    yield kernels(opened, probe)
     yield jetpack()
 
 
@@ -86,7 +91,7 @@ def cuda(
         probe: Opens it; None takes the program's own.
     """
     name = "CUDA"
-    if module_version(root) is None and not _is_jetson(root):
+    if module_version(root) is None and not jetson.is_jetson(root):
         return Check(name, "missing", "no NVIDIA driver is loaded")
     try:
         seen = _probed() if probe is None else probe()
@@ -103,6 +108,45 @@ def cuda(
         f"{seen.free_memory / (1 << 30):.1f} GiB free, opened by {seen.provider}; "
         f"driver {it.driver or 'unknown'}",
     )
+
+
+def kernels(opened: Check, probe: Callable[[], Any], folder: Path | None = None) -> Check:
+    """Our own kernels (``--backend cuda``): which compiled ones this GPU and its driver take, or why none.
+
+    Args:
+        opened: What :func:`cuda` said.
+        probe: Tells of the GPU; asked where it was opened.
+        folder: Where the compiled kernels lie; None takes those of this installation.
+    """
+    name = "kernels (--backend cuda)"
+    try:
+        from tdfusion_edge.runtime.engines.cuda import binaries
+
+        place = binaries.FOLDER if folder is None else folder
+        try:
+            there = binaries.manifest(place).binaries
+        except TdfusionError as error:
+            absent = not (place / binaries.MANIFEST).exists()
+            return Check(name, "missing" if absent else "broken", first_line(error), hint(error))
+        made = ", ".join(f"{one.file} of CUDA {one.cuda[0]}.{one.cuda[1]}" for one in there)
+        if opened.status != "ok":
+            return Check(name, "missing", f"compiled: {made}; but no GPU could be opened")
+        gpu = probe().gpu
+        capability, version = int(gpu.capability.removeprefix("sm_")), _cuda_version(gpu.driver)
+        if version is None:
+            return Check(name, "broken", f"compiled: {made}; but the driver does not tell its CUDA version")
+        taken = binaries.binary_for(version, capability, place)
+        own = capability in taken.targets
+        how = f"{'' if own else 'no '}code of its own for {gpu.capability}"
+        how += "" if own else ": the driver makes it"
+        return Check(name, "ok", f"{taken.file} of CUDA {taken.cuda[0]}.{taken.cuda[1]}, {how}")
+    except Exception as error:
+        return Check(name, "broken", first_line(error), hint(error))
+
+
+def _cuda_version(driver: str) -> tuple[int, int] | None:
+    found = re.search(r"CUDA (\d+)\.(\d+)", driver)
+    return None if found is None else (int(found[1]), int(found[2]))
 
 
 def torch_tensorrt() -> Check:
@@ -125,7 +169,7 @@ def _install(flavour: str, root: Path, machine: str, *, again: bool) -> str:
     force = "--force-reinstall" if again else ""
     if flavour == "tensorrt_rtx":
         return install_command("tensorrt-rtx", options=force)
-    if _is_jetson(root):
+    if jetson.is_jetson(root):
         return (
             f"sudo apt install {'--reinstall ' if again else ''}python3-libnvinfer && "
             f"{install_command(_extra(root))}  # in an environment made with --system-site-packages"
@@ -141,12 +185,8 @@ def _extra(root: Path) -> str:
 
 def _jetson_linux(root: Path) -> int | None:
     """First number of Jetson Linux; None where that is not told."""
-    try:
-        release = (root / "etc/nv_tegra_release").read_text(errors="replace")
-    except OSError:
-        return None
-    found = re.search(r"R(\d+) \(release\)", release)
-    return None if found is None else int(found[1])
+    version = jetson.release(root)
+    return None if version is None else int(version.partition(".")[0])
 
 
 def _too_old(driver: str) -> bool:
@@ -195,27 +235,17 @@ def _has_nvidia_card(root: Path) -> bool:
     return False
 
 
-def _is_jetson(root: Path) -> bool:
-    return (root / "etc/nv_tegra_release").exists()
-
-
 def jetpack(root: Path = Path("/")) -> Check:
     """Jetson Linux and JetPack, as the device's own files tell them."""
-    try:
-        release = (root / "etc/nv_tegra_release").read_text(errors="replace")
-    except OSError:
+    if not jetson.is_jetson(root):
         return Check("JetPack", "missing", "this is no Jetson")
-    found = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", release)
-    linux = f"Jetson Linux {found[1]}.{found[2]}" if found else "Jetson Linux of unknown version"
-    if found and int(found[1]) < JETPACK_6:
+    number = _jetson_linux(root)
+    linux = f"Jetson Linux {jetson.release(root) or 'of unknown version'}"
+    if number is not None and number < JETPACK_6:
         return Check("JetPack", "broken", f"{linux}: the GPU's back ends need JetPack 6 or later", UPDATE)
-    try:
-        packages = (root / "var/lib/dpkg/status").read_text(errors="replace")
-    except OSError:
-        packages = ""
-    version = re.search(r"^Package: nvidia-jetpack\n(?:.+\n)*?Version: (\S+)", packages, re.MULTILINE)
+    version = jetson.jetpack(root)
     if version is None:
         return Check(
             "JetPack", "missing", f"{linux}, without its packages", "sudo apt install nvidia-jetpack"
         )
-    return Check("JetPack", "ok", f"{version[1]}, {linux}")
+    return Check("JetPack", "ok", f"{version}, {linux}")

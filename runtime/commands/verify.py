@@ -6,7 +6,8 @@
 
 Both the back end and the reference, the bundle's float32 graphs in ONNX Runtime on the CPU, fuse the same
 pairs, look for objects in them and give their pixels classes; then the back end's one-pass graph does the
-same, and its pictures are compared with those of the reference in colour.
+same, and its pictures are compared with those of the reference in colour. So are those that a back end makes
+of the cameras' pictures themselves, where it does.
 The limits are those of the export's own gate; the exit code is 1 where one is passed. Without --data the
 pairs are of the simulated street; with --labels the change of mAP50 or mIoU is limited as well.
 """
@@ -21,12 +22,14 @@ from typing import NamedTuple
 from tdfusion_edge import bundle
 from tdfusion_edge.arguments import bundle_path
 from tdfusion_edge.bundle import ONE_PASS, Bundle, Precision
+from tdfusion_edge.color import U8, luma
 from tdfusion_edge.console import say, say_json, watched
 from tdfusion_edge.escape import one_line
+from tdfusion_edge.frames import Image
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.pairs.source import labels_of
 from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of, progress_shower
-from tdfusion_edge.runtime.engines import Choice
+from tdfusion_edge.runtime.engines import BACKENDS, Choice
 from tdfusion_edge.runtime.evaluation.pairs import (
     Traits,
     add_pair_arguments,
@@ -37,9 +40,11 @@ from tdfusion_edge.runtime.evaluation.pairs import (
     served,
     simulated_for,
 )
-from tdfusion_edge.runtime.evaluation.parity import REFERENCE, Gap, least_score, measure_each
+from tdfusion_edge.runtime.evaluation.parity import REFERENCE, Gap, Looks, least_score, measure_each
 from tdfusion_edge.runtime.executors import why_not_one_pass
+from tdfusion_edge.runtime.executors.base import F32, Looked
 from tdfusion_edge.runtime.fuser import Fuser
+from tdfusion_edge.runtime.picture.units import UNIT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,12 +69,14 @@ def main(args: argparse.Namespace) -> int:
     noted = _noted(watched(pairs, len(pairs), "comparing, staged"), traits)
     ran = _compare(opened, choice, "staged", noted, scored=labels is not None)
     one_pass = _one_pass(opened, choice, ran, pairs, traits, scored=labels is not None)
+    cameras = _from_cameras(opened, choice, ran, pairs, scored=labels is not None)
     data = described(args.data, ran.gap.pairs)
     if args.json:
-        say_json(as_json(ran, data, one_pass))
+        say_json(as_json(ran, data, one_pass, cameras))
     else:
-        say(as_text(opened, ran, data, one_pass))
-    return 1 if ran.said or (isinstance(one_pass, Compared) and one_pass.said) else 0
+        say(as_text(opened, ran, data, one_pass, cameras))
+    whole = [one for one in (one_pass, cameras) if isinstance(one, Compared)]
+    return 1 if ran.said or any(one.said for one in whole) else 0
 
 
 class Compared(NamedTuple):
@@ -93,6 +100,7 @@ def _compare(
             **chosen._asdict(),
             graphs=graphs,
             stretch="none",
+            range="camera",
             score_threshold=least_score(opened.manifest, scored=scored),
             on_progress=progress_shower,
         )
@@ -101,9 +109,33 @@ def _compare(
         fuser(choice, graphs) as other,
         fuser(Choice(REFERENCE, "fp32", choice.threads), "staged") as reference,
     ):
-        across, threshold = graphs == "onepass", opened.manifest.score_threshold
-        gap = measure_each(pairs, reference, {None: other}, threshold, across=across)[None]
+        across, threshold = graphs != "staged", opened.manifest.score_threshold
+        looks: Looks = _Cameras(other) if graphs == "auto" else other
+        gap = measure_each(pairs, reference, {None: looks}, threshold, across=across)[None]
         return Compared(gap, gap.offences(other.precision), other.backend, other.precision)
+
+
+class _Cameras:
+    """A Fuser that looks at pairs by its whole way from the cameras' pictures, each as a stream."""
+
+    def __init__(self, fuser: Fuser) -> None:
+        self._fuser, self.heads = fuser, fuser.heads
+
+    def look(self, infrared: U8, visible: Image) -> Looked:
+        """As :meth:`tdfusion_edge.Fuser.look`, through the range, which changes nothing, and the stretch."""
+        result = self._fuser(infrared, visible)
+        fused: F32 = luma(result.picture) * UNIT if result.fused is None else result.fused
+        return Looked(fused, result.findings, result.picture)
+
+
+def _from_cameras(
+    opened: Bundle, choice: Choice, ran: Compared, pairs: Sequence[LabelledPair], *, scored: bool
+) -> Compared | str:
+    """What the back end makes of the cameras' pictures themselves, or why it was not measured."""
+    if BACKENDS[ran.backend].from_cameras is None:
+        return f"{ran.backend} takes lumas"
+    watching = watched(pairs, len(pairs), "comparing, from the cameras' pictures")
+    return _compare(opened, choice._replace(precision=ran.precision), "auto", watching, scored=scored)
 
 
 def _noted(pairs: Iterable[LabelledPair], traits: list[Traits]) -> Iterator[LabelledPair]:
@@ -150,11 +182,8 @@ def _one_pass(
     )
 
 
-def as_json(ran: Compared, data: str, one_pass: Compared | str) -> dict[str, object]:
-    """Everything measured, for programs; an infinite PSNR is null, and one pass may have a reason alone."""
-    whole: dict[str, object] = {"skipped": one_pass}
-    if isinstance(one_pass, Compared):
-        whole = {"gap": _figures(one_pass.gap), "offences": one_pass.said}
+def as_json(ran: Compared, data: str, one_pass: Compared | str, cameras: Compared | str) -> dict[str, object]:
+    """Everything measured, for programs; an infinite PSNR is null, and a way may have a reason alone."""
     return {
         "version": 2,
         "backend": ran.backend,
@@ -162,15 +191,24 @@ def as_json(ran: Compared, data: str, one_pass: Compared | str) -> dict[str, obj
         "data": data,
         "gap": _figures(ran.gap),
         "offences": ran.said,
-        "onepass": whole,
+        "onepass": _whole(one_pass),
+        "from_cameras": _whole(cameras),
     }
+
+
+def _whole(found: Compared | str) -> dict[str, object]:
+    if isinstance(found, str):
+        return {"skipped": found}
+    return {"gap": _figures(found.gap), "offences": found.said}
 
 
 def _figures(gap: Gap) -> dict[str, float | None]:
     return {name: None if value == math.inf else value for name, value in gap.figures().items()}
 
 
-def as_text(opened: Bundle, ran: Compared, data: str, one_pass: Compared | str) -> str:
+def as_text(
+    opened: Bundle, ran: Compared, data: str, one_pass: Compared | str, cameras: Compared | str
+) -> str:
     """Everything measured, as lines for people."""
     lines = [
         f"bundle {one_line(opened.manifest.name)}: {ran.backend} in {ran.precision} "
@@ -179,17 +217,19 @@ def as_text(opened: Bundle, ran: Compared, data: str, one_pass: Compared | str) 
         *ran.said,
     ]
     bad = bool(ran.said)
-    if isinstance(one_pass, str):
-        lines.append(f"all in one pass: not measured, {one_pass}")
-    else:
-        gap = one_pass.gap
-        lines += [
-            f"all in one pass, {'1 pair' if gap.pairs == 1 else f'{gap.pairs} pairs'}:",
-            f"pictures in colour: {_psnr(gap.colour_psnr_db)}, largest error {gap.colour_levels:.0f} levels",
-            *_lines(gap, "fused luma in 8 bits"),
-            *one_pass.said,
-        ]
-        bad = bad or bool(one_pass.said)
+    for what, found in (("all in one pass", one_pass), ("from the cameras' pictures", cameras)):
+        if not isinstance(found, str):
+            gap = found.gap
+            lines += [
+                f"{what}, {'1 pair' if gap.pairs == 1 else f'{gap.pairs} pairs'}:",
+                f"pictures in colour: {_psnr(gap.colour_psnr_db)}, "
+                f"largest error {gap.colour_levels:.0f} levels",
+                *_lines(gap, "fused luma in 8 bits"),
+                *found.said,
+            ]
+            bad = bad or bool(found.said)
+        elif what == "all in one pass":
+            lines.append(f"{what}: not measured, {found}")
     return "\n".join([*lines, "not equal: see above" if bad else "equal within the limits"])
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "Opened",
     "Progress",
     "Tensor",
+    "named",
     "offered",
     "open_graph",
     "precision_of",
@@ -49,6 +50,9 @@ class Backend(NamedTuple):
     """Fields of :class:`Choice` that are its own: ``threads``, ``engine_cache``, ``workspace``."""
     heads: str | None = None
     """The back end that runs the heads where this one runs fusion networks alone; None: itself."""
+    from_cameras: str | None = None
+    """``module:Class`` of what takes the cameras' pictures as they are, over the fusion network's engine: a
+    :class:`~tdfusion_edge.runtime.executors.base.FromCameras`; None: there is none."""
 
 
 _TENSORRT = "tdfusion_edge.runtime.engines.tensorrt"
@@ -88,6 +92,7 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
             precisions=("fp16",),
             one_pass=None,
             heads="onnxruntime",
+            from_cameras="tdfusion_edge.runtime.engines.cuda.cameras:CameraPath",
         ),
     }
 )
@@ -140,15 +145,19 @@ def open_graph(
     graph, onnx = opened.graph(name, precision)
     row = BACKENDS[backend]
     own: dict[str, Any] = {option: getattr(choice, option) for option in row.options}
-    module, attribute = row.engine.split(":")
-    kind = getattr(importlib.import_module(module), attribute)
-    engine: Engine = kind(onnx, graph=graph, precision=precision, on_progress=on_progress, **own)
+    engine: Engine = named(row.engine)(onnx, graph=graph, precision=precision, on_progress=on_progress, **own)
     try:
         require_agreement(name, graph, engine)
     except BaseException:
         engine.close()
         raise
     return Opened(backend, precision, engine)
+
+
+def named(place: str) -> Any:
+    """What ``module:Class`` names, imported now."""
+    module, attribute = place.split(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def precision_of(opened: Bundle, name: str, choice: Choice) -> Precision:

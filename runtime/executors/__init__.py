@@ -65,6 +65,17 @@ def takes_one_pass(
     return taken and not (registration is not None and leaves_border(registration))
 
 
+def takes_frames(ran: Opened, graphs: str, *, stretch: StretchName) -> bool:
+    """Whether the cameras' pictures themselves go to the back end, for the pairs that it takes.
+
+    Args:
+        ran: Back end and precision of the fusion network.
+        graphs: One of :data:`GRAPHS`; only ``auto`` leaves the choice.
+        stretch: Output stretch; ``image`` depends on the very picture, as for the one-pass graph.
+    """
+    return graphs == "auto" and stretch != "image" and engines.BACKENDS[ran.backend].from_cameras is not None
+
+
 def why_not_one_pass(manifest: Manifest, backend: str, precision: Precision) -> str | None:
     """Why a bundle cannot go in one pass, in words; None where it can."""
     graph = manifest.graphs.get(ONE_PASS)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tdfusion_edge.color import U8
 from tdfusion_edge.frames import Image
 from tdfusion_edge.result import Findings
-from tdfusion_edge.runtime.picture.alignment import Aligned
+from tdfusion_edge.runtime.picture.alignment import Aligned, Present
 from tdfusion_edge.runtime.picture.stretch import Stretch
 
 F32: TypeAlias = npt.NDArray[np.float32]
@@ -76,3 +76,29 @@ class Executor(Protocol):
             EngineError: a network failed.
             RequestError: the size is none that the graph serves.
         """
+
+
+class FromCameras(Protocol):
+    """A way of a back end's own from the cameras' pictures to the fused one, for pairs that it takes."""
+
+    def takes(self, present: Present) -> bool:
+        """Whether a pair can go this way; the others go as :class:`Executor` says."""
+
+    def fuse(self, present: Present, stretch: Stretch, timed: Timed) -> Fused:
+        """A pair as it is shown, and what is found in it; the stretch is a picture behind.
+
+        Args:
+            present: Both sensors' pictures as they came.
+            stretch: ``temporal`` or ``none``.
+            timed: Times ``network``, which all of it is, and the stage of each head.
+
+        Raises:
+            EngineError: the GPU failed.
+            RequestError: the range does not fit the frames.
+        """
+
+    def forget(self) -> None:
+        """Begin a new stream."""
+
+    def close(self) -> None:
+        """Give memory back; safe to call twice."""

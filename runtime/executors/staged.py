@@ -47,7 +47,7 @@ class Staged:
         alone = infrared if visible is None else visible
         assert alone is not None  # a pair has at least one frame
         # A head that was trained on fused pictures finds less in one sensor's; the result says so.
-        findings = self._find(alone if fused is None else fused, chroma, timed)
+        findings = self.find(alone if fused is None else fused, chroma, timed)
         with timed("compose"):
             shown = alone if fused is None else stretch.apply(fused, aligned.pair.time_ns)
             return Fused(merge(shown, chroma), findings, fused)
@@ -67,16 +67,19 @@ class Staged:
         """
         return fused_luma(self._fusion.run(unit_inputs(infrared, visible)), *infrared.shape)
 
-    def find(self, picture: U8 | F32, chroma: U8 | None = None) -> Findings:
+    @property
+    def looks(self) -> bool:
+        """Whether it has heads."""
+        return bool(self._heads)
+
+    def find(self, picture: U8 | F32, chroma: U8 | None = None, timed: Timed = untimed) -> Findings:
         """What the heads find, by their kind.
 
         Args:
             picture: Luma, uint8 (H, W) or float32 (H, W) in [0, 1].
             chroma: uint8 (2, H, W) as :func:`tdfusion_edge.color.split` gives it; None: grey.
+            timed: Times the stage of each head.
         """
-        return self._find(picture, chroma, untimed)
-
-    def _find(self, picture: U8 | F32, chroma: U8 | None, timed: Timed) -> Findings:
         found: dict[str, Any] = {}
         for kind, head in self._heads.items():
             with timed(self._stages[kind]):

@@ -15,6 +15,7 @@ from tdfusion_edge.frames import Image
 from tdfusion_edge.result import Result
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.live.palettes import Palette, coloured, hot
+from tdfusion_edge.runtime.picture.range import ThermalRange
 from tdfusion_edge.runtime.picture.registration import Size, Warp
 
 Kind: TypeAlias = Literal["fused", "infrared", "visible", "pair", "edges", "inset"]
@@ -56,6 +57,8 @@ class Painter:
     def __init__(self, registration: rig.Registration | None, annotated: Callable[[Result], Image]) -> None:
         self._registration, self._annotated = registration, annotated
         self._warp: Warp | None = None
+        self._range = ThermalRange(rig.ThermalRange())
+        """Of infrared that stayed on its device, for those who look at it."""
 
     def paint(self, result: Result, view: View) -> Image:
         """The view of a result.
@@ -79,7 +82,7 @@ class Painter:
         if view.kind == "inset":
             return _with_inset(_visible(result), self._infrared(result, view))
         isotherm = self._isotherm(result, view)
-        if isotherm is None or result.infrared is None:
+        if isotherm is None:
             return result.picture
         return cast(Image, cv2.copyTo(hot(luma(result.picture)), isotherm, _bgr(result.picture).copy()))
 
@@ -97,20 +100,30 @@ class Painter:
 
     def _infrared(self, result: Result, view: View) -> Image:
         """Infrared in its palette, black where it does not see, with its isotherm."""
-        if result.infrared is None:
+        infrared = self._seen(result)
+        if infrared is None:
             return _absent(result, "no infrared")
-        picture = coloured(result.infrared, view.palette)
+        picture = coloured(infrared, view.palette)
         valid = self._valid(result)
         if valid is not None:
             picture = cast(U8, cv2.copyTo(picture, valid))
         isotherm = self._isotherm(result, view)
         if isotherm is None:
             return picture
-        return cast(Image, cv2.copyTo(hot(result.infrared), isotherm, _bgr(picture).copy()))
+        return cast(Image, cv2.copyTo(hot(infrared), isotherm, _bgr(picture).copy()))
+
+    def _seen(self, result: Result) -> U8 | None:
+        """Infrared in 8 bits in visible pixels; one that stayed on its device is brought there here."""
+        frame = result.pair.infrared
+        if result.infrared is not None or frame is None or (result.degraded or "").startswith("infrared"):
+            return result.infrared
+        warp = self._warp_of(result)
+        assert warp is not None
+        return cast(U8, warp.apply(self._range.apply(luma(frame.image), frame.time_ns)))
 
     def _isotherm(self, result: Result, view: View) -> U8 | None:
         """uint8 (H, W), 255 on what is hot; None where that is not asked for, or not known."""
-        infrared = result.infrared
+        infrared = self._seen(result)
         if infrared is None or (view.hottest is None and view.counts is None):
             return None
         valid = self._valid(result)

@@ -261,7 +261,7 @@ class Streams:
         """Hand a frame over with its time corrected; None where its clock may have jumped."""
         timed = self._timing.corrected(role, frame, now_ns)
         if timed is None:
-            self.synchroniser.count(role, "jumped")
+            self.synchroniser.leave_out(role, frame)
             return None
         self.synchroniser.push(role, timed, now_ns)
         self._apart.came(role, timed, now_ns)

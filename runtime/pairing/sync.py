@@ -147,7 +147,7 @@ class Synchroniser:
         stream.heard_ns = now_ns
         refused = self._refused(role, frame)
         if refused is not None:
-            stream.refuse(frame)
+            self.count(role, "missing", stream.refuse(frame))
             self.count(role, refused)
             return
         if not self.room(role):
@@ -155,6 +155,11 @@ class Synchroniser:
         self.count(role, "missing", stream.take(frame, now_ns))
         first_ns = now_ns if self._live else frame.time_ns
         self._start_ns = first_ns if self._start_ns is None else min(self._start_ns, first_ns)
+
+    def leave_out(self, role: rig.Role, frame: Frame) -> None:
+        """Count a frame that is not pushed because its camera's clock had ``jumped``."""
+        self.count(role, "missing", self._streams[role].refuse(frame))
+        self.count(role, "jumped")
 
     def finish(self, role: rig.Role) -> None:
         """The camera's stream has ended."""

@@ -55,10 +55,17 @@ class Stream:
         late = self.last is not None and frame.time_ns <= self.last[1]
         return late and now_ns - self.arrived_ns >= silent_ns
 
-    def refuse(self, frame: Frame) -> None:
-        """Note that a frame arrived but came too late, so that it is not taken for a lost one."""
-        if self.last is not None:
-            self.last = max(self.last[0], frame.sequence), self.last[1]
+    def refuse(self, frame: Frame) -> int:
+        """Note that a frame arrived and is not used, so that it is not taken for a lost one.
+
+        Returns:
+            The number of frames that were lost before it.
+        """
+        if self.last is None:
+            return 0
+        lost = max(0, frame.sequence - self.last[0] - 1)
+        self.last = max(self.last[0], frame.sequence), self.last[1]
+        return lost
 
     def take(self, frame: Frame, now_ns: int) -> int:
         """Queue a frame; the number of frames that were lost before it."""

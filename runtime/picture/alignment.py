@@ -50,6 +50,20 @@ class Aligned:
     """Infrared in 8 bits in visible pixels, before a border is filled; None where missing or left out."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Present:
+    """What is there of a pair and tells something, as the cameras gave it."""
+
+    pair: Pair
+    infrared: Frame | None
+    visible: Frame | None
+    """8 bits, and not too small; at least one of the two is there."""
+    visible_size: Size
+    """Width and height of the picture that is to come of it."""
+    degraded: str | None
+    """As :attr:`Aligned.degraded`."""
+
+
 class Aligner:
     """Aligns the pairs of one stream, with what it remembers from frame to frame.
 
@@ -112,15 +126,26 @@ class Aligner:
         self._wanted = self._quantised(distance_m)
 
     def align(self, pair: Pair) -> Aligned | None:
-        """Both pictures in 8 bits at the visible size.
+        """Both pictures in 8 bits at the visible size: :meth:`present`, then :meth:`brought`.
+
+        Returns:
+            None for infrared alone while the visible size is not known.
+
+        Raises:
+            RequestError: as :meth:`present`, or the registration does not fit the sizes.
+        """
+        present = self.present(pair)
+        return None if present is None else self.brought(present)
+
+    def present(self, pair: Pair) -> Present | None:
+        """Which of a pair's pictures are there and tell something.
 
         Returns:
             None for infrared alone while the visible size is not known: a picture of another size
             would end every video.
 
         Raises:
-            RequestError: the visible picture has 16 bits or is too small, or the registration does
-                not fit the sizes.
+            RequestError: the visible picture has 16 bits or is too small.
         """
         if self._at[0] != self._wanted[0]:
             self._at, self._held = self._wanted, None
@@ -128,21 +153,31 @@ class Aligner:
             assert pair.infrared is not None
             if self._visible_size is None:
                 return None
-            infrared = self._warped(pair.infrared, self._visible_size)
-            return Aligned(pair, infrared, None, "visible missing", warped=infrared)
-        visible = self._checked(pair.visible)
-        self._visible_size = pair.visible.size
+            return Present(pair, pair.infrared, None, self._visible_size, "visible missing")
+        self._require(pair.visible)
+        size = self._visible_size = pair.visible.size
         if pair.infrared is None:
-            return Aligned(pair, None, visible, "infrared missing")
+            return Present(pair, None, pair.visible, size, "infrared missing")
         self._look(pair.infrared, pair.visible)
         left_out, degraded = self._watcher.judge(pair)
-        if left_out == "visible":
-            infrared = self._warped(pair.infrared, pair.visible.size)
-            return Aligned(pair, infrared, None, degraded, warped=infrared)
-        if left_out == "infrared":  # nor do the limits of its range follow what it shows
+        # Nor do the limits of the range follow what an infrared camera shows that is left out.
+        infrared = None if left_out == "infrared" else pair.infrared
+        return Present(pair, infrared, None if left_out == "visible" else pair.visible, size, degraded)
+
+    def brought(self, present: Present) -> Aligned:
+        """What is there of a pair in 8 bits at the visible size.
+
+        Raises:
+            RequestError: the registration does not fit the sizes.
+        """
+        pair, degraded = present.pair, present.degraded
+        visible = None if present.visible is None else present.visible.image
+        if present.infrared is None:
             return Aligned(pair, None, visible, degraded)
-        infrared = warped = self._warped(pair.infrared, pair.visible.size)
-        border = self._warp(pair.infrared.size, pair.visible.size)[1]
+        infrared = warped = self._warped(present.infrared, present.visible_size)
+        if visible is None:
+            return Aligned(pair, infrared, None, degraded, warped=infrared)
+        border = self.placed(present.infrared.size, present.visible_size)[1]
         if border is not None:
             # Where infrared does not see, both inputs are the visible luma: no network is to see an edge
             # to nothing. What it gives there is replaced behind it.
@@ -160,7 +195,7 @@ class Aligner:
             self._colours_told = not is_coloured(visible.image)  # swapped: that says it in other words
             log.warning("%s", reason)
 
-    def _checked(self, frame: Frame) -> Image:
+    def _require(self, frame: Frame) -> None:
         if frame.image.dtype != np.uint8:
             raise RequestError(
                 f"{frame.source}: the visible picture has 16 bits",
@@ -174,21 +209,34 @@ class Aligner:
                 expected=f"{self._minimum}x{self._minimum} pixels or more",
                 got="{}x{}".format(*frame.size),
             )
-        return frame.image
 
     def _warped(self, frame: Frame, visible: Size) -> U8:
         """The infrared frame in 8 bits at visible size; a held one is not worked on again."""
         if self._held is not None and self._held[0] is frame and self._held[1].shape[::-1] == visible:
             return self._held[1]
-        if not self._colours_told and is_coloured(frame.image):
-            self._colours_told = True
-            log.warning("%s: infrared comes in colours: %s", frame.source, COLOURED_INFRARED)
-        ranged = self._range.apply(luma(frame.image), frame.time_ns)
-        warped: U8 = self._warp(frame.size, visible)[0].apply(ranged)
+        ranged = self._range.apply(self.counts(frame), frame.time_ns)
+        warped: U8 = self.placed(frame.size, visible)[0].apply(ranged)
         self._held = frame, warped
         return warped
 
-    def _warp(self, infrared: Size, visible: Size) -> tuple[Warp, Border | None]:
+    def counts(self, frame: Frame) -> Image:
+        """The counts of an infrared frame, uint8 or uint16 (H, W): of one in colours its luma."""
+        if not self._colours_told and is_coloured(frame.image):
+            self._colours_told = True
+            log.warning("%s: infrared comes in colours: %s", frame.source, COLOURED_INFRARED)
+        return luma(frame.image)
+
+    def correction(self, frame: Frame) -> tuple[float, float] | None:
+        """Gain and offset from an infrared frame's counts to levels; see :meth:`ThermalRange.correction`."""
+        return self._range.correction(self.counts(frame), frame.time_ns)
+
+    def placed(self, infrared: Size, visible: Size) -> tuple[Warp, Border | None]:
+        """How infrared of one size lies in visible pictures of one size, and the border of its view.
+
+        Raises:
+            RequestError: the registration does not fit the sizes.
+            ConfigError: its homography is of no use.
+        """
         sizes = infrared, visible, self._at[0]
         if sizes not in self._warps:
             self._tell_of_stretching(infrared, visible)

@@ -98,6 +98,25 @@ class ThermalRange:
             RequestError: mode ``camera`` or ``steady`` and a 16-bit frame.
             ValueError: an image of another dtype or shape.
         """
+        correction = self.correction(image, time_ns)
+        if correction is None:
+            return cast(U8, image)
+        picture = _corrected(image, *correction)
+        return cast(U8, self._clahe.apply(picture)) if self._clahe is not None else picture
+
+    def correction(self, image: Image, time_ns: int) -> tuple[float, float] | None:
+        """What :meth:`apply` does to every count but for ``clahe``: ``gain * count + offset`` is its level.
+
+        Args:
+            image: As there.
+            time_ns: As there.
+
+        Returns:
+            Gain and offset; None where counts are levels.
+
+        Raises:
+            RequestError, ValueError: as there.
+        """
         if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16):
             raise ValueError(f"infrared must be uint8 or uint16 (H, W), got {image.dtype} {image.shape}")
         deep = image.dtype == np.uint16
@@ -111,12 +130,11 @@ class ThermalRange:
                     got="uint16 frames",
                     hint='Set mode = "auto" in [cameras.NAME.range], or ask the camera for 8 bits.',
                 )
-            return image if self._mode == "camera" else self._steadied(cast(U8, image), time_ns)
+            return None if self._mode == "camera" else self._steadied(cast(U8, image), time_ns)
         if self._mode != "linear":
             self._follow(image, time_ns, MIN_SPAN_16BIT if deep else MIN_SPAN_8BIT)
         assert self._limits is not None
-        picture = scale_to_8bit(image, *self._limits)
-        return cast(U8, self._clahe.apply(picture)) if self._clahe is not None else picture
+        return _correction_between(*self._limits)
 
     def _begin(self, dtype: np.dtype[Any]) -> None:
         """Forget the frames before: limits in levels mean nothing in counts."""
@@ -124,7 +142,7 @@ class ThermalRange:
         if self._mode != "linear":
             self._limits = None
 
-    def _steadied(self, image: U8, time_ns: int) -> U8:
+    def _steadied(self, image: U8, time_ns: int) -> tuple[float, float] | None:
         profile = self._percentiles(in_order(image))
         if self._profile is None:
             self._profile = profile
@@ -133,8 +151,8 @@ class ThermalRange:
         self._time_ns = time_ns
         gain, offset = _affine(profile, self._profile)
         if abs(gain - 1) < UNCHANGED_GAIN and abs(offset) < UNCHANGED_OFFSET:
-            return image
-        return cast(U8, cv2.addWeighted(image, gain, image, 0.0, offset))
+            return None
+        return gain, offset
 
     def _follow(self, image: Image, time_ns: int, min_span: float) -> None:
         ordered = in_order(image)
@@ -168,9 +186,17 @@ def scale_to_8bit(image: Image, low: float, high: float) -> U8:
         low: Value that becomes 0.
         high: Value that becomes 255, above ``low``.
     """
+    return _corrected(image, *_correction_between(low, high))
+
+
+def _correction_between(low: float, high: float) -> tuple[float, float]:
     gain = 255.0 / (high - low)
-    # addWeighted saturates at both ends; convertScaleAbs would fold what is below ``low`` upwards.
-    return cast(U8, cv2.addWeighted(image, gain, image, 0.0, -low * gain, dtype=cv2.CV_8U))
+    return gain, -low * gain
+
+
+def _corrected(image: Image, gain: float, offset: float) -> U8:
+    # addWeighted saturates at both ends; convertScaleAbs would fold what is below 0 upwards.
+    return cast(U8, cv2.addWeighted(image, gain, image, 0.0, offset, dtype=cv2.CV_8U))
 
 
 def subsample(image: Image) -> Image:

@@ -48,15 +48,20 @@ class Warp:
 
     valid: U8 | None
     """uint8 at visible size, 255 where infrared sees and 0 elsewhere; None where it sees everything."""
+    inverse: F64 | None
+    """3 x 3 from visible pixels to infrared ones, between which :meth:`apply` interpolates; None where it
+    takes them as they are, or averages them to a smaller picture."""
 
     def __init__(self, registration: rig.Registration | None, infrared: Size, visible: Size) -> None:
         self.infrared, self.visible = infrared, visible
-        self.valid = None
+        self.valid = self.inverse = None
         self._maps: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None
         if registration is None:
+            if infrared != visible and not self._shrinks:
+                self.inverse = cast(F64, np.linalg.inv(homography(None, infrared, visible)))
             return
-        to_visible = homography(registration, infrared, visible)
-        x, y = _sources(cast(F64, np.linalg.inv(to_visible)), visible)
+        self.inverse = cast(F64, np.linalg.inv(homography(registration, infrared, visible)))
+        x, y = _sources(self.inverse, visible)
         inside = np.abs(x - (infrared[0] - 1) / 2) <= infrared[0] / 2
         inside &= np.abs(y - (infrared[1] - 1) / 2) <= infrared[1] / 2
         if not inside.any():
@@ -91,11 +96,14 @@ class Warp:
         elif self.infrared == self.visible:
             picture = infrared
         else:
-            shrinks = self.visible[0] <= width and self.visible[1] <= height
             picture = cv2.resize(
-                infrared, self.visible, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+                infrared, self.visible, interpolation=cv2.INTER_AREA if self._shrinks else cv2.INTER_LINEAR
             )
         return cast(Image, picture)
+
+    @property
+    def _shrinks(self) -> bool:
+        return self.visible[0] <= self.infrared[0] and self.visible[1] <= self.infrared[1]
 
 
 def homography(registration: rig.Registration | None, infrared: Size, visible: Size) -> F64:
@@ -112,8 +120,7 @@ def homography(registration: rig.Registration | None, infrared: Size, visible: S
     """
     if registration is not None:
         return _checked(_at_sizes(registration, infrared, visible), infrared, visible)
-    x, y = visible[0] / infrared[0], visible[1] / infrared[1]
-    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]], np.float64)
+    return _scaling_between(infrared, visible)
 
 
 def leaves_border(registration: rig.Registration) -> bool:
@@ -141,6 +148,10 @@ def _scaling(role: rig.Role, measured: Size, actual: Size) -> F64:
             got=f"{actual[0]}x{actual[1]}",
             hint="Ask the camera for that size, or correct [registration] in the rig file.",
         )
+    return _scaling_between(measured, actual)
+
+
+def _scaling_between(measured: Size, actual: Size) -> F64:
     x, y = actual[0] / measured[0], actual[1] / measured[1]
     # Pixel centres lie at whole numbers, so the picture's corner is at (-0.5, -0.5), not at 0.
     return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]], np.float64)

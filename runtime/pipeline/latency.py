@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -40,13 +41,13 @@ class Histogram:
         self._counts[index] += 1
         self._max_ns = max(self._max_ns, duration_ns)
 
-    def summary(self) -> dict[str, float]:
-        """Percentiles ``p50``, ``p95``, ``p99`` and ``max`` in milliseconds; empty before the first."""
+    def summary(self, percentiles: Sequence[int] = PERCENTILES) -> dict[str, float]:
+        """Percentiles, ``p50`` and so on, and ``max`` in milliseconds; empty before the first."""
         total = len(self)
         if not total:
             return {}
         cumulative = np.cumsum(self._counts)
-        ranks = {f"p{p}": math.ceil(total * p / 100) for p in PERCENTILES}
+        ranks = {f"p{p}": math.ceil(total * p / 100) for p in percentiles}
         values = {
             name: self._middle_ms(int(np.searchsorted(cumulative, rank))) for name, rank in ranks.items()
         }

@@ -15,14 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import machine, script
-from benchmarks.common import interleaved, ratio, summary, timing, write
+from benchmarks import script
 from benchmarks.detector_rows import DetectorScore, Difference, detector_score
-from benchmarks.numbers import spread
+from benchmarks.machine import commit
 from benchmarks.rows import Peak, RegionWeight, trained
-from benchmarks.schema import Metadata, ResultFile, Results, check_published, pairwise, read
+from benchmarks.schema import Metadata, ResultFile, Results, check_published, read, write
 from benchmarks.table import as_table
 from tdfusion_edge.errors import ConfigError, RequestError, SinkError, WorkError
+from tdfusion_edge.runtime.measuring import machine
+from tdfusion_edge.runtime.measuring.numbers import spread
+from tdfusion_edge.runtime.measuring.record import pairwise
+from tdfusion_edge.runtime.measuring.timing import interleaved, ratio, summary, timing
 
 PUBLISHED = sorted(path for path in script.RESULTS.rglob("*") if path.is_file())
 
@@ -320,21 +323,21 @@ def git(folder: Path, *arguments: str) -> str:
 
 def test_results_alone_do_not_make_a_commit_dirty(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
-    assert machine.commit(tmp_path) == (None, None)
+    assert commit(tmp_path) == (None, None)
     (tmp_path / "code.py").write_text("1")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-qm", "first")
     head = git(tmp_path, "rev-parse", "HEAD")
-    assert machine.commit(tmp_path) == (head, False)
+    assert commit(tmp_path) == (head, False)
     (tmp_path / "benchmarks" / "results").mkdir(parents=True)
     (tmp_path / "benchmarks" / "results" / "new.json").write_text("{}")
-    assert machine.commit(tmp_path) == (head, False)
+    assert commit(tmp_path) == (head, False)
     (tmp_path / "benchmarks" / "new.py").write_text("2")
-    assert machine.commit(tmp_path) == (head, True)
+    assert commit(tmp_path) == (head, True)
 
 
 def test_outside_a_checkout_there_is_no_commit(tmp_path: Path) -> None:
-    assert machine.commit(tmp_path / "nowhere") == (None, None)
+    assert commit(tmp_path / "nowhere") == (None, None)
 
 
 DEMO = script.Benchmark(

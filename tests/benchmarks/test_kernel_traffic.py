@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to b
 def test_camera_to_picture_takes_two_megabytes_at_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmarks.machine.load_average", lambda: None)
+    monkeypatch.setattr("tdfusion_edge.runtime.measuring.machine.load_average", lambda: None)
     output = tmp_path / "kernels_here.json"
     assert main(BENCHMARK, ["--case", "nv12 to bgr", "--output", str(output)]) == 0
     figures = {figure.name: figure.value for figure in read(output).results.figures}

@@ -15,7 +15,6 @@ pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 from benchmarks import plot, script
-from benchmarks.common import ratio, timing
 from benchmarks.detector_rows import detector_score
 from benchmarks.plot import FRAME, Box, Panel, Point, decades, figure, front, labels, ticks
 from benchmarks.schema import Figure, Metadata, ResultFile, Results, Score, read
@@ -23,6 +22,7 @@ from benchmarks.zoo.__main__ import BENCHMARK, PICTURE
 from benchmarks.zoo.picture import draw
 from benchmarks.zoo.table import as_markdown, main
 from tdfusion_edge import bundle
+from tdfusion_edge.runtime.measuring.timing import ratio, timing
 
 ROOT = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"

@@ -77,7 +77,12 @@ def manifest_with(binary: Binary, folder: Path = FOLDER) -> None:
 
 
 def image_for(driver: tuple[int, int], capability: int, folder: Path = FOLDER) -> bytes:
-    """The fat binary that a driver is to load.
+    """The fat binary that a driver is to load; as :func:`binary_for`, which says which one that is."""
+    return _unchanged(binary_for(driver, capability, folder), folder)
+
+
+def binary_for(driver: tuple[int, int], capability: int, folder: Path = FOLDER) -> Binary:
+    """What the manifest says of the fat binary that a driver is to load, and whose file is unchanged.
 
     Args:
         driver: Major and minor version of CUDA that it supports.
@@ -103,6 +108,16 @@ def image_for(driver: tuple[int, int], capability: int, folder: Path = FOLDER) -
             expected=f"sm_{min(best.targets)} or later",
             got=f"sm_{capability}",
         )
+    _unchanged(best, folder)
+    return best
+
+
+def _unchanged(best: Binary, folder: Path) -> bytes:
+    """The bytes of a fat binary.
+
+    Raises:
+        EngineError: it is not what the manifest says.
+    """
     try:
         raw = (folder / best.file).read_bytes()
     except OSError as error:

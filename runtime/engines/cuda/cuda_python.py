@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tdfusion_edge.errors import EngineError
+from tdfusion_edge.runtime.driver import Driver
 from tdfusion_edge.runtime.engines.base import Array
 from tdfusion_edge.runtime.engines.cuda.device import Gpu, Handle, HostMemory
 from tdfusion_edge.runtime.engines.cuda.failures import failure
@@ -21,6 +22,7 @@ class CudaPython:
 
     Args:
         cuda: The module ``cuda.bindings.driver``.
+        driver: What is known of the driver, which tells the same again.
 
     Raises:
         EngineError: there is no GPU, or no driver.
@@ -29,7 +31,8 @@ class CudaPython:
     provider = "cuda-python"
     captures = True
 
-    def __init__(self, cuda: Any) -> None:
+    def __init__(self, cuda: Any, driver: Driver | None = None) -> None:
+        del driver
         self._cuda = cuda
         self._streams: list[Any] = []
         self._events: list[Any] = []

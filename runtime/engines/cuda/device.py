@@ -7,25 +7,21 @@ Whatever is put on a stream is done later and in its order; between streams only
 from __future__ import annotations
 
 import ctypes
-import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from tdfusion_edge.errors import EngineError
+from tdfusion_edge.runtime.driver import Driver, driver_here
 from tdfusion_edge.runtime.engines.base import Array
 from tdfusion_edge.runtime.engines.cuda.tiles import Limits
+from tdfusion_edge.runtime.engines.providers import CUDA_BINDINGS, PYCUDA, Provider, first_that_opens
 
 U8 = npt.NDArray[np.uint8]
 Handle: TypeAlias = Any
 """A stream, event, graph or kernel of the library that made it; nothing else looks into one."""
-
-DOCTOR = "tdfusion-edge doctor  # says what is installed, and what is missing"
-INSTALL = "pip install cuda-bindings  # of the CUDA version that the driver supports"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,41 +121,23 @@ class Device(Protocol):
         """Release streams, events and graphs; safe to call twice. Memory is its owner's to free."""
 
 
-PROVIDERS: Mapping[str, str] = MappingProxyType(
-    {
-        "cuda.bindings.driver": "tdfusion_edge.runtime.engines.cuda.cuda_python:CudaPython",
-        "pycuda.driver": "tdfusion_edge.runtime.engines.cuda.py_cuda:PyCuda",
-    }
+_HERE = "tdfusion_edge.runtime.engines.cuda"
+PROVIDERS = (
+    Provider(CUDA_BINDINGS, "cuda.bindings.driver", f"{_HERE}.cuda_python:CudaPython"),
+    Provider(PYCUDA, "pycuda.driver", f"{_HERE}.py_cuda:PyCuda"),
 )
-"""Module of a library to the Device over it, in the order in which they are tried."""
 
 
-def open_device(providers: Mapping[str, str] = PROVIDERS) -> Device:
-    """The first GPU, through the first library that can open it.
+def open_device(
+    providers: Sequence[Provider] = PROVIDERS, known: Callable[[], Driver] = driver_here
+) -> Device:
+    """The first GPU, by :func:`~tdfusion_edge.runtime.engines.providers.first_that_opens`.
+
+    Args:
+        providers: The libraries.
+        known: Tells of the driver.
 
     Raises:
         EngineError: none can; each is named with its reason.
     """
-    reasons: list[str] = []
-    absent = 0
-    for library, place in providers.items():
-        try:
-            loaded = importlib.import_module(library)
-        except ModuleNotFoundError as error:
-            # "cuda" or "pycuda" is absent; what lacks another module is damaged
-            there = error.name is None or not f"{library}.".startswith(f"{error.name}.")
-            absent += not there
-            reasons.append(f"{library} cannot be loaded: {error}" if there else f"{library} is not installed")
-            continue
-        except Exception as error:  # a library that finds no driver may raise anything
-            reasons.append(f"{library} cannot be loaded: {error}")
-            continue
-        module, kind = place.split(":")
-        try:
-            opened: Device = getattr(importlib.import_module(module), kind)(loaded)
-            return opened
-        except Exception as error:  # PyCUDA has errors of its own
-            reasons.append(f"{library}: {error}")
-    if absent == len(providers):
-        raise EngineError("no CUDA library for Python", expected="cuda-bindings or pycuda", hint=INSTALL)
-    raise EngineError(f"no GPU can be used: {'; '.join(reasons)}", hint=DOCTOR)
+    return first_that_opens(providers, Device, known)  # type: ignore[type-abstract]

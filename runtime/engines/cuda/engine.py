@@ -72,16 +72,29 @@ class CudaEngine:
                 got=precision,
                 hint="Leave --precision out.",
             )
-        self._weights = pack(edge_of(onnx))
+        self.weights = pack(edge_of(onnx))
+        """As the kernel reads them."""
         self._device: Device | None = open_device() if device is None else device
         gpu = self._device.gpu
         try:
-            self._image = image_for(gpu.driver, gpu.capability) if image is None else image
+            self.image = image_for(gpu.driver, gpu.capability) if image is None else image
+            """The compiled kernels."""
         except BaseException:
             self._device.close()
             raise
         self._paths: OrderedDict[tuple[int, int], PicturePath] = OrderedDict()
         self._lock = threading.Lock()
+
+    @property
+    def device(self) -> Device:
+        """The GPU, which is closed with this.
+
+        Raises:
+            EngineError: it is.
+        """
+        if self._device is None:
+            raise EngineError("the engine is closed")
+        return self._device
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -114,9 +127,7 @@ class CudaEngine:
                 "engine inputs", expected="two of (1, 1, H, W)", got=f"{infrared.shape} and {visible.shape}"
             )
         with self._lock:
-            if (device := self._device) is None:
-                raise EngineError("the engine is closed")
-            path = self._path(device, (visible.shape[3], visible.shape[2]))
+            path = self._path(self.device, (visible.shape[3], visible.shape[2]))
             path.submit({"infrared": _levels(infrared), "visible": _levels(visible)}, (0.0, 1.0))
             luma = path.take().luma
         assert luma is not None
@@ -137,7 +148,7 @@ class CudaEngine:
             while len(self._paths) >= KEEP:
                 self._paths.popitem(last=False)[1].close()
             form = Form(size, size, visible=GREY, fused=None, luma=True)
-            self._paths[size] = PicturePath(device, self._image, self._weights, form, slots=1)
+            self._paths[size] = PicturePath(device, self.image, self.weights, form, slots=1)
         self._paths.move_to_end(size)
         return self._paths[size]
 

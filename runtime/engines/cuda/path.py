@@ -62,7 +62,9 @@ class Form:
     luma: bool = False
     """Whether the fused luma before the stretch is wanted."""
     percentiles: tuple[float, float] | None = None
-    """Of infrared counts, 0 to 100, that become 0 and 255; None: counts are levels."""
+    """Of infrared counts, 0 to 100, that become 0 and 255; None: they are levels, or :attr:`corrected`."""
+    corrected: bool = False
+    """Whether gain and offset from counts to levels come with every pair."""
     limited_range: bool = False
     """Of NV12 and YUYV: lumas are 16 to 235, as video has them."""
     inverse: tuple[float, ...] | None = None
@@ -77,8 +79,10 @@ class Form:
             )
         if self.visible == YUYV and self.size[0] % 2:
             raise EngineError("YUYV pictures have an even width", got=str(self.size[0]))
-        if self.infrared_bytes == 2 and self.percentiles is None:
-            raise EngineError("16-bit infrared needs percentiles for its range")
+        if self.percentiles is not None and self.corrected:
+            raise EngineError("infrared has percentiles for its range, or a correction with every pair")
+        if self.infrared_bytes == 2 and self.percentiles is None and not self.corrected:
+            raise EngineError("16-bit infrared needs percentiles for its range, or a correction")
 
     def planes(self, kind: int) -> tuple[tuple[int, int], ...]:
         """Rows and bytes a row of a picture's planes."""
@@ -151,14 +155,22 @@ class PicturePath:
         self._waiting: deque[_Slot] = deque()
         self._next = 0
 
-    def submit(self, pictures: Mapping[str, Array], limits: Sequence[float], share: float = 1.0) -> None:
+    def submit(
+        self,
+        pictures: Mapping[str, Array],
+        limits: Sequence[float],
+        share: float = 1.0,
+        correction: tuple[float, float] = (1.0, 0.0),
+    ) -> None:
         """Put a pair on its way.
 
         Args:
             pictures: ``infrared`` uint8 or uint16 (H, W), ``visible`` with the bytes of its format, and for
                 NV12 ``chroma``; they may change as soon as this returns.
             limits: Fused lumas that are shown as 0 and as 255, the second above the first.
-            share: Of the way to their target that the limits of the thermal range cover since the last pair.
+            share: Of the way to their target that the limits of the thermal range cover since the last pair;
+                1 begins a new stream.
+            correction: Gain and offset from counts to levels, where the form has such.
 
         Raises:
             EngineError: pictures of another form, all slots are on their way, or the GPU failed.
@@ -170,7 +182,7 @@ class PicturePath:
             )
         if set(pictures) != set(self._inputs) - {"numbers"}:
             raise EngineError("pictures", expected=", ".join(self._inputs), got=", ".join(pictures))
-        numbers = np.array([*limits, share], np.float32)
+        numbers = np.array([*limits, share, *correction], np.float32)
         if not (np.isfinite(numbers).all() and numbers[1] > numbers[0]):
             raise EngineError("limits of the stretch", expected="the second above the first", got=str(limits))
         for name, given in {**pictures, "numbers": numbers}.items():
@@ -289,6 +301,8 @@ class PicturePath:
             setattr(p, name, at.get(name, 0))
         if form.inverse is not None:
             p.inverse = (ctypes.c_float * 9)(*form.inverse)
+        if form.corrected:
+            p.thermal = at["numbers"] + 12
         if form.percentiles is None:
             return p, None
         p.thermal = at["thermal"]
@@ -321,7 +335,7 @@ def _inputs_of(form: Form) -> dict[str, int]:
     sizes = {"infrared": width * height * form.infrared_bytes}
     for name, (rows, columns) in zip(("visible", "chroma"), form.planes(form.visible), strict=False):
         sizes[name] = rows * columns
-    return {**sizes, "numbers": 12}
+    return {**sizes, "numbers": 20}
 
 
 def _outputs_of(form: Form) -> dict[str, int]:

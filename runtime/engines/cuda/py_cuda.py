@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tdfusion_edge.errors import EngineError
+from tdfusion_edge.runtime.driver import Driver
 from tdfusion_edge.runtime.engines.base import Array
 from tdfusion_edge.runtime.engines.cuda.device import Gpu, Handle, HostMemory
 from tdfusion_edge.runtime.engines.cuda.failures import failure
@@ -28,13 +29,15 @@ class PyCuda:
 
     Args:
         cuda: The module ``pycuda.driver``.
+        driver: What is known of the driver, which tells the same again.
         primary: The module that holds the primary context; None imports PyCUDA's.
     """
 
     provider = "pycuda"
     captures = False
 
-    def __init__(self, cuda: Any, primary: Any = None) -> None:
+    def __init__(self, cuda: Any, driver: Driver | None = None, *, primary: Any = None) -> None:
+        del driver
         self._cuda = cuda
         self._held: dict[int, Any] = {}  # an allocation ends with its object
         self._modules: dict[bytes, Any] = {}

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from tdfusion_edge.errors import EngineError
+from tdfusion_edge.runtime.engines.providers import DOCTOR
 from tdfusion_edge.runtime.engines.tensorrt.log import Log
 
 Flavour: TypeAlias = Literal["tensorrt", "tensorrt-rtx"]
@@ -34,8 +35,6 @@ DTYPES: Mapping[str, np.dtype[Any]] = MappingProxyType(
     }
 )
 """Members of ``DataType`` that NumPy knows. Older versions lack some, so names are compared."""
-
-DOCTOR = "tdfusion-edge doctor  # says what is installed, and what is missing"
 
 
 def load(flavour: Flavour) -> Any:

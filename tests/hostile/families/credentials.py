@@ -178,6 +178,8 @@ PLACES: dict[str, Callable[[Path], Sequence[object]]] = {
     "as --size": lambda folder: ["engines", "--backend", "tensorrt", "--size", USUAL],
     "as --target": lambda folder: ["engines", "--backend", "tensorrt-rtx", "--target", USUAL],
     "as verify's bundle": lambda folder: ["verify", USUAL],
+    "as bench's bundle": lambda folder: ["bench", USUAL],
+    "as bench's back end": lambda folder: ["bench", "--backend", USUAL],
     "as a shell": lambda folder: ["completion", USUAL],
     "as a key of a rig": _rig_line(f'\n["{USUAL}"]\na = 1\n'),
     "as a key of a rig's table": _rig_line(f'\n[cameras.b]\nuri = "a"\n"{USUAL}" = 1\n'),

@@ -19,7 +19,7 @@ from tdfusion_edge.cli import COMMANDS, command_parser
 EXTREME = ("-1", "0", "1e9", "100000")
 NEVER = ("nan", "inf", "text", "", "9" * 400)
 """What is no value for any of them."""
-ENDLESS = {("train", "--steps", "100000")}
+ENDLESS = {("train", "--steps", "100000"), ("bench", "--pictures", "100000")}
 """What is asked for in earnest."""
 
 
@@ -82,6 +82,7 @@ BASES: dict[str, Callable[[Path], Sequence[object]]] = {
     "engines": _engines,
     "eval": _data("eval"),
     "verify": _data("verify"),
+    "bench": lambda folder: ["bench", str(bundle(folder)), "--size", "80x60", "--pictures", "1"],
     "calibrate": _calibrate,
 }
 CHECKS: dict[str, Check] = {"run": lines_are(3), "fuse": mean_is()}

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import importlib.metadata
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from tdfusion_edge.install import install_command
 from tdfusion_edge.runtime.commands import checkup, gpu_checkup
 from tdfusion_edge.runtime.commands.checkup import Check
 from tdfusion_edge.runtime.commands.doctor import can_run, table
+from tdfusion_edge.runtime.engines.cuda import binaries
 from tdfusion_edge.runtime.engines.tensorrt.device import Gpu
 from tdfusion_edge.runtime.engines.tensorrt.device.probe import Probed
 
@@ -436,3 +440,74 @@ def test_another_package_s_version_is_not_taken(tmp_path: Path) -> None:
     place(tmp_path, "etc/nv_tegra_release", RELEASE)
     place(tmp_path, "var/lib/dpkg/status", PACKAGES.replace("nvidia-jetpack", "nvidia-jetpack-runtime"))
     assert gpu_checkup.jetpack(tmp_path).status == "missing"
+
+
+def compiled(folder: Path, cuda: tuple[int, int] = (12, 6)) -> Path:
+    """A folder with kernels that were made of its sources; the fat binary is any file."""
+    folder.mkdir(exist_ok=True)
+    (folder / "kernels.cu").write_text("// a source")
+    raw = b"any fat binary"
+    name = f"kernels-cuda{cuda[0]}.fatbin"
+    (folder / name).write_bytes(raw)
+    digest = hashlib.sha256(raw).hexdigest()
+    binaries.manifest_with(
+        binaries.Binary(name, digest, cuda, (80, 87), binaries.sources_digest(folder)), folder
+    )
+    return folder
+
+
+OPENED_GPU = Check("CUDA", "ok", "Orin")
+
+
+def orin(capability: str = "sm_87") -> Probed:
+    return Probed(gpu=replace(ORIN, capability=capability), provider="cuda-bindings 12.9.1", free_memory=1)
+
+
+def test_the_row_of_our_kernels_says_which_are_taken(tmp_path: Path) -> None:
+    name = "kernels (--backend cuda)"
+    folder = tmp_path / "kernels"
+    folder.mkdir()
+    row = gpu_checkup.kernels(OPENED_GPU, orin, folder)
+    assert row == Check(name, "missing", "this installation has no compiled kernels", binaries.BUILD)
+    compiled(folder)
+    assert gpu_checkup.kernels(OPENED_GPU, orin, folder) == Check(
+        name, "ok", "kernels-cuda12.fatbin of CUDA 12.6, code of its own for sm_87"
+    )
+    compiled(folder, (13, 0))  # the driver of JetPack 6 cannot load what is for CUDA 13, and gets the other
+    assert "kernels-cuda12.fatbin" in gpu_checkup.kernels(OPENED_GPU, orin, folder).found
+    newer = gpu_checkup.kernels(OPENED_GPU, lambda: orin("sm_121"), folder)
+    assert newer.found.endswith("no code of its own for sm_121: the driver makes it")
+    without = gpu_checkup.kernels(Check("CUDA", "missing", "no driver"), orin, folder)
+    assert (without.status, without.found) == (
+        "missing",
+        "compiled: kernels-cuda12.fatbin of CUDA 12.6, kernels-cuda13.fatbin of CUDA 13.0; "
+        "but no GPU could be opened",
+    )
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda folder: (folder / "kernels-cuda12.fatbin").write_bytes(b"other"), "changed since"),
+        (lambda folder: (folder / "kernels-cuda12.fatbin").unlink(), "cannot be read"),
+        (lambda folder: (folder / "kernels.cu").write_text("// edited"), "other sources"),
+        (lambda folder: (folder / "kernels.json").write_text("{"), "manifest of the compiled kernels"),
+    ],
+)
+def test_kernels_that_are_not_what_they_were_are_broken(
+    tmp_path: Path, spoil: Callable[[Path], object], says: str
+) -> None:
+    folder = compiled(tmp_path)
+    spoil(folder)
+    row = gpu_checkup.kernels(OPENED_GPU, orin, folder)
+    assert row.status == "broken"
+    assert says in row.found
+    assert row.fix == binaries.BUILD
+
+
+def test_kernels_for_a_newer_driver_or_gpu_are_told(tmp_path: Path) -> None:
+    row = gpu_checkup.kernels(OPENED_GPU, orin, compiled(tmp_path, (13, 0)))
+    assert row.status == "broken"
+    assert "for a newer driver: expected kernels of CUDA 12 or earlier" in row.found
+    old = gpu_checkup.kernels(OPENED_GPU, lambda: orin("sm_72"), compiled(tmp_path))
+    assert "too old for our kernels" in old.found

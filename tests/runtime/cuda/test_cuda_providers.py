@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import inspect
 import re
 import shutil
@@ -9,7 +10,7 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,14 @@ from test_picture_path import DEEP, SIZE, library, pictures
 
 from benchmarks.kernels.emulator import Library
 from tdfusion_edge.errors import EngineError
+from tdfusion_edge.runtime.driver import Driver as HostDriver
+from tdfusion_edge.runtime.engines import providers
 from tdfusion_edge.runtime.engines.cuda import cuda_python, py_cuda
 from tdfusion_edge.runtime.engines.cuda.cuda_python import CudaPython
 from tdfusion_edge.runtime.engines.cuda.device import PROVIDERS, Device, open_device
 from tdfusion_edge.runtime.engines.cuda.path import PicturePath
 from tdfusion_edge.runtime.engines.cuda.py_cuda import PyCuda
+from tdfusion_edge.runtime.engines.providers import Provider
 
 __all__ = ["library"]
 
@@ -36,7 +40,7 @@ def made(kind: str, library: Library, *, integrated: bool) -> tuple[Device, Any]
         driver = Driver(library, integrated=integrated)
         return CudaPython(driver), driver
     other = PyCudaDriver(library, integrated=integrated)
-    return PyCuda(other, other.primary), other
+    return PyCuda(other, primary=other.primary), other
 
 
 @pytest.mark.parametrize("kind", ["cuda-python", "pycuda"])
@@ -149,11 +153,46 @@ def test_the_next_library_is_tried_when_one_fails(library: Library, monkeypatch:
     works = Driver(library)
     monkeypatch.setitem(sys.modules, "library_without", without)
     monkeypatch.setitem(sys.modules, "library_works", works)  # type: ignore[arg-type]
-    place = PROVIDERS["cuda.bindings.driver"]
-    device = open_device({"library_without": place, "library_works": place})
-    assert device.gpu.name == "Orin"
-    with pytest.raises(EngineError, match=r"no GPU can be used: library_without: .*CUDA_ERROR_NO_DEVICE"):
-        open_device({"library_without": place, "library_absent": place})
+    maker = PROVIDERS[0].maker
+
+    def named(*names: str) -> list[Provider]:
+        return [Provider(name, f"library_{name}", maker) for name in names]
+
+    assert open_device(named("without", "works")).gpu.name == "Orin"
+    with pytest.raises(EngineError, match=r"no GPU can be used: without: .*CUDA_ERROR_NO_DEVICE"):
+        open_device(named("without", "absent"))
+
+
+@pytest.mark.parametrize(
+    ("version", "first"), [("13.0.3", "pycuda.driver"), ("12.9.1", "cuda.bindings.driver")]
+)
+def test_what_is_for_a_newer_driver_is_tried_last(
+    library: Library, monkeypatch: pytest.MonkeyPatch, version: str, first: str
+) -> None:
+    """As for TensorRT: cuda-bindings 13 refuses the driver of JetPack 6."""
+    tried = list[str]()
+
+    def note(name: str) -> Any:
+        tried.append(name)
+        raise RuntimeError("refused")
+
+    stand_in = SimpleNamespace(import_module=note, metadata=FakeMetadata(version))
+    monkeypatch.setattr(providers, "importlib", stand_in)
+    with pytest.raises(EngineError, match="no GPU can be used") as told:
+        open_device(known=lambda: HostDriver((12, 6), "540.4.0"))
+    assert tried[0] == first
+    assert len(tried) == 2
+    assert ("cuda-bindings<13" in (told.value.hint or "")) == (version[:2] == "13")
+
+
+class FakeMetadata:
+    PackageNotFoundError = importlib.metadata.PackageNotFoundError
+
+    def __init__(self, version: str) -> None:
+        self._version = version
+
+    def version(self, package: str) -> str:
+        return self._version
 
 
 def test_pycuda_is_used_by_its_public_names() -> None:

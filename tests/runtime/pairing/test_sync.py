@@ -150,6 +150,15 @@ def test_one_of_two_running_cameras_always_has_room(infrared: list[int], visible
 # --- what is not a pair --------------------------------------------------------------------------
 
 
+def test_what_was_lost_before_a_frame_that_is_not_used_is_counted_once() -> None:
+    paired = Synchroniser(rig.Sync(policy="drop"), live=True)
+    paired.push("infrared", frame("infrared", 0, 100), 100 * MS)
+    paired.leave_out("infrared", frame("infrared", 3, 5000))
+    paired.push("infrared", frame("infrared", 4, 90), 200 * MS)  # late
+    paired.push("infrared", frame("infrared", 6, 200), 210 * MS)
+    assert paired.counts["infrared"] == {"missing": 3, "jumped": 1, "late": 1}
+
+
 def test_late_duplicate_and_missing_frames_are_counted() -> None:
     infrared = [frame("infrared", s, t) for s, t in [(0, 0), (1, 33), (1, 66), (4, 132), (5, 120), (6, 165)]]
     pairs, paired = recorded(infrared, [])

@@ -200,9 +200,9 @@ def test_forgetting_begins_a_new_stream_but_keeps_the_warps(make: Make) -> None:
     ramp = np.linspace(0, 255, 48 * 64).reshape(48, 64).astype(np.uint8)
     first = fused(fusion, pair(ramp, ramp))
     dim = fused(fusion, pair(ramp // 4, ramp // 4, number=1))
-    warp = fusion._aligner._warp((64, 48), (64, 48))[0]
+    warp = fusion._aligner.placed((64, 48), (64, 48))[0]
     fusion.forget()
     np.testing.assert_array_equal(fused(fusion, pair(ramp, ramp)), first)
     fusion.forget()
     assert (fused(fusion, pair(ramp // 4, ramp // 4)) != dim).any()
-    assert fusion._aligner._warp((64, 48), (64, 48))[0] is warp
+    assert fusion._aligner.placed((64, 48), (64, 48))[0] is warp

@@ -14,7 +14,7 @@ from trt_cuda import ADA, DRIVER, ORIN, Code, FakeDriver, FakeProperties, FakeRu
 
 from tdfusion_edge.errors import EngineError
 from tdfusion_edge.runtime.driver import Driver, driver_here
-from tdfusion_edge.runtime.engines.tensorrt import device as module
+from tdfusion_edge.runtime.engines import providers
 from tdfusion_edge.runtime.engines.tensorrt.device import Gpu, open_device, pycuda
 from tdfusion_edge.runtime.engines.tensorrt.device.memory import available
 
@@ -151,7 +151,7 @@ def importing(monkeypatch: pytest.MonkeyPatch, **found: Any) -> None:
             raise answer
         return answer
 
-    for place in (module, pycuda):
+    for place in (providers, pycuda):
         monkeypatch.setattr(
             place, "importlib", SimpleNamespace(import_module=imported, metadata=importlib.metadata)
         )

@@ -1,25 +1,19 @@
 """GPU memory and one stream: everything that the runner needs of CUDA.
 
-Two libraries give it: cuda-python, which NVIDIA recommends (:mod:`cuda_python`), and PyCUDA, which many
-devices already have (:mod:`pycuda`). Which one is tried first follows from the driver (:mod:`driver`):
-cuda-python brings a CUDA runtime of its own, and one for CUDA 13 refuses the driver of JetPack 6, which is
-for 12.6. :mod:`probe` asks the same in a process of its own.
+Two libraries give it, cuda-python (:mod:`cuda_python`) and PyCUDA (:mod:`pycuda`);
+:mod:`~tdfusion_edge.runtime.engines.providers` chooses. :mod:`probe` asks the same in a process of its own.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from tdfusion_edge.errors import EngineError
 from tdfusion_edge.runtime.driver import Driver, driver_here
 from tdfusion_edge.runtime.engines.base import Array
+from tdfusion_edge.runtime.engines.providers import CUDA_BINDINGS, PYCUDA, Provider, first_that_opens
 
-DOCTOR = "tdfusion-edge doctor  # says what is installed, and what is missing"
-INSTALL = "pip install cuda-bindings  # of the CUDA version that the driver supports"
 GIB = 1 << 30
 SMALL = 16 * GIB
 """Bytes of memory below which a GPU that shares the CPU's has room for either a build or a run: Orin Nano
@@ -108,33 +102,15 @@ class Device(Protocol):
         """Release the stream; safe to call twice."""
 
 
-class Provider(NamedTuple):
-    """A library that opens the GPU."""
-
-    package: str
-    """Its name on PyPI."""
-    module: str
-    maker: str
-    """``module:Class`` of ours, called with the library's module."""
-    brings_runtime: bool
-    """It holds a CUDA runtime of its own, of the same version as the package."""
-
-
 _HERE = "tdfusion_edge.runtime.engines.tensorrt.device"
 PROVIDERS = (
-    Provider(
-        "cuda-bindings", "cuda.bindings.runtime", f"{_HERE}.cuda_python:CudaPython", brings_runtime=True
-    ),
-    Provider("pycuda", "pycuda.driver", f"{_HERE}.pycuda:PyCuda", brings_runtime=False),
+    Provider(CUDA_BINDINGS, "cuda.bindings.runtime", f"{_HERE}.cuda_python:CudaPython"),
+    Provider(PYCUDA, "pycuda.driver", f"{_HERE}.pycuda:PyCuda"),
 )
-"""In the order in which they are tried where the driver takes both."""
 
 
 def open_device(known: Callable[[], Driver] = driver_here) -> Device:
-    """The first GPU, through the first library that opens it.
-
-    Those that the driver's CUDA version takes come first. The others are tried as well, for a machine may
-    have NVIDIA's compatibility libraries.
+    """The first GPU, by :func:`~tdfusion_edge.runtime.engines.providers.first_that_opens`.
 
     Args:
         known: Tells of the driver.
@@ -142,51 +118,4 @@ def open_device(known: Callable[[], Driver] = driver_here) -> Device:
     Raises:
         EngineError: no library is there, or none opens a GPU; each says why.
     """
-    driver, failed = known(), dict[str, str]()
-    for provider in sorted(PROVIDERS, key=lambda one: not _fits(one, driver)):
-        try:
-            library = importlib.import_module(provider.module)
-            module, name = provider.maker.split(":")
-            device: Device = getattr(importlib.import_module(module), name)(library, driver)
-        except Exception as error:  # PyCUDA raises errors of its own already while it is imported
-            if not _absent(provider.module, error):
-                failed[f"{provider.package} {_version(provider.package) or ''}".rstrip()] = str(error)
-        else:
-            return device
-    if not failed:
-        raise EngineError(
-            "no CUDA library for Python", expected="cuda-bindings or pycuda", hint=_install(driver)
-        )
-    raise EngineError(
-        f"no GPU can be used: {'; '.join(f'{name}: {why}' for name, why in failed.items())}",
-        hint=DOCTOR if all(_fits(one, driver) for one in PROVIDERS) else _install(driver),
-    )
-
-
-def _fits(provider: Provider, driver: Driver) -> bool:
-    """Whether the driver takes the library's CUDA runtime, as far as is known."""
-    version = _version(provider.package) if provider.brings_runtime else None
-    if version is None or driver.cuda is None:
-        return True
-    return int(version.partition(".")[0]) <= driver.cuda[0]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:  # it may lie in a folder of the path all the same
-        return None
-
-
-def _absent(module: str, error: Exception) -> bool:
-    """Whether it is not installed, "cuda" or "pycuda" that is: what lacks another module is damaged."""
-    return isinstance(error, ModuleNotFoundError) and (
-        error.name is not None and f"{module}.".startswith(f"{error.name}.")
-    )
-
-
-def _install(driver: Driver) -> str:
-    if driver.cuda is None:
-        return INSTALL
-    major, minor = driver.cuda
-    return f'pip install "cuda-bindings<{major + 1}"  # the driver is for CUDA {major}.{minor}'
+    return first_that_opens(PROVIDERS, Device, known)  # type: ignore[type-abstract]

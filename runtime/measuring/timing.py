@@ -1,19 +1,16 @@
-"""What every benchmark shares: interleaved timing, its statistics, and writing the result file."""
+"""Interleaved timing and its statistics, as the contract in ``benchmarks/README.md`` wants them."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from benchmarks.numbers import DIGITS, spread
-from benchmarks.schema import Latency, Ratio, ResultFile, Timing, pairwise
-from tdfusion_edge.config import parse, to_json
-from tdfusion_edge.errors import RequestError, SinkError
+import numpy as np
+
+from tdfusion_edge.errors import RequestError
+from tdfusion_edge.runtime.measuring.numbers import DIGITS, spread
+from tdfusion_edge.runtime.measuring.record import Latency, Ratio, Timing, pairwise
 
 Samples: TypeAlias = dict[str, dict[int, float]]
 """Milliseconds of every case by round."""
@@ -52,13 +49,18 @@ def interleaved(
     names = list(cases)
     samples: Samples = {name: {} for name in names}
     for number in range(rounds):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
+        for name in in_turn(names, number):
             if number % strides[name] == 0:
                 start_ns = clock()
                 cases[name]()
                 samples[name][number] = round((clock() - start_ns) / 1e6, DIGITS)
     return samples
+
+
+def in_turn(names: Sequence[str], number: int) -> list[str]:
+    """The order of one round: it rotates by one from round to round."""
+    turn = number % len(names)
+    return [*names[turn:], *names[:turn]]
 
 
 def timing(name: str, samples: Mapping[int, float]) -> Timing:
@@ -91,6 +93,13 @@ def ratio(samples: Samples, numerator: str, denominator: str) -> Ratio:
     )
 
 
+def percentiles(name: str, milliseconds: Sequence[float]) -> Latency:
+    """Percentiles of at least one sample, interpolated linearly."""
+    found = np.percentile(milliseconds, (50, 90, 95, 99, 100))
+    p50, p90, p95, p99, most = (round(float(value), DIGITS) for value in found)
+    return Latency(name=name, p50=p50, p90=p90, p95=p95, p99=p99, max=most)
+
+
 def latencies(report: Mapping[str, Any], prefix: str = "") -> Iterator[Latency]:
     """The stages of a run as its own report tells them, those that ran."""
     for stage, percentiles in report["latency_ms"].items():
@@ -98,26 +107,3 @@ def latencies(report: Mapping[str, Any], prefix: str = "") -> Iterator[Latency]:
             yield Latency(
                 name=prefix + stage, **{key: round(value, DIGITS) for key, value in percentiles.items()}
             )
-
-
-def write(path: Path, result: ResultFile) -> None:
-    """Write a result file aside and rename it, so that an older one stays until the new one is whole.
-
-    Raises:
-        ConfigError: the file could not be read back; nothing is written.
-        SinkError: the disk is full or not writable.
-    """
-    raw = to_json(result)
-    parse(raw, ResultFile, name=str(path))
-    with contextlib.ExitStack() as stack:
-        try:
-            handle, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-            stack.callback(Path(aside).unlink, missing_ok=True)
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(raw)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(aside).chmod(0o644)  # mkstemp's 0600 is for secrets
-            Path(aside).replace(path)
-        except OSError as error:
-            raise SinkError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,12 +1,10 @@
-"""Parts of the pipeline that note when they were used, and a recording in memory to feed it."""
+"""Parts of the pipeline that note when they were used."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 
-from tdfusion_edge.frames import Frame
 from tdfusion_edge.result import Result
 from tdfusion_edge.runtime.engines import Array, Engine, Tensor
 from tdfusion_edge.runtime.sinks import Sink
@@ -62,24 +60,3 @@ class TimedSink:
     def abort(self) -> None:
         """Abort the sink."""
         self._sink.abort()
-
-
-class Replay:
-    """A recording in memory, repeated until ``count`` frames are read, as fast as they are asked for."""
-
-    def __init__(self, name: str, frames: Sequence[Frame], count: int, fps: float) -> None:
-        self.name, self.live = name, False
-        self._frames, self._count, self._fps, self._next = frames, count, fps, 0
-
-    def read(self) -> Frame | None:
-        """The next frame, with the number and the capture time that it has in the long recording."""
-        number = self._next
-        if number >= self._count:
-            return None
-        self._next += 1
-        frame = self._frames[number % len(self._frames)]
-        return replace(frame, time_ns=round(number * 1e9 / self._fps), sequence=number)
-
-    def close(self) -> None:
-        """End it."""
-        self._count = 0

@@ -1,0 +1,164 @@
+"""From the cameras' pictures to the fused one, for a Fuser: one launch, and heads on the luma behind it.
+
+The launch (:mod:`~tdfusion_edge.runtime.engines.cuda.path`) holds range, registration, border, network,
+stretch and colour. The limits of the thermal range live on the GPU for ``percentile``, and for ``auto`` with
+16 bits. For the other modes the CPU says gain and offset with every pair, from a sample of it. Two things
+go network by network: ``clahe``, which depends on each pixel's surroundings, and infrared that is larger than
+visible without a registration, for its pixels are averaged.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tdfusion_edge.color import U8, is_grey, split
+from tdfusion_edge.frames import Frame
+from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.engines.cuda.engine import KEEP, CudaEngine
+from tdfusion_edge.runtime.engines.cuda.parameters import BGR, GREY
+from tdfusion_edge.runtime.engines.cuda.path import Form, PicturePath
+from tdfusion_edge.runtime.engines.cuda.path import Fused as Made
+from tdfusion_edge.runtime.executors.base import Fused, Timed
+from tdfusion_edge.runtime.executors.staged import Staged
+from tdfusion_edge.runtime.picture.alignment import Aligner, Present
+from tdfusion_edge.runtime.picture.border import Border
+from tdfusion_edge.runtime.picture.range import smoothing_share
+from tdfusion_edge.runtime.picture.stretch import Stretch
+
+
+class _Key(NamedTuple):
+    """What one path serves."""
+
+    infrared: tuple[int, int]
+    deep: bool
+    visible: tuple[int, int]
+    grey: bool
+    inverse: tuple[float, ...] | None
+    """From visible pixels to infrared ones; it changes where the rig is moved to another distance."""
+
+
+@dataclass(eq=False)
+class _Open:
+    path: PicturePath
+    seen_ns: int | None = None
+    """Capture time of the infrared frame that it saw last in this stream."""
+
+
+class CameraPath:
+    """A :class:`~tdfusion_edge.runtime.executors.base.FromCameras` over our own kernels.
+
+    Args:
+        engine: The fusion network, which stays the caller's to close.
+        aligner: Of the stream: it knows how the pictures lie, and the limits that the CPU says.
+        staged: Has the heads.
+        thermal: How infrared becomes 8 bits.
+        colours: Whether a head sees the visible picture's colours.
+    """
+
+    def __init__(
+        self,
+        engine: CudaEngine,
+        aligner: Aligner,
+        staged: Staged,
+        thermal: rig.ThermalRange,
+        *,
+        colours: bool,
+    ) -> None:
+        self._engine, self._aligner, self._staged, self._thermal = engine, aligner, staged, thermal
+        self._colours = colours
+        self._open: OrderedDict[_Key, _Open] = OrderedDict()
+
+    def takes(self, present: Present) -> bool:
+        """As :class:`~tdfusion_edge.runtime.executors.base.FromCameras` says, and so below."""
+        if present.infrared is None or present.visible is None or self._thermal.mode == "clahe":
+            return False
+        warp, _ = self._aligner.placed(present.infrared.size, present.visible_size)
+        return warp.inverse is not None or warp.infrared == warp.visible
+
+    def fuse(self, present: Present, stretch: Stretch, timed: Timed) -> Fused:
+        """One launch, or two for the first picture of a stretch: its limits come of it."""
+        infrared, visible = present.infrared, present.visible
+        assert infrared is not None
+        assert visible is not None
+        time_ns = present.pair.time_ns
+        with timed("network"):
+            made = self._made(infrared, visible, stretch)
+            if stretch.mode == "temporal":
+                if not stretch.begun:
+                    stretch.follow(made.measured, time_ns)
+                    made = self._made(infrared, visible, stretch)
+                stretch.follow(made.measured, time_ns)
+            picture = made.planes[0]
+            # The next pair overwrites what this one's results lie in.
+            grey = visible.image.ndim == 3 and is_grey(visible.image)
+            shown = (picture[..., 0] if grey else picture).copy()
+            luma = None if made.luma is None else made.luma.copy()
+        if luma is None:
+            return Fused(shown, {}, None)
+        chroma = split(visible.image)[1] if self._colours else None
+        return Fused(shown, self._staged.find(luma, chroma, timed), luma)
+
+    def forget(self) -> None:
+        """The next pair begins the limits of the range anew."""
+        for one in self._open.values():
+            one.seen_ns = None
+
+    def close(self) -> None:
+        """All paths."""
+        while self._open:
+            self._open.popitem()[1].path.close()
+
+    def _made(self, infrared: Frame, visible: Frame, stretch: Stretch) -> Made:
+        counts = self._aligner.counts(infrared)
+        inverse = self._aligner.placed(infrared.size, visible.size)[0].inverse
+        key = _Key(
+            infrared.size, counts.dtype == np.uint16, visible.size, visible.image.ndim == 2,
+            None if inverse is None else tuple(inverse.ravel().tolist()),
+        )  # fmt: skip
+        correction = None if self._follows(key.deep) else self._aligner.correction(infrared)
+        one = self._opened(key)
+        share = 1.0
+        if one.seen_ns is not None:
+            share = smoothing_share((infrared.time_ns - one.seen_ns) / 1e9, self._thermal.smoothing_s)
+        pictures = {"infrared": counts, "visible": visible.image}
+        one.path.submit(pictures, stretch.limits, share, correction or (1.0, 0.0))
+        one.seen_ns = infrared.time_ns
+        return one.path.take()
+
+    def _follows(self, deep: bool) -> bool:
+        """Whether the GPU follows the limits of the range by itself."""
+        return self._thermal.mode == "percentile" or (self._thermal.mode == "auto" and deep)
+
+    def _opened(self, key: _Key) -> _Open:
+        if key not in self._open:
+            while len(self._open) >= KEEP:
+                self._open.popitem(last=False)[1].path.close()
+            border = self._aligner.placed(key.infrared, key.visible)[1]
+            colour = GREY if key.grey else BGR
+            form = Form(
+                key.visible, key.infrared, infrared_bytes=2 if key.deep else 1, visible=colour, fused=colour,
+                luma=self._staged.looks,
+                percentiles=self._thermal.limits if self._follows(key.deep) else None,
+                corrected=not self._follows(key.deep) and self._thermal.mode != "camera",
+                inverse=key.inverse,
+            )  # fmt: skip
+            engine = self._engine
+            path = PicturePath(
+                engine.device, engine.image, engine.weights, form, slots=1, share=_shares(border)
+            )
+            self._open[key] = _Open(path)
+        self._open.move_to_end(key)
+        return self._open[key]
+
+
+def _shares(border: Border | None) -> U8 | None:
+    """How much of the fused luma counts, in 8 bits: 0 outside of infrared's view and nowhere else."""
+    if border is None:
+        return None
+    share: npt.NDArray[np.float32] = np.rint(border.fused_share * 255)
+    return np.where(border.outside > 0, 0, np.maximum(share, 1)).astype(np.uint8)
