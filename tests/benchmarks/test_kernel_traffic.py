@@ -16,6 +16,7 @@ from benchmarks.script import main
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to build the kernels with")
 
 
+@pytest.mark.slow
 def test_camera_to_picture_takes_two_megabytes_at_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

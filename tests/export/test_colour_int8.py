@@ -50,6 +50,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return Made(path, data, bundle.read(folder / "bundle"))
 
 
+@pytest.mark.slow
 def test_int8_is_calibrated_in_colours(made: Made) -> None:
     """The scales are those of what the network sees of the pairs that calibrate: every second one."""
     pairs = open_pairs(made.data, PairSource(names=("1", "3")), colour=True)

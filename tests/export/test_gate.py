@@ -143,6 +143,7 @@ class Low(nn.Module):
         return FusionOutput(self.network(infrared.half(), visible.half()).fused.float())
 
 
+@pytest.mark.slow
 def test_a_norm_in_float16_never_leaves_the_export(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     network = Normed(width=4, depth=1).eval()
@@ -178,6 +179,7 @@ def street(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_manifest_says_what_labels_and_calibration_said(
     trained: Path, street: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
+import pytest
 import torch
 from checkpoints import save
 
@@ -24,6 +25,7 @@ VIEW = TaskView(classes=("person", "bicycle", "car"), height=64, width=96)
 COCO = (("person",), ("bicycle",), ("car", "bus", "truck"))
 
 
+@pytest.mark.slow
 def test_the_graph_is_the_network_in_float32_and_half() -> None:
     torch.manual_seed(0)
     network = YOLOX(3, coco=COCO)

@@ -189,7 +189,7 @@ def test_damaged_pictures_are_left_out_counted_and_said(
     assert code == 1
     figures = json.loads(told.out)
     assert figures["pictures"] == 2
-    assert figures["cameras"]["infrared"] == {"paired": 2, "missing": 2, "failures": 2}
+    assert figures["cameras"]["infrared"] == {"paired": 2, "missing": 2, "repeated": 1, "failures": 2}
     assert figures["cameras"]["visible"]["paired"] == 2
     assert len(out.read_text().splitlines()) == 2
     assert told.err.count("is cut short") == 1

@@ -191,7 +191,11 @@ PLACES: dict[str, Callable[[Path], Sequence[object]]] = {
     "as a key of a bundle": _named(**{USUAL: 1}),
 }
 ELSEWHERE = [
-    Case(f"an address {what}", make, says=r"\S", quick=what in ("as a word too many", "as --backend", "as -o", "as a key of a rig"))
+    # A stream is pushed to an address as -o: what came beside it stays, whether or not there is a server.
+    Case(
+        f"an address {what}", make, ("degraded", "error") if what.startswith("as -o") else ("error",), says=r"\S",
+        quick=what in ("as a word too many", "as --backend", "as -o", "as a key of a rig"),
+    )
     for what, make in PLACES.items()
 ] + [
     Case("an address as --engine-cache", lambda folder: ["engines", "--list", "--engine-cache", USUAL], ("right", "error")),

@@ -132,7 +132,6 @@ PLACES: dict[str, Make] = {
     "a recording that is a symbolic link to visible": videos(
         "out.mkv", linked(_symbolic, "vis.mkv", "out.mkv"), "run"
     ),
-    "a recording called -": streams("-"),
     "a recording of no name": streams(""),
     "a recording of one picture": streams("out.png"),
     "a recording of another kind": streams("out.avi"),

@@ -66,6 +66,8 @@ def test_a_line_is_the_documented_record(tmp_path: Path) -> None:
             {"box": [0.0, 0.0, 5.0, 5.0], "score": 0.5, "class": "car", "track": None},
         ],
         "class_shares": None,
+        "events": [],
+        "temperatures": None,
     }
     assert lines[1]["t"] == 0.033333333
     assert (lines[1]["skew_ms"], lines[1]["visible_sequence"]) == (None, None)
