@@ -132,7 +132,7 @@ class Outputs:
                 "visible": cameras.visible[1],
             }
             self._recorder = recorder_of(
-                args.record, described, cameras.sync, cameras.registration,
+                args.record, described, cameras.sync, cameras.registration, cameras.tables,
                 visible=args.record_visible or "h264", limits=limits, budget=budget,
             )  # fmt: skip
             stack.enter_context(self._recorder)

@@ -217,6 +217,8 @@ class Recorder:
             self._folder.mkdir(exist_ok=True)
             self._made_here = False
         self._describe(self._folder)
+        for name in FOLDERS.values():  # a camera's that never comes too: no other folder passes for it
+            (self._folder / name).mkdir(exist_ok=True)
         begun_ns, begun_utc_ns = self._begun
         # By the wall clock as it is now: it may have been set since the recording began.
         utc_ns = self._wall_clock() - (self._clock() - frame.time_ns)
@@ -269,15 +271,16 @@ def opened(
     cameras: Mapping[rig.Role, rig.Camera],
     sync: rig.Sync,
     registration: rig.Registration | None,
+    places: rig.Rig | None = None,
     *,
     visible: VisibleCodec = "h264",
     limits: Limits | None = None,
     budget: Budget | None = None,
 ) -> Recorder:
-    """A recorder for the cameras of a rig, by role; errors as :class:`Recorder`."""
+    """A recorder for the cameras and the places of a rig; errors as :class:`Recorder`."""
 
     def describe(place: Path) -> None:
-        rig_file.write(place, cameras, sync, registration)
+        rig_file.write(place, cameras, sync, registration, places)
 
     return Recorder(folder, describe, limits=limits, budget=budget, visible=visible)
 

@@ -151,7 +151,8 @@ def test_what_a_damaged_recording_gave_waits_for_the_other_camera(failed: str, p
 
 def test_a_live_camera_that_fails_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
     one, two, three = frames("ir", (0, 20, 40))
-    failing = [one, SourceError("rtsp://user:secret@cam is silent", hint="Look at it."), SourceError("still silent"), two, three]
+    silent = SourceError("rtsp://user:secret@cam is silent", hint="Look at it.")
+    failing = [one, silent, SourceError("still silent"), two, three]
     infrared = Script("ir", failing, live=True)
     visible = Script("vis", frames("vis", (0, 20, 40)), live=True)
     with streams(infrared, visible, mode="every", clock=lambda: 40 * MS) as both:

@@ -26,6 +26,7 @@ from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.cameras import choose_cameras
 from tdfusion_edge.runtime.pairing.sync import Synchroniser
 from tdfusion_edge.runtime.recording import recorder as recorders
+from tdfusion_edge.runtime.recording import rig_file
 from tdfusion_edge.runtime.recording.recorder import Recorder, opened
 from tdfusion_edge.runtime.sinks.kinds import VisibleCodec
 from tdfusion_edge.runtime.sinks.output import StreamFile
@@ -33,6 +34,9 @@ from tdfusion_edge.runtime.sinks.segments import Budget, Limits
 from tdfusion_edge.runtime.sources.base import Source
 from tdfusion_edge.runtime.sources.recording import RecordingSource
 from tdfusion_edge.runtime.sources.video import VideoSource
+from tdfusion_edge.runtime.temperatures.tables import Measure, Radiometry
+from tdfusion_edge.runtime.tracking.tables import Tracks
+from tdfusion_edge.runtime.zones.tables import Line, Zone
 from tdfusion_edge.video.reader import VideoReader
 from tdfusion_edge.video.times import Piece, Stamp, Times, beside, pieces
 
@@ -196,6 +200,36 @@ def test_the_rig_file_says_what_the_cameras_were(tmp_path: Path) -> None:
     assert {camera.offset_ms for camera in found.cameras.values()} == {0}  # it is in the times
     moved = shutil.move(tmp_path / "rec", tmp_path / "elsewhere")
     assert len(replayed(Path(moved))["visible"]) == 5
+
+
+def test_the_rig_file_has_the_places(tmp_path: Path) -> None:
+    infrared = rig.Camera(uri="sim://ir", radiometry=Radiometry(scale=0.01, unit="celsius"))
+    places = rig.Rig(
+        cameras={},
+        tracks=Tracks(lost_s=2.5),
+        zones={
+            'Tür "1".\x7f🚪': Zone(
+                polygon=((0, 0), (9.5, 0), (9, 9)), classes=("car",), dwell_s=3, draw=False
+            )
+        },
+        lines={"a b": Line(points=((0, 0.5), (1, 0.5)), units="fraction")},
+        measure={"spot": Measure(spot=(3, 4), above=80)},
+    )
+    rig_file.write(tmp_path, {**CAMERAS, "infrared": infrared}, SYNC, None, places)
+    found = rig.read(tmp_path / "rig.toml")
+    assert found.cameras["ir0"].radiometry == infrared.radiometry
+    assert (found.tracks, found.zones, found.lines, found.measure) == (
+        places.tracks, places.zones, places.lines, places.measure,
+    )  # fmt: skip
+
+
+def test_a_camera_that_never_came_is_no_folder_of_somebody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(tmp_path / "rec", {"visible": frames(TIMES)})
+    (tmp_path / "ir").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert rig.read(tmp_path / "rec" / "rig.toml").cameras["ir0"].uri == str(tmp_path / "rec" / "ir")
 
 
 def test_a_folder_with_a_rig_of_somebody_else_is_refused(tmp_path: Path) -> None:
