@@ -259,7 +259,9 @@ class Recorder:
             file.abort()
         self.failures += 1
         self._again_ns = self._clock() + AGAIN_NS
-        what = str(error) if isinstance(error, (TdfusionError, OSError)) else repr(error)
+        what = str(error) if isinstance(error, TdfusionError) else repr(error)
+        if isinstance(error, OSError):  # of the rig file, whose name is a passing one while it is written
+            what = f"{self._folder} cannot be written: {error.strerror or error}"
         log.error(
             "%s; frames are not recorded until it is tried again in %g s, the pictures go on",
             redact(what.splitlines()[0]), AGAIN_NS / 1e9,

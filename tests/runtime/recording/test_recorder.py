@@ -330,6 +330,17 @@ def test_a_disk_that_is_too_slow_costs_frames_that_are_counted_and_no_time(
     assert len(played(RecordingSource("x", tmp_path / "rec" / "ir", epoch_ns=0))) == 40 - dropped
 
 
+def test_a_folder_that_is_gone_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with recorder(tmp_path / "rec", limits=Limits(seconds=0.1)) as one:
+        for number, frame in enumerate(frames([SECOND, 2 * SECOND])):
+            one.put("infrared", frame, wait=True)
+            while one.recorded["infrared"] + one.dropped["infrared"] <= number:
+                time.sleep(0.001)
+            shutil.rmtree(tmp_path / "rec", ignore_errors=True)
+    assert one.dropped["infrared"] == 1
+    assert f"{tmp_path / 'rec'} cannot be written: No such file or directory;" in caplog.text
+
+
 @pytest.mark.parametrize("fault", ["full", "removed"])
 def test_a_disk_that_fails_is_told_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: str
