@@ -85,6 +85,11 @@ class Cameras(NamedTuple):
         places = (addresses.parse(camera.uri) for _, camera in (self.infrared, self.visible))
         return [place.local_path() for place in places if place.scheme == "file"]
 
+    def secret_files(self) -> list[Path]:
+        """Files with passwords, of cameras and of a broker, and with certificates."""
+        named = (camera.password_file for _, camera in (self.infrared, self.visible))
+        return [*(Path(name) for name in named if name is not None), *self.tables.mqtt.files]
+
     def open(self, stack: ExitStack) -> dict[rig.Role, Source]:
         """Both cameras on one epoch, closed by ``stack``.
 

@@ -6,6 +6,11 @@ import codecs
 import unicodedata
 from collections.abc import Sequence
 
+_SPELT = str.maketrans(
+    {"ß": "ss", "ø": "o", "Ø": "O", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ł": "l", "Ł": "L", "°": ""}
+)
+"""Letters that are no others with an accent."""
+
 NAMED = 5
 """So many of a list of names are written out."""
 
@@ -44,6 +49,19 @@ def composed(name: str) -> str:
     macOS writes the letter and its accent apart, other systems write them in one.
     """
     return unicodedata.normalize("NFC", name)
+
+
+def drawable(text: str) -> str:
+    """Text in the letters that OpenCV draws, ASCII's: without accents, and ? for what is none of them.
+
+    >>> drawable("Tür, heiß: 5 °C 🚪")
+    'Tur, heiss: 5 C ?'
+    """
+    if text.isascii():
+        return text
+    plain = unicodedata.normalize("NFKD", text.translate(_SPELT))
+    kept = "".join(sign for sign in plain if not unicodedata.combining(sign))
+    return kept.encode("ascii", "replace").decode()
 
 
 def few(names: Sequence[str], most: int = NAMED, separator: str = ", ") -> str:

@@ -132,7 +132,7 @@ class Outputs:
                 "visible": cameras.visible[1],
             }
             self._recorder = recorder_of(
-                args.record, described, cameras.sync, cameras.registration,
+                args.record, described, cameras.sync, cameras.registration, cameras.tables,
                 visible=args.record_visible or "h264", limits=limits, budget=budget,
             )  # fmt: skip
             stack.enter_context(self._recorder)
@@ -172,7 +172,11 @@ class Outputs:
         sink = PushSink(url, picture=picture, size=size, reason=partial(reason_of, monitor))
         stack.callback(sink.abort)  # where the run never begins
         self.sinks.append(sink)
-        self.counts[shown(url)] = sink.counts
+        name, number = shown(url), 1
+        while name in self.counts:  # two keys of one server, which are not shown
+            number += 1
+            name = f"{shown(url)} ({number})"
+        self.counts[name] = sink.counts
 
 
 def files_of(args: argparse.Namespace) -> list[str | Path]:

@@ -27,6 +27,7 @@ from tdfusion_edge.runtime.cameras import choose_cameras, delivery_mode, require
 from tdfusion_edge.runtime.commands.networks import add_network_arguments, open_fuser, read_files
 from tdfusion_edge.runtime.commands.outputs import Outputs, add_output_arguments, check_outputs
 from tdfusion_edge.runtime.live.options import add_serve_arguments, open_page, secret_files
+from tdfusion_edge.runtime.mqtt.address import secret_files as broker_files
 from tdfusion_edge.runtime.pairing.streams import Mode
 from tdfusion_edge.runtime.picture.parallax import add_distance_argument
 from tdfusion_edge.runtime.pipeline.analysis import analysis_of
@@ -97,8 +98,8 @@ def main(args: argparse.Namespace) -> int:
         on_missing=args.on_missing,
         distance_m=args.distance,
     )
-    inputs = [*cameras.files(), *read_files(args), *secret_files(args), *cameras.tables.mqtt.files]
-    check_outputs(args, inputs)
+    secrets = [*secret_files(args), *cameras.secret_files(), *broker_files(args.output)]
+    check_outputs(args, [*cameras.files(), *read_files(args), *secrets])
     if cameras.simulated:
         note("no rig file: ir0 and vis0 are simulated cameras")
     stop, monitor = threading.Event(), Monitor()

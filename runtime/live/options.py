@@ -50,7 +50,8 @@ def open_page(
     """
     if args.serve is None:
         if args.serve_token is not None or args.serve_name:
-            raise RequestError("--serve-token and --serve-name", expected="--serve beside them", got="none")
+            option = "--serve-name" if args.serve_token is None else "--serve-token"
+            raise RequestError(option, expected="--serve beside it", got="none")
         return None
     from tdfusion_edge.runtime.live.server import Page
     from tdfusion_edge.runtime.live.token import read_token

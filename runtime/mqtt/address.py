@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -43,6 +44,12 @@ class Broker:
 def is_address(text: str) -> bool:
     """Whether an output is an MQTT broker."""
     return "://" in text and text.partition("://")[0].lower() in PORTS
+
+
+def secret_files(addresses: Iterable[str]) -> list[Path]:
+    """Files with passwords that addresses of brokers name, so that no output may replace them."""
+    named = (one.partition(OPTION)[2] for one in addresses if is_address(one))
+    return [Path(unquote(file)) for file in named if file]
 
 
 def parse(address: str, table: Mqtt = Mqtt()) -> Broker:  # noqa: B008 (immutable)

@@ -68,6 +68,8 @@ class Connection:
         self._published: deque[int] = deque()
         self._news: deque[bool] = deque()
         self._unacknowledged: set[int] = set()
+        self._states: set[int] = set()
+        """Those among them that are no events but say that we are there."""
         self._unwritten: set[int] = set()
         self._deadline: float | None = None
         self.broken: Exception | None = None
@@ -89,7 +91,7 @@ class Connection:
     @property
     def unfinished(self) -> int:
         """Events that the broker has not acknowledged."""
-        return len(self._unacknowledged)
+        return len(self._unacknowledged - self._states)
 
     def close(self, wait_s: float = FAREWELL_S) -> None:
         """Send what is left, if the broker takes it at once, say goodbye and end."""
@@ -193,14 +195,16 @@ class Connection:
             self.connected = self._news.popleft()
             self._unwritten.clear()  # of another connection; paho sends again what is unacknowledged
             if self.connected:
-                self._send(Message(self._topic("state"), b"online", 1, retain=True))
+                self._states.add(self._send(Message(self._topic("state"), b"online", 1, retain=True)))
         while self._published:
             mid = self._published.popleft()
             self.sent += 1
             self._unacknowledged.discard(mid)
+            self._states.discard(mid)
             self._unwritten.discard(mid)
 
-    def _send(self, message: Message) -> None:
+    def _send(self, message: Message) -> int:
+        """Hand a message to paho; its number there."""
         info = self._client.publish(message.topic, message.payload, message.qos, message.retain)
         if message.qos:
             self._unacknowledged.add(info.mid)  # without a connection paho keeps it
@@ -208,6 +212,7 @@ class Connection:
             self._unwritten.add(info.mid)
         else:
             self._outbox.dropped_records += 1
+        return info.mid
 
     def _over(self) -> bool:
         if self._deadline is None:

@@ -237,7 +237,7 @@ class Streams:
                     self._health[role].failed(error)
                 now_ns = self._clock()
                 if warned_ns is None or now_ns - warned_ns >= REPEAT_WARNING_NS:
-                    log.warning("%s camera: %s", role, redact(str(error)))
+                    log.warning("%s camera: %s", role, _in_a_line(error))
                     warned_ns = now_ns
                 continue
             if frame is None:
@@ -266,6 +266,11 @@ class Streams:
         self.synchroniser.push(role, timed, now_ns)
         self._apart.came(role, timed, now_ns)
         return timed
+
+
+def _in_a_line(error: Exception) -> str:
+    """What is wrong and what helps: a warning is one line."""
+    return ". ".join(line.strip().rstrip(".") for line in redact(str(error)).splitlines())
 
 
 def _first_line(error: TdfusionError) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from tdfusion_edge.color import U8
 from tdfusion_edge.frames import Image
 from tdfusion_edge.observations import Mark
+from tdfusion_edge.text import drawable
 
 QUIET, ALARMED = (0, 215, 255), (40, 40, 255)
 """BGR: of a place, and of one where something is."""
@@ -46,8 +47,7 @@ def _one(picture: U8, mark: Mark, unit: float) -> None:
         cv2.drawMarker(picture, (x, y), colour, cv2.MARKER_CROSS, max(7, round(16 * unit)), line)
     else:
         cv2.polylines(picture, [points], len(points) > 2, colour, line, cv2.LINE_AA)
-    # OpenCV's letters are ASCII.
-    label = mark.label.encode("ascii", "replace").decode()
+    label = drawable(mark.label)
     scale, thick = max(0.35, unit / 2), max(1, round(unit))
     (long, high), below = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
     height, width = picture.shape[:2]

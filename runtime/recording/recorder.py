@@ -217,6 +217,8 @@ class Recorder:
             self._folder.mkdir(exist_ok=True)
             self._made_here = False
         self._describe(self._folder)
+        for name in FOLDERS.values():  # a camera's that never comes too: no other folder passes for it
+            (self._folder / name).mkdir(exist_ok=True)
         begun_ns, begun_utc_ns = self._begun
         # By the wall clock as it is now: it may have been set since the recording began.
         utc_ns = self._wall_clock() - (self._clock() - frame.time_ns)
@@ -257,7 +259,9 @@ class Recorder:
             file.abort()
         self.failures += 1
         self._again_ns = self._clock() + AGAIN_NS
-        what = str(error) if isinstance(error, (TdfusionError, OSError)) else repr(error)
+        what = str(error) if isinstance(error, TdfusionError) else repr(error)
+        if isinstance(error, OSError):  # of the rig file, whose name is a passing one while it is written
+            what = f"{self._folder} cannot be written: {error.strerror or error}"
         log.error(
             "%s; frames are not recorded until it is tried again in %g s, the pictures go on",
             redact(what.splitlines()[0]), AGAIN_NS / 1e9,
@@ -269,15 +273,16 @@ def opened(
     cameras: Mapping[rig.Role, rig.Camera],
     sync: rig.Sync,
     registration: rig.Registration | None,
+    places: rig.Rig | None = None,
     *,
     visible: VisibleCodec = "h264",
     limits: Limits | None = None,
     budget: Budget | None = None,
 ) -> Recorder:
-    """A recorder for the cameras of a rig, by role; errors as :class:`Recorder`."""
+    """A recorder for the cameras and the places of a rig; errors as :class:`Recorder`."""
 
     def describe(place: Path) -> None:
-        rig_file.write(place, cameras, sync, registration)
+        rig_file.write(place, cameras, sync, registration, places)
 
     return Recorder(folder, describe, limits=limits, budget=budget, visible=visible)
 

@@ -1,4 +1,4 @@
-"""The rig.toml of a recording: two recorded cameras, paired and aligned as the live ones were."""
+"""The rig.toml of a recording: two recorded cameras, paired, aligned and looked at as the live ones were."""
 
 from __future__ import annotations
 
@@ -34,14 +34,16 @@ def write(
     cameras: Mapping[rig.Role, rig.Camera],
     sync: rig.Sync,
     registration: rig.Registration | None,
+    places: rig.Rig | None = None,
 ) -> None:
     """Write ``folder/rig.toml``: whole, or as it was before.
 
     Args:
         folder: Of the recording.
-        cameras: As they were described; of each its thermal range and role are kept.
+        cameras: As they were described; kept are roles, and of infrared its thermal range and radiometry.
         sync: How their frames are paired.
         registration: How infrared lies in visible.
+        places: The rig, whose tracks, zones, lines and measured places are kept.
 
     Raises:
         OSError: the disk refuses.
@@ -51,8 +53,15 @@ def write(
         lines += [f"[cameras.{NAMES[role]}]", f'uri = "{FOLDERS[role]}"', f'role = "{role}"']
         if role == "infrared":
             lines.append(f"range = {_inline(camera.range)}")
+            if camera.radiometry is not None:
+                lines.append(f"radiometry = {_inline(camera.radiometry)}")
         lines.append("")
-    for name, table in (("sync", sync), ("registration", registration)):
+    tables: list[tuple[str, msgspec.Struct | None]] = [("sync", sync), ("registration", registration)]
+    if places is not None:
+        tables.append(("tracks", places.tracks))
+        for kind in ("zones", "lines", "measure"):
+            tables += [(f"{kind}.{_value(name)}", one) for name, one in getattr(places, kind).items()]
+    for name, table in tables:
         if table is not None:
             lines += [f"[{name}]", *(f"{key} = {_value(value)}" for key, value in _set(table)), ""]
     write_aside(folder / NAME, "\n".join(lines).encode(), parents=False)
@@ -76,5 +85,5 @@ def _inline(table: msgspec.Struct) -> str:
 
 
 def _value(value: Any) -> str:
-    """A number, a text or a list of these as TOML; JSON writes them alike."""
-    return json.dumps(value)
+    """A number, a text or a list of these as TOML; JSON writes them alike, but for DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", r"\u007f")

@@ -10,6 +10,7 @@ import numpy as np
 
 from tdfusion_edge.color import U8
 from tdfusion_edge.escape import one_line
+from tdfusion_edge.text import drawable
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _DARK, _BRIGHT, _DIM = 32, 235, 150
@@ -22,7 +23,7 @@ def slate(size: tuple[int, int], reason: str, utc_ns: int) -> U8:
 
     Args:
         size: Width and height in pixels, 32 or more each.
-        reason: Why there is no picture; signs other than ASCII become ``?``.
+        reason: Why there is no picture; letters lose their accents, other signs become ``?``.
         utc_ns: What time it is, nanoseconds since 1970: a viewer sees that the stream itself lives.
 
     Returns:
@@ -32,7 +33,7 @@ def slate(size: tuple[int, int], reason: str, utc_ns: int) -> U8:
     picture = np.full((height, width), _DARK, np.uint8)
     scale = min(width / 640, height / 480)
     now = datetime.fromtimestamp(utc_ns // 1_000_000_000, timezone.utc)
-    plain = one_line(reason).encode("ascii", "replace").decode()
+    plain = drawable(one_line(reason))
     why = textwrap.wrap(plain, 44)[:_LINES]
     rows = [("OFFLINE", 2.4, _BRIGHT), (f"{now:%Y-%m-%d %H:%M:%S} UTC", 0.9, _DIM)]
     rows += [(line, 0.75, _BRIGHT) for line in why]

@@ -42,8 +42,11 @@ class RecordingSource:
         self._first = _first(folder)
         self._next = 0
         self._sequence = -1
-        self._shifts: tuple[int, int] = (0, 0)
-        """Added to the times and numbers of the recording that is being played."""
+        self._shift_ns = 0
+        """Added to the times of the recording that is being played."""
+        self._number_shift: int | None = 0
+        """Likewise to its numbers, so that they go on behind those of the one before, of whose end and of
+        this one's beginning nothing is known to be lost; None until its first frame is there."""
         self._recording: str | None = None
         self._source: VideoSource | None = self._opened()
 
@@ -62,7 +65,9 @@ class RecordingSource:
                     error.what, expected=error.expected, got=error.got, hint=error.hint
                 ) from error
             if frame is not None:
-                shift_ns, shift = self._shifts
+                if self._number_shift is None:
+                    self._number_shift = self._sequence + 1 - frame.sequence
+                shift_ns, shift = self._shift_ns, self._number_shift
                 frame = replace(frame, time_ns=frame.time_ns + shift_ns, sequence=frame.sequence + shift)
                 self._sequence = max(self._sequence, frame.sequence)
                 return frame
@@ -95,8 +100,9 @@ class RecordingSource:
         assert piece is not None
         if piece.recording != self._recording:
             # Numbers begin anew, and so does the clock: the wall clock alone says when that was.
+            self._number_shift = 0 if self._recording is None else None
             self._recording = piece.recording
-            self._shifts = piece.begun_utc_ns - self._first.begun_utc_ns, self._sequence + 1
+            self._shift_ns = piece.begun_utc_ns - self._first.begun_utc_ns
         return VideoSource(self.name, path, epoch_ns=self._epoch_ns, origin_ns=piece.begun_ns)
 
 

@@ -11,6 +11,7 @@ from tdfusion_edge.color import U8
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.frames import Image
 from tdfusion_edge.runtime.heads.colours import COLOURS, Colour
+from tdfusion_edge.text import drawable
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 REFERENCE = 480
@@ -34,7 +35,8 @@ def draw(picture: Image, found: Detections) -> Image:
     for index in np.argsort(found.scores, kind="stable"):
         class_id = int(found.class_ids[index])
         track = found.track_of(int(index))
-        which = found.names[class_id] if track is None else f"{found.names[class_id]} {track}:"
+        name = drawable(found.names[class_id])
+        which = name if track is None else f"{name} {track}:"
         label = f"{which} {found.scores[index]:.2f}"
         _one(drawn, [float(side) for side in found.boxes[index]], label, COLOURS[class_id % len(COLOURS)])
     return drawn

@@ -178,6 +178,8 @@ REFUSED += [
     Case("a broker whose password has a slash", more("-o", f"mqtt://admin:a/{SECRET}@h:0x/t", of=run), says="port"),
     Case("a broker's password without a user", more("-o", f"mqtt://:{SECRET}@h/t", of=run), says="without a user"),
     Case("a password's file that is not there", more("-o", "mqtt://a@h/t?password_file=gone", of=run), says="gone"),
+    Case("lines that are a broker's password", more("-o", "mqtt://a@127.0.0.1:1/t?password_file=out.jsonl", of=run, prepare=lambda folder: (folder / "out.jsonl").write_text(SECRET)), says="is an input", quick=True),
+    Case("lines that are a camera's password", lambda folder: ["run", "--camera", "ir,vi", "--rig", _guarded(folder), *run(folder)[3:]], says="is an input", quick=True),
     Case("lines that are the rig", lambda folder: ["run", "--camera", "ir,vi", "--rig", _rig(folder), "-o", "rig.jsonl", *run(folder)[3:5]], says=OUT),
     Case("a sheet that is no PNG", more("-o", "sheet.jpg", of=yolo(BOX)), says="png|PNG"),
     Case("a sheet that is an input", more("-o", "vi/1.png", of=yolo(BOX)), says=OUT),
@@ -191,6 +193,16 @@ REFUSED += [
 def _rig(folder: Path) -> str:
     (folder / "rig.jsonl").write_text('{"cameras": {"ir": {"uri": "ir"}, "vi": {"uri": "vi"}}}')
     return "rig.jsonl"
+
+
+def _guarded(folder: Path) -> str:
+    cameras = "".join(
+        f'[cameras.{name}]\nuri = "rtsp://admin@127.0.0.1:1/{name}"\npassword_file = "out.jsonl"\n'
+        for name in ("ir", "vi")
+    )
+    (folder / "rig.toml").write_text(cameras)
+    (folder / "out.jsonl").write_text(SECRET)
+    return "rig.toml"
 
 
 def _checkpoint(folder: Path) -> None:

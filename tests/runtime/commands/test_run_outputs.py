@@ -294,6 +294,17 @@ def test_a_slate_says_which_camera_fails_and_why() -> None:
 
 
 @pytest.mark.slow
+def test_two_streams_that_look_alike_are_counted_apart(
+    recorded: str, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = f"rtmp://127.0.0.1:{free_port()}/"
+    streams = ("-o", f"{server}live/key-of-one", "-o", f"{server}live/key-of-two")
+    assert run("--camera", recorded, "--bundle", mean_bundle_path, *streams, "--json") == 1
+    told = json.loads(capsys.readouterr().out)["outputs"]
+    assert set(told) == {f"{server}***", f"{server}*** (2)"}
+
+
+@pytest.mark.slow
 def test_a_server_that_is_not_there_costs_no_picture(
     tmp_path: Path, recorded: str, mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

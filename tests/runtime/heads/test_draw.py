@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 
 from tdfusion_edge.detections import Detections
 from tdfusion_edge.frames import Image
+from tdfusion_edge.observations import Mark
 from tdfusion_edge.runtime.heads.boxes.draw import draw
 from tdfusion_edge.runtime.heads.colours import COLOURS
+from tdfusion_edge.runtime.picture.marks import draw_marks
+from tdfusion_edge.runtime.sinks.slate import slate
 
 NAMES = ("person", "car")
 
@@ -57,6 +60,15 @@ def test_classes_have_colours_of_their_own_and_the_better_box_lies_on_top() -> N
     many = tuple(str(number) for number in range(20))
     drawn = draw(picture(colour=True), found((60, 60, 160, 160, 0.5, 17), names=many))
     assert tuple(drawn[110, 60]) == COLOURS[17 % len(COLOURS)]
+
+
+def test_names_are_drawn_in_the_letters_that_opencv_has() -> None:
+    box, clean = (60, 60, 160, 160, 0.5, 0), picture(colour=True)
+    for name, plain in (("Fußgänger", "Fussganger"), ("人", "?")):
+        assert (draw(clean, found(box, names=(name,))) == draw(clean, found(box, names=(plain,)))).all()
+        marks = [[Mark(((20.0, 30.0), (90.0, 90.0)), one)] for one in (name, plain)]
+        assert (draw_marks(clean, marks[0]) == draw_marks(clean, marks[1])).all()
+        assert (slate((320, 240), name, 0) == slate((320, 240), plain, 0)).all()
 
 
 def test_a_label_at_the_edge_stays_in_the_picture() -> None:

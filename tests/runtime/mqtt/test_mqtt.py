@@ -27,6 +27,7 @@ from tdfusion_edge.observations import Event
 from tdfusion_edge.result import Result
 from tdfusion_edge.runtime.mqtt import outbox
 from tdfusion_edge.runtime.mqtt.address import parse
+from tdfusion_edge.runtime.mqtt.connection import Connection
 from tdfusion_edge.runtime.mqtt.outbox import Message, Outbox
 from tdfusion_edge.runtime.mqtt.tables import Mqtt
 from tdfusion_edge.runtime.pipeline.monitor import Monitor
@@ -171,6 +172,16 @@ def seen_by(listener: Listener) -> list[int]:
 
 def tracks(payloads: list[bytes]) -> list[int]:
     return [json.loads(one)["track"] for one in payloads]
+
+
+def test_that_the_rig_is_online_is_no_event_that_waits() -> None:
+    box = Outbox()
+    connection = Connection(parse("mqtt://h/t"), Mqtt(), box, lambda: Message("t/status", b"{}", 0))
+    connection._news.append(True)
+    connection._read_notes()
+    assert connection.unfinished == 0
+    connection._send(Message("t/events", b"{}", 1))
+    assert connection.unfinished == 1
 
 
 @needs_mosquitto

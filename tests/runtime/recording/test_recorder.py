@@ -26,6 +26,7 @@ from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.cameras import choose_cameras
 from tdfusion_edge.runtime.pairing.sync import Synchroniser
 from tdfusion_edge.runtime.recording import recorder as recorders
+from tdfusion_edge.runtime.recording import rig_file
 from tdfusion_edge.runtime.recording.recorder import Recorder, opened
 from tdfusion_edge.runtime.sinks.kinds import VisibleCodec
 from tdfusion_edge.runtime.sinks.output import StreamFile
@@ -33,6 +34,9 @@ from tdfusion_edge.runtime.sinks.segments import Budget, Limits
 from tdfusion_edge.runtime.sources.base import Source
 from tdfusion_edge.runtime.sources.recording import RecordingSource
 from tdfusion_edge.runtime.sources.video import VideoSource
+from tdfusion_edge.runtime.temperatures.tables import Measure, Radiometry
+from tdfusion_edge.runtime.tracking.tables import Tracks
+from tdfusion_edge.runtime.zones.tables import Line, Zone
 from tdfusion_edge.video.reader import VideoReader
 from tdfusion_edge.video.times import Piece, Stamp, Times, beside, pieces
 
@@ -198,6 +202,36 @@ def test_the_rig_file_says_what_the_cameras_were(tmp_path: Path) -> None:
     assert len(replayed(Path(moved))["visible"]) == 5
 
 
+def test_the_rig_file_has_the_places(tmp_path: Path) -> None:
+    infrared = rig.Camera(uri="sim://ir", radiometry=Radiometry(scale=0.01, unit="celsius"))
+    places = rig.Rig(
+        cameras={},
+        tracks=Tracks(lost_s=2.5),
+        zones={
+            'Tür "1".\x7f🚪': Zone(
+                polygon=((0, 0), (9.5, 0), (9, 9)), classes=("car",), dwell_s=3, draw=False
+            )
+        },
+        lines={"a b": Line(points=((0, 0.5), (1, 0.5)), units="fraction")},
+        measure={"spot": Measure(spot=(3, 4), above=80)},
+    )
+    rig_file.write(tmp_path, {**CAMERAS, "infrared": infrared}, SYNC, None, places)
+    found = rig.read(tmp_path / "rig.toml")
+    assert found.cameras["ir0"].radiometry == infrared.radiometry
+    assert (found.tracks, found.zones, found.lines, found.measure) == (
+        places.tracks, places.zones, places.lines, places.measure,
+    )  # fmt: skip
+
+
+def test_a_camera_that_never_came_is_no_folder_of_somebody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(tmp_path / "rec", {"visible": frames(TIMES)})
+    (tmp_path / "ir").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert rig.read(tmp_path / "rec" / "rig.toml").cameras["ir0"].uri == str(tmp_path / "rec" / "ir")
+
+
 def test_a_folder_with_a_rig_of_somebody_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rig.toml").write_text('[cameras.a]\nuri = "sim://ir"\n')
     with pytest.raises(RequestError, match="is no recording's"):
@@ -296,6 +330,17 @@ def test_a_disk_that_is_too_slow_costs_frames_that_are_counted_and_no_time(
     assert len(played(RecordingSource("x", tmp_path / "rec" / "ir", epoch_ns=0))) == 40 - dropped
 
 
+def test_a_folder_that_is_gone_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with recorder(tmp_path / "rec", limits=Limits(seconds=0.1)) as one:
+        for number, frame in enumerate(frames([SECOND, 2 * SECOND])):
+            one.put("infrared", frame, wait=True)
+            while one.recorded["infrared"] + one.dropped["infrared"] <= number:
+                time.sleep(0.001)
+            shutil.rmtree(tmp_path / "rec", ignore_errors=True)
+    assert one.dropped["infrared"] == 1
+    assert f"{tmp_path / 'rec'} cannot be written: No such file or directory;" in caplog.text
+
+
 @pytest.mark.parametrize("fault", ["full", "removed"])
 def test_a_disk_that_fails_is_told_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: str
@@ -372,14 +417,14 @@ def test_recordings_of_several_starts_lie_by_the_wall_clock(tmp_path: Path) -> N
             tmp_path, lambda folder: None, visible="ffv1", clock=lambda: clock * SECOND,  # noqa: B023
             wall_clock=lambda: next(walls),  # noqa: B023
         )  # fmt: skip
-        for frame in frames([clock * SECOND + n * 40 * MILLISECOND for n in range(3)]):
+        for frame in frames([clock * SECOND + n * 40 * MILLISECOND for n in range(3)], first=clock):
             one.put("visible", frame, wait=True)
         one.close()
     got = played(RecordingSource("x", tmp_path / "vi", epoch_ns=0))
     assert [frame.time_ns for frame in got] == [
         at * SECOND + n * 40 * MILLISECOND for at in (0, 90) for n in range(3)
     ]
-    assert [frame.sequence for frame in got] == [0, 1, 2, 3, 4, 5]
+    assert [frame.sequence for frame in got] == [500, 501, 502, 503, 504, 505], "nothing is missing between"
 
 
 def test_frames_without_a_line_take_the_time_of_the_video(tmp_path: Path) -> None:
