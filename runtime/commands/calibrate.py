@@ -133,7 +133,7 @@ def main(args: argparse.Namespace) -> int:
         # Whoever stops live cameras has seen enough; whoever stops a recording wants to go.
         if interrupted.is_set() and cameras.files():
             raise KeyboardInterrupt
-    before = cameras.registration
+    before = None if source is None else cameras.tables.registration  # of these cameras, as measured
     if pattern is not None:
         if shot is None:
             raise WorkError("the cameras gave no pair of pictures")
@@ -162,15 +162,17 @@ def _write(
         from tdfusion_edge.runtime.calibration.overlay import before_after
         from tdfusion_edge.runtime.sinks.folder import write_picture
 
-        write_picture(args.picture, before_after(found.shot.infrared, found.shot.visible, before, made))
+        write_picture(args.picture, before_after(*found.shot[:2], cameras.registration, made))
     if not args.dry_run:
-        text = None if source is None else source.read_text(encoding="utf-8")
+        text = None if source is None else source.read_bytes().decode("utf-8-sig")
         try:
             rig_file.written(target, text=text, cameras=_described(cameras, target), registration=made)
         except TdfusionError:  # what was measured is not to be lost
             say(rig_file.edited("", {}, made, None).rstrip(), error=args.json)
             raise
     _tell(args, found.report)
+    if before is not None and before.use_distance_m is not None and made.use_distance_m is None:
+        note("use_distance_m is left out: it needs the distance of this measurement, --distance M")
     if not args.dry_run:
         say(f"[registration] is written to {target}", error=args.json)
 
@@ -195,7 +197,7 @@ def _time(args: argparse.Namespace, cameras: Cameras, source: Path | None, targe
     described = _described(cameras, target)
     offset_ms = round(cameras.infrared[1].offset_ms + found.offset_ms, 1)
     if not args.dry_run:
-        text = None if source is None else source.read_text(encoding="utf-8")
+        text = None if source is None else source.read_bytes().decode("utf-8-sig")
         try:
             rig_file.written(target, text=text, cameras=described, offsets_ms={name: offset_ms})
         except TdfusionError:

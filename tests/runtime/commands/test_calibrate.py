@@ -309,3 +309,24 @@ def test_what_cannot_be_written_is_printed(
     assert "cannot be written" in said.err
     assert "[registration]" in said.out
     assert "infrared_size = [160, 120]" in said.out
+
+
+def test_a_mark_line_ends_and_the_wished_distance_stay(
+    boards: tuple[Path, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rig.toml"
+    lines = [
+        "\ufeff# Größe", "[cameras.a]", 'uri = "ir"', "[cameras.b]", 'uri = "vi"', "[registration]",
+        "homography = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]", "infrared_size = [160, 120]",
+        "visible_size = [320, 240]", "distance_m = 3.0", "baseline_m = [0.1, 0.0]", "focal_px = 300.0",
+        "use_distance_m = 9.0", "",
+    ]  # fmt: skip
+    path.write_bytes("\r\n".join(lines).encode())
+    line = ["calibrate", "--camera", camera(boards[0]), "--rig", str(path), *CORNERS]
+    assert main([*line, "--distance", "4"]) == 0
+    found = rigs.read(path).registration
+    assert found is not None
+    assert (found.distance_m, found.use_distance_m) == (4, 9)
+    assert path.read_bytes().startswith("# Größe\r\n[cameras.a]\r\n".encode())
+    assert main(line) == 0
+    assert "use_distance_m is left out" in capsys.readouterr().err
