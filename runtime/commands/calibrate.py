@@ -323,9 +323,8 @@ def _described(cameras: Cameras, target: Path) -> dict[str, rig.Camera]:
         ("visible", "vis0", cameras.visible),
     ):
         plain = name.isascii() and name.replace("-", "_").isidentifier()
-        described[name if plain else short] = rig.Camera(  # type: ignore[arg-type]
-            uri=_seen_from(target, camera.uri), role=role
-        )
+        address = _seen_from(target, camera.uri)
+        described[name if plain else short] = rig.Camera(uri=address, role=role)  # type: ignore[arg-type]
     return described
 
 

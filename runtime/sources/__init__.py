@@ -48,7 +48,7 @@ Each takes ``(name, uri, *, epoch_ns, clock)`` and returns a :class:`Source`; ``
 """
 _PLUGIN = "tdfusion_edge.runtime.sources.plugins:open_plugin"
 
-_UNSUPERVISED = ("sim", "pictures", "video", "bag")
+_UNSUPERVISED = ("sim", "pictures", "video", "bag", "recording")
 """Kinds of source that do not fail and come back."""
 
 

@@ -19,6 +19,12 @@ from tdfusion_edge.runtime.sources.supervision.source import SupervisedSource
 MS = 1_000_000
 
 
+def both(infrared: rig.Camera, visible: rig.Camera, sync: rig.Sync) -> Cameras:
+    """A rig of the two, and of nothing else."""
+    tables = rig.Rig(cameras={"ir": infrared, "vis": visible}, sync=sync)
+    return Cameras(("ir", infrared), ("vis", visible), sync, None, described=True, tables=tables)
+
+
 def opened(
     monkeypatch: pytest.MonkeyPatch,
     policy: rig.Policy,
@@ -43,7 +49,7 @@ def opened(
 
     monkeypatch.setattr(runtime_cameras, "open_source", open_source)
     infrared, visible = (rig.Camera(uri=address.format(name)) for name in ("ir", "vis"))
-    cameras = Cameras(("ir", infrared), ("vis", visible), rig.Sync(policy=policy), None, described=True)
+    cameras = both(infrared, visible, rig.Sync(policy=policy))
     with ExitStack() as stack:
         sources = cameras.open(stack)
         stack.pop_all()
@@ -94,7 +100,7 @@ def test_none_at_all_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_camera_beside_a_recording_is_refused_before_it_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     infrared, visible = rig.Camera(uri="rtsp://cam/1"), rig.Camera(uri="walk.mp4")
-    cameras = Cameras(("ir", infrared), ("vis", visible), rig.Sync(), None, described=True)
+    cameras = both(infrared, visible, rig.Sync())
     monkeypatch.setattr(runtime_cameras, "open_source", None)
     with ExitStack() as stack, pytest.raises(RequestError, match="do not share a clock") as caught:
         cameras.open(stack)
