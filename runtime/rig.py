@@ -223,12 +223,23 @@ def read(path: Path | None) -> Rig:
     return replace(rig, cameras=cameras)
 
 
+def is_relative(uri: str) -> bool:
+    """Whether an address is a path that begins in some folder."""
+    return bool(uri) and "://" not in uri and not uri.startswith(("gst:", "/", "~"))
+
+
 def _beside(path: Path, camera: Camera) -> Camera:
     """A camera whose relative path leads from the rig file's folder to something."""
-    if "://" in camera.uri or camera.uri.startswith(("gst:", "/", "~")) or not camera.uri:
+    if not is_relative(camera.uri):
         return camera
-    there = path.parent / camera.uri
-    return replace(camera, uri=str(there)) if os.access(there, os.F_OK) else camera
+    name, mark, topic = camera.uri.partition("?")  # of a bag
+    for place, rest in ((camera.uri, ""), (name, f"{mark}{topic}")):
+        there = path.parent / place
+        if place and os.access(there, os.F_OK):
+            return replace(camera, uri=f"{there}{rest}")
+        if os.access(place, os.F_OK):
+            break
+    return camera
 
 
 def thermal(asked: RangeName | ThermalRange | None, table: ThermalRange | None = None) -> ThermalRange:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import math
 import re
@@ -59,6 +60,7 @@ def decode(raw: bytes, *, name: str, toml: bool = False) -> Any:
     Raises:
         ConfigError: it is neither, or nested deeper than :data:`MAX_DEPTH`.
     """
+    raw = raw.removeprefix(codecs.BOM_UTF8)  # which some editors write
     if toml and _LONG_KEY.search(raw):
         raise ConfigError(f"{name} has a key of too many parts", expected=f"at most {MAX_DEPTH}")
     try:

@@ -174,3 +174,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load(tmp_path / "car.toml", Car)
     with pytest.raises(InputMissing, match="cannot be read"):
         load(tmp_path, Car)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
+    assert decode("\ufeffa = 1".encode(), name="rig.toml", toml=True) == {"a": 1}

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import shlex
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 from packaging.requirements import Requirement
 
+from tdfusion_edge.errors import RequestError
 from tdfusion_edge.install import install_command, requirement
+from tdfusion_edge.runtime.live.address import Address
+from tdfusion_edge.runtime.live.server import Page
 
 ROOT = Path(__file__).resolve().parent.parent
 GIT = {"vcs": "git", "commit_id": "0" * 40}
@@ -91,3 +98,46 @@ def test_a_jetpack_gets_the_cuda_library_that_its_driver_takes(extra: str, taken
     assert one.name == "cuda-bindings"
     assert one.specifier.contains(taken)
     assert not one.specifier.contains(refused)
+
+
+EXTRAS = msgspec.toml.decode((ROOT / "pyproject.toml").read_bytes())["project"]["optional-dependencies"]
+DOCUMENTS = sorted(path for where in (".", "docs", "benchmarks") for path in (ROOT / where).glob("*.md"))
+SOURCES = sorted(
+    path for stage in ("tdfusion_edge", "train", "export", "runtime") for path in (ROOT / stage).rglob("*.py")
+)
+
+
+def extras_asked_for(source: str) -> Iterator[str]:
+    """The extras that calls of :func:`install_command` and :func:`imported` name by a word."""
+    if "install_command(" not in source and "imported(" not in source:
+        return
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            place = {"install_command": 0, "imported": 1}.get(node.func.id)
+            if place is not None and len(node.args) > place and isinstance(node.args[place], ast.Constant):
+                yield str(ast.literal_eval(node.args[place]))
+
+
+def test_every_extra_that_is_named_exists() -> None:
+    named = {extra for path in SOURCES for extra in extras_asked_for(path.read_text("utf-8"))}
+    assert {"train,export", "serve", "mqtt", "bags"} <= named
+    for path in DOCUMENTS:
+        named |= set(re.findall(r'pip install [^`\n]*"\.\[([\w,-]+)\]"', path.read_text("utf-8")))
+    assert {one for several in named for one in several.split(",")} <= EXTRAS.keys()
+
+
+def test_nobody_is_sent_to_an_index_that_does_not_have_the_package() -> None:
+    sent = re.compile(r"pip install [^`\n]*tdfusion-edge\[")
+    wrong = [path.name for path in (*DOCUMENTS, *SOURCES) if sent.search(path.read_text("utf-8"))]
+    assert wrong == ["install.py"]  # which says so
+
+
+@pytest.mark.parametrize("library", ["starlette", "uvicorn", "websockets", "prometheus_client"])
+def test_without_a_library_of_the_page_the_command_that_helps_is_named(
+    library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(RequestError, match=f"--serve needs {library}") as caught:
+        Page(Address("127.0.0.1", 0))
+    assert caught.value.hint is not None
+    assert install_command("serve") in caught.value.hint

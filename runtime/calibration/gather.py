@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -10,12 +11,16 @@ from typing import NamedTuple
 
 import msgspec
 
+from tdfusion_edge.console import note
 from tdfusion_edge.errors import RequestError, SourceError
-from tdfusion_edge.frames import Image
-from tdfusion_edge.images import IMAGE_SUFFIXES, by_stem, read_image
+from tdfusion_edge.frames import Frame, Image
+from tdfusion_edge.images import IMAGE_SUFFIXES, by_stem, read_image, without_partner
 from tdfusion_edge.runtime.cameras import Cameras, delivery_mode
 from tdfusion_edge.runtime.pairing.streams import Streams
+from tdfusion_edge.runtime.picture.swapped import suspicion
 from tdfusion_edge.runtime.sources import uri as addresses
+
+log = logging.getLogger(__name__)
 
 
 class Shot(NamedTuple):
@@ -56,6 +61,19 @@ def picture_files(cameras: Cameras) -> Mapping[str, tuple[Path, Path]] | None:
     return common
 
 
+def told_if_swapped(shots: Iterator[Shot], cameras: Cameras) -> Iterator[Shot]:
+    """The same pairs; a line of warning comes before the first where the two may have been mixed up."""
+    for number, shot in enumerate(shots):
+        if number == 0:
+            reason = suspicion(
+                Frame(shot.infrared, shot.time_ns, 0, cameras.infrared[0]),
+                Frame(shot.visible, shot.time_ns, 0, cameras.visible[0]),
+            )
+            if reason is not None:
+                log.warning("%s", reason)
+        yield shot
+
+
 def shots(
     cameras: Cameras,
     stack: ExitStack,
@@ -78,6 +96,10 @@ def shots(
     """
     files = picture_files(cameras)
     if files is not None:
+        folders = cameras.files()
+        if folders[0].is_dir():
+            for line in without_partner(*folders):
+                note(line)
         sizes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
         for number, (infrared, visible) in enumerate(files.values()):
             if stop.is_set():

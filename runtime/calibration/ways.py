@@ -63,7 +63,7 @@ class Blank(NamedTuple):
             )
         first, second, third = (tuple(float(f"{value:.10g}") for value in row) for row in homography)
         geometry, before = self.geometry, self.before
-        return rig.Registration(
+        made = rig.Registration(
             homography=(first, second, third),  # type: ignore[arg-type]
             infrared_size=infrared,
             visible_size=visible,
@@ -72,6 +72,10 @@ class Blank(NamedTuple):
             baseline_m=geometry.baseline_m or (None if before is None else before.baseline_m),
             focal_px=geometry.focal_px or (None if before is None else _same_width(before, visible)),
         )
+        # The distance to move to is the user's wish, and can be had where all three are told.
+        if before is None or None in (made.distance_m, made.baseline_m, made.focal_px):
+            return made
+        return replace(made, use_distance_m=before.use_distance_m)
 
 
 def look_for_pattern(

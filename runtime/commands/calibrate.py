@@ -5,9 +5,9 @@
   tdfusion-edge calibrate --camera ir0,vis0 --time
 
 With --pattern a board is held at many places, at one distance, still for a second at each; warm it, or show
-it
-on a phone, so that infrared sees it. Without it the edges of any scene serve: ten pairs or more, most of the
-scene at the distance that matters. --matches takes what another program found, --point what you found by eye.
+it on a phone, so that infrared sees it. Without it the edges of any scene serve: ten pairs or more, most of
+the scene at the distance that matters. --matches takes what another program found, --point what you found by
+eye.
 --time finds the offset of the two clocks from something warm that moves through both views.
 The rig file keeps its comments; nothing is written where the cameras cannot be aligned.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 from tdfusion_edge import config
 from tdfusion_edge.clashes import is_same_place, refuse_clashes
 from tdfusion_edge.console import Progress, note, say, say_json
-from tdfusion_edge.errors import RequestError, WorkError
+from tdfusion_edge.errors import RequestError, TdfusionError, WorkError
 from tdfusion_edge.files import write_aside
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.calibration import gather, points, rig_file, ways
@@ -119,7 +119,9 @@ def main(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         stop = threading.Event()
         seconds = args.seconds or (None if cameras.files() else LIVE_SECONDS[way])
-        shots = gather.shots(cameras, stack, seconds=seconds, interval_s=INTERVAL_S[way], stop=stop)
+        shots = gather.told_if_swapped(
+            gather.shots(cameras, stack, seconds=seconds, interval_s=INTERVAL_S[way], stop=stop), cameras
+        )
         with Progress("looking") as progress, stopped_by_signals(stop) as interrupted:
             if pattern is not None:
                 moving = gather.picture_files(cameras) is None
@@ -131,7 +133,7 @@ def main(args: argparse.Namespace) -> int:
         # Whoever stops live cameras has seen enough; whoever stops a recording wants to go.
         if interrupted.is_set() and cameras.files():
             raise KeyboardInterrupt
-    before = cameras.registration
+    before = None if source is None else cameras.tables.registration  # of these cameras, as measured
     if pattern is not None:
         if shot is None:
             raise WorkError("the cameras gave no pair of pictures")
@@ -160,11 +162,17 @@ def _write(
         from tdfusion_edge.runtime.calibration.overlay import before_after
         from tdfusion_edge.runtime.sinks.folder import write_picture
 
-        write_picture(args.picture, before_after(found.shot.infrared, found.shot.visible, before, made))
+        write_picture(args.picture, before_after(*found.shot[:2], cameras.registration, made))
     if not args.dry_run:
-        text = None if source is None else source.read_text(encoding="utf-8")
-        rig_file.written(target, text=text, cameras=_described(cameras), registration=made)
+        text = None if source is None else source.read_bytes().decode("utf-8-sig")
+        try:
+            rig_file.written(target, text=text, cameras=_described(cameras, target), registration=made)
+        except TdfusionError:  # what was measured is not to be lost
+            say(rig_file.edited("", {}, made, None).rstrip(), error=args.json)
+            raise
     _tell(args, found.report)
+    if before is not None and before.use_distance_m is not None and made.use_distance_m is None:
+        note("use_distance_m is left out: it needs the distance of this measurement, --distance M")
     if not args.dry_run:
         say(f"[registration] is written to {target}", error=args.json)
 
@@ -186,11 +194,15 @@ def _time(args: argparse.Namespace, cameras: Cameras, source: Path | None, targe
                 sources, cameras.place, seconds=args.seconds or LIVE_SECONDS["time"], stop=stop,
                 tell=lambda done: progress.update(done),
             )  # fmt: skip
-    described = _described(cameras)
+    described = _described(cameras, target)
     offset_ms = round(cameras.infrared[1].offset_ms + found.offset_ms, 1)
     if not args.dry_run:
-        text = None if source is None else source.read_text(encoding="utf-8")
-        rig_file.written(target, text=text, cameras=described, offsets_ms={name: offset_ms})
+        text = None if source is None else source.read_bytes().decode("utf-8-sig")
+        try:
+            rig_file.written(target, text=text, cameras=described, offsets_ms={name: offset_ms})
+        except TdfusionError:
+            say(f"[cameras.{name}]\noffset_ms = {offset_ms}", error=args.json)
+            raise
     _tell(args, Report(method="time", pairs=1, offset_ms=offset_ms, offset_error_ms=round(found.error_ms, 2)))
     if not args.dry_run:
         say(f"offset_ms of '{name}' is written to {target}", error=args.json)
@@ -204,7 +216,11 @@ def _infrared_name(cameras: Cameras, source: Path | None) -> str:
         RequestError: recordings, and a rig that has no one infrared camera.
     """
     if source is None:
-        return next(name for name, camera in _described(cameras).items() if camera.role == "infrared")
+        return next(
+            name
+            for name, camera in _described(cameras, Path("rig.toml")).items()
+            if camera.role == "infrared"
+        )
     described = rig.read(source)
     if cameras.infrared[0] in described.cameras:
         return cameras.infrared[0]
@@ -299,7 +315,7 @@ def _refuse_outputs(args: argparse.Namespace, cameras: Cameras, source: Path | N
     refuse_clashes([(option, path) for option, path in outputs if path is not None], inputs)
 
 
-def _described(cameras: Cameras) -> dict[str, rig.Camera]:
+def _described(cameras: Cameras, target: Path) -> dict[str, rig.Camera]:
     """The two cameras for a new rig file, by names that TOML and people can bear."""
     described = {}
     for role, short, (name, camera) in (
@@ -307,5 +323,13 @@ def _described(cameras: Cameras) -> dict[str, rig.Camera]:
         ("visible", "vis0", cameras.visible),
     ):
         plain = name.isascii() and name.replace("-", "_").isidentifier()
-        described[name if plain else short] = rig.Camera(uri=camera.uri, role=role)  # type: ignore[arg-type]
+        address = _seen_from(target, camera.uri)
+        described[name if plain else short] = rig.Camera(uri=address, role=role)  # type: ignore[arg-type]
     return described
+
+
+def _seen_from(target: Path, uri: str) -> str:
+    """An address for the rig file ``target``: from another folder a relative path would lead elsewhere."""
+    if not rig.is_relative(uri) or target.parent.resolve() == Path.cwd():
+        return uri
+    return str(Path.cwd() / uri)

@@ -79,6 +79,7 @@ def everything(
     yield from cameras(rig_file)
     if look:
         yield from _looks(rig_file)
+    yield from extras()
     yield torch()
     yield from gpu_checkup.rows()
 
@@ -262,6 +263,32 @@ def _looks(rig_file: Path | None) -> Iterator[Check]:
     except Exception:
         return  # the rows of the libraries tell
     yield from camera_checkup.looks(rig_file)
+
+
+EXTRAS: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "serve": ("page (--serve)", ("starlette", "uvicorn", "websockets", "prometheus-client")),
+        "mqtt": ("MQTT (mqtt://)", ("paho-mqtt",)),
+        "bags": ("bags (.mcap, .bag)", ("rosbags",)),
+        "calibrate": ("calibrate", ("tomlkit",)),
+    }
+)
+"""What a running stream can do beyond the plain install: by extra, the row's name and the packages."""
+
+
+def extras() -> Iterator[Check]:
+    """One row an extra of the runtime, by the metadata of its packages."""
+    for extra, (name, packages) in EXTRAS.items():
+        found, lacking = [], []
+        for package in packages:
+            try:
+                found.append(f"{package} {importlib.metadata.version(package)}")
+            except importlib.metadata.PackageNotFoundError:
+                lacking.append(package)
+        if lacking:
+            yield Check(name, "missing", f"{', '.join(lacking)} not installed", install_command(extra))
+        else:
+            yield Check(name, "ok", ", ".join(found))
 
 
 def torch() -> Check:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from tdfusion_edge.console import note
 from tdfusion_edge.errors import RequestError
+from tdfusion_edge.install import imported
 from tdfusion_edge.result import Result
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.fuser import Fuser
@@ -21,7 +22,8 @@ from tdfusion_edge.runtime.live.hub import MOST_VIEWERS, Hub
 from tdfusion_edge.runtime.pipeline.controls import Controls
 from tdfusion_edge.runtime.pipeline.monitor import Monitor
 
-INSTALL = 'pip install "tdfusion-edge[serve]"'
+EXTRA = ("starlette", "uvicorn", "websockets", "prometheus_client")
+"""What the extra ``serve`` brings; uvicorn imports websockets only when it starts."""
 CONNECTIONS = 3 * MOST_VIEWERS
 """At once; a viewer has two or three while a page loads."""
 CLOSING_S = 1.5
@@ -78,14 +80,11 @@ class Page:
         registration: rig.Registration | None = None,
         monitor: Monitor | None = None,
     ) -> None:
-        try:
-            import uvicorn
+        for library in EXTRA:
+            imported(library, "serve", f"--serve needs {library}", RequestError)
+        import uvicorn
 
-            from tdfusion_edge.runtime.live.app import About, make_app
-        except ImportError as error:
-            raise RequestError(
-                f"--serve needs a package that is not installed: {error.name}", hint=INSTALL
-            ) from error
+        from tdfusion_edge.runtime.live.app import About, make_app
         from tdfusion_edge.runtime.live.encoder import Encoder
         from tdfusion_edge.runtime.live.token import Doorkeeper
         from tdfusion_edge.runtime.live.views import Painter

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tdfusion_edge.errors import InputMissing, RequestError
+from tdfusion_edge.install import imported
 from tdfusion_edge.runtime.mqtt.address import Broker
 from tdfusion_edge.runtime.mqtt.failures import of_answer, of_error
 from tdfusion_edge.runtime.mqtt.outbox import Message, Outbox
@@ -100,13 +101,10 @@ class Connection:
         self._thread.join(wait_s + 2)
 
     def _new_client(self, table: Mqtt) -> Client:
-        try:
-            from paho.mqtt.client import Client
-            from paho.mqtt.enums import CallbackAPIVersion
-        except ImportError as error:
-            raise RequestError(
-                f"{self._broker.said} needs paho-mqtt", hint='pip install "tdfusion-edge[mqtt]"'
-            ) from error
+        imported("paho.mqtt.client", "mqtt", f"{self._broker.said} needs paho-mqtt", RequestError)
+        from paho.mqtt.client import Client
+        from paho.mqtt.enums import CallbackAPIVersion
+
         name = table.client_id or f"tdfusion-edge-{secrets.token_hex(4)}"
         client = Client(CallbackAPIVersion.VERSION2, client_id=name)
         if self._broker.user is not None:

@@ -15,7 +15,7 @@ from tdfusion_edge.console import Progress
 from tdfusion_edge.errors import ConfigError, RequestError, SinkError, SourceError
 from tdfusion_edge.files import aside_name
 from tdfusion_edge.frames import Frame, Image, Pair
-from tdfusion_edge.images import by_stem
+from tdfusion_edge.images import by_stem, without_partner
 from tdfusion_edge.images.remarks import Remarks
 from tdfusion_edge.result import Result
 from tdfusion_edge.runtime import rig
@@ -30,7 +30,6 @@ from tdfusion_edge.runtime.sinks.jsonl import JsonlSink
 from tdfusion_edge.runtime.sinks.output import require_writable, sink_error
 from tdfusion_edge.runtime.sources import duration_s, open_recording, tell_of_recordings
 from tdfusion_edge.runtime.sources.base import Source
-from tdfusion_edge.text import few
 
 
 @dataclass(frozen=True)
@@ -134,14 +133,7 @@ def fuse_folders(
     if not common:
         raise RequestError("no picture has a partner", expected=f"equal stems in {infrared} and {visible}")
     require_writable(output, folder=True)
-    notes = [
-        f"{len(alone)} without partner in {folder}: {few(alone)}"
-        for folder, alone in (
-            (infrared, [stem for stem in left if stem not in right]),
-            (visible, [stem for stem in right if stem not in left]),
-        )
-        if alone
-    ]
+    notes = without_partner(infrared, visible)
     damaged, remarks = [], Remarks()
     with _lines(wanted) as write_line, Progress(f"fusing {visible}") as progress:
         for index, stem in enumerate(common):

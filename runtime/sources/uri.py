@@ -58,7 +58,8 @@ class SourceUri:
         query = f"?{urlencode(self.query)}" if self.query else ""
         if self.scheme == "gst":
             return f"gst:{self.path}"
-        return f"{self.scheme}://{quote(self.path)}{query}"
+        # User and password stay what they look like, for redact() to see them.
+        return f"{self.scheme}://{quote(self.path, safe='/:@')}{query}"
 
     def asking(self, **options: str | None) -> SourceUri:
         """This address with further options; one that is None is left out.
@@ -253,7 +254,7 @@ def _unknown(scheme: str, text: str) -> RequestError:
 
 def _known() -> str:
     """What an address may begin with, for people."""
-    known = [*SCHEMES, *sorted(plugins.installed())]
+    known = dict.fromkeys((*SCHEMES, *sorted(plugins.installed())))
     return f"{', '.join('gst:' if one == 'gst' else f'{one}://' for one in known)} or a path"
 
 

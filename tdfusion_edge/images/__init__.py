@@ -7,6 +7,7 @@ from tdfusion_edge.images.listing import (
     list_images,
     natural_order,
     read_names,
+    without_partner,
 )
 from tdfusion_edge.images.reading import PictureFile, read_image, read_image8, read_luma8
 
@@ -21,4 +22,5 @@ __all__ = [
     "read_image8",
     "read_luma8",
     "read_names",
+    "without_partner",
 ]

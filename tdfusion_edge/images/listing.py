@@ -56,6 +56,23 @@ def by_stem(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str,
     return found
 
 
+def without_partner(infrared: Path, visible: Path) -> list[str]:
+    """A line for each of two folders that has pictures whose stem the other one lacks.
+
+    Raises:
+        InputMissing, RequestError: as :func:`by_stem`.
+    """
+    ours, theirs = by_stem(infrared), by_stem(visible)
+    return [
+        f"{len(alone)} without partner in {folder}: {few(alone)}"
+        for folder, alone in (
+            (infrared, [stem for stem in ours if stem not in theirs]),
+            (visible, [stem for stem in theirs if stem not in ours]),
+        )
+        if alone
+    ]
+
+
 def read_names(path: Path, known: Container[str]) -> list[str]:
     """The stems in a text file, in its order, composed.
 

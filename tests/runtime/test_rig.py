@@ -216,3 +216,15 @@ def test_no_credentials_in_what_is_refused(names: tuple[str, str]) -> None:
     with pytest.raises(RequestError) as refused:
         choose(chosen, names)
     assert "secret" not in str(refused.value)
+
+
+def test_a_topic_of_a_bag_is_looked_for_beside_the_rig_file(
+    elsewhere: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("rig")
+    (folder / "walk.mcap").touch()
+    path = folder / "rig.toml"
+    path.write_text('[cameras.a]\nuri = "walk.mcap?topic=/ir"\n[cameras.b]\nuri = "gone.mcap?topic=/ir"\n')
+    ours, theirs = rig.read(path).cameras.values()
+    assert ours.uri == f"{folder}/walk.mcap?topic=/ir"
+    assert theirs.uri == "gone.mcap?topic=/ir"

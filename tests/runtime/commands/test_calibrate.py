@@ -265,3 +265,68 @@ def test_a_recording_without_movement_tells_no_offset() -> None:
 
     with pytest.raises(WorkError, match="cannot be told from what moves"):
         time_offset({"infrared": Still(), "visible": Still()}, Place(), seconds=20, stop=threading.Event())
+
+
+CORNERS = [word for at in ("1,1", "150,1", "1,110", "150,110", "75,60") for word in ("--point", f"{at},{at}")]
+
+
+def test_what_has_no_partner_and_what_is_swapped_is_said(
+    boards: tuple[Path, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "a").mkdir()
+    for number in (0, 1):
+        coloured = np.full((120, 160, 3), (9, 90, 200), np.uint8)
+        cv2.imwrite(str(tmp_path / "a" / f"{number}.png"), coloured)
+    line = ["calibrate", "--camera", f"{tmp_path / 'a'},{boards[0] / 'vis'}", "--dry-run", *CORNERS]
+    assert main(line) == 0
+    assert "4 without partner in" in capsys.readouterr().err
+    assert "are they swapped?" in caplog.text
+
+
+def test_a_rig_in_another_folder_leads_to_the_cameras(
+    boards: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(boards[0])
+    assert main(["calibrate", "--camera", "ir,vis", "-o", str(tmp_path / "rig.toml"), *CORNERS]) == 0
+    monkeypatch.chdir(tmp_path)
+    cameras = rigs.read(tmp_path / "rig.toml").cameras
+    assert [camera.uri for camera in cameras.values()] == [str(boards[0] / side) for side in ("ir", "vis")]
+
+
+def test_what_cannot_be_written_is_printed(
+    boards: tuple[Path, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "file").touch()
+    target = tmp_path / "file" / "rig.toml"  # as in a folder where nothing may be written
+    assert main(["calibrate", "--camera", camera(boards[0]), "-o", str(target), *CORNERS]) == 1
+    said = capsys.readouterr()
+    assert "cannot be written" in said.err
+    assert "[registration]" in said.out
+    assert "infrared_size = [160, 120]" in said.out
+
+
+def test_a_mark_line_ends_and_the_wished_distance_stay(
+    boards: tuple[Path, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rig.toml"
+    lines = [
+        "\ufeff# Größe", "[cameras.a]", 'uri = "ir"', "[cameras.b]", 'uri = "vi"', "[registration]",
+        "homography = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]", "infrared_size = [160, 120]",
+        "visible_size = [320, 240]", "distance_m = 3.0", "baseline_m = [0.1, 0.0]", "focal_px = 300.0",
+        "use_distance_m = 9.0", "",
+    ]  # fmt: skip
+    path.write_bytes("\r\n".join(lines).encode())
+    line = ["calibrate", "--camera", camera(boards[0]), "--rig", str(path), *CORNERS]
+    assert main([*line, "--distance", "4"]) == 0
+    found = rigs.read(path).registration
+    assert found is not None
+    assert (found.distance_m, found.use_distance_m) == (4, 9)
+    assert path.read_bytes().startswith("# Größe\r\n[cameras.a]\r\n".encode())
+    assert main(line) == 0
+    assert "use_distance_m is left out" in capsys.readouterr().err

@@ -12,7 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from packaging.requirements import Requirement
 
 from tdfusion_edge import bundle
 from tdfusion_edge.cli import main
@@ -511,3 +513,20 @@ def test_kernels_for_a_newer_driver_or_gpu_are_told(tmp_path: Path) -> None:
     assert "for a newer driver: expected kernels of CUDA 12 or earlier" in row.found
     old = gpu_checkup.kernels(OPENED_GPU, lambda: orin("sm_72"), compiled(tmp_path))
     assert "too old for our kernels" in old.found
+
+
+def test_every_extra_of_the_stream_has_a_row_with_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An extra whose packages changed in pyproject.toml changes here too."""
+    project = msgspec.toml.decode((Path(__file__).parents[3] / "pyproject.toml").read_bytes())["project"]
+    for extra, (_, packages) in checkup.EXTRAS.items():
+        wanted = project["optional-dependencies"][extra]
+        assert {Requirement(one).name for one in wanted} == set(packages)
+    assert all(row.status == "ok" for row in checkup.extras())
+
+    def none(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", none)
+    rows = list(checkup.extras())
+    assert [row.fix for row in rows] == [install_command(extra) for extra in checkup.EXTRAS]
+    assert not any(row.needed for row in rows)

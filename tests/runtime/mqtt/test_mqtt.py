@@ -23,6 +23,7 @@ from sink_results import result
 
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import InputMissing, RequestError, SinkError
+from tdfusion_edge.install import install_command
 from tdfusion_edge.observations import Event
 from tdfusion_edge.result import Result
 from tdfusion_edge.runtime.mqtt import outbox
@@ -100,7 +101,7 @@ def test_without_paho_the_command_that_helps_is_named(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "paho.mqtt.client", None)
     with pytest.raises(RequestError) as caught:
         MqttSink("mqtt://127.0.0.1:1/t")
-    assert 'pip install "tdfusion-edge[mqtt]"' in str(caught.value)
+    assert install_command("mqtt") in str(caught.value)
 
 
 def test_an_unknown_address_is_no_output(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdfusion_edge.errors import RequestError
+from tdfusion_edge.redact import redact
+from tdfusion_edge.runtime.sources import plugins
 from tdfusion_edge.runtime.sources.uri import SourceUri, parse
 
 
@@ -92,3 +94,15 @@ def test_options_of_the_rig_are_added_and_may_not_contradict_the_address() -> No
 def test_putting_together_undoes_taking_apart(path: str, query: dict[str, str]) -> None:
     uri = SourceUri("file", path, query)
     assert parse(str(uri)) == uri
+
+
+def test_a_password_stays_one_that_can_be_hidden() -> None:
+    """A plug-in quotes the address that it was given."""
+    assert "hunter2" not in redact(f"no camera at {SourceUri('genicam', 'me:hunter2@10.0.0.5/x')}")
+
+
+def test_every_kind_is_listed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "installed", lambda: {"lab": (), "sim": ()})
+    with pytest.raises(RequestError, match="lab://") as caught:
+        parse("labb://1")
+    assert str(caught.value).count("sim://") == 1
