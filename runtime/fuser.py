@@ -20,7 +20,7 @@ from tdfusion_edge.runtime import engines, rig
 from tdfusion_edge.runtime.engines import Choice, Engine, OnProgress, Opened
 from tdfusion_edge.runtime.executors import takes_frames, takes_one_pass
 from tdfusion_edge.runtime.executors.base import F32, Executor, FromCameras, Looked, Timed, untimed
-from tdfusion_edge.runtime.executors.loading import Foreign, Loader
+from tdfusion_edge.runtime.executors.loading import Loader, foreign_of
 from tdfusion_edge.runtime.executors.onepass import OnePass
 from tdfusion_edge.runtime.executors.staged import Staged
 from tdfusion_edge.runtime.heads import Head, Scored, kind_of
@@ -123,7 +123,7 @@ class Fuser:
         opened = source if isinstance(source, Bundle) else bundle.read(_place(source))
         self.manifest: Manifest = opened.manifest
         """What the bundle says of itself."""
-        foreign = _foreign(detector, detector_classes, detect)
+        foreign = foreign_of(detector, detector_classes, detect)
         boxes = detect and (foreign is not None or self.manifest.head("boxes") is not None)
         if score_threshold is not None and not boxes:
             raise RequestError(
@@ -383,37 +383,10 @@ def _camera_way(ran: Opened) -> Callable[..., FromCameras]:
 
 
 def _place(source: str | Path) -> Path:
-    """Where the bundle lies.
-
-    Raises:
-        RequestError: ``source`` is no name and no path.
-    """
+    """Where the bundle lies; a RequestError where ``source`` is no name and no path."""
     if not isinstance(source, str | Path) or not str(source):
         raise RequestError("bundle", expected="a name, a path or a Bundle", got=repr(source))
     return bundle.place(str(source))
-
-
-def _foreign(detector: str | Path | None, classes: Sequence[str] | None, detect: bool) -> Foreign | None:
-    """The detector that stands in for the bundle's, if any.
-
-    Raises:
-        RequestError: nothing is to be detected, or there are classes without a detector of theirs.
-    """
-    if detector is None:
-        if classes is not None:
-            raise RequestError("--detector-classes", expected="--detector as well")
-        return None
-    if not isinstance(detector, str | Path) or not str(detector):
-        raise RequestError("--detector", expected="a path of an ONNX file", got=repr(detector))
-    if not detect:
-        raise RequestError(
-            f"--detector {detector}, but nothing is detected",
-            expected="what it finds to be asked for",
-            hint="Give fuse --boxes or --detections; leave run's --no-detect out.",
-        )
-    if isinstance(classes, str):
-        raise RequestError("detector_classes", expected="a sequence of names", got=repr(classes))
-    return Foreign(Path(detector), None if classes is None else tuple(classes))
 
 
 NAMED = 6

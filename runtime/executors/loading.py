@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 from tdfusion_edge.bundle import Bundle
-from tdfusion_edge.errors import BundleError
+from tdfusion_edge.errors import BundleError, RequestError
 from tdfusion_edge.runtime import heads
 from tdfusion_edge.runtime.engines import BACKENDS, Choice, Engine, OnProgress, Opened, open_graph
 from tdfusion_edge.runtime.heads import Head, kind_of
@@ -21,6 +21,34 @@ class Foreign(NamedTuple):
     """An ONNX file."""
     classes: tuple[str, ...] | None
     """What it is to find; None: all that it knows."""
+
+
+def foreign_of(detector: str | Path | None, classes: Sequence[str] | None, detect: bool) -> Foreign | None:
+    """The detector that stands in for the bundle's, if any.
+
+    Args:
+        detector: An ONNX file.
+        classes: What it is to find, by COCO's names.
+        detect: Whether anything is to be detected.
+
+    Raises:
+        RequestError: nothing is to be detected, or there are classes without a detector of theirs.
+    """
+    if detector is None:
+        if classes is not None:
+            raise RequestError("--detector-classes", expected="--detector as well")
+        return None
+    if not isinstance(detector, str | Path) or not str(detector):
+        raise RequestError("--detector", expected="a path of an ONNX file", got=repr(detector))
+    if not detect:
+        raise RequestError(
+            f"--detector {detector}, but nothing is detected",
+            expected="what it finds to be asked for",
+            hint="Give fuse --boxes or --detections; leave run's --no-detect out.",
+        )
+    if isinstance(classes, str):
+        raise RequestError("detector_classes", expected="a sequence of names", got=repr(classes))
+    return Foreign(Path(detector), None if classes is None else tuple(classes))
 
 
 class Loader:
