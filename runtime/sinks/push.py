@@ -268,6 +268,8 @@ class _Connection:
             options = {"rtsp_transport": "tcp", "timeout": microseconds}
         elif self._url.lower().startswith("srt"):
             options = {"timeout": microseconds, "connect_timeout": str(round(self._timeout_s * 1e3))}
+        elif self._url.lower().startswith("udp"):
+            options = {}  # nobody answers, so that nothing can be waited for
         self._container = av.open(
             self._url, "w", format=self._name, options={**options, "flush_packets": "1"}
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -182,3 +183,13 @@ def test_a_slate_says_why_at_any_size(size: tuple[int, int]) -> None:
     assert one.shape == other.shape == size[::-1]
     assert (one != other).any()
     assert (slate(size, "", 0) != slate(size, "", 86_400_000_000_000)).any()
+
+
+def test_datagrams_go_out_without_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener, caplog.at_level(logging.WARNING):
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(20)
+        sink = PushSink(f"udp://127.0.0.1:{listener.getsockname()[1]}", size=(64, 64))
+        assert listener.recv(65536)[0] == 0x47  # a packet of MPEG-TS, of the slate
+        sink.close()
+    assert caplog.records == []
