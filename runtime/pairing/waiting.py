@@ -72,7 +72,8 @@ class Stream:
         lost = 0
         if self.last is not None:
             lost = max(0, frame.sequence - self.last[0] - 1)
-            self._intervals.append(frame.time_ns - self.last[1])
+            # Where frames were lost, the gap holds several intervals.
+            self._intervals.append((frame.time_ns - self.last[1]) // (lost + 1))
             self.interval_ns = sorted(self._intervals)[len(self._intervals) // 2]
         self._delays.append(now_ns - frame.time_ns)
         self.delay_ns = sorted(self._delays)[len(self._delays) * 9 // 10]

@@ -11,6 +11,7 @@ from sync_helpers import MS, ROLES, Push, arriving, check_invariants, frame, fra
 
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.pairing.sync import Synchroniser
+from tdfusion_edge.runtime.pairing.waiting import Stream
 
 arrivals = st.lists(st.tuples(st.integers(0, 900), st.integers(0, 40), st.integers(0, 60)), max_size=40)
 
@@ -187,3 +188,10 @@ def test_pairs_that_are_not_shown_and_frames_that_wait_are_counted_once() -> Non
     paired.close()
     assert +paired.counts["infrared"] == {"paired": 1, "superseded": 1, "left": 1}
     assert sum(paired.counts["visible"].values()) == 4
+
+
+def test_lost_frames_do_not_slow_the_rhythm_of_a_camera() -> None:
+    stream = Stream()
+    for sequence in (0, 1, 4):
+        stream.take(frame("infrared", sequence, 33 * sequence), 33 * sequence * MS)
+    assert stream.interval_ns == 33 * MS
