@@ -161,7 +161,9 @@ class _Looker:
         process = psutil.Process()
         while not self._stop.wait(LOOK_S):
             snapshot, at_s = self._monitor.snapshot(), (time.monotonic_ns() - self._epoch_ns) / 1e9
-            states = {role: state.state for role, state in snapshot.cameras.items()}
+            states: Mapping[rig.Role, str] = {role: one.state for role, one in snapshot.cameras.items()}
+            if self.looks and self.looks[-1].states == states:
+                states = self.looks[-1].states  # shared: what is noted here counts as the run's memory
             degraded = self._newest[0].degraded if self._newest else None
             self.looks.append(Look(at_s, states, degraded, snapshot.pictures))
             if not self.memory or at_s - self.memory[-1].seconds >= 2:
