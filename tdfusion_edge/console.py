@@ -64,7 +64,8 @@ def _shortened(line: str) -> str:
     """A message that quotes a megabyte of somebody's input is no message."""
     if len(line) <= LONGEST_LINE:
         return line
-    return f"{line[: LONGEST_LINE - 100]}... ({len(line):,} characters)"
+    # What is wrong with it stands before or behind it.
+    return f"{line[: LONGEST_LINE - 400]} ... {line[-300:]} ({len(line):,} characters)"
 
 
 def say_json(value: Any, *, indent: int | None = None) -> None:

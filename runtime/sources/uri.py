@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -161,7 +162,8 @@ class SourceUri:
     def is_bag(self) -> bool:
         """Whether the file is a recording of ROS or MCAP, or the folder one of ROS 2."""
         path = self.local_path()
-        return path.suffix.lower() in BAG_SUFFIXES or (path / "metadata.yaml").is_file()
+        # access() answers for names that are too long, too.
+        return path.suffix.lower() in BAG_SUFFIXES or os.access(path / "metadata.yaml", os.F_OK)
 
     def remote(self) -> str:
         """The address of a stream from the network as its server is to get it, credentials included."""

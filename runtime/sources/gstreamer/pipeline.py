@@ -25,6 +25,8 @@ _END = (
 )
 STOP_S = 2.0
 """Longest wait for a pipeline to stop: a driver that hangs must not hold up the end of a run."""
+REASON_NS = 1_000_000_000
+"""Longest wait for the word of an element that kept a pipeline from starting."""
 _STOCK = {
     "nvarguscamerasrc": "It comes with JetPack, for the CSI cameras of a Jetson.",
     "nvvidconv": "It comes with JetPack; elsewhere use videoconvert.",
@@ -108,7 +110,9 @@ class Pipeline:
             SourceError: an element failed; it is named, with what it says.
         """
         gst = self.library.gst
-        message = self._pipeline.get_bus().pop_filtered(gst.MessageType.ERROR)
+        # Where a state was not reached the reason may still be on its way.
+        patience_ns = REASON_NS if failed else 0
+        message = self._pipeline.get_bus().timed_pop_filtered(patience_ns, gst.MessageType.ERROR)
         if message is None and not failed:
             return
         if message is None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hostile.case import SECRET, Case, Check, Run, cases
+from hostile.case import SECRET, Case, Check, Run, Wrong, cases
 from hostile.families.recipes import RECIPE, train
 from hostile.families.rigs import lines_are, some
 from hostile.made.commands import bundle, fuse, picture_folder, run
@@ -88,6 +88,14 @@ BASES: dict[str, Callable[[Path], Sequence[object]]] = {
 CHECKS: dict[str, Check] = {"run": lines_are(3), "fuse": mean_is()}
 
 
+def _segments(folder: Path, run: Run) -> None:
+    """All pictures are told of in the segments of the output."""
+    for one in folder.glob("out-*.jsonl"):
+        lines_are(3, one.name)(folder, run)
+        return
+    raise Wrong("no segment")
+
+
 def numeric() -> Iterator[tuple[str, str]]:
     """Command and option."""
     for command in COMMANDS:
@@ -122,7 +130,7 @@ def case(command: str, option: str, value: str) -> Case:
     quick = (option, value) in (("--threads", "100000"), ("--seconds", "nan"), ("--score-threshold", "text"))
     return Case(
         f"{command} {option} {words or 'empty'}", _with(BASES[command], option, value), wanted,
-        says=r"\w+", check=CHECKS.get(command), quick=quick and command != "verify", limit=40,
+        says=r"\w+", check=_segments if option.startswith("--segment") else CHECKS.get(command), quick=quick and command != "verify", limit=40,
     )  # fmt: skip
 
 
