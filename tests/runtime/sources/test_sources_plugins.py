@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tdfusion_edge.runtime.sources.uri import parse
 
 MODULE = """
 import numpy as np
+import time
 from tdfusion_edge.errors import SourceError
 from tdfusion_edge.frames import Frame
 
@@ -25,6 +27,7 @@ class Lab:
     def __init__(self, name, uri, epoch_ns):
         self.name, self.uri, self.epoch_ns = name, uri, epoch_ns
     def read(self):
+        time.sleep(0.02)  # a camera sets the pace: one that never waits would take the processor
         what = self.uri.query.get("give", "frame")
         if what == "crash":
             raise ValueError("no buffer at rtsp://me:hunter2@cam/1\\nsecond line")
@@ -79,11 +82,13 @@ def test_a_package_opens_a_scheme_of_its_own(install: Callable[..., None]) -> No
 def test_what_the_rig_says_holds_for_it_too(install: Callable[..., None]) -> None:
     install(lab="lab_cameras:from_uri")
     camera = Camera(uri="lab://1?crop=3x2+1+1", offset_ms=2)
-    frame = open_source("ir0", camera, "infrared", epoch_ns=0).read()
+    with closing(open_source("ir0", camera, "infrared", epoch_ns=0)) as source:
+        frame = source.read()
     assert frame is not None
     assert (frame.size, frame.time_ns) == ((3, 2), 2_000_000)
-    with pytest.raises(RequestError, match="gives 16-bit frames"):
-        open_source("vis0", Camera(uri="lab://1"), "visible", epoch_ns=0).read()
+    visible = open_source("vis0", Camera(uri="lab://1"), "visible", epoch_ns=0)
+    with closing(visible), pytest.raises(RequestError, match="gives 16-bit frames"):
+        visible.read()
 
 
 def test_an_unknown_scheme_names_those_that_are_installed(install: Callable[..., None]) -> None:
