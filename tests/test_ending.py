@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import av
@@ -67,6 +68,7 @@ def test_a_second_signal_ends_a_network_that_computes_without_end(
         while lines_in(tmp_path / "x.jsonl") < 11:  # the twelfth picture is the one that it hangs at
             assert process.poll() is None, process.communicate()
             os.sched_yield()
+        time.sleep(1)  # the eleventh may be written before the twelfth has reached the network
         process.send_signal(signal.SIGINT)
         told = next(line for line in process.stderr if "once more ends at once" in line)  # it still computes
         assert told.startswith("still ending")

@@ -33,6 +33,8 @@ from tdfusion_edge.train.data.tensors import chroma_tensor
 from tdfusion_edge.train.models.edge import Edge
 from tdfusion_edge.train.models.yolox.network import YOLOX
 
+pytestmark = pytest.mark.slow
+
 VIEW = checkpoint.TaskView(classes=("person", "car"), height=64, width=96)
 EDGE = {"width": 4, "depth": 1}
 TOLERANCES = {"boxes": boxes.BOX_TOLERANCE, "scores": boxes.SCORE_TOLERANCE}

@@ -27,6 +27,8 @@ from tdfusion_edge.export.pairs import Pairs
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.runtime.evaluation.pairs import simulated
 
+pytestmark = pytest.mark.slow
+
 Fault = Callable[[onnx.ModelProto], None]
 SIZE = (416, 320)
 LUMA = np.array([0.114, 0.587, 0.299])

@@ -31,6 +31,8 @@ from tdfusion_edge.train.models.task import BoxPrediction
 from tdfusion_edge.train.models.tdfusion import TDFusion
 from tdfusion_edge.train.models.yolo import YOLO
 
+pytestmark = pytest.mark.slow
+
 VIEW = checkpoint.TaskView(classes=("a", "b"), height=64, width=96)
 NAMES = ("infrared", "visible")
 
