@@ -87,7 +87,6 @@ def measure(args: argparse.Namespace) -> Measured:
     facts = {
         "bundle": bundle.read(args.bundle).manifest.name,
         "faults": str(len(faults)),
-        "ended": "properly",
     }
     return Measured(
         Results(latencies=tuple(latencies(soaked.report.as_dict())), figures=tuple(figures)), facts
