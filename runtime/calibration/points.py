@@ -24,6 +24,19 @@ WORST_BY_HAND = 12.0
 """Error of a point by hand beyond which it must be wrong, pixels of a visible picture 640 wide."""
 
 
+class Misfit(WorkError):
+    """Points by hand that lie on no one homography.
+
+    Args:
+        what: As of :class:`.TdfusionError`, and so are expected and got.
+        lengths: (N,) how far each point is off, visible pixels.
+    """
+
+    def __init__(self, what: str, *, expected: str, got: str, lengths: F64) -> None:
+        self.lengths = lengths
+        super().__init__(what, expected=expected, got=got)
+
+
 class Pointed(NamedTuple):
     """A homography from points, with what speaks for it."""
 
@@ -35,6 +48,8 @@ class Pointed(NamedTuple):
     """Points that there were."""
     coverage: float
     """Share of the cells of infrared's view that hold a point."""
+    lengths: F64
+    """(N,) how far each point that was given is off, visible pixels."""
 
 
 def read_matches(path: Path) -> F64:
@@ -109,9 +124,9 @@ def solve_matches(matches: F64, infrared: tuple[int, int], visible: tuple[int, i
     _require_inside(matches, infrared, visible)
     threshold = WRONG * visible[0] / 640
     found = fit(matches[:, :2], matches[:, 2:], threshold=threshold)
-    count = int(found.inliers.sum())
+    count, lengths = int(found.inliers.sum()), np.linalg.norm(found.residuals, axis=1)
     if count < FEWEST_MATCHES or count < LEAST_AGREEING * len(matches):
-        residual = float(np.median(np.linalg.norm(found.residuals, axis=1)))
+        residual = float(np.median(lengths))
         raise WorkError(
             "the matches agree on no homography",
             expected=f"{FEWEST_MATCHES} and {LEAST_AGREEING:.0%} of them or more within {threshold:.2g} px",
@@ -122,6 +137,7 @@ def solve_matches(matches: F64, infrared: tuple[int, int], visible: tuple[int, i
         errors_of(found.errors),
         len(matches),
         coverage(matches[found.inliers, :2], infrared),
+        lengths,
     )
 
 
@@ -137,7 +153,8 @@ def solve_by_hand(
 
     Raises:
         RequestError: fewer than four, or points outside of the pictures.
-        WorkError: points on a line, or points that lie on no homography, with the worst one.
+        Misfit: points that lie on no homography, with the worst one.
+        WorkError: points on a line, or so far apart that nothing fits.
     """
     if len(points) < FEWEST:
         raise RequestError(
@@ -150,14 +167,15 @@ def solve_by_hand(
     lengths = np.linalg.norm(found.residuals, axis=1)
     if not found.inliers.all():
         worst = int(np.argmax(lengths))
-        raise WorkError(
+        raise Misfit(
             "the points lie on no homography",
             expected=f"all of them within {threshold:.2g} px",
             got=f"{int((~found.inliers).sum())} of {len(given)} are not, point {worst + 1} is off by "
             f"{lengths[worst]:.0f} px",
+            lengths=lengths,
         )
     errors = errors_of(lengths)
-    return Pointed(found.homography, errors, len(given), coverage(given[:, :2], infrared))
+    return Pointed(found.homography, errors, len(given), coverage(given[:, :2], infrared), lengths)
 
 
 def _require_inside(matches: F64, infrared: tuple[int, int], visible: tuple[int, int]) -> None:
