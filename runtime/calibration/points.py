@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tdfusion_edge.errors import InputMissing, RequestError, WorkError
-from tdfusion_edge.runtime.calibration.fit import F64, FEWEST, Errors, errors_of, fit
+from tdfusion_edge.runtime.calibration.fit import F64, FEWEST, Errors, applied, errors_of, fit, least_squares
 from tdfusion_edge.runtime.calibration.views import coverage
 
 COLUMNS = "x_ir y_ir x_vis y_vis"
@@ -164,18 +164,22 @@ def solve_by_hand(
     _require_inside(given, infrared, visible)
     threshold = WORST_BY_HAND * visible[0] / 640
     found = fit(given[:, :2], given[:, 2:], threshold=threshold)
-    lengths = np.linalg.norm(found.residuals, axis=1)
-    if not found.inliers.all():
+    homography, lengths = found.homography, np.linalg.norm(found.residuals, axis=1)
+    if found.inliers.all():
+        # Among so few points the robust fit would go through four of them and leave the rest; all are as good.
+        homography = least_squares(given[:, :2], given[:, 2:], np.ones(len(given)))
+        lengths = np.linalg.norm(given[:, 2:] - applied(homography, given[:, :2]), axis=1)
+    if not (lengths <= threshold).all():
         worst = int(np.argmax(lengths))
         raise Misfit(
             "the points lie on no homography",
             expected=f"all of them within {threshold:.2g} px",
-            got=f"{int((~found.inliers).sum())} of {len(given)} are not, point {worst + 1} is off by "
+            got=f"{int((lengths > threshold).sum())} of {len(given)} are not, point {worst + 1} is off by "
             f"{lengths[worst]:.0f} px",
             lengths=lengths,
         )
     errors = errors_of(lengths)
-    return Pointed(found.homography, errors, len(given), coverage(given[:, :2], infrared), lengths)
+    return Pointed(homography, errors, len(given), coverage(given[:, :2], infrared), lengths)
 
 
 def _require_inside(matches: F64, infrared: tuple[int, int], visible: tuple[int, int]) -> None:
