@@ -166,7 +166,7 @@ def solve_by_hand(
     found = fit(given[:, :2], given[:, 2:], threshold=threshold)
     homography, lengths = found.homography, np.linalg.norm(found.residuals, axis=1)
     if found.inliers.all():
-        # Among so few points the robust fit would go through four of them and leave the rest; all are as good.
+        # Among so few points the robust fit goes through four of them and leaves the rest; all are as good.
         homography = least_squares(given[:, :2], given[:, 2:], np.ones(len(given)))
         lengths = np.linalg.norm(given[:, 2:] - applied(homography, given[:, :2]), axis=1)
     if not (lengths <= threshold).all():

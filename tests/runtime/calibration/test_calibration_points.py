@@ -12,8 +12,14 @@ from hypothesis import strategies as st
 
 from benchmarks.live.boards import rig
 from tdfusion_edge.errors import InputMissing, RequestError, TdfusionError, WorkError
-from tdfusion_edge.runtime.calibration.fit import applied
-from tdfusion_edge.runtime.calibration.points import parse_point, read_matches, solve_by_hand, solve_matches
+from tdfusion_edge.runtime.calibration.fit import applied, least_squares
+from tdfusion_edge.runtime.calibration.points import (
+    Misfit,
+    parse_point,
+    read_matches,
+    solve_by_hand,
+    solve_matches,
+)
 
 SIZES = (320, 256), (640, 480)
 
@@ -118,3 +124,29 @@ def test_what_is_no_point_is_refused(text: str) -> None:
     with pytest.raises(RequestError, match="--point"):
         parse_point(text)
     assert parse_point("1,2.5,3,-4") == (1, 2.5, 3, -4)
+
+
+def test_all_points_by_hand_count_and_each_tells_its_error() -> None:
+    """Against the average over many draws, a fit through four of the points would be twice as far off."""
+    found, through_four = [], []
+    for seed in range(30):
+        known, rows = matches(10, 0, seed=seed)
+        solved = solve_by_hand([tuple(row) for row in rows.tolist()], *SIZES)
+        ours = rows[:, :2]
+        errors = np.linalg.norm(rows[:, 2:] - applied(solved.homography, ours), axis=1)
+        assert np.allclose(solved.lengths, errors)
+        assert (solved.lengths > 1e-3).all()  # none is passed exactly
+        found.append(np.linalg.norm(applied(solved.homography, ours) - applied(known, ours), axis=1).mean())
+        four = least_squares(rows[:4, :2], rows[:4, 2:], np.ones(4))
+        through_four.append(np.linalg.norm(applied(four, ours) - applied(known, ours), axis=1).mean())
+    assert np.median(found) < 0.6
+    assert np.median(found) < np.median(through_four)
+
+
+def test_a_misfit_tells_every_point() -> None:
+    rows = matches(8, 0, seed=2)[1].tolist()
+    rows[5][2] -= 90
+    with pytest.raises(Misfit) as refused:
+        solve_by_hand([tuple(row) for row in rows], *SIZES)
+    assert int(np.argmax(refused.value.lengths)) == 5
+    assert (np.delete(refused.value.lengths, 5) < 12).all()
