@@ -167,6 +167,12 @@ def test_what_would_end_the_run_is_refused(mean_bundle: bundle.Bundle) -> None:
                 controls.ask(distance_m=distance_m)
         assert controls.settings == before
         assert controls.registration is REGISTRATION
+        aside = replace(REGISTRATION, homography=((1.0, 0.0, 60.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
+        controls.register(aside)
+        controls.ask(distance_m=6.0)
+        with pytest.raises(RequestError, match="see nothing of the visible picture"):
+            controls.ask(distance_m=1.5)  # shifted further, out of the picture
+        assert controls.settings.distance_m == 6.0
 
 
 def test_a_measured_place_follows_the_registration_and_is_never_lost(mean_bundle: bundle.Bundle) -> None:
