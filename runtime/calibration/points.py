@@ -28,13 +28,15 @@ class Misfit(WorkError):
     """Points by hand that lie on no one homography.
 
     Args:
-        what: As of :class:`.TdfusionError`, and so are expected and got.
-        lengths: (N,) how far each point is off, visible pixels.
+        what: As of :class:`.TdfusionError`, and so are the other texts.
+        lengths: (N,) how far each point is off, visible pixels; None where it cannot be told which is wrong.
     """
 
-    def __init__(self, what: str, *, expected: str, got: str, lengths: F64) -> None:
+    def __init__(
+        self, what: str, *, expected: str, got: str, hint: str | None = None, lengths: F64 | None
+    ) -> None:
         self.lengths = lengths
-        super().__init__(what, expected=expected, got=got)
+        super().__init__(what, expected=expected, got=got, hint=hint)
 
 
 class Pointed(NamedTuple):
@@ -170,16 +172,24 @@ def solve_by_hand(
         homography = least_squares(given[:, :2], given[:, 2:], np.ones(len(given)))
         lengths = np.linalg.norm(given[:, 2:] - applied(homography, given[:, :2]), axis=1)
     if not (lengths <= threshold).all():
-        worst = int(np.argmax(lengths))
-        raise Misfit(
-            "the points lie on no homography",
-            expected=f"all of them within {threshold:.2g} px",
-            got=f"{int((lengths > threshold).sum())} of {len(given)} are not, point {worst + 1} is off by "
-            f"{lengths[worst]:.0f} px",
-            lengths=lengths,
-        )
+        raise _misfit(lengths, threshold)
     errors = errors_of(lengths)
     return Pointed(homography, errors, len(given), coverage(given[:, :2], infrared), lengths)
+
+
+def _misfit(lengths: F64, threshold: float) -> Misfit:
+    count, expected = len(lengths), f"all of them within {threshold:.2g} px"
+    wrong, worst = int((lengths > threshold).sum()), int(np.argmax(lengths))
+    if count == FEWEST + 1:  # any four of them fit exactly, whichever is wrong
+        return Misfit(
+            "the points lie on no homography",
+            expected=expected,
+            got=f"{wrong} of {count} are not, and of {count} it cannot be told which",
+            hint="Take one more, or look at each again.",
+            lengths=None,
+        )
+    got = f"{wrong} of {count} are not, point {worst + 1} is off by {lengths[worst]:.0f} px"
+    return Misfit("the points lie on no homography", expected=expected, got=got, lengths=lengths)
 
 
 def _require_inside(matches: F64, infrared: tuple[int, int], visible: tuple[int, int]) -> None:

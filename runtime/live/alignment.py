@@ -189,8 +189,8 @@ def why_not(error: TdfusionError) -> dict[str, Any]:
     """A refusal for the page, with the residuals where it is about them."""
     from tdfusion_edge.runtime.calibration.points import Misfit
 
-    lengths = error.lengths.round(3).tolist() if isinstance(error, Misfit) else None
-    return {"error": str(error), "residuals_px": lengths}
+    lengths = error.lengths if isinstance(error, Misfit) else None
+    return {"error": str(error), "residuals_px": None if lengths is None else lengths.round(3).tolist()}
 
 
 def _fitted(found: ways.Found, words: Sequence[str]) -> dict[str, Any]:

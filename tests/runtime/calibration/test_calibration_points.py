@@ -147,5 +147,15 @@ def test_a_misfit_tells_every_point() -> None:
     rows[5][2] -= 90
     with pytest.raises(Misfit) as refused:
         solve_by_hand([tuple(row) for row in rows], *SIZES)
+    assert refused.value.lengths is not None
     assert int(np.argmax(refused.value.lengths)) == 5
     assert (np.delete(refused.value.lengths, 5) < 12).all()
+
+
+def test_of_five_points_none_is_blamed() -> None:
+    """Any four of them fit exactly, so that a fifth may be called wrong for the mistake of another."""
+    rows = matches(5, 0, seed=2)[1].tolist()
+    rows[1][2] -= 90
+    with pytest.raises(Misfit, match="of 5 it cannot be told which") as refused:
+        solve_by_hand([tuple(row) for row in rows], *SIZES)
+    assert refused.value.lengths is None
