@@ -6,8 +6,8 @@ r"""The bundles of the zoo beside each other: what each fusion network costs, an
 Cost: weights, multiply-adds, sizes of the graphs, and milliseconds of the fusion network alone with two
 threads and with one, all networks in turns, the paper's among them. Quality, on the validation pairs of MSRS:
 fusion metrics without any stretch, mAP50 with the bundle's own detector and with each --detector as it is,
-and mIoU where a bundle gives masks. --peer adds the published pictures of another network. The result is also
-drawn, and python -m benchmarks.zoo.table prints it for docs/models.md.
+and mIoU where a bundle gives masks, or by those of --masks. --peer adds the published pictures of another
+network. The result is also drawn, and python -m benchmarks.zoo.table prints it for docs/models.md.
 """
 
 from __future__ import annotations
@@ -47,6 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a detector of COCO's in ONNX, which looks at all pictures as it is; may be repeated",
     )  # fmt: skip
     parser.add_argument(
+        "--masks", type=bundle.place, metavar="BUNDLE",
+        help="its mask head looks at all pictures as it is (default: bundles with one look at their own)",
+    )  # fmt: skip
+    parser.add_argument(
         "--data", type=Path, default=data, metavar="DIR",
         help="folder with ir/, vi/, labels/fusion/, masks/ and peers/ "
         "(default: msrs in $TDFUSION_DATA or ../shared/data)",
@@ -77,6 +81,9 @@ def measure(args: argparse.Namespace) -> Measured:
     facts = {cost.name: cost.said for cost in costs}
     for name, opened in members.items():
         facts |= {f"{name}: {what}": text for what, text in origin_of(opened.manifest)}
+    if args.masks is not None:
+        judge = bundle.read(args.masks).manifest
+        facts |= {f"masks of {judge.name}: {what}": text for what, text in origin_of(judge)}
     figures = [figure for cost in costs for figure in figures_of(cost, args.size)]
     figures += list(_detectors_cost(members))
     qualities = list(_qualities(members, args))
