@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.quality import PEERS as KNOWN
 from benchmarks.schema import Figure, Results
 from benchmarks.script import ROOT, Benchmark, Measured, add_count, main, parse_count, parse_size
-from benchmarks.zoo.costs import PAPER, PEERS, cost_of, figures_of, fresh_cost, timed
+from benchmarks.zoo.costs import PAPER, PEERS, cost_of, figures_of, fresh_cost, timed, with_sizes
 from benchmarks.zoo.picture import draw
 from benchmarks.zoo.quality import Quality, quality_of_bundle, quality_of_folder
 from tdfusion_edge import bundle
@@ -38,6 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bundle", type=bundle.place, action="append", metavar="BUNDLE",
         help="may be repeated (default: all that ship)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--alone", type=bundle.place, action="append", default=[], metavar="BUNDLE",
+        help="the fusion network of a member of its name without a detector, in more precisions, whose sizes "
+        "are told; may be repeated",
     )  # fmt: skip
     parser.add_argument(
         "--peer", choices=KNOWN, action="append", default=[], help="published pictures beside them"
@@ -76,6 +81,8 @@ def measure(args: argparse.Namespace) -> Measured:
         if not (args.data / "peers" / peer).is_dir():
             raise InputMissing(f"there is no folder {args.data / 'peers' / peer}")
     costs = [cost_of(name, opened) for name, opened in members.items()]
+    for place in args.alone:
+        costs = with_sizes(costs, bundle.read(place))
     costs += [fresh_cost(peer, PEERS[peer]) for peer in args.peer if peer in PEERS]
     costs.append(fresh_cost(PAPER, PAPER))
     facts = {cost.name: cost.said for cost in costs}

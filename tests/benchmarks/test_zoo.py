@@ -22,6 +22,7 @@ from benchmarks.detector_rows import detector_score
 from benchmarks.plot import FRAME, Box, Panel, Point, decades, figure, front, labels, ticks
 from benchmarks.schema import Figure, Metadata, ResultFile, Results, Score, read
 from benchmarks.zoo.__main__ import BENCHMARK, PICTURE
+from benchmarks.zoo.costs import cost_of, with_sizes
 from benchmarks.zoo.picture import draw
 from benchmarks.zoo.quality import quality_of_folder
 from benchmarks.zoo.table import as_markdown, main
@@ -237,3 +238,14 @@ def test_masks_of_another_bundle_judge_pictures_as_they_are(tmp_path: Path, band
         quality_of_folder(
             "peer", tmp_path / "vi", argparse.Namespace(**vars(asked) | {"masks": bundle.place("edge")})
         )
+
+
+def test_sizes_come_from_the_same_network_alone(mean_bundle: bundle.Bundle) -> None:
+    named = mean_bundle.manifest.name
+    member = cost_of(named, mean_bundle)
+    assert with_sizes([member._replace(sizes={"fp32": 1})], mean_bundle) == [member]
+    other = [member._replace(name="other"), member._replace(graph=b"")]
+    with pytest.raises(RequestError, match=f"float32 graph of one of other, {named}, got another graph"):
+        with_sizes(other, mean_bundle)
+    with pytest.raises(RequestError, match="got none of them"):
+        with_sizes(other[:1], mean_bundle)
