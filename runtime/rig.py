@@ -24,6 +24,7 @@ from tdfusion_edge.runtime.temperatures.tables import Measure, Radiometry
 from tdfusion_edge.runtime.tracking.tables import Tracks
 from tdfusion_edge.runtime.zones.tables import Line, Zone
 from tdfusion_edge.text import few
+from tdfusion_edge.video.times import other_half
 
 T = TypeVar("T", bound=Table)
 Role: TypeAlias = Literal["infrared", "visible"]
@@ -215,8 +216,8 @@ def find(explicit: Path | None) -> Path | None:
 def read(path: Path | None) -> Rig:
     """The rig in ``path``, or the simulated one for None.
 
-    A file that is named in it by a relative path, as a camera, with a password or with certificates, is looked
-    for beside it first, then in the current folder; ``~`` is the home.
+    A relative path in it, of a camera, a password or certificates, is looked for beside it first, then in the
+    current folder; ``~`` is the home.
     """
     if path is None:
         return SIMULATED
@@ -245,11 +246,16 @@ def _beside(path: Path, name: str) -> str:
     bag, mark, topic = name.partition("?")
     for place, rest in ((name, ""), (bag, f"{mark}{topic}")):
         there = path.parent / place
-        if place and os.access(there, os.F_OK):
+        if place and _is_there(there):
             return f"{there}{rest}"
-        if os.access(place, os.F_OK):
+        if _is_there(place):
             break
     return name
+
+
+def _is_there(place: str | Path) -> bool:
+    """Whether a path leads to something, a camera of a recording that has no frame of it among that."""
+    return os.access(place, os.F_OK) or other_half(Path(place)) is not None
 
 
 def thermal(asked: RangeName | ThermalRange | None, table: ThermalRange | None = None) -> ThermalRange:
@@ -324,7 +330,7 @@ def _camera(rig: Rig, name: str) -> Camera:
     # A shell puts the home in for "~" at the beginning of a word, which the second of two names is not.
     # Devices and bags take options.
     places = {os.path.expanduser(place) for place in (name, name.partition("?")[0])}  # noqa: PTH111
-    if "://" in name or name[:4].lower() == "gst:" or any(os.access(place, os.F_OK) for place in places):
+    if "://" in name or name[:4].lower() == "gst:" or any(map(_is_there, places)):
         return Camera(uri=name)
     raise ConfigError(
         f"no camera '{redact(name)}'",

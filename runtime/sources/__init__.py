@@ -153,15 +153,16 @@ def _kind(uri: SourceUri) -> str:
     if uri.scheme != "file":
         return uri.scheme
     from tdfusion_edge.images import IMAGE_SUFFIXES
+    from tdfusion_edge.video.times import is_recording, other_half
 
     path = uri.local_path()
+    if other_half(path) is not None:
+        return "recording"
     if not os.access(path, os.F_OK):
         raise InputMissing(f"{path} does not exist", expected="a video file, a folder of images or an image")
     if uri.is_bag():
         return "bag"
     if path.is_dir():
-        from tdfusion_edge.video.times import is_recording
-
         return "recording" if is_recording(path) else "pictures"
     return "pictures" if path.suffix.lower() in IMAGE_SUFFIXES else "video"
 

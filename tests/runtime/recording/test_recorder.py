@@ -19,7 +19,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tdfusion_edge.errors import FrameLost, RequestError
+from tdfusion_edge.cli import main
+from tdfusion_edge.errors import FrameLost, InputMissing, RequestError
 from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.pairs.videos import nearest, read_videos
 from tdfusion_edge.runtime import rig
@@ -38,7 +39,7 @@ from tdfusion_edge.runtime.temperatures.tables import Measure, Radiometry
 from tdfusion_edge.runtime.tracking.tables import Tracks
 from tdfusion_edge.runtime.zones.tables import Line, Zone
 from tdfusion_edge.video.reader import VideoReader
-from tdfusion_edge.video.times import Piece, Stamp, Times, beside, pieces
+from tdfusion_edge.video.times import FOLDERS, Piece, Stamp, Times, beside, pieces
 
 SECOND = 10**9
 MILLISECOND = 10**6
@@ -230,6 +231,33 @@ def test_a_camera_that_never_came_is_no_folder_of_somebody_else(
     (tmp_path / "ir").mkdir()
     monkeypatch.chdir(tmp_path)
     assert rig.read(tmp_path / "rec" / "rig.toml").cameras["ir0"].uri == str(tmp_path / "rec" / "ir")
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("way", ["as it was", "copied without empty folders", "by its folders"])
+def test_a_recording_of_one_camera_shows_it_alone(
+    tmp_path: Path, mean_bundle_path: Path, role: rig.Role, way: str
+) -> None:
+    with opened(tmp_path / "rec", CAMERAS, rig.Sync(), None, visible="ffv1") as one:
+        for frame in frames(TIMES, (48, 64)):
+            one.put(role, frame, wait=True)
+    if way != "as it was":
+        (tmp_path / "rec" / FOLDERS[rig.OTHER[role]]).rmdir()
+    named = ["--rig", f"{tmp_path}/rec/rig.toml", "--camera", "ir0,vis0"]
+    if way == "by its folders":
+        named = ["--camera", f"{tmp_path}/rec/ir,{tmp_path}/rec/vi"]
+    out = tmp_path / "out.jsonl"
+    assert main(["run", *named, "--bundle", str(mean_bundle_path), "-o", str(out), "-q"]) == 0
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["degraded"] for line in lines] == [f"{rig.OTHER[role]} missing"] * len(TIMES)
+    assert {tuple(line["size"]) for line in lines} == {(64, 48)}
+
+
+def test_a_folder_that_is_empty_beside_no_recording_is_none(tmp_path: Path) -> None:
+    for name in FOLDERS.values():
+        (tmp_path / name).mkdir()
+    with pytest.raises(InputMissing, match="holds no images"), ExitStack() as stack:
+        choose_cameras(f"{tmp_path}/ir,{tmp_path}/vi").open(stack)
 
 
 def test_a_folder_with_a_rig_of_somebody_else_is_refused(tmp_path: Path) -> None:
