@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -125,7 +126,8 @@ def test_a_genicam_camera_is_a_source(genicam: Path) -> None:
 def test_a_genicam_camera_in_colour_and_one_that_is_not_taken(genicam: Path) -> None:
     def read(serial: str) -> Frame | None:
         address = f"genicam:///opt/maker.cti?serial={serial}"
-        return open_source("vis0", Camera(uri=address), "visible", epoch_ns=0).read()
+        with closing(open_source("vis0", Camera(uri=address), "visible", epoch_ns=0)) as source:
+            return source.read()
 
     frame = read("rgb")
     assert frame is not None
