@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from tdfusion_edge.errors import FrameLost, InputMissing, RequestError, SourceError
+from tdfusion_edge.errors import FrameLost, InputMissing, SourceError
 from tdfusion_edge.frames import Frame
 from tdfusion_edge.runtime.sources.uri import SourceUri
 from tdfusion_edge.runtime.sources.video import VideoSource
@@ -140,10 +140,5 @@ def from_uri(
     Raises:
         RequestError: the address or the rig asks for a rate or a size.
     """
-    if uri.query:
-        raise RequestError(
-            f"{uri.path}: a recording brings its own times and size",
-            expected="no options",
-            got=", ".join(sorted(uri.query)),
-        )
+    uri.refuse_any("a recording brings its own times and size")
     return RecordingSource(name, uri.local_path(), epoch_ns=epoch_ns)
