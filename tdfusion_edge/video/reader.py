@@ -209,7 +209,10 @@ class VideoReader:
                     raise self._damaged("is damaged", at=frame)
                 yield frame
             if corrupt:
-                raise self._damaged("is cut short or damaged", at=packet)
+                what = "is cut short or damaged"
+                if self._container.format.name == "mpegts":  # whose packets alone are numbered
+                    what += ", or a recording with later times was joined to it"
+                raise self._damaged(what, at=packet)
         self._suspect = None
 
     def _at_a_joint(self, packet: StoredAs, packets: Iterator[StoredAs], ahead: deque[StoredAs]) -> bool:
