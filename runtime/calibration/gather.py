@@ -19,6 +19,7 @@ from tdfusion_edge.runtime.cameras import Cameras, delivery_mode
 from tdfusion_edge.runtime.pairing.streams import Streams
 from tdfusion_edge.runtime.picture.swapped import suspicion
 from tdfusion_edge.runtime.sources import uri as addresses
+from tdfusion_edge.video.times import is_recording, other_half
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,9 @@ class Shot(NamedTuple):
 
 
 def picture_files(cameras: Cameras) -> Mapping[str, tuple[Path, Path]] | None:
-    """Pairs of picture files by stem, where both cameras are folders or picture files, else None.
+    """Pairs of picture files by stem, where both cameras are folders of them or picture files, else None.
+
+    The folders of a recording are none: what is in them is played.
 
     Raises:
         RequestError: two folders without a common stem.
@@ -46,6 +49,8 @@ def picture_files(cameras: Cameras) -> Mapping[str, tuple[Path, Path]] | None:
         if uri.scheme != "file":
             return None
         path = uri.local_path()
+        if is_recording(path) or other_half(path) is not None:
+            return None
         if not (path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES):
             return None
         places.append(path)

@@ -253,6 +253,24 @@ def test_a_recording_of_one_camera_shows_it_alone(
     assert {tuple(line["size"]) for line in lines} == {(64, 48)}
 
 
+def test_a_recording_calibrates_and_fuse_says_how_it_plays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with opened(tmp_path / "rec", CAMERAS, rig.Sync(), None, visible="ffv1") as one:
+        for role in ROLES:
+            for frame in frames(TIMES, (48, 64)):
+                one.put(role, frame, wait=True)
+    folders = [f"{tmp_path}/rec/{name}" for name in FOLDERS.values()]
+    points = [f"--point={x},{y},{x},{y}" for x, y in ((2, 2), (60, 3), (3, 44), (61, 45), (30, 20))]
+    found = tmp_path / "found.toml"
+    assert main(["calibrate", "--camera", ",".join(folders), *points, "-o", str(found), "-q"]) == 0
+    made = rig.read(found).registration
+    assert made is not None
+    assert (made.infrared_size, made.visible_size) == ((64, 48), (64, 48))
+    assert main(["fuse", *folders, "-o", str(tmp_path / "fused")]) == 2
+    assert f"run --camera {','.join(folders)} -o fused.mp4" in capsys.readouterr().err
+
+
 def test_a_folder_that_is_empty_beside_no_recording_is_none(tmp_path: Path) -> None:
     for name in FOLDERS.values():
         (tmp_path / name).mkdir()
