@@ -6,6 +6,7 @@ PyAV decodes; it is imported at use, so that importing this module stays cheap.
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 from collections import deque
 from collections.abc import Iterator
@@ -89,7 +90,8 @@ class VideoReader:
         import av
 
         if not path.is_file():
-            raise InputMissing(f"{path} does not exist", expected="a video file")
+            what = "is no file" if os.access(path, os.F_OK) else "does not exist"
+            raise InputMissing(f"{path} {what}", expected="a video file")
         self.path = path
         self._failure: SourceError | None = None
         self._count = 0
