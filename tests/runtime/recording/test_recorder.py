@@ -33,6 +33,7 @@ from tdfusion_edge.runtime.sinks.kinds import VisibleCodec
 from tdfusion_edge.runtime.sinks.output import StreamFile
 from tdfusion_edge.runtime.sinks.segments import Budget, Limits
 from tdfusion_edge.runtime.sources.base import Source
+from tdfusion_edge.runtime.sources.listing import cameras
 from tdfusion_edge.runtime.sources.recording import RecordingSource
 from tdfusion_edge.runtime.sources.video import VideoSource
 from tdfusion_edge.runtime.temperatures.tables import Measure, Radiometry
@@ -251,6 +252,10 @@ def test_a_recording_of_one_camera_shows_it_alone(
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert [line["degraded"] for line in lines] == [f"{rig.OTHER[role]} missing"] * len(TIMES)
     assert {tuple(line["size"]) for line in lines} == {(64, 48)}
+    problems = {one.name: one.problem for one in cameras(rig.read(tmp_path / "rec" / "rig.toml"))}
+    ours = rig_file.NAMES[rig.OTHER[role]]
+    assert problems.pop(ours) == "no frame of it was recorded"
+    assert problems[rig_file.NAMES[role]] is None
 
 
 def test_a_recording_calibrates_and_fuse_says_how_it_plays(
