@@ -40,7 +40,7 @@ def no_reader_is_left() -> Iterator[None]:
     yield
     readers = [one for one in threading.enumerate() if one.name.startswith(("camera ", "read "))]
     for reader in readers:
-        reader.join(5)
+        reader.join(10)
     assert not [reader for reader in readers if reader.is_alive()], "a source was not closed"
 
 
