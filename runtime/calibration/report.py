@@ -49,6 +49,8 @@ class Report(Table, frozen=True, kw_only=True):
     """Of edges: share of the blocks that agree. Of matches and points: of those given."""
     coverage: float | None = None
     """Share of infrared's view, in 24 cells, that points were in."""
+    residuals_px: tuple[float, ...] = ()
+    """Of points by hand: how far each is off, in their order, visible pixels."""
     blocks: tuple[Block, ...] = ()
     """Of edges: the residual map."""
     offset_ms: float | None = None
@@ -128,6 +130,7 @@ def of_points(method: str, found: Pointed, registration: rig.Registration) -> Re
             registration=registration,
             agreeing=round(found.errors.points / found.given, 3),
             coverage=round(found.coverage, 3),
+            residuals_px=tuple(_px(length) for length in found.lengths) if method == "points" else (),
         ),
         found.errors,
         remarks,
