@@ -31,6 +31,8 @@ class Report(Table, frozen=True, kw_only=True):
     """``pattern``, ``edges``, ``matches``, ``points`` or ``time``."""
     pairs: int
     """Pairs of pictures that it rests on, views of a pattern, or points."""
+    unreadable: int = 0
+    """Pairs of picture files that were left out, for one of the two cannot be read."""
     registration: rig.Registration | None = None
     points: int | None = None
     """Points, or blocks, that count."""
@@ -160,6 +162,9 @@ def as_text(report: Report) -> str:
         lines.append(
             f"offset_ms of infrared: {report.offset_ms:+.1f}, standard error {report.offset_error_ms:.1f} ms"
         )
+    if report.unreadable:
+        pairs = "pair of pictures is" if report.unreadable == 1 else "pairs of pictures are"
+        lines.append(f"{report.unreadable} {pairs} left out: one of the two cannot be read")
     return "\n".join([*lines, *(f"note: {remark}" for remark in report.remarks)])
 
 

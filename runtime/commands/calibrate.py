@@ -20,6 +20,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from tdfusion_edge import config
 from tdfusion_edge.clashes import is_same_place, refuse_clashes
 from tdfusion_edge.console import Progress, note, say, say_json
@@ -118,9 +120,13 @@ def main(args: argparse.Namespace) -> int:
     way = "pattern" if pattern else "points" if args.matches or args.point else "edges"
     with ExitStack() as stack:
         stop = threading.Event()
+        unreadable: list[str] = []
         seconds = args.seconds or (None if cameras.files() else LIVE_SECONDS[way])
         shots = gather.told_if_swapped(
-            gather.shots(cameras, stack, seconds=seconds, interval_s=INTERVAL_S[way], stop=stop), cameras
+            gather.shots(
+                cameras, stack, seconds=seconds, interval_s=INTERVAL_S[way], stop=stop, unreadable=unreadable
+            ),
+            cameras,
         )
         with Progress("looking") as progress, stopped_by_signals(stop) as interrupted:
             if pattern is not None:
@@ -143,6 +149,7 @@ def main(args: argparse.Namespace) -> int:
             found = ways.by_edges(kept, before, geometry, lambda done: progress.update(done))
     else:
         found = ways.by_points(given, ways.Blank(first, before, geometry))
+    found = found._replace(report=replace(found.report, unreadable=len(unreadable)))
     _write(args, found, before, cameras, source, target)
     return 0
 
