@@ -145,6 +145,10 @@ export class Aligner {
   async ask(path) {
     clearTimeout(this.timer); // a try that still waits would come after what is saved now
     const number = this.asked += 1;
+    if (!at("align-distance").validity.valid) { // a comma, or nothing that is a distance
+      this.refuse("The distance is a number of metres, 0.05 to 100000, or left empty.");
+      return null;
+    }
     const wish = this.wish();
     const [answer, made] = await post(path, wish);
     if (number !== this.asked) return null; // the points are others by now

@@ -218,6 +218,12 @@ def test_what_is_saved_at_once_is_told_and_other_pages_keep_their_trials(
     other.value("new Promise((done) => { setTimeout(() => fetch('/align/still').then(done), 250); })")
     assert controls.registration == tried
 
+    tab.value(
+        "{ const one = document.getElementById('align-distance'); one.value = '0.01';"
+        " one.dispatchEvent(new Event('change', {bubbles: true})); }"
+    )
+    tab.until("document.getElementById('align-word').textContent.includes('a number of metres')", 5)
+    assert tab.value("document.getElementById('align-save').disabled")
     tab.value(  # a distance that is typed is taken as the button is pressed
         "{ const one = document.getElementById('align-distance'); one.value = '5';"
         " one.dispatchEvent(new Event('change', {bubbles: true}));"
