@@ -7,7 +7,13 @@
 #include <vector>
 
 #include "fibres.h"
-#include "kernels.cu"
+// What one build holds: compilers take their time.
+#if RESTORMER
+#include "restormer.cu"
+#else
+#include "edge.cu"
+#include "thermal.cu"
+#endif
 
 namespace emulation {
 
@@ -208,6 +214,39 @@ struct Kernel {
 
 static const void* given;
 
+#if RESTORMER
+
+#define BLOCK_KERNEL(PASS, PARAMETERS, TILE, NAME, KIND, HEIGHT, WIDTH)                                       \
+    {#PASS "_" #NAME "_" #HEIGHT "x" #WIDTH, sizeof(tdfusion::PARAMETERS), tdfusion::restormer::THREADS,     \
+     tdfusion::restormer::TILE<tdfusion::restormer::KIND, HEIGHT, WIDTH>::BYTES,                             \
+     [] { PASS##_##NAME##_##HEIGHT##x##WIDTH(*static_cast<const tdfusion::PARAMETERS*>(given)); }}
+#define BOTH_KERNELS(NAME, KIND, HEIGHT, WIDTH)                                \
+    BLOCK_KERNEL(gram, GramParameters, GramTile, NAME, KIND, HEIGHT, WIDTH),   \
+        BLOCK_KERNEL(apply, ApplyParameters, ApplyTile, NAME, KIND, HEIGHT, WIDTH)
+#define FOLD_KERNEL(NAME, KIND)                                                        \
+    {"fold_" #NAME, sizeof(tdfusion::FoldParameters), tdfusion::restormer::THREADS,    \
+     tdfusion::restormer::FoldShared<tdfusion::restormer::KIND>::BYTES,                \
+     [] { fold_##NAME(*static_cast<const tdfusion::FoldParameters*>(given)); }}
+
+static const Kernel KERNELS[] = {
+    BOTH_KERNELS(encoder, Encoder, 8, 16),
+    BOTH_KERNELS(encoder, Encoder, 16, 16),
+    BOTH_KERNELS(decoder, Decoder, 8, 8),
+    BOTH_KERNELS(decoder, Decoder, 8, 16),
+    BOTH_KERNELS(merge, Merge, 8, 8),
+    BOTH_KERNELS(merge, Merge, 8, 16),
+    FOLD_KERNEL(encoder, Encoder),
+    FOLD_KERNEL(decoder, Decoder),
+    FOLD_KERNEL(merge, Merge),
+    {"stem", sizeof(tdfusion::StemParameters), tdfusion::restormer::THREADS, 8 * tdfusion::restormer::STEM_FLOATS,
+     [] { stem(*static_cast<const tdfusion::StemParameters*>(given)); }},
+    {"head_8x16", sizeof(tdfusion::HeadParameters), tdfusion::restormer::THREADS,
+     tdfusion::restormer::HeadTile<8, 16>::BYTES,
+     [] { head_8x16(*static_cast<const tdfusion::HeadParameters*>(given)); }},
+};
+
+#else
+
 #define EDGE_KERNEL(HEIGHT, WIDTH)                                                                         \
     {"edge_" #HEIGHT "x" #WIDTH, sizeof(tdfusion::EdgeParameters), tdfusion::Tile<HEIGHT, WIDTH, 8>::THREADS, \
      tdfusion::Tile<HEIGHT, WIDTH, 8>::BYTES,                                                              \
@@ -220,6 +259,8 @@ static const Kernel KERNELS[] = {
     {"thermal", sizeof(tdfusion::ThermalParameters), tdfusion::THERMAL_THREADS, sizeof(tdfusion::Shared),
      [] { thermal(*static_cast<const tdfusion::ThermalParameters*>(given)); }},
 };
+
+#endif
 
 static void launch(const char* name, unsigned blocks, unsigned threads, unsigned shared, const void* parameters,
                    std::size_t size, bool backwards) {

@@ -49,3 +49,53 @@ class ThermalParameters(ctypes.Structure):
         )),
         ("profile_ranks", ctypes.c_int32 * PROFILE),
     )  # fmt: skip
+
+
+class GramParameters(ctypes.Structure):
+    """One launch of ``gram``."""
+
+    _fields_ = (
+        *((name, _Address) for name in ("source", "weights", "partial")),
+        ("stream_bytes", ctypes.c_int64),
+        *((name, ctypes.c_int32) for name in ("width", "height", "streams", "pixel_bytes")),
+    )
+
+
+class FoldParameters(ctypes.Structure):
+    """One launch of ``fold``."""
+
+    _fields_ = (
+        *((name, _Address) for name in ("partial", "weights", "mixing")),
+        ("share", ctypes.c_float),
+        *((name, ctypes.c_int32) for name in ("blocks", "streams")),
+    )
+
+
+class ApplyParameters(ctypes.Structure):
+    """One launch of ``apply``."""
+
+    _fields_ = (
+        *((name, _Address) for name in ("source", "weights", "mixing", "target")),
+        *((name, ctypes.c_int64) for name in ("stream_bytes", "target_stream_bytes")),
+        *((name, ctypes.c_int32) for name in (
+            "width", "height", "streams", "pixel_bytes", "target_pixel_bytes"
+        )),
+    )  # fmt: skip
+
+
+class StemParameters(ctypes.Structure):
+    """One launch of ``stem``."""
+
+    _fields_ = (
+        *((name, _Address) for name in ("infrared", "visible", "weights", "target")),
+        *((name, ctypes.c_int32) for name in ("width", "height", "infrared_pitch", "visible_pitch")),
+    )
+
+
+class HeadParameters(ctypes.Structure):
+    """One launch of ``head``."""
+
+    _fields_ = (
+        *((name, _Address) for name in ("source", "weights", "luma")),
+        *((name, ctypes.c_int32) for name in ("width", "height")),
+    )

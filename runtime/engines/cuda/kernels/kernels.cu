@@ -1,3 +1,4 @@
 // All kernels, for one fat binary.
 #include "edge.cu"
+#include "restormer.cu"
 #include "thermal.cu"

@@ -46,4 +46,53 @@ struct ThermalParameters {
     int profile_ranks[19];          // of the percentiles 5, 10, ... 95
 };
 
+// One launch of `gram`: sums over a picture of one or two streams of features, for the attention of a block of F.
+// Features are halves, a pixel's channels side by side; its pixels lie row by row.
+struct GramParameters {
+    const unsigned char* source;
+    const unsigned char* weights;   // as restormer/pack.py packs them, stream by stream
+    float* partial;                 // sums of each block
+    long long stream_bytes;         // from a stream's features to the next one's
+    int width, height, streams;
+    int pixel_bytes;                // from pixel to pixel
+};
+
+// One launch of `fold`, a block a stream: attention and projection as the one matrix that `apply` takes.
+struct FoldParameters {
+    const float* partial;
+    const float* weights;           // temperatures and projection, stream by stream
+    unsigned char* mixing;          // halves, as B fragments
+    float share;                    // one over the picture's pixels
+    int blocks, streams;            // of `gram`: blocks a stream
+};
+
+// One launch of `apply`: a block of F, whose attention is known.
+struct ApplyParameters {
+    const unsigned char* source;
+    const unsigned char* weights;
+    const unsigned char* mixing;
+    unsigned char* target;
+    long long stream_bytes, target_stream_bytes;
+    int width, height, streams;
+    int pixel_bytes, target_pixel_bytes;
+};
+
+// One launch of `stem`: lumas of 8 bits become the first features of both streams.
+struct StemParameters {
+    const unsigned char* infrared;  // uint8 (height, width)
+    const unsigned char* visible;
+    const float* weights;           // stream, tap, channel
+    unsigned char* target;          // both streams' features, one behind the other
+    int width, height;
+    int infrared_pitch, visible_pitch;
+};
+
+// One launch of `head`: features of 32 channels become the fused luma.
+struct HeadParameters {
+    const unsigned char* source;
+    const unsigned char* weights;
+    float* luma;                    // float32 (height, width)
+    int width, height;
+};
+
 }  // namespace tdfusion

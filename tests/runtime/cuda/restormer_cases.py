@@ -1,0 +1,207 @@
+"""Blocks of F for the emulated kernels: random weights in PyTorch's own modules, features, launches."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.kernels.emulator import Launch
+from tdfusion_edge.runtime.engines.cuda.parameters import (
+    ApplyParameters,
+    FoldParameters,
+    GramParameters,
+    HeadParameters,
+    StemParameters,
+)
+from tdfusion_edge.runtime.engines.cuda.restormer import pack
+from tdfusion_edge.runtime.engines.cuda.restormer.network import Block, Merge, Network, Norm, Separable
+from tdfusion_edge.runtime.engines.cuda.restormer.plan import (
+    DECODER,
+    ENCODER,
+    HEAD_KERNEL,
+    HEAD_SHARED_BYTES,
+    MERGE,
+    STEM_SHARED_BYTES,
+    THREADS,
+    Kind,
+)
+from tdfusion_edge.train.models.restormer import TransformerBlock
+from tdfusion_edge.train.models.tdfusion import CrossAttentionMerge, TDFusion
+
+GUARD = 64
+"""Bytes of poison behind what is written."""
+POISON = 0xA5
+
+
+def network(seed: int = 0) -> TDFusion:
+    """F with weights that nothing of it can be left out of without notice."""
+    torch.manual_seed(seed)
+    made = TDFusion()
+    with torch.no_grad():
+        for name, one in made.named_parameters():
+            if "temperature" in name:
+                one.copy_(0.5 + 2 * torch.rand_like(one))
+            elif ".norm" in name:
+                one.copy_((0 if name.endswith("bias") else 1) + 0.2 * torch.randn_like(one))
+            else:
+                one.copy_(one.half())
+    return made.eval()
+
+
+def _array(tensor: Tensor) -> Any:
+    return tensor.detach().numpy().astype(np.float32)
+
+
+def _separable(point: Any, depth: Any) -> Separable:
+    return Separable(_array(point.weight)[:, :, 0, 0], _array(depth.weight)[:, 0])
+
+
+def _point(convolution: Any) -> Any:
+    return _array(convolution.weight)[:, :, 0, 0]
+
+
+def block_of(block: TransformerBlock) -> Block:
+    """A module's weights."""
+    attention, fed = block.attention, block.feed_forward
+    return Block(
+        Norm(_array(block.norm1.weight), _array(block.norm1.bias)),
+        _separable(attention.qkv, attention.qkv_depthwise),
+        _array(attention.temperature).ravel(),
+        _point(attention.project),
+        Norm(_array(block.norm2.weight), _array(block.norm2.bias)),
+        _separable(fed.expand, fed.depthwise),
+        _point(fed.project),
+    )
+
+
+def merge_of(merge: CrossAttentionMerge) -> Merge:
+    """A module's weights."""
+    return Merge(
+        (_separable(*merge.qkv_infrared), _separable(*merge.qkv_visible)),
+        (_array(merge.temperature_infrared).ravel(), _array(merge.temperature_visible).ravel()),
+        (_point(merge.project_infrared), _point(merge.project_visible)),
+        _separable(*merge.gates),
+        (_separable(*merge.value_infrared), _separable(*merge.value_visible)),
+        (_point(merge.out_infrared), _point(merge.out_visible)),
+    )
+
+
+def weights_of(made: TDFusion) -> Network:
+    """A network's weights."""
+    encoders = made.encoder_infrared, made.encoder_visible
+    return Network(
+        (_array(made.stem_infrared.weight)[:, 0], _array(made.stem_visible.weight)[:, 0]),
+        tuple(tuple(block_of(one) for one in encoder) for encoder in encoders),  # type: ignore[arg-type]
+        merge_of(made.merge),
+        tuple(block_of(one) for one in made.decoder),  # type: ignore[arg-type]
+        _array(made.head1.weight),
+        _array(made.head2.weight)[0],
+    )
+
+
+@dataclass(eq=False)
+class BlockCase:
+    """One block on random features."""
+
+    kind: Kind
+    tile: tuple[int, int]
+    size: tuple[int, int]
+    seed: int = 0
+    blocks: int = 2
+    backwards: bool = False
+    scale: float = 1.0
+    given: Any = field(init=False)
+    """float16 (streams, H, W, C)"""
+    wanted: Any = field(init=False)
+    """float32, likewise."""
+    made: Any = field(init=False)
+    """What the kernels wrote: float16 (streams, H, W, C), and poison."""
+
+    def __post_init__(self) -> None:
+        random = np.random.default_rng(self.seed)
+        width, height = self.size
+        streams = 2 if self.kind is ENCODER else 1
+        shape = streams, height, width, self.kind.channels
+        self.given = (self.scale * random.normal(size=shape)).astype(np.float16)
+        net = network(self.seed)
+        planes = torch.from_numpy(self.given.astype(np.float32)).permute(0, 3, 1, 2)
+        packed: list[pack.Packed]
+        if self.kind is MERGE:
+            ways: list[Callable[[Tensor], Tensor]] = [lambda x: net.merge(x[:, :16], x[:, 16:])]
+            packed = [pack.pack_merge(merge_of(net.merge))]
+        else:
+            blocks = (
+                [net.decoder[0]] if self.kind is DECODER else [net.encoder_infrared[0], net.encoder_visible[1]]
+            )
+            ways, packed = blocks, [pack.pack_block(block_of(one)) for one in blocks]  # type: ignore[assignment]
+        with torch.no_grad():
+            done = torch.cat([way(planes[i : i + 1]) for i, way in enumerate(ways)])
+        self.wanted = done.permute(0, 2, 3, 1).numpy()
+        self._packed = [np.concatenate(one) for one in zip(*packed, strict=True)]
+        self.made = np.full(self.given.nbytes + GUARD, POISON, np.uint8)
+        self.partial = np.full(self.blocks * streams * self.kind.sums, np.nan, np.float32)
+        self.mixing = np.full(streams * self.kind.mixing_bytes, POISON, np.uint8)
+
+    @property
+    def features(self) -> Any:
+        """What was made, float32."""
+        return self.made[:-GUARD].view(np.float16).reshape(self.given.shape).astype(np.float32)
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind.name}_{self.tile[0]}x{self.tile[1]}"
+
+    def launches(self) -> list[Launch]:
+        """The three, in their order."""
+        return [self.gram(), self.fold(), self.apply()]
+
+    def _shape(self) -> dict[str, int]:
+        streams, height, width, channels = self.given.shape
+        return {"width": width, "height": height, "streams": streams, "pixel_bytes": 2 * channels}
+
+    def gram(self) -> Launch:
+        streams, height, width, channels = self.given.shape
+        p = GramParameters(stream_bytes=height * width * 2 * channels, **self._shape())
+        shared = self.kind.gram_shared_bytes(*self.tile)
+        buffers = {"source": self.given, "weights": self._packed[0], "partial": self.partial}
+        return Launch(f"gram_{self.name}", self.blocks * streams, THREADS, shared, p, buffers, self.backwards)
+
+    def fold(self) -> Launch:
+        streams, height, width, _ = self.given.shape
+        p = FoldParameters(share=1 / (height * width), blocks=self.blocks, streams=streams)
+        buffers = {"partial": self.partial, "weights": self._packed[1], "mixing": self.mixing}
+        shared = self.kind.fold_shared_bytes
+        return Launch(f"fold_{self.kind.name}", streams, THREADS, shared, p, buffers, self.backwards)
+
+    def apply(self) -> Launch:
+        streams, height, width, channels = self.given.shape
+        stream = height * width * 2 * channels
+        p = ApplyParameters(
+            stream_bytes=stream, target_stream_bytes=stream, target_pixel_bytes=2 * channels, **self._shape()
+        )
+        buffers = {"source": self.given, "weights": self._packed[2], "mixing": self.mixing, "target": self.made}
+        shared = self.kind.apply_shared_bytes(*self.tile)
+        return Launch(f"apply_{self.name}", self.blocks * streams, THREADS, shared, p, buffers, self.backwards)
+
+
+def stem_launch(net: TDFusion, pictures: Any, target: Any, blocks: int = 3) -> Launch:
+    """Both stems on uint8 (2, H, W)."""
+    _, height, width = pictures.shape
+    p = StemParameters(width=width, height=height, infrared_pitch=width, visible_pitch=width)
+    weights = pack.pack_stems(weights_of(net))
+    buffers = {"infrared": pictures[0].copy(), "visible": pictures[1].copy(), "weights": weights, "target": target}
+    return Launch("stem", blocks, THREADS, STEM_SHARED_BYTES, p, buffers)
+
+
+def head_launch(net: TDFusion, features: Any, luma: Any, blocks: int = 3) -> Launch:
+    """The end, on float16 (H, W, 32)."""
+    height, width, _ = features.shape
+    p: ctypes.Structure = HeadParameters(width=width, height=height)
+    buffers = {"source": features, "weights": pack.pack_head(weights_of(net)), "luma": luma}
+    return Launch(HEAD_KERNEL, blocks, THREADS, HEAD_SHARED_BYTES, p, buffers)
