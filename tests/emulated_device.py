@@ -32,6 +32,11 @@ DESKTOP = Gpu(
 WRITTEN = {
     "edge": {"fused", "fused_chroma", "luma", "histogram", "measured"},
     "thermal": {"state", "thermal"},
+    "stem": {"target"},
+    "gram": {"partial"},
+    "fold": {"mixing"},
+    "apply": {"target"},
+    "head": {"luma"},
 }
 """What a kernel writes to, by its parameters; the rest it reads."""
 POISON = 0xA5

@@ -73,7 +73,11 @@ def takes_frames(ran: Opened, graphs: str, *, stretch: StretchName) -> bool:
         graphs: One of :data:`GRAPHS`; only ``auto`` leaves the choice.
         stretch: Output stretch; ``image`` depends on the very picture, as for the one-pass graph.
     """
-    return graphs == "auto" and stretch != "image" and engines.BACKENDS[ran.backend].from_cameras is not None
+    way = engines.BACKENDS[ran.backend].from_cameras
+    if graphs != "auto" or stretch == "image" or way is None:
+        return False
+    serves: bool = engines.named(way).serves(ran.engine)
+    return serves
 
 
 def why_not_one_pass(manifest: Manifest, backend: str, precision: Precision) -> str | None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tdfusion_edge.color import U8
 from tdfusion_edge.frames import Image
 from tdfusion_edge.result import Findings
+from tdfusion_edge.runtime.engines.base import Engine
 from tdfusion_edge.runtime.picture.alignment import Aligned, Present
 from tdfusion_edge.runtime.picture.stretch import Stretch
 
@@ -80,6 +81,10 @@ class Executor(Protocol):
 
 class FromCameras(Protocol):
     """A way of a back end's own from the cameras' pictures to the fused one, for pairs that it takes."""
+
+    @staticmethod
+    def serves(engine: Engine) -> bool:
+        """Whether there is such a way for the fusion network that an engine has loaded."""
 
     def takes(self, present: Present) -> bool:
         """Whether a pair can go this way; the others go as :class:`Executor` says."""

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from tdfusion_edge.color import U8, is_grey, split
 from tdfusion_edge.frames import Frame
 from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.engines.base import Engine
 from tdfusion_edge.runtime.engines.cuda.engine import KEEP, CudaEngine
 from tdfusion_edge.runtime.engines.cuda.parameters import BGR, GREY
 from tdfusion_edge.runtime.engines.cuda.path import Form, PicturePath
@@ -72,6 +73,11 @@ class CameraPath:
         self._engine, self._aligner, self._staged, self._thermal = engine, aligner, staged, thermal
         self._colours = colours
         self._open: OrderedDict[_Key, _Open] = OrderedDict()
+
+    @staticmethod
+    def serves(engine: Engine) -> bool:
+        """Whether an engine's network goes this way: ``edge`` alone."""
+        return isinstance(engine, CudaEngine) and engine.weights is not None
 
     def takes(self, present: Present) -> bool:
         """As :class:`~tdfusion_edge.runtime.executors.base.FromCameras` says, and so below."""
@@ -148,6 +154,7 @@ class CameraPath:
                 inverse=key.inverse,
             )  # fmt: skip
             engine = self._engine
+            assert engine.weights is not None
             path = PicturePath(
                 engine.device, engine.image, engine.weights, form, slots=1, share=_shares(border)
             )
