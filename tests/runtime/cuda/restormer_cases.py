@@ -137,7 +137,9 @@ class BlockCase:
             packed = [pack.pack_merge(merge_of(net.merge))]
         else:
             blocks = (
-                [net.decoder[0]] if self.kind is DECODER else [net.encoder_infrared[0], net.encoder_visible[1]]
+                [net.decoder[0]]
+                if self.kind is DECODER
+                else [net.encoder_infrared[0], net.encoder_visible[1]]
             )
             ways, packed = blocks, [pack.pack_block(block_of(one)) for one in blocks]  # type: ignore[assignment]
         with torch.no_grad():
@@ -185,9 +187,16 @@ class BlockCase:
         p = ApplyParameters(
             stream_bytes=stream, target_stream_bytes=stream, target_pixel_bytes=2 * channels, **self._shape()
         )
-        buffers = {"source": self.given, "weights": self._packed[2], "mixing": self.mixing, "target": self.made}
+        buffers = {
+            "source": self.given,
+            "weights": self._packed[2],
+            "mixing": self.mixing,
+            "target": self.made,
+        }
         shared = self.kind.apply_shared_bytes(*self.tile)
-        return Launch(f"apply_{self.name}", self.blocks * streams, THREADS, shared, p, buffers, self.backwards)
+        return Launch(
+            f"apply_{self.name}", self.blocks * streams, THREADS, shared, p, buffers, self.backwards
+        )
 
 
 def stem_launch(net: TDFusion, pictures: Any, target: Any, blocks: int = 3) -> Launch:
@@ -195,7 +204,12 @@ def stem_launch(net: TDFusion, pictures: Any, target: Any, blocks: int = 3) -> L
     _, height, width = pictures.shape
     p = StemParameters(width=width, height=height, infrared_pitch=width, visible_pitch=width)
     weights = pack.pack_stems(weights_of(net))
-    buffers = {"infrared": pictures[0].copy(), "visible": pictures[1].copy(), "weights": weights, "target": target}
+    buffers = {
+        "infrared": pictures[0].copy(),
+        "visible": pictures[1].copy(),
+        "weights": weights,
+        "target": target,
+    }
     return Launch("stem", blocks, THREADS, STEM_SHARED_BYTES, p, buffers)
 
 

@@ -119,7 +119,9 @@ def test_the_ends_are_the_networks(
     features = random.normal(size=(height, width, 32)).astype(np.float16)
     stems = np.full((2, height, width, 16), np.nan, np.float16)
     luma = np.full((height, width), np.nan, np.float32)
-    emulator.run(programs[path], [stem_launch(net, pictures, stems), head_launch(net, features, luma)], tmp_path)
+    emulator.run(
+        programs[path], [stem_launch(net, pictures, stems), head_launch(net, features, luma)], tmp_path
+    )
     with torch.no_grad():
         lumas = torch.from_numpy(pictures.astype(np.float32) / 255)[:, None, None]
         wanted = torch.cat((net.stem_infrared(lumas[0]), net.stem_visible(lumas[1])))

@@ -12,7 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from tdfusion_edge.errors import EngineError
-from tdfusion_edge.runtime.engines.cuda.restormer.network import F32, HEADS, WIDTH, Block, Merge, Network, Norm
+from tdfusion_edge.runtime.engines.cuda.restormer.network import (
+    F32,
+    HEADS,
+    WIDTH,
+    Block,
+    Merge,
+    Network,
+    Norm,
+)
 
 Bytes = npt.NDArray[np.uint8]
 CHUNK = 16
@@ -69,9 +77,7 @@ def pack_block(block: Block) -> Packed:
     fed = _normalised(block.norm2, block.expand.point, block.expand.depth)
     gate, value = fed.rows(slice(0, hidden)), fed.rows(slice(hidden, 2 * hidden))
     return _packed(
-        _Unified(
-            HEADS, q, k, v, block.temperature, block.project, gate, value, block.out, apart=False
-        )
+        _Unified(HEADS, q, k, v, block.temperature, block.project, gate, value, block.out, apart=False)
     )
 
 

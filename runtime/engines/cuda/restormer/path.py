@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -132,9 +131,7 @@ def _block(number: int, kind: Kind, size: tuple[int, int], limits: Limits) -> tu
     pixel, stream = 2 * kind.channels, 2 * kind.channels * width * height
     source, target = f"features{number % 2}", f"features{(number + 1) % 2}"
     first, second = (pass_of(name, kind, size, streams, limits) for name in ("gram", "apply"))
-    gram = GramParameters(
-        stream_bytes=stream, width=width, height=height, streams=streams, pixel_bytes=pixel
-    )
+    gram = GramParameters(stream_bytes=stream, width=width, height=height, streams=streams, pixel_bytes=pixel)
     fold = FoldParameters(share=1 / (width * height), blocks=first.blocks // streams, streams=streams)
     # The encoders' last blocks write side by side what the merge takes as one.
     joins = kind is ENCODER and number == 1
@@ -183,7 +180,9 @@ class NetworkPath:
                 shared = device.gpu.integrated
                 at[name] = self._host[name].address if shared else self._allocate(count)
             self._at = at
-            self._launches = [_placed(step, kernels[step.kernel, step.shared_bytes], at) for step in made.steps]
+            self._launches = [
+                _placed(step, kernels[step.kernel, step.shared_bytes], at) for step in made.steps
+            ]
             self._graph: Handle = None
         except BaseException:
             self.close()
@@ -253,13 +252,9 @@ class NetworkPath:
         return self._hosts[-1]
 
 
-def _placed(
-    step: _Step, kernel: Handle, at: dict[str, int]
-) -> tuple[Handle, int, int, ctypes.Structure]:
+def _placed(step: _Step, kernel: Handle, at: dict[str, int]) -> tuple[Handle, int, int, ctypes.Structure]:
     """A launch with its addresses."""
     parameters = type(step.parameters).from_buffer_copy(step.parameters)
     for field, name in step.at.items():
         setattr(parameters, field, at[name])
     return kernel, step.blocks, step.shared_bytes, parameters
-
-

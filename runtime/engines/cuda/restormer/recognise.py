@@ -42,7 +42,11 @@ def network_of(onnx: bytes) -> Network:
     wires = _Wires(read(onnx))
     try:
         return _network(wires)
-    except (IndexError, ValueError, TypeError) as error:  # an operation without the inputs that it should have
+    except (
+        IndexError,
+        ValueError,
+        TypeError,
+    ) as error:  # an operation without the inputs that it should have
         raise _another("operations with their inputs", f"{error}") from error
 
 
@@ -62,9 +66,7 @@ def _network(wires: _Wires) -> Network:
         wires.require(wires.source(source) == picture, picture, source)
         encoders.append((earlier, later))
         stems.append(stem[:, 0])
-    return Network(
-        (stems[0], stems[1]), (encoders[0], encoders[1]), merge, (first, second), head1, head2[0]
-    )
+    return Network((stems[0], stems[1]), (encoders[0], encoders[1]), merge, (first, second), head1, head2[0])
 
 
 class _Wires:
@@ -301,14 +303,16 @@ def _attention(wires: _Wires, name: str, channels: int) -> tuple[str, str, str, 
     for one in (q, k, mixed.inputs[1]):
         node = wires.made_by(one, "Reshape")
         wires.require(
-            wires.constant(node.inputs[1], 4).tolist() == [1, HEADS, of_head, -1], "heads side by side", "others"
+            wires.constant(node.inputs[1], 4).tolist() == [1, HEADS, of_head, -1],
+            "heads side by side",
+            "others",
         )
         found.append(node.inputs[0])
     return found[0], found[1], found[2], temperature
 
 
 def _rooted(wires: _Wires, name: str) -> str:
-    """x of sqrt(max(mean(x * x), 1e-12)) over pixels."""
+    """X of sqrt(max(mean(x * x), 1e-12)) over pixels."""
     clip = wires.made_by(wires.made_by(name, "Sqrt").inputs[0], "Clip")
     wires.require(len([one for one in clip.inputs if one]) == 2, "a least mean square", "another")
     wires.number(clip.inputs[1], 1e-12)
@@ -320,7 +324,7 @@ def _rooted(wires: _Wires, name: str) -> str:
 
 
 def _scaled(wires: _Wires, name: str) -> str:
-    """x of x / sqrt(H * W)."""
+    """X of x / sqrt(H * W)."""
     node = wires.made_by(name, "Mul")
     scale, x = wires.other(node, lambda one: wires.maker(one)[0] == "Pow")
     power = wires.made_by(scale, "Pow")
