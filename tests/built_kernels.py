@@ -22,7 +22,8 @@ def built(
     """The program or library of one way through the network."""
     base = factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "built_kernels"
-    way = f"{kernels}-{'tensor' if tensor_cores else 'plain'}-{'program' if '-DPROGRAM' in flags else 'library'}"
+    form = "program" if "-DPROGRAM" in flags else "library"
+    way = f"{kernels}-{'tensor' if tensor_cores else 'plain'}-{form}"
     (folder / way).mkdir(parents=True, exist_ok=True)
     with (folder / f"{way}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

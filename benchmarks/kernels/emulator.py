@@ -84,7 +84,8 @@ def build(folder: Path, flags: Sequence[str], *, tensor_cores: bool = True, kern
     target = folder / f"{kernels}-{way}-{form}"
     command = [
         compiler() or "g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", *flags,
-        f"-DTENSOR_CORES={int(tensor_cores)}", f"-DRESTORMER={int(kernels == RESTORMER)}", f"-I{KERNELS}", f"-I{SOURCES}", "-o", str(target),
+        f"-DTENSOR_CORES={int(tensor_cores)}", f"-DRESTORMER={int(kernels == RESTORMER)}",
+        f"-I{KERNELS}", f"-I{SOURCES}", "-o", str(target),
         str(SOURCES / "emulation.cpp"),
     ]  # fmt: skip
     try:

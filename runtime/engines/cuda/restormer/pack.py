@@ -1,7 +1,8 @@
-"""Weights of F in the order in which the kernels read them (``kernels/attention.h``, ``apply.h``, ``ends.h``).
+"""Weights of F in the order in which the kernels read them.
 
-LayerNorm's scale is multiplied into the 1x1 convolution behind it, and its shift becomes a bias there. A merge
-is packed as a block of 32 channels with 16 heads, whose matrices are zero where streams do not meet.
+``kernels/attention.h``, ``apply.h`` and ``ends.h`` have the same offsets. LayerNorm's scale is multiplied into
+the 1x1 convolution behind it, and its shift becomes a bias there. A merge is packed as a block of 32 channels
+with 16 heads, whose matrices are zero where streams do not meet.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ def pack_block(block: Block) -> Packed:
 
 
 def pack_merge(merge: Merge) -> Packed:
-    """The cross-attention merge: heads 0 to 7 mix infrared's values, by visible's queries, and 8 to 15 the other way.
+    """The cross-attention merge.
+
+    Heads 0 to 7 mix infrared's values, by visible's queries, and 8 to 15 the other way round.
 
     Raises:
         EngineError: a weight that FP16 does not hold.

@@ -1,7 +1,7 @@
 """F on a GPU: two lumas in, the fused luma out, by 17 launches in one graph.
 
-Both encoders go through the same launches. Features pass to and fro between two buffers; memory is taken once.
-Where GPU and CPU share their memory, the ends read and write page-locked memory and nothing is copied.
+Both encoders go through the same launches. Features pass to and fro between two buffers; memory is taken
+once. Where GPU and CPU share their memory, the ends read and write page-locked memory and nothing is copied.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The kernels of F in their tile shapes: what each takes of a GPU, and how a block is launched.
 
-A pass works tile by tile, with one pixel more at each side in `gram` and two in `apply`. ``kernels/attention.h``
-and ``apply.h`` have the same arithmetic.
+A pass works tile by tile, with one pixel more at each side in `gram` and two in `apply`.
+``kernels/attention.h`` and ``apply.h`` have the same arithmetic.
 """
 
 from __future__ import annotations

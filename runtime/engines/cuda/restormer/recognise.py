@@ -1,7 +1,8 @@
 """The paper's F told from a bundle's graph: every operation from the picture back to the inputs, one by one.
 
 Where an operation, a constant or a wire differs from the exported network's, the graph is refused and the
-operation named. Casts and identities are passed over; what asks for sizes is followed where numbers depend on it.
+operation named. Casts and identities are passed over; what asks for sizes is followed where numbers depend on
+it. It is the network as PyTorch's current exporter writes it, opset 18 and up.
 """
 
 from __future__ import annotations
@@ -158,7 +159,7 @@ def _another(expected: str, got: str) -> EngineError:
         "our kernels are not made for this fusion network",
         expected=f"`tdfusion`: {expected}",
         got=got,
-        hint="Leave --backend cuda out, or take another bundle.",
+        hint="Leave --backend cuda out, or take another bundle; of `tdfusion` one of --opset 18 or later.",
     )
 
 
