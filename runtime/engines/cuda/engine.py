@@ -1,7 +1,7 @@
 """Back end ``cuda``: the fusion network by our own kernels. It needs NVIDIA's driver, and no TensorRT.
 
-The kernels are made for ``edge`` in its shipped shape (:mod:`~tdfusion_edge.runtime.engines.cuda.weights`) and
-for the paper's F (:mod:`~tdfusion_edge.runtime.engines.cuda.restormer`), and compute in FP16 with sums in
+The kernels are made for ``edge`` in its shipped shape (:mod:`~tdfusion_edge.runtime.engines.cuda.weights`)
+and for the paper's F (:mod:`~tdfusion_edge.runtime.engines.cuda.restormer`), and compute in FP16 with sums in
 float32. They take lumas of 8 bits, as cameras give them, in the float32 that a fusion graph takes.
 """
 

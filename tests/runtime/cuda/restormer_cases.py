@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.kernels.emulator import Launch
+from benchmarks.kernels.restormer import block_of, merge_of, weights_of
 from tdfusion_edge.runtime.engines.cuda.parameters import (
     ApplyParameters,
     FoldParameters,
@@ -20,7 +21,6 @@ from tdfusion_edge.runtime.engines.cuda.parameters import (
     StemParameters,
 )
 from tdfusion_edge.runtime.engines.cuda.restormer import pack
-from tdfusion_edge.runtime.engines.cuda.restormer.network import Block, Merge, Network, Norm, Separable
 from tdfusion_edge.runtime.engines.cuda.restormer.plan import (
     DECODER,
     ENCODER,
@@ -31,8 +31,7 @@ from tdfusion_edge.runtime.engines.cuda.restormer.plan import (
     THREADS,
     Kind,
 )
-from tdfusion_edge.train.models.restormer import TransformerBlock
-from tdfusion_edge.train.models.tdfusion import CrossAttentionMerge, TDFusion
+from tdfusion_edge.train.models.tdfusion import TDFusion
 
 GUARD = 64
 """Bytes of poison behind what is written."""
@@ -52,57 +51,6 @@ def network(seed: int = 0) -> TDFusion:
             else:
                 one.copy_(one.half())
     return made.eval()
-
-
-def _array(tensor: Tensor) -> Any:
-    return tensor.detach().numpy().astype(np.float32)
-
-
-def _separable(point: Any, depth: Any) -> Separable:
-    return Separable(_array(point.weight)[:, :, 0, 0], _array(depth.weight)[:, 0])
-
-
-def _point(convolution: Any) -> Any:
-    return _array(convolution.weight)[:, :, 0, 0]
-
-
-def block_of(block: TransformerBlock) -> Block:
-    """A module's weights."""
-    attention, fed = block.attention, block.feed_forward
-    return Block(
-        Norm(_array(block.norm1.weight), _array(block.norm1.bias)),
-        _separable(attention.qkv, attention.qkv_depthwise),
-        _array(attention.temperature).ravel(),
-        _point(attention.project),
-        Norm(_array(block.norm2.weight), _array(block.norm2.bias)),
-        _separable(fed.expand, fed.depthwise),
-        _point(fed.project),
-    )
-
-
-def merge_of(merge: CrossAttentionMerge) -> Merge:
-    """A module's weights."""
-    return Merge(
-        (_separable(*merge.qkv_infrared), _separable(*merge.qkv_visible)),
-        (_array(merge.temperature_infrared).ravel(), _array(merge.temperature_visible).ravel()),
-        (_point(merge.project_infrared), _point(merge.project_visible)),
-        _separable(*merge.gates),
-        (_separable(*merge.value_infrared), _separable(*merge.value_visible)),
-        (_point(merge.out_infrared), _point(merge.out_visible)),
-    )
-
-
-def weights_of(made: TDFusion) -> Network:
-    """A network's weights."""
-    encoders = made.encoder_infrared, made.encoder_visible
-    return Network(
-        (_array(made.stem_infrared.weight)[:, 0], _array(made.stem_visible.weight)[:, 0]),
-        tuple(tuple(block_of(one) for one in encoder) for encoder in encoders),  # type: ignore[arg-type]
-        merge_of(made.merge),
-        tuple(block_of(one) for one in made.decoder),  # type: ignore[arg-type]
-        _array(made.head1.weight),
-        _array(made.head2.weight)[0],
-    )
 
 
 @dataclass(eq=False)

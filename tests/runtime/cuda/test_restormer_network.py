@@ -14,9 +14,10 @@ import pytest
 import torch
 from emulated_device import DESKTOP, ORIN_NANO, EmulatedDevice
 from onnx import helper, numpy_helper
-from restormer_cases import merge_of, network, weights_of
+from restormer_cases import network
 
 from benchmarks.kernels import emulator
+from benchmarks.kernels.restormer import merge_of, weights_of
 from tdfusion_edge import bundle
 from tdfusion_edge.errors import EngineError
 from tdfusion_edge.export.fusion import fusion_onnx

@@ -1,8 +1,8 @@
 """Weights of F in the order in which the kernels read them.
 
-``kernels/attention.h``, ``apply.h`` and ``ends.h`` have the same offsets. LayerNorm's scale is multiplied into
-the 1x1 convolution behind it, and its shift becomes a bias there. A merge is packed as a block of 32 channels
-with 16 heads, whose matrices are zero where streams do not meet.
+``kernels/attention.h``, ``apply.h`` and ``ends.h`` have the same offsets. LayerNorm's scale is multiplied
+into the 1x1 convolution behind it, and its shift becomes a bias there. A merge is packed as a block of 32
+channels with 16 heads, whose matrices are zero where streams do not meet.
 """
 
 from __future__ import annotations
