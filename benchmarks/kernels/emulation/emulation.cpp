@@ -220,21 +220,23 @@ static const void* given;
     {#PASS "_" #NAME "_" #HEIGHT "x" #WIDTH, sizeof(tdfusion::PARAMETERS), tdfusion::restormer::THREADS,     \
      tdfusion::restormer::TILE<tdfusion::restormer::KIND, HEIGHT, WIDTH>::BYTES,                             \
      [] { PASS##_##NAME##_##HEIGHT##x##WIDTH(*static_cast<const tdfusion::PARAMETERS*>(given)); }}
-#define BOTH_KERNELS(NAME, KIND, HEIGHT, WIDTH)                                \
-    BLOCK_KERNEL(gram, GramParameters, GramTile, NAME, KIND, HEIGHT, WIDTH),   \
-        BLOCK_KERNEL(apply, ApplyParameters, ApplyTile, NAME, KIND, HEIGHT, WIDTH)
+#define GRAM_KERNEL(NAME, KIND, HEIGHT, WIDTH) BLOCK_KERNEL(gram, GramParameters, GramTile, NAME, KIND, HEIGHT, WIDTH)
+#define APPLY_KERNEL(NAME, KIND, HEIGHT, WIDTH) BLOCK_KERNEL(apply, ApplyParameters, ApplyTile, NAME, KIND, HEIGHT, WIDTH)
 #define FOLD_KERNEL(NAME, KIND)                                                        \
     {"fold_" #NAME, sizeof(tdfusion::FoldParameters), tdfusion::restormer::THREADS,    \
      tdfusion::restormer::FoldShared<tdfusion::restormer::KIND>::BYTES,                \
      [] { fold_##NAME(*static_cast<const tdfusion::FoldParameters*>(given)); }}
 
 static const Kernel KERNELS[] = {
-    BOTH_KERNELS(encoder, Encoder, 8, 16),
-    BOTH_KERNELS(encoder, Encoder, 16, 16),
-    BOTH_KERNELS(decoder, Decoder, 8, 8),
-    BOTH_KERNELS(decoder, Decoder, 8, 16),
-    BOTH_KERNELS(merge, Merge, 8, 8),
-    BOTH_KERNELS(merge, Merge, 8, 16),
+    GRAM_KERNEL(encoder, Encoder, 16, 16),
+    GRAM_KERNEL(decoder, Decoder, 8, 16),
+    GRAM_KERNEL(merge, Merge, 8, 16),
+    APPLY_KERNEL(encoder, Encoder, 8, 16),
+    APPLY_KERNEL(encoder, Encoder, 16, 16),
+    APPLY_KERNEL(decoder, Decoder, 8, 8),
+    APPLY_KERNEL(decoder, Decoder, 8, 16),
+    APPLY_KERNEL(merge, Merge, 8, 8),
+    APPLY_KERNEL(merge, Merge, 8, 16),
     FOLD_KERNEL(encoder, Encoder),
     FOLD_KERNEL(decoder, Decoder),
     FOLD_KERNEL(merge, Merge),

@@ -59,6 +59,7 @@ class BlockCase:
 
     kind: Kind
     tile: tuple[int, int]
+    """Of the second pass."""
     size: tuple[int, int]
     seed: int = 0
     blocks: int = 2
@@ -104,8 +105,8 @@ class BlockCase:
         return self.made[:-GUARD].view(np.float16).reshape(self.given.shape).astype(np.float32)
 
     @property
-    def name(self) -> str:
-        return f"{self.kind.name}_{self.tile[0]}x{self.tile[1]}"
+    def gram_tile(self) -> tuple[int, int]:
+        return self.kind.gram_tiles[0]
 
     def launches(self) -> list[Launch]:
         """The three, in their order."""
@@ -118,9 +119,10 @@ class BlockCase:
     def gram(self) -> Launch:
         streams, height, width, channels = self.given.shape
         p = GramParameters(stream_bytes=height * width * 2 * channels, **self._shape())
-        shared = self.kind.gram_shared_bytes(*self.tile)
+        gram_kernel = "gram_{}_{}x{}".format(self.kind.name, *self.gram_tile)
+        shared = self.kind.gram_shared_bytes(*self.gram_tile)
         buffers = {"source": self.given, "weights": self._packed[0], "partial": self.partial}
-        return Launch(f"gram_{self.name}", self.blocks * streams, THREADS, shared, p, buffers, self.backwards)
+        return Launch(gram_kernel, self.blocks * streams, THREADS, shared, p, buffers, self.backwards)
 
     def fold(self) -> Launch:
         streams, height, width, _ = self.given.shape
@@ -141,10 +143,9 @@ class BlockCase:
             "mixing": self.mixing,
             "target": self.made,
         }
+        apply_kernel = "apply_{}_{}x{}".format(self.kind.name, *self.tile)
         shared = self.kind.apply_shared_bytes(*self.tile)
-        return Launch(
-            f"apply_{self.name}", self.blocks * streams, THREADS, shared, p, buffers, self.backwards
-        )
+        return Launch(apply_kernel, self.blocks * streams, THREADS, shared, p, buffers, self.backwards)
 
 
 def stem_launch(net: TDFusion, pictures: Any, target: Any, blocks: int = 3) -> Launch:

@@ -32,7 +32,7 @@ def cases() -> dict[str, BlockCase]:
     made = {}
     for kind in KINDS:
         for number, size in enumerate(SIZES):
-            tile = kind.tiles[number % 2]
+            tile = kind.apply_tiles[number % 2]
             case = BlockCase(kind, tile, size, seed=number, blocks=1 + number % 3, scale=0.25)
             made[f"{kind.name} {size[0]}x{size[1]}"] = case
     made["large features"] = BlockCase(DECODER, (8, 16), (21, 18), seed=7, scale=40.0)
@@ -93,13 +93,13 @@ def test_every_order_gives_the_same_bytes_and_so_does_every_tile(
     programs: dict[str, Path], tmp_path: Path, path: str
 ) -> None:
     for kind in KINDS:
-        first = BlockCase(kind, kind.tiles[0], (19, 21), seed=3)
+        first = BlockCase(kind, kind.apply_tiles[0], (19, 21), seed=3)
         other = replace(first, backwards=True)
         run(programs[path], [first, other], tmp_path)
         assert first.partial.tobytes() == other.partial.tobytes()
         assert first.made.tobytes() == other.made.tobytes()
-        # Sums of another tile are added in another order; with the same ones, all the rest is the same.
-        tile = replace(first, tile=kind.tiles[1], blocks=3)
+        # More blocks add up in another order; with the same sums, all the rest is the same.
+        tile = replace(first, tile=kind.apply_tiles[1], blocks=3)
         emulator.run(programs[path], [tile.gram()], tmp_path)
         sums = [one.partial.reshape(-1, one.given.shape[0], kind.sums).sum(axis=0) for one in (first, tile)]
         np.testing.assert_allclose(sums[1], sums[0], rtol=1e-4, atol=1e-4)

@@ -22,12 +22,9 @@
         tdfusion::restormer::fold<tdfusion::restormer::KIND>(p);                                              \
     }
 
-GRAM(encoder, Encoder, 8, 16, 2)
 GRAM(encoder, Encoder, 16, 16, 2)
 GRAM(decoder, Decoder, 8, 16, 2)
-GRAM(decoder, Decoder, 8, 8, 2)
 GRAM(merge, Merge, 8, 16, 2)
-GRAM(merge, Merge, 8, 8, 2)
 FOLD(encoder, Encoder)
 FOLD(decoder, Decoder)
 FOLD(merge, Merge)

@@ -28,8 +28,10 @@ class Kind(NamedTuple):
     heads: int
     apart: bool
     """Two streams of 16 channels that meet in the gates alone: no LayerNorm, no values across."""
-    tiles: tuple[tuple[int, int], ...]
+    gram_tiles: tuple[tuple[int, int], ...]
     """Rows and columns of those that are compiled."""
+    apply_tiles: tuple[tuple[int, int], ...]
+    """Likewise; the small ones are for GPUs with little shared memory."""
 
     @property
     def sums(self) -> int:
@@ -79,9 +81,9 @@ class Kind(NamedTuple):
         return weights + around * row + first + around * row + height * width * 2 * CHUNK
 
 
-ENCODER = Kind("encoder", 16, 32, 8, apart=False, tiles=((8, 16), (16, 16)))
-DECODER = Kind("decoder", 32, 64, 8, apart=False, tiles=((8, 8), (8, 16)))
-MERGE = Kind("merge", 32, 128, 16, apart=True, tiles=((8, 8), (8, 16)))
+ENCODER = Kind("encoder", 16, 32, 8, False, ((16, 16),), ((8, 16), (16, 16)))
+DECODER = Kind("decoder", 32, 64, 8, False, ((8, 16),), ((8, 8), (8, 16)))
+MERGE = Kind("merge", 32, 128, 16, True, ((8, 16),), ((8, 8), (8, 16)))
 KINDS = (ENCODER, DECODER, MERGE)
 
 HEAD_TILE = 8, 16
@@ -114,9 +116,14 @@ def pass_of(name: str, kind: Kind, size: tuple[int, int], streams: int, limits: 
         EngineError: no tile fits.
     """
     around = {"gram": 1, "apply": 2}[name]
+    offered, taken = (
+        (kind.gram_tiles, kind.gram_shared_bytes)
+        if name == "gram"
+        else (kind.apply_tiles, kind.apply_shared_bytes)
+    )
     found = []
-    for height, width in kind.tiles:
-        shared = getattr(kind, f"{name}_shared_bytes")(height, width)
+    for height, width in offered:
+        shared = taken(height, width)
         if shared > limits.shared_per_block:
             continue
         tiles = -(-size[0] // width) * -(-size[1] // height)
@@ -126,7 +133,7 @@ def pass_of(name: str, kind: Kind, size: tuple[int, int], streams: int, limits: 
         kernel = f"{name}_{kind.name}_{height}x{width}"
         found.append((busiest * made, Pass(kernel, blocks, shared, (height, width))))
     if not found:
-        least = min(getattr(kind, f"{name}_shared_bytes")(*tile) for tile in kind.tiles)
+        least = min(taken(*tile) for tile in offered)
         raise EngineError(
             "the GPU has too little shared memory for our kernels",
             expected=f"{least} bytes a block",
