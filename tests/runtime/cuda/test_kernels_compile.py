@@ -20,6 +20,13 @@ from tdfusion_edge.runtime.engines.cuda.binaries import (
     sources_digest,
 )
 from tdfusion_edge.runtime.engines.cuda.build import TARGETS, build, known_targets, main, version_of
+from tdfusion_edge.runtime.engines.cuda.restormer.plan import (
+    HEAD_KERNEL,
+    HEAD_SHARED_BYTES,
+    KINDS,
+    RESIDENT,
+)
+from tdfusion_edge.runtime.engines.cuda.restormer.plan import THREADS as BLOCK_THREADS
 from tdfusion_edge.runtime.engines.cuda.tiles import THREADS, TILES, Limits, plan
 
 NVCC = shutil.which("nvcc")
@@ -29,6 +36,19 @@ MOST_REGISTERS = {
     # Three blocks of 256 threads fit a multiprocessor of the Ampere and Ada generations, two any other.
     **{(tile.kernel, sm): 80 if 80 <= sm < 90 else 96 for tile in TILES for sm in TARGETS},
     **{("thermal", sm): 64 for sm in TARGETS},
+    # Two blocks of 256 threads with either pass over a block of F.
+    **{
+        (f"gram_{kind.name}_{h}x{w}", sm): 128 for kind in KINDS for h, w in kind.gram_tiles for sm in TARGETS
+    },
+    **{
+        (f"apply_{kind.name}_{h}x{w}", sm): 128
+        for kind in KINDS
+        for h, w in kind.apply_tiles
+        for sm in TARGETS
+    },
+    **{(f"fold_{kind.name}", sm): 64 for kind in KINDS for sm in TARGETS},
+    **{("stem", sm): 64 for sm in TARGETS},
+    **{(HEAD_KERNEL, sm): 80 for sm in TARGETS},
 }
 MOST_SHARED = {
     75: 65_536,
@@ -87,6 +107,21 @@ def test_blocks_fit_the_gpus() -> None:
         # Two blocks share a multiprocessor, which has 1 KB more than a block may take.
         assert any(2 * (tile.shared_bytes + 1024) <= most + 1024 for tile in fitting) or sm == 75
     assert all(MULTIPROCESSOR // (THREADS * most) >= 2 for (_, _), most in MOST_REGISTERS.items())
+
+
+def test_blocks_of_f_fit_the_gpus() -> None:
+    most_registers = max(most for (name, _), most in MOST_REGISTERS.items() if name[:4] in ("gram", "appl"))
+    assert MULTIPROCESSOR // (BLOCK_THREADS * most_registers) == RESIDENT
+    for sm, most in MOST_SHARED.items():
+        assert most >= HEAD_SHARED_BYTES
+        for kind in KINDS:
+            assert kind.fold_shared_bytes <= 48 << 10  # what every kernel may take without being asked
+            assert all(kind.gram_shared_bytes(*tile) <= most for tile in kind.gram_tiles), sm
+            fitting = [tile for tile in kind.apply_tiles if kind.apply_shared_bytes(*tile) <= most]
+            assert len(fitting) >= (1 if sm == 75 else 2), sm
+            # On Orin, A100, H100 and Thor the larger one too fits a multiprocessor twice.
+            largest = max(kind.apply_shared_bytes(*tile) for tile in kind.apply_tiles)
+            assert RESIDENT * (largest + 1024) <= most + 1024 or sm in (75, 86, 89, 120)
 
 
 @pytest.mark.parametrize("size", [(640, 480), (75, 53), (1920, 1080), (2, 2)])
