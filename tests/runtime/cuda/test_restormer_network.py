@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
+import json
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import built_kernels
@@ -18,9 +21,10 @@ from restormer_cases import network
 
 from benchmarks.kernels import emulator
 from benchmarks.kernels.restormer import merge_of, weights_of
-from tdfusion_edge import bundle
+from tdfusion_edge import Fuser, bundle
 from tdfusion_edge.errors import EngineError
 from tdfusion_edge.export.fusion import fusion_onnx
+from tdfusion_edge.runtime.engines.cuda import engine as module
 from tdfusion_edge.runtime.engines.cuda import parameters
 from tdfusion_edge.runtime.engines.cuda.engine import KEEP, CudaEngine
 from tdfusion_edge.runtime.engines.cuda.restormer import pack, plan
@@ -133,6 +137,50 @@ def test_features_beyond_fp16_are_an_error(onnx_of_net: bytes, library: emulator
     with pytest.raises(EngineError, match="passed what FP16 holds"):
         engine.run(lumas((16, 16), 0))
     engine.close()
+
+
+@pytest.fixture(scope="module")
+def bundled(onnx_of_net: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped bundle with F in the place of `edge`."""
+    folder = tmp_path_factory.mktemp("bundle") / "f"
+    shutil.copytree(bundle.default_path(), folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["graphs"] = {"fusion": {**manifest["graphs"]["fusion"], "minimum_size": 1}}
+    kept = ("fusion.onnx", "fusion.fp16.onnx", "MODEL_CARD.md")
+    for name in kept[:2]:  # the weights are those of halves in either
+        (folder / name).write_bytes(onnx_of_net)
+    manifest["sha256"] = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in kept}
+    manifest["heads"] = {}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    for path in folder.iterdir():
+        if path.name not in (*kept, "manifest.json"):
+            path.unlink()
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to build the kernels with")
+def test_a_fuser_fuses_with_it_network_by_network(
+    bundled: Path, library: emulator.Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = EmulatedDevice(library, ORIN_NANO)
+    monkeypatch.setattr(module, "open_device", lambda: device)
+    monkeypatch.setattr(module, "image_for", lambda driver, capability: b"fatbin")
+    random = np.random.default_rng(4)
+    infrared = random.integers(0, 256, (18, 34), np.uint8)
+    visible = random.integers(0, 256, (18, 34, 3), np.uint8)
+    with (
+        Fuser(bundled, backend="cuda", precision="fp16") as kernels,
+        Fuser(bundled, backend="onnxruntime", threads=1) as reference,
+    ):
+        assert str(kernels).endswith("back end cuda, fp16")  # lumas alone: nothing of it is one launch
+        got, wanted = kernels(infrared, visible), reference(infrared, visible)
+        assert got.fused is not None
+        assert wanted.fused is not None
+        np.testing.assert_allclose(got.fused, wanted.fused, atol=TOLERANCE, rtol=0)
+        assert np.abs(got.picture.astype(int) - wanted.picture).max() <= 2
+    assert len(device.launched) == 17
+    assert not device.memory
 
 
 Change = Callable[[Any], None]

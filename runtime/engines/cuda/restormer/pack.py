@@ -155,8 +155,8 @@ def _packed(one: _Unified) -> Packed:
     channels = one.project.shape[0]
     of_head = channels // one.heads
     # Head by head its queries, then its keys.
-    order = np.arange(channels).reshape(one.heads, of_head)
-    order = np.concatenate((order, order + channels), axis=1).ravel()
+    queries = np.arange(channels).reshape(one.heads, of_head)
+    order = np.concatenate((queries, queries + channels), axis=1).ravel()
     qk = _both(one.q, one.k).rows(order)
     gram = (_raw(fragments(qk.weight.T)), _taps(qk.depth), _floats(qk.bias))
     fold = np.concatenate((one.temperature.ravel(), one.project.ravel())).astype("<f4")
