@@ -8,12 +8,10 @@ it. It is the network as PyTorch's current exporter writes it, opset 18 and up.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from tdfusion_edge.errors import EngineError
-from tdfusion_edge.runtime.engines.cuda.graph import Node, OnnxGraph, read
+from tdfusion_edge.runtime.engines.cuda.graph import read
 from tdfusion_edge.runtime.engines.cuda.restormer.network import (
     F32,
     HEADS,
@@ -22,13 +20,10 @@ from tdfusion_edge.runtime.engines.cuda.restormer.network import (
     Merge,
     Network,
     Norm,
-    Separable,
 )
+from tdfusion_edge.runtime.engines.cuda.restormer.wires import Wires, another
 
 GATES = 4 * WIDTH
-_NEAR = 2e-3
-"""Of a constant that a graph in FP16 holds rounded."""
-_PASSED = ("Cast", "Identity")
 
 
 def network_of(onnx: bytes) -> Network:
@@ -40,7 +35,7 @@ def network_of(onnx: bytes) -> Network:
     Raises:
         EngineError: it is none.
     """
-    wires = _Wires(read(onnx))
+    wires = Wires(read(onnx))
     try:
         return _network(wires)
     except (
@@ -48,10 +43,10 @@ def network_of(onnx: bytes) -> Network:
         ValueError,
         TypeError,
     ) as error:  # an operation without the inputs that it should have
-        raise _another("operations with their inputs", f"{error}") from error
+        raise another("operations with their inputs", f"{error}") from error
 
 
-def _network(wires: _Wires) -> Network:
+def _network(wires: Wires) -> Network:
     last = wires.made_by(wires.made_by("fused", "Sigmoid").inputs[0], "Conv")
     active, head2 = wires.convolution(last.outputs[0], (1, WIDTH, 3, 3))
     leaky = wires.made_by(active, "LeakyRelu", alpha=0.01)
@@ -70,104 +65,7 @@ def _network(wires: _Wires) -> Network:
     return Network((stems[0], stems[1]), (encoders[0], encoders[1]), merge, (first, second), head1, head2[0])
 
 
-class _Wires:
-    """Who makes what in a graph."""
-
-    def __init__(self, graph: OnnxGraph) -> None:
-        self._constants = graph.constants
-        self._makers = {name: (node, i) for node in graph.nodes for i, name in enumerate(node.outputs)}
-
-    def source(self, name: str) -> str:
-        """What a wire carries, behind casts."""
-        while name in self._makers and self._makers[name][0].kind in _PASSED:
-            name = self._makers[name][0].inputs[0]
-        return name
-
-    def maker(self, name: str) -> tuple[str, Node, int]:
-        """Kind, node and number of the output that make a wire; kind '' for inputs and constants."""
-        name = self.source(name)
-        if name not in self._makers:
-            return "", Node("", (), (name,), {}), 0
-        node, number = self._makers[name]
-        return node.kind, node, number
-
-    def made_by(self, name: str, kind: str, **attributes: Any) -> Node:
-        """The node that makes a wire, which is of this kind and has these attributes."""
-        got, node, _ = self.maker(name)
-        self.require(got == kind, f"{kind} in front of '{name}'", got or "none")
-        for key, value in attributes.items():
-            has = node.attributes.get(key)
-            same = has == value if not isinstance(value, float) else _is_near(has, value)
-            self.require(same, f"{kind} with {key} {value}", f"{has}")
-        return node
-
-    def constant(self, name: str, *shape: int) -> F32:
-        """A constant of this shape."""
-        array = self._constants.get(self.source(name))
-        got = None if array is None else array.shape
-        self.require(got == shape, f"a constant {shape}", f"{got} at '{name}'")
-        assert array is not None
-        return array.astype(np.float32)
-
-    def is_number(self, name: str, value: float) -> bool:
-        """Whether a wire is a constant of this one value."""
-        array = self._constants.get(self.source(name))
-        return array is not None and array.size == 1 and _is_near(float(array.reshape(())), value)
-
-    def number(self, name: str, value: float) -> None:
-        """A constant of this value."""
-        self.require(self.is_number(name, value), f"{value:g} at '{name}'", "another")
-
-    def other(self, node: Node, is_it: Any) -> tuple[str, str]:
-        """The two inputs of a node, the one that `is_it` first."""
-        a, b = (self.source(name) for name in node.inputs)
-        return (a, b) if is_it(a) else (b, a)
-
-    def convolution(self, name: str, shape: tuple[int, ...], groups: int = 1) -> tuple[str, F32]:
-        """What goes into the convolution that makes a wire, and its weights."""
-        pad = shape[2] // 2
-        node = self.made_by(name, "Conv", group=groups, pads=(pad,) * 4, strides=(1, 1), dilations=(1, 1))
-        self.require(len(node.inputs) == 2, "a convolution without bias", "one with a bias")
-        self.require(node.attributes.get("auto_pad", "NOTSET") == "NOTSET", "pads as numbers", "auto_pad")
-        return self.source(node.inputs[0]), self.constant(node.inputs[1], *shape)
-
-    def separable(self, name: str, outputs: int, inputs: int) -> tuple[str, Separable]:
-        """A 1x1 convolution and the depth-wise one behind it."""
-        between, depth = self.convolution(name, (outputs, 1, 3, 3), outputs)
-        source, point = self.convolution(between, (outputs, inputs, 1, 1))
-        return source, Separable(point[:, :, 0, 0], depth[:, 0])
-
-    def split(self, name: str, parts: int, number: int) -> str:
-        """What is split into equal parts of channels, of which the wire is this one."""
-        node = self.made_by(name, "Split", axis=1)
-        has = self._makers[self.source(name)][1]
-        self.require((len(node.outputs), has) == (parts, number), f"part {number} of {parts}", f"{has}")
-        if len(node.inputs) > 1:
-            sizes = self._constants.get(node.inputs[1])
-            self.require(sizes is not None and len(set(sizes.tolist())) == 1, "equal parts", "others")
-        return self.source(node.inputs[0])
-
-    @staticmethod
-    def require(true: bool, expected: str, got: str) -> None:
-        """Refuse a graph."""
-        if not true:
-            raise _another(expected, got)
-
-
-def _another(expected: str, got: str) -> EngineError:
-    return EngineError(
-        "our kernels are not made for this fusion network",
-        expected=f"`tdfusion`: {expected}",
-        got=got,
-        hint="Leave --backend cuda out, or take another bundle; of `tdfusion` one of --opset 18 or later.",
-    )
-
-
-def _is_near(got: Any, wanted: float) -> bool:
-    return isinstance(got, float | int) and abs(got - wanted) <= _NEAR * abs(wanted)
-
-
-def _residual(wires: _Wires, name: str, shape: tuple[int, int]) -> tuple[str, str, F32]:
+def _residual(wires: Wires, name: str, shape: tuple[int, int]) -> tuple[str, str, F32]:
     """x, and input and weights of the 1x1 convolution (out, in) that is added to it."""
     node = wires.made_by(name, "Add")
 
@@ -180,7 +78,7 @@ def _residual(wires: _Wires, name: str, shape: tuple[int, int]) -> tuple[str, st
     return x, inside, weights[:, :, 0, 0]
 
 
-def _norm(wires: _Wires, name: str, channels: int) -> tuple[str, Norm]:
+def _norm(wires: Wires, name: str, channels: int) -> tuple[str, Norm]:
     outer = wires.made_by(name, "Transpose", perm=(0, 3, 1, 2))
     node = wires.made_by(outer.inputs[0], "LayerNormalization", axis=-1, epsilon=1e-5)
     inner = wires.made_by(node.inputs[0], "Transpose", perm=(0, 2, 3, 1))
@@ -189,7 +87,7 @@ def _norm(wires: _Wires, name: str, channels: int) -> tuple[str, Norm]:
     return wires.source(inner.inputs[0]), Norm(scale, shift)
 
 
-def _block(wires: _Wires, name: str, channels: int) -> tuple[str, Block]:
+def _block(wires: Wires, name: str, channels: int) -> tuple[str, Block]:
     """What goes into a Restormer block, and the block."""
     attended, gated, out = _residual(wires, name, (channels, 2 * channels))
     gate, value = _gated(wires, gated)
@@ -209,7 +107,7 @@ def _block(wires: _Wires, name: str, channels: int) -> tuple[str, Block]:
     return x, Block(norm1, qkv, temperature, project, norm2, expand, out)
 
 
-def _merge(wires: _Wires, name: str) -> tuple[tuple[str, str], Merge]:
+def _merge(wires: Wires, name: str) -> tuple[tuple[str, str], Merge]:
     """Both streams that go into the merge, and the merge."""
     # The visible stream is added last.
     first, gated_visible, out_visible = _residual(wires, name, (2 * WIDTH, GATES))
@@ -246,7 +144,7 @@ def _merge(wires: _Wires, name: str) -> tuple[tuple[str, str], Merge]:
     )
 
 
-def _gated(wires: _Wires, name: str) -> tuple[str, str]:
+def _gated(wires: Wires, name: str) -> tuple[str, str]:
     """Gate and value of GELU(gate) * value."""
     factors = _factors(wires, name)
     if (found := [one for one in factors if wires.maker(one)[0] == "Gelu"]) and len(factors) == 2:
@@ -271,14 +169,14 @@ def _gated(wires: _Wires, name: str) -> tuple[str, str]:
     return gate, value
 
 
-def _factors(wires: _Wires, name: str) -> Sequence[str]:
+def _factors(wires: Wires, name: str) -> Sequence[str]:
     kind, node, _ = wires.maker(name)
     if kind != "Mul":
         return [wires.source(name)]
     return [one for given in node.inputs for one in _factors(wires, given)]
 
 
-def _attention(wires: _Wires, name: str, channels: int) -> tuple[str, str, str, F32]:
+def _attention(wires: Wires, name: str, channels: int) -> tuple[str, str, str, F32]:
     """Queries, keys and values (C channels) of an attention, and its temperatures."""
     of_head = channels // HEADS
     joined = wires.made_by(name, "Reshape")
@@ -312,7 +210,7 @@ def _attention(wires: _Wires, name: str, channels: int) -> tuple[str, str, str, 
     return found[0], found[1], found[2], temperature
 
 
-def _rooted(wires: _Wires, name: str) -> str:
+def _rooted(wires: Wires, name: str) -> str:
     """X of sqrt(max(mean(x * x), 1e-12)) over pixels."""
     clip = wires.made_by(wires.made_by(name, "Sqrt").inputs[0], "Clip")
     wires.require(len([one for one in clip.inputs if one]) == 2, "a least mean square", "another")
@@ -324,7 +222,7 @@ def _rooted(wires: _Wires, name: str) -> str:
     return wires.source(square.inputs[0])
 
 
-def _scaled(wires: _Wires, name: str) -> str:
+def _scaled(wires: Wires, name: str) -> str:
     """X of x / sqrt(H * W)."""
     node = wires.made_by(name, "Mul")
     scale, x = wires.other(node, lambda one: wires.maker(one)[0] == "Pow")
@@ -336,7 +234,7 @@ def _scaled(wires: _Wires, name: str) -> str:
     return x
 
 
-def _axis(wires: _Wires, name: str) -> int:
+def _axis(wires: Wires, name: str) -> int:
     """Which axis of an input a size is of; -1: it is none."""
     kind, node, _ = wires.maker(name)
     if kind == "Squeeze":
