@@ -13,9 +13,11 @@ import pytest
 import torch
 from built_kernels import built
 from restormer_cases import GUARD, POISON, BlockCase, head_launch, network, stem_launch
+from scipy.linalg import block_diag
 from torch.nn import functional as F
 
 from benchmarks.kernels import emulator
+from tdfusion_edge.runtime.engines.cuda.restormer import pack
 from tdfusion_edge.runtime.engines.cuda.restormer.plan import DECODER, ENCODER, KINDS, MERGE
 
 pytestmark = [
@@ -106,6 +108,45 @@ def test_every_order_gives_the_same_bytes_and_so_does_every_tile(
         tile.mixing[:] = first.mixing
         emulator.run(programs[path], [tile.apply()], tmp_path)
         assert tile.made.tobytes() == first.made.tobytes()
+
+
+@pytest.mark.parametrize("least", [1e-12, 1.0], ids=["at the clamp", "far from it"])
+def test_the_small_launch_is_attention_and_projection(
+    programs: dict[str, Path], tmp_path: Path, least: float
+) -> None:
+    """The matrix for sums that are given, some of them around the least mean square."""
+    size = 19, 21
+    for kind in KINDS:
+        case = BlockCase(kind, kind.apply_tiles[0], size, seed=4, blocks=3)
+        streams, of_head = case.given.shape[0], kind.channels // kind.heads
+        squares = of_head * of_head
+        random = np.random.default_rng(2)
+        sums = random.uniform(-1, 1, (3, streams, kind.heads, squares + 2 * of_head))
+        sums[..., squares:] = np.abs(sums[..., squares:])
+        case.partial[:] = (sums * least * size[0] * size[1]).ravel()
+        launch = case.fold()
+        emulator.run(programs["tensor"], [launch], tmp_path)
+        mean = sums.sum(axis=0) * least
+        norms = np.sqrt(np.maximum(mean[..., squares:], 1e-12)).reshape(streams, kind.heads, 2, of_head)
+        cosine = mean[..., :squares].reshape(streams, kind.heads, of_head, of_head)
+        cosine = cosine / (norms[:, :, 0, :, None] * norms[:, :, 1, None, :])
+        given = launch.buffers["weights"].view(np.float32).reshape(streams, kind.fold_floats)
+        weights = np.exp(given[:, : kind.heads, None, None] * cosine)
+        weights /= weights.sum(axis=-1, keepdims=True)
+        for stream in range(streams):
+            project = given[stream, kind.heads :].reshape(kind.channels, -1)
+            if kind.apart:  # each half of the channels has its own
+                zero = np.zeros_like(project[:16])
+                project = np.block([[project[:16], zero], [zero, project[16:]]])
+            attention = block_diag(*weights[stream])
+            wanted = (project @ attention).T.astype(np.float32)
+            if kind.apart:
+                parts = [pack.fragments(wanted[at : at + 16, at : at + 16]) for at in (0, 16)]
+                packed = np.concatenate([part.ravel() for part in parts])
+            else:
+                packed = pack.fragments(wanted).ravel()
+            got = case.mixing.view(np.float16).reshape(streams, -1)[stream]
+            np.testing.assert_allclose(got.astype(float), packed.astype(float), atol=1e-3, rtol=2e-3)
 
 
 @pytest.mark.parametrize("path", PATHS)
