@@ -41,6 +41,7 @@ def export(
     output: Path,
     *,
     name: str | None = None,
+    heads: bool = True,
     allowed: Collection[str] = (),
     threshold: float = SCORE_THRESHOLD,
     precisions: Collection[Precision] = ("fp32", "fp16"),
@@ -58,6 +59,7 @@ def export(
             :func:`~tdfusion_edge.export.networks.choose`.
         output: Bundle to write: a folder or a ``.zip``.
         name: Name of the bundle; the recipe's of the fusion network for None.
+        heads: Whether task networks come along; without them it is a bundle of the fusion network alone.
         allowed: "module:Class" that the checkpoints may name beside the networks of this package.
         threshold: Score above which a detection counts.
         precisions: float32 is always among what is written.
@@ -82,14 +84,14 @@ def export(
     if not 0 <= threshold <= 1:
         raise RequestError("--score-threshold", expected="0 to 1", got=f"{threshold:g}")
     _check_opset(opset, precisions)
-    chosen = choose(paths, allowed)
+    chosen = choose(paths, allowed, heads=heads)
     for line in chosen.notes:
         note(line)
     name = name or chosen.fusion.header.recipe
     sizes = None if size is None or not chosen.fit_one_pass else served_sizes(chosen, size, opset)
     require_data(data, names=names, calibration=calibration, labels=labels)
-    heads = {kind: task.view.classes for kind in KINDS if (task := chosen.of_kind(kind)) is not None}
-    pairs = choose_pairs(data, names, calibration, precisions, size, labels=labels, heads=heads)
+    classes = {kind: task.view.classes for kind in KINDS if (task := chosen.of_kind(kind)) is not None}
+    pairs = choose_pairs(data, names, calibration, precisions, size, labels=labels, heads=classes)
     parts = [fusion_part(chosen.fusion, precisions, pairs, opset)]
     if chosen.heads:
         fused = fused_pictures(parts[0].files["fusion.onnx"], pairs)
@@ -105,6 +107,7 @@ def export(
             name,
             precisions,
             size if ONE_PASS in whole.graphs else None,
+            heads=heads,
             threshold=None if threshold == SCORE_THRESHOLD else threshold,
             opset=None if opset == OPSET else opset,
             data=data,
