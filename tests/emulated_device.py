@@ -30,13 +30,13 @@ DESKTOP = Gpu(
     limits=Limits(24, 101_376, 102_400, 1536),
 )
 WRITTEN = {
-    "edge": {"fused", "fused_chroma", "luma", "histogram", "measured"},
-    "thermal": {"state", "thermal"},
     "stem": {"target"},
     "gram": {"partial"},
     "fold": {"mixing"},
     "apply": {"target"},
     "head": {"luma"},
+    "edge": {"fused", "fused_chroma", "luma", "histogram", "measured"},
+    "thermal": {"state", "thermal"},
 }
 """What a kernel writes to, by its parameters; the rest it reads."""
 POISON = 0xA5

@@ -11,8 +11,7 @@
 #if RESTORMER
 #include "restormer.cu"
 #else
-#include "edge.cu"
-#include "thermal.cu"
+#include "kernels.cu"
 #endif
 
 namespace emulation {

@@ -14,7 +14,7 @@ from tdfusion_edge.errors import EngineError
 from tdfusion_edge.files import write_aside
 
 FOLDER = Path(__file__).resolve().parent / "kernels"
-SOURCE = "kernels.cu"
+SOURCE = "all.cu"
 MANIFEST = "kernels.json"
 BUILD = "python -m tdfusion_edge.runtime.engines.cuda.build  # needs nvcc, and no GPU"
 

@@ -38,19 +38,6 @@ class EdgeParameters(ctypes.Structure):
     )  # fmt: skip
 
 
-class ThermalParameters(ctypes.Structure):
-    """One launch of ``thermal``."""
-
-    _fields_ = (
-        *((name, _Address) for name in ("infrared", "state", "thermal", "elapsed_share")),
-        ("least_span", ctypes.c_float),
-        *((name, ctypes.c_int32) for name in (
-            "width", "height", "pitch", "bytes", "sample_step", "low_rank", "high_rank"
-        )),
-        ("profile_ranks", ctypes.c_int32 * PROFILE),
-    )  # fmt: skip
-
-
 class GramParameters(ctypes.Structure):
     """One launch of ``gram``."""
 
@@ -99,3 +86,16 @@ class HeadParameters(ctypes.Structure):
         *((name, _Address) for name in ("source", "weights", "luma")),
         *((name, ctypes.c_int32) for name in ("width", "height")),
     )
+
+
+class ThermalParameters(ctypes.Structure):
+    """One launch of ``thermal``."""
+
+    _fields_ = (
+        *((name, _Address) for name in ("infrared", "state", "thermal", "elapsed_share")),
+        ("least_span", ctypes.c_float),
+        *((name, ctypes.c_int32) for name in (
+            "width", "height", "pitch", "bytes", "sample_step", "low_rank", "high_rank"
+        )),
+        ("profile_ranks", ctypes.c_int32 * PROFILE),
+    )  # fmt: skip

@@ -33,9 +33,6 @@ NVCC = shutil.which("nvcc")
 MULTIPROCESSOR = 65_536
 """Registers; so many in all supported GPUs."""
 MOST_REGISTERS = {
-    # Three blocks of 256 threads fit a multiprocessor of the Ampere and Ada generations, two any other.
-    **{(tile.kernel, sm): 80 if 80 <= sm < 90 else 96 for tile in TILES for sm in TARGETS},
-    **{("thermal", sm): 64 for sm in TARGETS},
     # Two blocks of 256 threads with either pass over a block of F.
     **{
         (f"gram_{kind.name}_{h}x{w}", sm): 128 for kind in KINDS for h, w in kind.gram_tiles for sm in TARGETS
@@ -49,6 +46,9 @@ MOST_REGISTERS = {
     **{(f"fold_{kind.name}", sm): 64 for kind in KINDS for sm in TARGETS},
     **{("stem", sm): 64 for sm in TARGETS},
     **{(HEAD_KERNEL, sm): 80 for sm in TARGETS},
+    # Three blocks of 256 threads fit a multiprocessor of the Ampere and Ada generations, two any other.
+    **{(tile.kernel, sm): 80 if 80 <= sm < 90 else 96 for tile in TILES for sm in TARGETS},
+    **{("thermal", sm): 64 for sm in TARGETS},
 }
 MOST_SHARED = {
     75: 65_536,

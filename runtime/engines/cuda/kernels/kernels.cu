@@ -1,4 +1,3 @@
-// All kernels, for one fat binary.
+// The kernels from cameras to pictures, for all.cu.
 #include "edge.cu"
-#include "restormer.cu"
 #include "thermal.cu"

@@ -33,19 +33,6 @@ struct EdgeParameters {
     int sample_step;                // every so many rows and columns a pixel is counted in `histogram`
 };
 
-// One launch of `thermal`: how the next infrared picture's counts become levels.
-struct ThermalParameters {
-    const unsigned char* infrared;  // uint8 or uint16 (height, width)
-    float* state;                   // 22 floats (limits, begun, profile) that live from picture to picture, zero at first
-    float* thermal;                 // gain and offset, for EdgeParameters::thermal
-    const float* elapsed_share;     // share of the way to its target that a limit covers since the last picture
-    float least_span;               // narrowest limits, counts
-    int width, height, pitch, bytes;
-    int sample_step;
-    int low_rank, high_rank;        // of the wanted percentiles among the samples in order
-    int profile_ranks[19];          // of the percentiles 5, 10, ... 95
-};
-
 // One launch of `gram`: sums over a picture of one or two streams of features, for the attention of a block of F.
 // Features are halves, a pixel's channels side by side; its pixels lie row by row.
 struct GramParameters {
@@ -93,6 +80,19 @@ struct HeadParameters {
     const unsigned char* weights;
     float* luma;                    // float32 (height, width)
     int width, height;
+};
+
+// One launch of `thermal`: how the next infrared picture's counts become levels.
+struct ThermalParameters {
+    const unsigned char* infrared;  // uint8 or uint16 (height, width)
+    float* state;                   // 22 floats (limits, begun, profile) that live from picture to picture, zero at first
+    float* thermal;                 // gain and offset, for EdgeParameters::thermal
+    const float* elapsed_share;     // share of the way to its target that a limit covers since the last picture
+    float least_span;               // narrowest limits, counts
+    int width, height, pitch, bytes;
+    int sample_step;
+    int low_rank, high_rank;        // of the wanted percentiles among the samples in order
+    int profile_ranks[19];          // of the percentiles 5, 10, ... 95
 };
 
 }  // namespace tdfusion
