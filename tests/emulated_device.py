@@ -32,6 +32,8 @@ DESKTOP = Gpu(
 WRITTEN = {
     "edge": {"fused", "fused_chroma", "luma", "histogram", "measured"},
     "thermal": {"state", "thermal"},
+    "shrink": {"seen", "seen_chroma"},
+    "boxes": {"found"},
 }
 """What a kernel writes to, by its parameters; the rest it reads."""
 POISON = 0xA5
@@ -115,6 +117,13 @@ class EmulatedDevice:
         self._check()
         self._streams.append(Stream())
         return self._streams[-1]
+
+    def number_of(self, stream: Stream) -> int:
+        return self._streams.index(stream) + 1
+
+    def engine(self, number: int, reads: list[int], writes: list[int], run: Callable[[], None]) -> None:
+        """Another library's work on a stream that it knows by its number."""
+        self._put(self._streams[number - 1], "engine", reads, writes, run)
 
     def open_event(self) -> Event:
         self._check()

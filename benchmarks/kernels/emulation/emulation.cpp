@@ -219,6 +219,10 @@ static const Kernel KERNELS[] = {
     EDGE_KERNEL(16, 32),
     {"thermal", sizeof(tdfusion::ThermalParameters), tdfusion::THERMAL_THREADS, sizeof(tdfusion::Shared),
      [] { thermal(*static_cast<const tdfusion::ThermalParameters*>(given)); }},
+    {"shrink", sizeof(tdfusion::ShrinkParameters), tdfusion::SHRINK_THREADS, 0,
+     [] { shrink(*static_cast<const tdfusion::ShrinkParameters*>(given)); }},
+    {"boxes", sizeof(tdfusion::BoxesParameters), tdfusion::BOXES_THREADS, sizeof(tdfusion::BoxesShared),
+     [] { boxes(*static_cast<const tdfusion::BoxesParameters*>(given)); }},
 };
 
 static void launch(const char* name, unsigned blocks, unsigned threads, unsigned shared, const void* parameters,

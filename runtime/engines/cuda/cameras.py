@@ -1,5 +1,8 @@
 """From the cameras' pictures to the fused one, for a Fuser: one launch, and heads on the luma behind it.
 
+A detector whose engine runs on the GPU looks there, and its boxes come back with the picture
+(:mod:`~tdfusion_edge.runtime.engines.cuda.detector`); the luma then stays on the GPU.
+
 The launch (:mod:`~tdfusion_edge.runtime.engines.cuda.path`) holds range, registration, border, network,
 stretch and colour. The limits of the thermal range live on the GPU for ``percentile``, and for ``auto`` with
 16 bits. For the other modes the CPU says gain and offset with every pair, from a sample of it. Two things
@@ -18,13 +21,17 @@ import numpy.typing as npt
 
 from tdfusion_edge.color import U8, is_grey, split
 from tdfusion_edge.frames import Frame
+from tdfusion_edge.result import Findings
 from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.engines.cuda.detector import Found, Looking, looking_of
 from tdfusion_edge.runtime.engines.cuda.engine import KEEP, CudaEngine
 from tdfusion_edge.runtime.engines.cuda.parameters import BGR, GREY
 from tdfusion_edge.runtime.engines.cuda.path import Form, PicturePath
 from tdfusion_edge.runtime.engines.cuda.path import Fused as Made
 from tdfusion_edge.runtime.executors.base import Fused, Timed
 from tdfusion_edge.runtime.executors.staged import Staged
+from tdfusion_edge.runtime.heads import kind_of
+from tdfusion_edge.runtime.heads.boxes.run import Detector
 from tdfusion_edge.runtime.picture.alignment import Aligner, Present
 from tdfusion_edge.runtime.picture.border import Border
 from tdfusion_edge.runtime.picture.range import smoothing_share
@@ -71,6 +78,8 @@ class CameraPath:
     ) -> None:
         self._engine, self._aligner, self._staged, self._thermal = engine, aligner, staged, thermal
         self._colours = colours
+        self._detector = staged.only("boxes")
+        self._looking: Looking | None = None
         self._open: OrderedDict[_Key, _Open] = OrderedDict()
 
     def takes(self, present: Present) -> bool:
@@ -98,10 +107,22 @@ class CameraPath:
             grey = visible.image.ndim == 3 and is_grey(visible.image)
             shown = (picture[..., 0] if grey else picture).copy()
             luma = None if made.luma is None else made.luma.copy()
+        if made.found is not None:
+            return Fused(shown, self._judged(made.found, timed), None)
         if luma is None:
             return Fused(shown, {}, None)
         chroma = split(visible.image)[1] if self._colours else None
         return Fused(shown, self._staged.find(luma, chroma, timed), luma)
+
+    def _judged(self, found: Found, timed: Timed) -> Findings:
+        """What overlaps is compared on the CPU."""
+        head = self._detector
+        assert isinstance(head, Detector)
+        with timed(kind_of("boxes").stage):
+            proposals, low, high, finite = found
+            return {
+                "boxes": head.judge(proposals, low=low, high=high, finite=finite, threshold=head.threshold)
+            }
 
     def forget(self) -> None:
         """The next pair begins the limits of the range anew."""
@@ -126,7 +147,8 @@ class CameraPath:
         if one.seen_ns is not None:
             share = smoothing_share((infrared.time_ns - one.seen_ns) / 1e9, self._thermal.smoothing_s)
         pictures = {"infrared": counts, "visible": visible.image}
-        one.path.submit(pictures, stretch.limits, share, correction or (1.0, 0.0))
+        threshold = self._detector.threshold if isinstance(self._detector, Detector) else 1.0
+        one.path.submit(pictures, stretch.limits, share, correction or (1.0, 0.0), threshold)
         one.seen_ns = infrared.time_ns
         return one.path.take()
 
@@ -140,17 +162,20 @@ class CameraPath:
                 self._open.popitem(last=False)[1].path.close()
             border = self._aligner.placed(key.infrared, key.visible)[1]
             colour = GREY if key.grey else BGR
+            if self._looking is None:  # here, since it may build an engine, which takes minutes
+                self._looking = looking_of(self._detector)
             form = Form(
                 key.visible, key.infrared, infrared_bytes=2 if key.deep else 1, visible=colour, fused=colour,
-                luma=self._staged.looks,
+                luma=self._staged.looks and self._looking is None,
                 percentiles=self._thermal.limits if self._follows(key.deep) else None,
                 corrected=not self._follows(key.deep) and self._thermal.mode != "camera",
                 inverse=key.inverse,
             )  # fmt: skip
             engine = self._engine
             path = PicturePath(
-                engine.device, engine.image, engine.weights, form, slots=1, share=_shares(border)
-            )
+                engine.device, engine.image, engine.weights, form, slots=1, share=_shares(border),
+                looking=self._looking,
+            )  # fmt: skip
             self._open[key] = _Open(path)
         self._open.move_to_end(key)
         return self._open[key]

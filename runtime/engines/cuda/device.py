@@ -73,6 +73,9 @@ class Device(Protocol):
     def open_stream(self) -> Handle:
         """A stream that does not wait for the default one."""
 
+    def number_of(self, stream: Handle) -> int:
+        """The number by which other libraries know a stream."""
+
     def open_event(self) -> Handle:
         """An event that takes the time."""
 

@@ -100,6 +100,10 @@ class PyCuda:
         with self._current("Stream") as cuda:
             return cuda.Stream(_NON_BLOCKING)
 
+    def number_of(self, stream: Handle) -> int:
+        """As :class:`~tdfusion_edge.runtime.engines.cuda.device.Device` says."""
+        return int(stream.handle)
+
     def open_event(self) -> Handle:
         """As :class:`~tdfusion_edge.runtime.engines.cuda.device.Device` says."""
         with self._current("Event") as cuda:

@@ -28,7 +28,7 @@ MULTIPROCESSOR = 65_536
 MOST_REGISTERS = {
     # Three blocks of 256 threads fit a multiprocessor of the Ampere and Ada generations, two any other.
     **{(tile.kernel, sm): 80 if 80 <= sm < 90 else 96 for tile in TILES for sm in TARGETS},
-    **{("thermal", sm): 64 for sm in TARGETS},
+    **{(name, sm): 64 for name in ("thermal", "boxes", "shrink") for sm in TARGETS},
 }
 MOST_SHARED = {
     75: 65_536,
