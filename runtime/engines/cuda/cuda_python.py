@@ -107,6 +107,10 @@ class CudaPython:
         """As :class:`~tdfusion_edge.runtime.engines.cuda.device.Device` says."""
         return int(stream)
 
+    def stream_of(self, number: int) -> Handle:
+        """As :class:`~tdfusion_edge.runtime.engines.cuda.device.Device` says."""
+        return self._cuda.CUstream(number)
+
     def open_event(self) -> Handle:
         """As :class:`~tdfusion_edge.runtime.engines.cuda.device.Device` says."""
         self._enter()

@@ -76,6 +76,9 @@ class Device(Protocol):
     def number_of(self, stream: Handle) -> int:
         """The number by which other libraries know a stream."""
 
+    def stream_of(self, number: int) -> Handle:
+        """A stream of another library, by its number; it stays that one's."""
+
     def open_event(self) -> Handle:
         """An event that takes the time."""
 

@@ -51,6 +51,15 @@ class ThermalParameters(ctypes.Structure):
     )  # fmt: skip
 
 
+class UnitParameters(ctypes.Structure):
+    """One launch of ``edge_unit``."""
+
+    _fields_ = (
+        *((name, _Address) for name in ("infrared", "visible", "weights", "fused")),
+        *((name, ctypes.c_int32) for name in ("height", "width")),
+    )  # fmt: skip
+
+
 class ShrinkParameters(ctypes.Structure):
     """One launch of ``shrink``."""
 

@@ -104,6 +104,11 @@ class PyCuda:
         """As :class:`~tdfusion_edge.runtime.engines.cuda.device.Device` says."""
         return int(stream.handle)
 
+    def stream_of(self, number: int) -> Handle:
+        """As :class:`~tdfusion_edge.runtime.engines.cuda.device.Device` says."""
+        with self._current("ExternalStream") as cuda:
+            return cuda.ExternalStream(number)
+
     def open_event(self) -> Handle:
         """As :class:`~tdfusion_edge.runtime.engines.cuda.device.Device` says."""
         with self._current("Event") as cuda:

@@ -31,8 +31,9 @@ from tdfusion_edge.runtime.engines.base import (
     check_inputs,
     tensors_of,
 )
-from tdfusion_edge.runtime.engines.tensorrt import bindings
+from tdfusion_edge.runtime.engines.tensorrt import bindings, plugins
 from tdfusion_edge.runtime.engines.tensorrt.bindings import Flavour
+from tdfusion_edge.runtime.engines.tensorrt.build import capability_of
 from tdfusion_edge.runtime.engines.tensorrt.builder import build_in
 from tdfusion_edge.runtime.engines.tensorrt.device import Buffer, Device, Gpu, open_device
 from tdfusion_edge.runtime.engines.tensorrt.device.probe import gpu_here
@@ -260,12 +261,17 @@ class TensorRtEngine:
     def _deserialised(self, request: Request) -> Any:
         while True:
             plan, fresh = self._plan(request)
+            runtime = self._ready().runtime
+            if request.plugins and not plugins.is_ahead(request.plugins):
+                plugins.register(self._trt, request.plugins, capability_of(request))
             self._log.clear()
-            engine = self._ready().runtime.deserialize_cuda_engine(plan)
+            engine = runtime.deserialize_cuda_engine(plan)
             if engine is not None:
                 return engine
             if fresh:
-                raise EngineError(f"{self._title} cannot load the engine: {self._log.summary()}")
+                said = self._log.summary()
+                hint = plugins.missing(said, building=False)
+                raise EngineError(f"{self._title} cannot load the engine: {said}", hint=hint)
             # It is what was built, and yet no good: the driver was changed, for example.
             self._store.remove(request.key())
 

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import built_kernels
 import cv2
@@ -115,7 +116,11 @@ def test_boxes_are_those_of_the_cpu(
 ) -> None:
     boxes, scores = proposals(seed, ties=ties)
     wanted = found_in(boxes, scores, NAMES, seen=SEEN, picture=PICTURE, threshold=threshold)
+    with patch.object(detections, "best_of", wraps=best_of) as handed:
+        found_in(boxes, scores, NAMES, seen=SEEN, picture=PICTURE, threshold=threshold)
     found = taken(library, boxes, scores, threshold, backwards=seed % 2 == 1)
+    for got, given_there in zip(found.proposals, handed.call_args.args[0], strict=True):
+        np.testing.assert_array_equal(got, given_there)
     same(judged(found, threshold), wanted)
     assert (found.low, found.high, found.finite) == (scores.min(), scores.max(), True)
 

@@ -3,3 +3,4 @@
 #include "edge.cu"
 #include "shrink.cu"
 #include "thermal.cu"
+#include "unit.cu"

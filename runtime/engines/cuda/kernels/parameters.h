@@ -46,6 +46,15 @@ struct ThermalParameters {
     int profile_ranks[19];          // of the percentiles 5, 10, ... 95
 };
 
+// One launch of `edge_unit`: the fusion network alone, as a node of a graph that another library runs.
+struct UnitParameters {
+    const float* infrared;          // float32 (height, width), whole levels of 8 bits divided by 255
+    const float* visible;           // likewise
+    const unsigned char* weights;   // as weights.py packs them, at a multiple of 16
+    float* fused;                   // float32 (height, width)
+    int height, width;
+};
+
 // One launch of `shrink`: the fused luma, and the visible picture's chroma, at the size that a detector sees. Every
 // row and column of what it sees is a sum of `*_taps` neighbouring ones of the picture.
 struct ShrinkParameters {
