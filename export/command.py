@@ -64,8 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_pair_arguments(parser)
     parser.add_argument(
         "--plugins", action="store_true",
-        help="let our own kernel stand for the fusion network `edge` in the one-pass graph in fp16: TensorRT from "
-        "10.3 on launches it, other back ends run the network that lies beside it",
+        help="let our own kernel stand for the fusion network `edge` in the one-pass graph in fp16: TensorRT "
+        "from 10.3 on launches it, other back ends run the network that lies beside it",
     )  # fmt: skip
     parser.add_argument(
         "--no-onepass", action="store_true", help="leave out the graph that holds fusion and detector in one"

@@ -19,8 +19,7 @@ from tdfusion_edge.runtime.engines.tensorrt.plugins.node import NAME, NAMESPACE,
 
 INPUTS, OUTPUT, WEIGHTS = ("infrared", "visible", "weights"), "fused", f"{NAME}.weights"
 ATTRIBUTES = {"plugin_namespace": NAMESPACE, "plugin_version": VERSION, "aot": 1}
-"""By these TensorRT's parser finds the plugin; the last asks for the one that is compiled ahead of time, where
-there is a choice."""
+"""By these TensorRT's parser finds the plugin; the last asks for the one that is compiled ahead of time."""
 _CHAIN = (
     *("Concat", "Conv", "Relu", "Conv", "Relu", "Conv", "Relu", "Conv", "Sigmoid"),
     *("Pad", "Conv", "DepthToSpace", "Slice", "Split"),
@@ -61,7 +60,7 @@ def placed(onepass: bytes, fusion: bytes) -> bytes:
     node = helper.make_node(NAME, [*lumas, WEIGHTS], [fused], name=NAME, domain=NAMESPACE, **ATTRIBUTES)
     graph = model.graph
     others = [one for one in graph.node if fused not in one.output]
-    at = 1 + max(index for index, one in enumerate(others) if set(lumas) & set(one.output))
+    at = 1 + max((index for index, one in enumerate(others) if set(lumas) & set(one.output)), default=-1)
     kept = _reached([*others[:at], node, *others[at:]], [value.name for value in graph.output])
     del graph.node[:]
     graph.node.extend(kept)
@@ -132,9 +131,7 @@ def _reached(nodes: list[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.N
 def _function(network: onnx.ModelProto) -> onnx.FunctionProto:
     """The fusion graph as what the node stands for; its weights become constants."""
     graph = network.graph
-    constants = [
-        helper.make_node("Constant", [], [one.name], value=one) for one in graph.initializer
-    ]
+    constants = [helper.make_node("Constant", [], [one.name], value=one) for one in graph.initializer]
     return helper.make_function(
         NAMESPACE,
         NAME,

@@ -52,6 +52,7 @@ def export_command(
     names: str | None = None,
     calibration: str | None = None,
     labels: Labels | None = None,
+    plugins: bool = False,
 ) -> str:
     """``tdfusion-edge export ...`` of a bundle.
 
@@ -66,10 +67,12 @@ def export_command(
         names: List in it.
         calibration: List in it.
         labels: Of these pairs.
+        plugins: Whether our kernel stands in the one-pass graph.
     """
     words = ["tdfusion-edge", "export", *("/".join(path.parts[-2:]) for path in paths), "-o", name]
     words += ["--name", name, "--precision", ",".join(sorted(precisions, key=_ORDER.index))]
     words += ["--no-onepass"] if size is None else ["--size", f"{size[0]}x{size[1]}"]
+    words += ["--plugins"] if plugins else []
     given = {
         "--score-threshold": threshold,
         "--opset": opset,

@@ -142,7 +142,9 @@ def build(nvcc: str, folder: Path = FOLDER) -> Binary:
     finally:
         aside.unlink(missing_ok=True)
     write_aside(folder / name, raw)
-    ptx = tuple(_plugin_ptx(nvcc, f"plugin-cuda{major}-{family}.ptx", family, folder) for family in PLUGIN_FAMILIES)
+    ptx = tuple(
+        _plugin_ptx(nvcc, f"plugin-cuda{major}-{family}.ptx", family, folder) for family in PLUGIN_FAMILIES
+    )
     binary = Binary(
         file=name, sha256=hashlib.sha256(raw).hexdigest(), cuda=(major, minor), targets=targets,
         sources=sources_digest(folder), ptx=ptx,

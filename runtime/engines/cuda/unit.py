@@ -37,14 +37,14 @@ class UnitKernel:
         self.device = device()
         try:
             gpu = self.device.gpu
-            self._kernel = self.device.kernel(
-                image(gpu.driver, gpu.capability), KERNEL, TILE.shared_bytes
-            )
+            self._kernel = self.device.kernel(image(gpu.driver, gpu.capability), KERNEL, TILE.shared_bytes)
         except BaseException:
             self.device.close()
             raise
 
-    def fuse(self, infrared: int, visible: int, weights: int, fused: int, size: tuple[int, int], stream: int) -> None:
+    def fuse(
+        self, infrared: int, visible: int, weights: int, fused: int, size: tuple[int, int], stream: int
+    ) -> None:
         """Queue one launch.
 
         Args:

@@ -94,13 +94,14 @@ def network_flags(trt: Any, *, ahead: bool = False) -> int:
 
 def takes_plugins(trt: Any) -> bool:
     """Whether a plugin can be written in Python, as a class with version 3 of their interface (10.3)."""
-    return hasattr(trt, "IPluginV3") and hasattr(trt, "IPluginCreatorV3One")
+    return hasattr(trt.INetworkDefinition, "add_plugin_v3") and hasattr(trt, "IPluginCreatorV3One")
 
 
 def takes_ahead_plugins(trt: Any) -> bool:
     """Whether a plugin can be given as PTX, by ``tensorrt.plugin`` (10.9)."""
     flags = trt.NetworkDefinitionCreationFlag
-    return hasattr(trt, "QuickPluginCreationRequest") and hasattr(flags, "PREFER_AOT_PYTHON_PLUGINS")
+    known = hasattr(trt, "QuickPluginCreationRequest") and hasattr(flags, "PREFER_AOT_PYTHON_PLUGINS")
+    return takes_plugins(trt) and known
 
 
 def largest_opset(trt: Any) -> int | None:

@@ -1,8 +1,8 @@
-"""Our own kernel as a node of a graph: told from the graph, and made known to TensorRT before it meets the node.
+"""Our own kernel as a node of a graph: told from the graph, and made known to TensorRT before it meets it.
 
-``export --plugins`` puts a node ``EdgeFusion`` where the fusion network stood, and that network beside it as an
-ONNX function of the same name. A library without plugins runs the function. One that has them is given the
-graph without it, and launches the kernel:
+``export --plugins`` puts a node ``EdgeFusion`` where the fusion network stood, and that network beside it as
+an ONNX function of the same name. A library without plugins runs the function. One that has them is given
+the graph without it, and launches the kernel:
 
 - ``aot``, TensorRT 10.9 and later: it gets the kernel as PTX (:mod:`.ahead`), which stands in the engine.
 - ``python``, from 10.3 on: the engine calls Python, which launches the kernel (:mod:`.callback`).
@@ -23,8 +23,8 @@ Way: TypeAlias = Literal["", "aot", "python"]
 _FUNCTIONS, _FUNCTION_NAME, _FUNCTION_DOMAIN = 25, 1, 10
 """Fields of ONNX's ModelProto and FunctionProto, by ``onnx.proto``."""
 _NO_CREATOR = re.compile(
-    r"plugin not found|cannot find plugin|no(t find)? (plugin )?creator|creator (was )?not found|getPluginCreator"
-    r"|getCreator|could not find .*creator",
+    r"plugin not found|cannot find plugin|no(t find)? (plugin )?creator|creator (was )?not found"
+    r"|getPluginCreator|getCreator|could not find .*creator",
     re.IGNORECASE,
 )
 """What versions of TensorRT say where a plugin is not known to them."""
@@ -117,10 +117,10 @@ def missing(said: str, *, building: bool) -> str | None:
         return None
     if building:
         return (
-            "TensorRT has no operator of that name, and nobody has registered a plugin for it. Of our own node "
-            f"({NAMESPACE}::{NAME}) tdfusion-edge does that by itself; a graph with it that some other program "
-            "made or changed has lost the function beside it: export the bundle again, with or without "
-            "--plugins.\nA plugin of somebody else's cannot be loaded here: replace the operator before the export."
+            "TensorRT has no operator of that name, and nobody has registered a plugin for it. For our own "
+            f"({NAMESPACE}::{NAME}) tdfusion-edge does that by itself, unless some other program changed the "
+            "graph: export the bundle again, with or without --plugins.\nA plugin of somebody else's cannot "
+            "be loaded here: replace the operator before the export."
         )
     return (
         "The engine was built with a plugin that this process does not know. Build it here, where our own is "

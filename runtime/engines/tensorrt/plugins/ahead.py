@@ -15,7 +15,8 @@ from tdfusion_edge.runtime.driver import Driver, driver_here
 from tdfusion_edge.runtime.engines.cuda.binaries import ptx_for
 from tdfusion_edge.runtime.engines.cuda.tiles import THREADS
 from tdfusion_edge.runtime.engines.cuda.unit import PIXELS, PLAIN, TILE
-from tdfusion_edge.runtime.engines.tensorrt.plugins.node import NAME, NAMESPACE, VERSION
+from tdfusion_edge.runtime.engines.tensorrt.plugins.callback import is_known
+from tdfusion_edge.runtime.engines.tensorrt.plugins.node import NAME, NAMESPACE
 
 
 def register(
@@ -39,14 +40,13 @@ def register(
     Raises:
         EngineError: there is no driver, or the compiled kernels are missing.
     """
-    registry = trt.get_plugin_registry()
-    if registry.get_creator(NAME, VERSION, NAMESPACE) is not None:
+    if is_known(trt):
         return True
     cuda = known().cuda
     if cuda is None:
         raise EngineError("there is no NVIDIA driver that says which CUDA it takes")
     _define(importlib.import_module(f"{trt.__name__}.plugin"), f"{NAMESPACE}::{NAME}", ptx(cuda, capability))
-    return registry.get_creator(NAME, VERSION, NAMESPACE) is not None
+    return is_known(trt)
 
 
 def _define(trtp: Any, name: str, kernel: bytes) -> None:
@@ -70,5 +70,5 @@ def _define(trtp: Any, name: str, kernel: bytes) -> None:
         between[0], between[1] = trtp.SymInt32(height), trtp.SymInt32(width)
         return PLAIN, kernel, launch, between
 
-    compiled.__annotations__ = {}
+    compiled.__annotations__ = {"return": tuple[str, bytes, trtp.KernelLaunchParams, trtp.SymIntExprs]}
     trtp.aot_impl(name)(compiled)

@@ -32,10 +32,16 @@ def register(trt: Any, kernel: Callable[[], UnitKernel] = UnitKernel) -> bool:
     Raises:
         EngineError: GPU, library or compiled kernels are missing.
     """
-    registry = trt.get_plugin_registry()
-    if registry.get_creator(NAME, VERSION, NAMESPACE) is not None:
+    if is_known(trt):
         return True
-    return bool(registry.register_creator(_creator(trt, kernel), NAMESPACE))
+    return bool(trt.get_plugin_registry().register_creator(_creator(trt, kernel), NAMESPACE))
+
+
+def is_known(trt: Any) -> bool:
+    """Whether the library has our plugin. To ask for it by name would log an error where it has not."""
+    mine = NAMESPACE, NAME, VERSION
+    known = trt.get_plugin_registry().all_creators
+    return any((one.plugin_namespace, one.name, one.plugin_version) == mine for one in known)
 
 
 @functools.cache  # the library keeps an address of it until the process ends
@@ -100,7 +106,9 @@ def creator_of(trt: Any, kernel: UnitKernel) -> Any:
             infrared, visible, weights = inputs
             height, width = tuple(input_desc[0].dims)[2:]
             if weights % ALIGNED:
-                raise EngineError("the weights of our kernel", expected=f"an address of {ALIGNED}s", got=hex(weights))
+                raise EngineError(
+                    "the weights of our kernel", expected=f"an address of {ALIGNED}s", got=hex(weights)
+                )
             kernel.fuse(infrared, visible, weights, outputs[0], (height, width), stream)
 
     class Creator(trt.IPluginCreatorV3One):  # type: ignore[misc]
