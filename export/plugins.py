@@ -22,9 +22,10 @@ ATTRIBUTES = {"plugin_namespace": NAMESPACE, "plugin_version": VERSION, "aot": 1
 """By these TensorRT's parser finds the plugin; the last asks for the one that is compiled ahead of time."""
 _CHAIN = (
     *("Concat", "Conv", "Relu", "Conv", "Relu", "Conv", "Relu", "Conv", "Sigmoid"),
-    *("Pad", "Conv", "DepthToSpace", "Slice", "Split"),
+    *("Pad", "Conv", "DepthToSpace", "Split"),
 )
-"""What follows the two lumas, each the only one that takes the last; casts aside."""
+"""What follows the two lumas, each the only one that takes the last; casts aside, and the Slice before the Split
+that a graph for even sizes does not need."""
 
 
 def require_kernel(fusion: bytes) -> None:
@@ -101,7 +102,7 @@ def _end(node: onnx.NodeProto, taken: dict[str, list[onnx.NodeProto]]) -> str | 
 
     def after(name: str, kind: str) -> onnx.NodeProto | None:
         takers = taken.get(name, [])
-        while len(takers) == 1 and takers[0].op_type == "Cast":
+        while len(takers) == 1 and takers[0].op_type in ("Cast", "Slice"):
             takers = taken.get(takers[0].output[0], [])
         return takers[0] if len(takers) == 1 and takers[0].op_type == kind else None
 

@@ -62,7 +62,7 @@ def inputs_of(form: Form) -> dict[str, int]:
     sizes = {"infrared": width * height * form.infrared_bytes}
     for name, (rows, columns) in zip(("visible", "chroma"), form.planes(form.visible), strict=False):
         sizes[name] = rows * columns
-    return {**sizes, "numbers": 24}
+    return sizes
 
 
 def outputs_of(form: Form) -> dict[str, int]:

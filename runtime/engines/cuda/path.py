@@ -41,6 +41,8 @@ from tdfusion_edge.runtime.picture.range import sample_step
 
 F32 = npt.NDArray[np.float32]
 SLOTS = 2
+NUMBERS_BYTES = 24
+"""Limits, share, correction and threshold of a pair."""
 POINTED = (
     *("infrared", "visible", "chroma", "share", "weights", "fused", "fused_chroma", "luma"),
     *("histogram", "measured"),
@@ -127,6 +129,7 @@ class PicturePath:
             raise
         self._waiting: deque[_Slot] = deque()
         self._next = 0
+        self._uploaded = False
 
     def submit(
         self,
@@ -150,21 +153,57 @@ class PicturePath:
         Raises:
             EngineError: pictures of another form, all slots are on their way, or the GPU failed.
         """
+        numbers = numbers_of(limits, share, correction, threshold)
+        self.upload(pictures)
+        self.launch(numbers)
+
+    def upload(self, pictures: Mapping[str, Array]) -> None:
+        """The first half of :meth:`submit`: bring a pair's pictures to the GPU, while others are computed.
+
+        A pair that is uploaded and was not launched makes way for the next one that is.
+
+        Args:
+            pictures: As there.
+
+        Raises:
+            EngineError: pictures of another form, all slots are on their way, or the GPU failed.
+        """
         slot = self._slots[self._next]
         if len(self._waiting) == len(self._slots):
             raise EngineError(
                 f"{len(self._slots)} pairs are on their way", expected="a take() before the next one"
             )
-        if set(pictures) != set(self._inputs) - {"numbers"}:
+        if set(pictures) != set(self._inputs):
             raise EngineError("pictures", expected=", ".join(self._inputs), got=", ".join(pictures))
-        numbers = np.array([*limits, share, *correction, threshold], np.float32)
-        if not (np.isfinite(numbers).all() and numbers[1] > numbers[0]):
-            raise EngineError("limits of the stretch", expected="the second above the first", got=str(limits))
-        for name, given in {**pictures, "numbers": numbers}.items():
-            array, memory = np.ascontiguousarray(given), slot.host[name].array
+        arrays = {name: np.ascontiguousarray(given) for name, given in pictures.items()}
+        for name, array in arrays.items():
             if array.nbytes != self._inputs[name]:
                 raise EngineError(f"{name}", expected=f"{self._inputs[name]} bytes", got=f"{array.nbytes}")
-            memory[: array.nbytes] = array.reshape(-1).view(np.uint8)
+        device, copied = self._device, not self._device.gpu.integrated
+        if copied and self._uploaded:  # its pages are still being read
+            device.await_event(slot.uploaded)
+        for name, array in arrays.items():
+            slot.host[name].array[: array.nbytes] = array.reshape(-1).view(np.uint8)
+            if copied:
+                device.copy_in(slot.device[name], slot.host[name].array[: array.nbytes], self._upload)
+        if copied:
+            device.record(slot.uploaded, self._upload)
+        self._uploaded = True
+
+    def launch(self, numbers: npt.NDArray[np.float32]) -> None:
+        """The second half: have the pair computed that was uploaded last.
+
+        Args:
+            numbers: What :func:`numbers_of` gives.
+
+        Raises:
+            EngineError: none was uploaded, or the GPU failed.
+        """
+        if not self._uploaded:
+            raise EngineError("no pair was uploaded")
+        slot = self._slots[self._next]
+        slot.host["numbers"].array[: numbers.nbytes] = numbers.view(np.uint8)
+        self._uploaded = False
         self._queue(slot)
         self._waiting.append(slot)
         self._next = (self._next + 1) % len(self._slots)
@@ -207,10 +246,9 @@ class PicturePath:
     def _queue(self, slot: _Slot) -> None:
         device = self._device
         if not device.gpu.integrated:
-            for name, size in self._inputs.items():
-                device.copy_in(slot.device[name], slot.host[name].array[:size], self._upload)
-            device.record(slot.uploaded, self._upload)
             device.wait(self._compute, slot.uploaded)
+            numbers = slot.host["numbers"].array[:NUMBERS_BYTES]
+            device.copy_in(slot.device["numbers"], numbers, self._compute)
         if not device.captures:
             self._launch(slot)
         else:
@@ -263,7 +301,7 @@ class PicturePath:
         return constants
 
     def _slot(self) -> _Slot:
-        sizes = {**self._inputs, **self._outputs}
+        sizes = {**self._inputs, "numbers": NUMBERS_BYTES, **self._outputs}
         host = {name: self._allocate_host(size) for name, size in sizes.items()}
         if self._device.gpu.integrated:
             device = {name: memory.address for name, memory in host.items()}
@@ -332,3 +370,23 @@ class PicturePath:
         while self._hosts:
             with contextlib.suppress(EngineError):
                 self._device.free_host(self._hosts.pop())
+
+
+def numbers_of(
+    limits: Sequence[float], share: float, correction: tuple[float, float], threshold: float
+) -> npt.NDArray[np.float32]:
+    """What the kernels read of a pair beside its pictures, float32 (6,).
+
+    Args:
+        limits: As :meth:`PicturePath.submit` says, and so below.
+        share: Likewise.
+        correction: Likewise.
+        threshold: Likewise.
+
+    Raises:
+        EngineError: the limits are none.
+    """
+    numbers = np.array([*limits, share, *correction, threshold], np.float32)
+    if not (np.isfinite(numbers).all() and numbers[1] > numbers[0]):
+        raise EngineError("limits of the stretch", expected="the second above the first", got=str(limits))
+    return numbers
