@@ -7,7 +7,8 @@ What makes the node known to TensorRT is :mod:`tdfusion_edge.runtime.engines.ten
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,14 +19,14 @@ from tdfusion_edge.runtime.engines.cuda.weights import edge_of, pack
 from tdfusion_edge.runtime.engines.tensorrt.plugins.node import NAME, NAMESPACE, VERSION
 
 INPUTS, OUTPUT, WEIGHTS = ("infrared", "visible", "weights"), "fused", f"{NAME}.weights"
-ATTRIBUTES = {"plugin_namespace": NAMESPACE, "plugin_version": VERSION, "aot": 1}
+ATTRIBUTES: Mapping[str, Any] = {"plugin_namespace": NAMESPACE, "plugin_version": VERSION, "aot": 1}
 """By these TensorRT's parser finds the plugin; the last asks for the one that is compiled ahead of time."""
 _CHAIN = (
     *("Concat", "Conv", "Relu", "Conv", "Relu", "Conv", "Relu", "Conv", "Sigmoid"),
     *("Pad", "Conv", "DepthToSpace", "Split"),
 )
-"""What follows the two lumas, each the only one that takes the last; casts aside, and the Slice before the Split
-that a graph for even sizes does not need."""
+"""What follows the two lumas, each the only one that takes the last. Left out are casts, and the Slice before
+the Split, which a graph for even sizes does not have."""
 
 
 def require_kernel(fusion: bytes) -> None:

@@ -19,16 +19,8 @@ from tdfusion_edge.frames import Frame, Image, Pair, whole
 from tdfusion_edge.result import Findings, Result
 from tdfusion_edge.runtime import engines, rig
 from tdfusion_edge.runtime.engines import Choice, Engine, OnProgress
-from tdfusion_edge.runtime.executors import camera_way, takes_frames, takes_one_pass
-from tdfusion_edge.runtime.executors.base import (
-    F32,
-    Executor,
-    FromCameras,
-    Looked,
-    Timed,
-    expect_next,
-    untimed,
-)
+from tdfusion_edge.runtime.executors import camera_way, expect_next, takes_frames, takes_one_pass
+from tdfusion_edge.runtime.executors.base import F32, Executor, FromCameras, Looked, Timed, untimed
 from tdfusion_edge.runtime.executors.loading import Loader, foreign_of
 from tdfusion_edge.runtime.executors.onepass import OnePass
 from tdfusion_edge.runtime.executors.staged import Staged

@@ -110,7 +110,7 @@ def taps_of(size: tuple[int, int], width: int, height: int) -> tuple[Taps, Taps]
     found = []
     for axis, wanted in enumerate((height, width)):
         # What becomes of each row by itself is what it counts for.
-        rows = np.eye(size[axis], dtype=np.float32)
+        rows: npt.NDArray[Any] = np.eye(size[axis], dtype=np.float32)
         for side in (way[axis] for way in ways):
             if side != len(rows):
                 rows = cv2.resize(rows, (size[axis], side), interpolation=cv2.INTER_AREA)

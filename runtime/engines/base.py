@@ -80,8 +80,9 @@ class Engine(Protocol):
 class OnDevice(Protocol):
     """A graph at one shape whose inputs and outputs lie on the GPU, for who puts kernels around it there."""
 
-    addresses: Mapping[str, int]
-    """Where each input and output lies. They stay there until the engine is closed."""
+    @property
+    def addresses(self) -> Mapping[str, int]:
+        """Where each input and output lies. They stay there until the engine is closed."""
 
     def enqueue(self, stream: int) -> None:
         """Put one pass on a stream of CUDA, given by its number; it takes what its inputs hold by then.

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tdfusion_edge.color import U8
-from tdfusion_edge.frames import Frame, Image, Pair
+from tdfusion_edge.frames import Frame, Image
 from tdfusion_edge.result import Findings
 from tdfusion_edge.runtime.picture.alignment import Aligned, Present
 from tdfusion_edge.runtime.picture.stretch import Stretch
@@ -111,10 +111,3 @@ class FromCameras(Protocol):
 
     def close(self) -> None:
         """Give memory back; safe to call twice."""
-
-
-def expect_next(way: FromCameras, following: Callable[[], Pair | None]) -> None:
-    """Have a way expect what comes next, where that is a pair of both sensors and there already."""
-    pair = following()
-    if pair is not None and pair.infrared is not None and pair.visible is not None:
-        way.expect(pair.infrared, pair.visible)

@@ -27,9 +27,10 @@ from tdfusion_edge.result import Findings
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.engines.cuda.detector import Found, Looking, looking_of
 from tdfusion_edge.runtime.engines.cuda.engine import KEEP, CudaEngine
+from tdfusion_edge.runtime.engines.cuda.form import Form
 from tdfusion_edge.runtime.engines.cuda.parameters import BGR, GREY
-from tdfusion_edge.runtime.engines.cuda.path import Form, PicturePath, numbers_of
 from tdfusion_edge.runtime.engines.cuda.path import Fused as Made
+from tdfusion_edge.runtime.engines.cuda.path import PicturePath, numbers_of
 from tdfusion_edge.runtime.executors.base import Fused, Timed
 from tdfusion_edge.runtime.executors.staged import Staged
 from tdfusion_edge.runtime.heads import kind_of

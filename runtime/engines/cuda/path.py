@@ -67,8 +67,7 @@ class _Slot(NamedTuple):
     device: dict[str, int]
     edge: EdgeParameters
     thermal: ThermalParameters | None
-    shrink: ShrinkParameters | None
-    boxes: BoxesParameters | None
+    look: tuple[ShrinkParameters, BoxesParameters] | None
     uploaded: Handle
     computed: Handle
     downloaded: Handle
@@ -240,6 +239,9 @@ class PicturePath:
         try:
             while self._waiting:
                 self._device.await_event(self._waiting.popleft().downloaded)
+            if self._uploaded:
+                self._uploaded = False
+                self._device.await_event(self._slots[self._next].uploaded)
         finally:
             self._release()
 
@@ -257,11 +259,11 @@ class PicturePath:
                 self._launch(slot)
                 slot.graph.append(device.end_capture(self._compute))
             device.launch_graph(slot.graph[0], self._compute)
-        if self._looking is not None:
+        if self._looking is not None and slot.look is not None:
             # Not in the graph: not every engine of a library can be noted in one.
             self._looking.engine.enqueue(device.number_of(self._compute))
             sizes = 1, detector.BOXES_THREADS, detector.BOXES_SHARED
-            device.launch(self._boxes, *sizes, slot.boxes, self._compute)
+            device.launch(self._boxes, *sizes, slot.look[1], self._compute)
         if device.gpu.integrated:
             device.record(slot.downloaded, self._compute)
             return
@@ -277,9 +279,9 @@ class PicturePath:
             self._device.launch(self._thermal, *size, slot.thermal, self._compute)
         shared = self.plan.tile.shared_bytes
         self._device.launch(self._edge, self.plan.blocks, THREADS, shared, slot.edge, self._compute)
-        if self._looking is not None:
+        if self._looking is not None and slot.look is not None:
             sizes = detector.shrink_blocks(self._looking), detector.SHRINK_THREADS, 0
-            self._device.launch(self._shrink, *sizes, slot.shrink, self._compute)
+            self._device.launch(self._shrink, *sizes, slot.look[0], self._compute)
 
     def _put_constants(self, arrays: Mapping[str, Array | None]) -> dict[str, int]:
         constants = {
@@ -310,14 +312,12 @@ class PicturePath:
         uploaded, computed, downloaded = (self._device.open_event() for _ in range(3))
         at = {**self._constants, **device}
         edge, ranged = self._parameters(at)
-        looking = self._look_parameters(at)
-        return _Slot(host, device, edge, ranged, *looking, uploaded, computed, downloaded, [])
+        look = self._look_parameters(at)
+        return _Slot(host, device, edge, ranged, look, uploaded, computed, downloaded, [])
 
-    def _look_parameters(
-        self, at: Mapping[str, int]
-    ) -> tuple[ShrinkParameters, BoxesParameters] | tuple[None, None]:
+    def _look_parameters(self, at: Mapping[str, int]) -> tuple[ShrinkParameters, BoxesParameters] | None:
         if self._looking is None:
-            return None, None
+            return None
         shrink = detector.shrink_parameters(self.form.size, self._looking, self._taps)
         shrink.luma = at["luma"]
         shrink.visible = at["visible"] if self.form.visible == BGR else 0

@@ -58,13 +58,13 @@ def creator_of(trt: Any, kernel: UnitKernel) -> Any:
     """
     kinds = tuple(getattr(trt.DataType, kind) for kind in TYPES)
 
-    class EdgeFusion(  # type: ignore[misc]
-        trt.IPluginV3, trt.IPluginV3OneCore, trt.IPluginV3OneBuild, trt.IPluginV3OneRuntime
-    ):
+    bases: Any = trt.IPluginV3, trt.IPluginV3OneCore, trt.IPluginV3OneBuild, trt.IPluginV3OneRuntime
+
+    class EdgeFusion(*bases):  # type: ignore[misc]
         """One node; it has no state of its own."""
 
         def __init__(self) -> None:
-            for base in type(self).__bases__:
+            for base in bases:
                 base.__init__(self)  # the bindings do not take super().__init__()
             self.plugin_name, self.plugin_namespace, self.plugin_version = NAME, NAMESPACE, VERSION
             self.num_outputs = 1
