@@ -33,7 +33,7 @@ def graphs(edge: Bundle) -> tuple[bytes, bytes]:
     return edge.graph(ONE_PASS, "fp16")[1], edge.graph(FUSION, "fp16")[1]
 
 
-@pytest.mark.parametrize("size", [(320, 416), (241, 333)])
+@pytest.mark.parametrize("size", [(241, 333), pytest.param((320, 416), marks=pytest.mark.slow)])
 def test_the_graph_gives_what_it_gave(graphs: tuple[bytes, bytes], size: tuple[int, int]) -> None:
     onepass, fusion = graphs
     random = np.random.default_rng(0)

@@ -163,6 +163,7 @@ def damaged(fuser: Fuser, damage: Callable[[dict[str, Any]], None]) -> None:
     head.engine.placed.damage = damage  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_an_engine_that_gives_nan_is_told_of(device: EmulatedDevice) -> None:
     with both()[0] as ours:
         ours.fuse(grey(street(0, deep=True)))
@@ -188,6 +189,7 @@ def test_a_failed_launch_around_the_engine_is_told(device: EmulatedDevice) -> No
         device.faults.launch, device._error = None, None
 
 
+@pytest.mark.slow
 def test_one_sensor_alone_and_an_instrumented_engine_go_the_cpus_way(device: EmulatedDevice) -> None:
     with both(visible_size=(48, 32))[0] as ours:
         pair = street(0, deep=True)

@@ -71,7 +71,10 @@ def pairs_of(count: int) -> list[Pair]:
     return [street(number, deep=True) for number in range(count)]
 
 
-@pytest.mark.parametrize("gpu", [DESKTOP, ORIN_NANO], ids=["copies", "shared memory"])
+@pytest.mark.parametrize(
+    "gpu",
+    [pytest.param(DESKTOP, id="copies"), pytest.param(ORIN_NANO, id="shared memory", marks=pytest.mark.slow)],
+)
 def test_pictures_are_the_same_to_the_last_bit(opened: Callable[..., Any], gpu: Gpu) -> None:
     pairs = pairs_of(5)
     with opened(gpu)[0] as alone:

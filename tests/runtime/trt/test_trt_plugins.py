@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import os
 import shutil
@@ -318,3 +319,38 @@ def test_a_library_without_plugins_builds_the_function(rtx: None, shipped: Path)
     assert request.plugins == ""
     plan, _ = build(trt, request, raw, None, workspace=1 << 30, log=Log(), on_phase=lambda phase: None)
     assert len(plan) > 1_000_000
+
+
+@pytest.mark.parametrize("way", ["python", "aot"])
+def test_it_is_known_before_an_engine_is_loaded_that_calls_it(
+    engines: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """An engine that holds the kernel needs nobody; the next process finds the engine and registers alone."""
+    from test_trt_runner import Bench, pictures
+
+    done: list[str] = []
+    monkeypatch.setattr(plugins, "way_of", lambda trt, onnx: way)
+    monkeypatch.setattr(plugins, "without_function", lambda onnx: onnx)
+    monkeypatch.setattr(
+        plugins, "register", lambda trt, asked, capability: done.append(f"{asked[:3]} {capability}")
+    )
+    for _ in range(2):
+        bench = Bench(engines, "10.3")
+        flags = bench.trt.NetworkDefinitionCreationFlag
+        if way == "aot":
+            bits = {**{one.name: one.value for one in flags}, "PREFER_AOT_PYTHON_PLUGINS": 2}
+            bench.trt.NetworkDefinitionCreationFlag = enum.IntEnum("NetworkDefinitionCreationFlag", bits)
+        runtime = bench.trt.Runtime
+
+        class Noting(runtime):  # type: ignore[misc, valid-type]
+            def deserialize_cuda_engine(self, plan: bytes) -> Any:
+                done.append("loaded")
+                return super().deserialize_cuda_engine(plan)
+
+        bench.trt.Runtime = Noting
+        bench.engine.run(pictures())
+        bench.engine.close()
+    known = f"{way[:3]} 87"
+    assert done == (
+        [known, known, "loaded", known, "loaded"] if way == "python" else [known, "loaded", "loaded"]
+    )
