@@ -42,6 +42,7 @@ def export(
     output: Path,
     *,
     name: str | None = None,
+    heads: bool = True,
     allowed: Collection[str] = (),
     threshold: float = SCORE_THRESHOLD,
     precisions: Collection[Precision] = ("fp32", "fp16"),
@@ -60,6 +61,7 @@ def export(
             :func:`~tdfusion_edge.export.networks.choose`.
         output: Bundle to write: a folder or a ``.zip``.
         name: Name of the bundle; the recipe's of the fusion network for None.
+        heads: Whether task networks come along; without them it is a bundle of the fusion network alone.
         allowed: "module:Class" that the checkpoints may name beside the networks of this package.
         threshold: Score above which a detection counts.
         precisions: float32 is always among what is written.
@@ -87,7 +89,7 @@ def export(
     _check_opset(opset, precisions)
     if plugins and (size is None or "fp16" not in precisions):
         raise RequestError("--plugins", expected="the one-pass graph in fp16, in which our kernel stands")
-    chosen = choose(paths, allowed)
+    chosen = choose(paths, allowed, heads=heads)
     for line in chosen.notes:
         note(line)
     name = name or chosen.fusion.header.recipe
@@ -95,8 +97,8 @@ def export(
     if plugins and sizes is None:
         raise RequestError("--plugins", expected="networks that a one-pass graph can hold", got="masks")
     require_data(data, names=names, calibration=calibration, labels=labels)
-    heads = {kind: task.view.classes for kind in KINDS if (task := chosen.of_kind(kind)) is not None}
-    pairs = choose_pairs(data, names, calibration, precisions, size, labels=labels, heads=heads)
+    classes = {kind: task.view.classes for kind in KINDS if (task := chosen.of_kind(kind)) is not None}
+    pairs = choose_pairs(data, names, calibration, precisions, size, labels=labels, heads=classes)
     parts = [fusion_part(chosen.fusion, precisions, pairs, opset)]
     kernel_of = parts[0].files["fusion.fp16.onnx"] if plugins else None
     if kernel_of is not None:
@@ -115,6 +117,7 @@ def export(
             name,
             precisions,
             size if ONE_PASS in whole.graphs else None,
+            heads=heads,
             threshold=None if threshold == SCORE_THRESHOLD else threshold,
             opset=None if opset == OPSET else opset,
             data=data,

@@ -61,6 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--opset", type=int, default=OPSET, choices=OPSETS, metavar="N",
         help="version of ONNX's operators, 17 to 20; TensorRT 8 reads 17 at most (default: %(default)s)",
     )  # fmt: skip
+    parser.add_argument(
+        "--no-heads", action="store_true",
+        help="the fusion network alone, for a detector of your own, or where the trained one does not bear "
+        "a precision",
+    )  # fmt: skip
     add_pair_arguments(parser)
     parser.add_argument(
         "--plugins", action="store_true",
@@ -88,6 +93,7 @@ def main(args: argparse.Namespace) -> int:
         args.checkpoints,
         args.output,
         name=args.name,
+        heads=not args.no_heads,
         allowed=args.network,
         threshold=args.score_threshold,
         precisions=precisions_of(args.precision or ("fp32" if args.opset <= LEGACY else "fp32,fp16")),

@@ -107,7 +107,7 @@ def _refuse(what: str, precision: Precision, said: list[str]) -> None:
         other = (
             "leave that graph out (--no-onepass)"
             if what.startswith("the one")
-            else "look at the pairs (--data)"
+            else "leave out the task networks (--no-heads) or look at the pairs (--data)"
         )
         hint = f"Leave {precision} out (--precision), or {other}."
         if precision == "fp32":  # which cannot be left out

@@ -64,7 +64,7 @@ class Chosen(NamedTuple):
         return all(task.kind.in_one_pass for task in self.heads.values())
 
 
-def choose(paths: Sequence[Path], allowed: Collection[str] = ()) -> Chosen:
+def choose(paths: Sequence[Path], allowed: Collection[str] = (), *, heads: bool = True) -> Chosen:
     """The fusion network of the first checkpoint that has one, and the last task network of each kind.
 
     So a detector that was trained again on pictures of a finished fusion network comes behind it. A task
@@ -74,6 +74,7 @@ def choose(paths: Sequence[Path], allowed: Collection[str] = ()) -> Chosen:
     Args:
         paths: Checkpoints.
         allowed: "module:Class" that they may name beside the networks of this package.
+        heads: Whether task networks are looked for at all.
 
     Raises:
         RequestError: no fusion network or two different ones, one of a class that is not allowed, or a
@@ -85,7 +86,7 @@ def choose(paths: Sequence[Path], allowed: Collection[str] = ()) -> Chosen:
     fusion = Loaded(header, load_network(path, header, weights, "fusion", allowed), digest)
     notes: list[str] = []
     tasks: dict[str, Task] = {}
-    for path, header, weights in reversed(read):
+    for path, header, weights in reversed(read) if heads else ():
         if "task" not in header.networks:
             continue
         name = header.networks["task"].name
@@ -106,8 +107,8 @@ def choose(paths: Sequence[Path], allowed: Collection[str] = ()) -> Chosen:
         elif labels not in tasks:
             task = Task(header, network, _view(path, header, network, KINDS[labels].title))
             tasks[labels] = _matched(fusion, path, task, notes)
-    heads = {kind.head: tasks[labels] for labels, kind in KINDS.items() if labels in tasks}
-    return Chosen(fusion, heads, tuple(notes))
+    found = {kind.head: tasks[labels] for labels, kind in KINDS.items() if labels in tasks}
+    return Chosen(fusion, found, tuple(notes))
 
 
 def _matched(fusion: Loaded, path: Path, task: Task, notes: list[str]) -> Task:

@@ -46,6 +46,7 @@ def export_command(
     precisions: Collection[Precision],
     size: tuple[int, int] | None,
     *,
+    heads: bool = True,
     threshold: float | None = None,
     opset: int | None = None,
     data: Path | None = None,
@@ -61,6 +62,7 @@ def export_command(
         name: Of the bundle.
         precisions: Of its graphs.
         size: Width and height of the one-pass graph; None: without one.
+        heads: Whether task networks came along.
         threshold: Of the detector, where it is not the usual one.
         opset: Likewise.
         data: Folder of the pairs that were measured on; None: simulated ones.
@@ -71,6 +73,7 @@ def export_command(
     """
     words = ["tdfusion-edge", "export", *("/".join(path.parts[-2:]) for path in paths), "-o", name]
     words += ["--name", name, "--precision", ",".join(sorted(precisions, key=_ORDER.index))]
+    words += [] if heads else ["--no-heads"]
     words += ["--no-onepass"] if size is None else ["--size", f"{size[0]}x{size[1]}"]
     words += ["--plugins"] if plugins else []
     given = {

@@ -6,8 +6,8 @@ r"""The bundles of the zoo beside each other: what each fusion network costs, an
 Cost: weights, multiply-adds, sizes of the graphs, and milliseconds of the fusion network alone with two
 threads and with one, all networks in turns, the paper's among them. Quality, on the validation pairs of MSRS:
 fusion metrics without any stretch, mAP50 with the bundle's own detector and with each --detector as it is,
-and mIoU where a bundle gives masks. --peer adds the published pictures of another network. The result is also
-drawn, and python -m benchmarks.zoo.table prints it for docs/models.md.
+and mIoU where a bundle gives masks, or by those of --masks. --peer adds the published pictures of another
+network. The result is also drawn, and python -m benchmarks.zoo.table prints it for docs/models.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.quality import PEERS as KNOWN
 from benchmarks.schema import Figure, Results
 from benchmarks.script import ROOT, Benchmark, Measured, add_count, main, parse_count, parse_size
-from benchmarks.zoo.costs import PAPER, PEERS, cost_of, figures_of, fresh_cost, timed
+from benchmarks.zoo.costs import PAPER, PEERS, cost_of, figures_of, fresh_cost, timed, with_sizes
 from benchmarks.zoo.picture import draw
 from benchmarks.zoo.quality import Quality, quality_of_bundle, quality_of_folder
 from tdfusion_edge import bundle
@@ -40,11 +40,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="may be repeated (default: all that ship)",
     )  # fmt: skip
     parser.add_argument(
+        "--alone", type=bundle.place, action="append", default=[], metavar="BUNDLE",
+        help="the fusion network of a member of its name without a detector, in more precisions, whose sizes "
+        "are told; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
         "--peer", choices=KNOWN, action="append", default=[], help="published pictures beside them"
     )
     parser.add_argument(
         "--detector", type=Path, action="append", default=[], metavar="FILE",
         help="a detector of COCO's in ONNX, which looks at all pictures as it is; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--masks", type=bundle.place, metavar="BUNDLE",
+        help="its mask head looks at all pictures as it is (default: bundles with one look at their own)",
     )  # fmt: skip
     parser.add_argument(
         "--data", type=Path, default=data, metavar="DIR",
@@ -72,11 +81,16 @@ def measure(args: argparse.Namespace) -> Measured:
         if not (args.data / "peers" / peer).is_dir():
             raise InputMissing(f"there is no folder {args.data / 'peers' / peer}")
     costs = [cost_of(name, opened) for name, opened in members.items()]
+    for place in args.alone:
+        costs = with_sizes(costs, bundle.read(place))
     costs += [fresh_cost(peer, PEERS[peer]) for peer in args.peer if peer in PEERS]
     costs.append(fresh_cost(PAPER, PAPER))
     facts = {cost.name: cost.said for cost in costs}
     for name, opened in members.items():
         facts |= {f"{name}: {what}": text for what, text in origin_of(opened.manifest)}
+    if args.masks is not None:
+        judge = bundle.read(args.masks).manifest
+        facts |= {f"masks of {judge.name}: {what}": text for what, text in origin_of(judge)}
     figures = [figure for cost in costs for figure in figures_of(cost, args.size)]
     figures += list(_detectors_cost(members))
     qualities = list(_qualities(members, args))

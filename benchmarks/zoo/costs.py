@@ -14,6 +14,7 @@ import torch
 from benchmarks.fusion_networks import NETWORKS, SEED
 from benchmarks.schema import Figure, Ratio, Timing
 from tdfusion_edge.bundle import FUSION, Bundle, Precision
+from tdfusion_edge.errors import RequestError
 from tdfusion_edge.export.fusion import fusion_onnx
 from tdfusion_edge.export.graph import smooth_pair
 from tdfusion_edge.export.operations import count
@@ -55,6 +56,22 @@ def cost_of(name: str, opened: Bundle) -> Cost:
         f"{opened.manifest.network}, sha256 {hashlib.sha256(raw).hexdigest()}"
         + (", weights counted in the graph" if known is None else ""),
     )
+
+
+def with_sizes(costs: Sequence[Cost], alone: Bundle) -> list[Cost]:
+    """Take the sizes from where a member's fusion network is without a detector, which may not bear INT8.
+
+    Raises:
+        RequestError: it is no member's.
+    """
+    found = cost_of(alone.manifest.name, alone)
+    if all(cost.graph != found.graph for cost in costs if cost.name == found.name):
+        raise RequestError(
+            f"bundle '{found.name}' of --alone",
+            expected=f"name and float32 graph of one of {', '.join(cost.name for cost in costs)}",
+            got="another graph" if any(cost.name == found.name for cost in costs) else "none of them",
+        )
+    return [cost._replace(sizes=found.sizes) if cost.name == found.name else cost for cost in costs]
 
 
 def fresh_cost(name: str, network: str) -> Cost:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 from benchmarks.detector_rows import OVERALL, DetectorScore, Protocol, detector_score
 from benchmarks.numbers import SCORE_DIGITS
 from benchmarks.schema import Figure, Score
+from tdfusion_edge import bundle
 from tdfusion_edge.bundle import Bundle
 from tdfusion_edge.color import U8
 from tdfusion_edge.console import watched
@@ -74,13 +75,13 @@ def quality_of_bundle(name: str, opened: Bundle, args: argparse.Namespace) -> Qu
                         got=", ".join(head.classes),
                     )
                 own.append(Looker("fine-tuned", head.network, fuser.heads[kind].find))
-            if kind == "mask":
+            if kind == "mask" and args.masks is None:
                 figures.append(_miou(name, row, fuser.heads[kind].find, head.classes, args))
         return _quality(name, row, own, args, figures)
 
 
 def quality_of_folder(name: str, folder: Path, args: argparse.Namespace) -> Quality:
-    """Published pictures, with what the given detectors find in them."""
+    """Published pictures, with what the given detectors and masks find in them."""
     return _quality(name, from_folder(folder), [], args, [])
 
 
@@ -100,6 +101,8 @@ def _quality(
                 tallies[looker].append(kind.tally(Seen(pair, found)))
     metrics = {key: round(value, SCORE_DIGITS) for key, value in mean(scores)._asdict().items()}
     found_by = [_detected(name, looker, kind.score(some), len(pairs)) for looker, some in tallies.items()]
+    if args.masks is not None:
+        figures = [*figures, _miou_by(args.masks, name, row, args)]
     score = Score(method=name, stretch="none", pairs=len(pairs), metrics=metrics)
     return Quality(score, tuple(found_by), tuple(figures))
 
@@ -128,6 +131,16 @@ def _figures(scores: DetectionScores) -> Iterator[tuple[str, float]]:
         **{f"{OVERALL} {name}": one.map50 for name, one in scores.per_class.items()},
     }
     return ((name, round(value, SCORE_DIGITS)) for name, value in known.items() if value is not None)
+
+
+def _miou_by(judge: Path, name: str, row: Row, args: argparse.Namespace) -> Figure:
+    """By the mask head of another bundle, which looks at all rows as it is."""
+    opened = bundle.read(judge)
+    head = opened.manifest.head("mask")
+    if head is None:
+        raise RequestError(f"bundle '{opened.manifest.name}'", expected="one that gives masks", got="none")
+    with Fuser(opened, graphs="staged") as fuser:
+        return _miou(name, row, fuser.heads["mask"].find, head.classes, args)
 
 
 def _miou(name: str, row: Row, find: Find, classes: tuple[str, ...], args: argparse.Namespace) -> Figure:

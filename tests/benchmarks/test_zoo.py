@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import math
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,9 +22,12 @@ from benchmarks.detector_rows import detector_score
 from benchmarks.plot import FRAME, Box, Panel, Point, decades, figure, front, labels, ticks
 from benchmarks.schema import Figure, Metadata, ResultFile, Results, Score, read
 from benchmarks.zoo.__main__ import BENCHMARK, PICTURE
+from benchmarks.zoo.costs import cost_of, with_sizes
 from benchmarks.zoo.picture import draw
+from benchmarks.zoo.quality import quality_of_folder
 from benchmarks.zoo.table import as_markdown, main
 from tdfusion_edge import bundle
+from tdfusion_edge.errors import RequestError
 from tdfusion_edge.runtime.measuring.timing import ratio, timing
 
 ROOT = Path(__file__).parents[2]
@@ -212,3 +218,34 @@ def test_a_member_is_counted_timed_and_scored(data: Path, tmp_path: Path) -> Non
     raw = bundle.read(bundle.place("edge")).graph("fusion", "fp16")[1]
     assert figures["edge: fusion graph, fp16"] == len(raw) / 1e3
     assert (tmp_path / "z.svg").read_text() == draw(whole)
+
+
+def test_masks_of_another_bundle_judge_pictures_as_they_are(tmp_path: Path, bands_bundle_path: Path) -> None:
+    picture = np.repeat(np.array([10, 120, 240], np.uint8), 16)[None].repeat(48, axis=0)
+    for folder, image in (("ir", picture), ("vi", cv2.merge([picture] * 3)), ("masks", picture // 100)):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "a.png"), image)
+    (tmp_path / "labels" / "fusion").mkdir(parents=True)
+    (tmp_path / "labels" / "fusion" / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "names.txt").write_text("a\n")
+    asked = argparse.Namespace(
+        data=tmp_path, names="names.txt", first=None, detector=[], masks=bands_bundle_path
+    )
+    figure = quality_of_folder("peer", tmp_path / "vi", asked).figures[-1]
+    assert (figure.name, figure.unit) == ("peer: mIoU", "share")
+    assert figure.value > 0.9  # but for the edges between the bands
+    with pytest.raises(RequestError, match="expected one that gives masks"):
+        quality_of_folder(
+            "peer", tmp_path / "vi", argparse.Namespace(**vars(asked) | {"masks": bundle.place("edge")})
+        )
+
+
+def test_sizes_come_from_the_same_network_alone(mean_bundle: bundle.Bundle) -> None:
+    named = mean_bundle.manifest.name
+    member = cost_of(named, mean_bundle)
+    assert with_sizes([member._replace(sizes={"fp32": 1})], mean_bundle) == [member]
+    other = [member._replace(name="other"), member._replace(graph=b"")]
+    with pytest.raises(RequestError, match=f"float32 graph of one of other, {named}, got another graph"):
+        with_sizes(other, mean_bundle)
+    with pytest.raises(RequestError, match="got none of them"):
+        with_sizes(other[:1], mean_bundle)

@@ -82,6 +82,15 @@ def test_a_class_that_is_not_allowed_by_name_is_left_out(
     assert "nowhere:Detector" in " ".join(chosen.notes)
 
 
+def test_the_fusion_network_goes_alone_where_that_is_asked_for(fusion: Path, tmp_path: Path) -> None:
+    command = ["export", str(fusion), "-o", str(tmp_path / "bundle"), "--precision", "fp32", "--no-onepass"]
+    assert main([*command, "--network", FINDS, "--no-heads"]) == 0
+    manifest = bundle.read(tmp_path / "bundle").manifest
+    assert set(manifest.graphs) == {"fusion"}
+    assert manifest.heads == {}
+    assert "--no-heads" in manifest.commands["export"]
+
+
 def test_what_a_later_one_stands_in_for_is_not_built(fusion: Path, tmp_path: Path) -> None:
     """It may need a library that is not here; this one could not even be made."""
     made = {"task": (TinyMask(3), "segformer", {"size": "huge"})}
