@@ -1,6 +1,7 @@
 """GenICam cameras (GigE Vision, USB3 Vision) as a source, through harvesters and the maker's GenTL producer.
 
-A package of yours names GenICamSource as entry point (docs/cameras.md) for genicam:///opt/maker.cti?serial=1234.
+A package of yours names GenICamSource as entry point (docs/cameras.md) for genicam:///opt/maker.cti?serial=1234,
+with &size=640x512&fps=30, or size and fps of the rig file, where the camera lets them be set.
 Alone, this lists the cameras:  python examples/genicam_source.py /opt/maker.cti
 """
 
@@ -9,23 +10,38 @@ import sys
 import cv2
 from harvesters.core import Harvester  # pip install harvesters
 
-from tdfusion_edge.errors import SourceError
+from tdfusion_edge.errors import RequestError, SourceError
 from tdfusion_edge.frames import Frame
 
 FORMATS = ("Mono8", "Mono16", "BGR8", "RGB8")
 DRIFT = 1e-4  # the clocks of camera and computer drift apart by less
 
 
+def set_up(nodes, uri) -> None:  # noqa: ANN001
+    """Set size and rate by the names of the SFNC; a camera that has no such node is refused."""
+    asked = dict(zip(("Width", "Height"), uri.size() or (), strict=False))
+    if uri.fps() is not None:
+        if nodes.has_node("AcquisitionFrameRateEnable"):  # not every camera has to be told
+            nodes.AcquisitionFrameRateEnable.value = True
+        asked["AcquisitionFrameRate"] = uri.fps()
+    for node, value in asked.items():
+        if not nodes.has_node(node):
+            raise RequestError(f"{uri}: this camera has no {node}", expected="no size or fps that needs it")
+        getattr(nodes, node).value = value
+
+
 class GenICamSource:  # noqa: D101
     live = True
 
     def __init__(self, name, uri, *, epoch_ns, clock) -> None:  # noqa: ANN001
-        uri.refuse_unknown(("serial",))
+        uri.refuse_unknown(("serial", "size", "fps"))
         self.name, self.clock, self.ahead, self.last = name, clock, None, 0
         self.harvester = Harvester()
         self.harvester.add_file(uri.path)
         self.harvester.update()
-        self.camera = self.harvester.create({"serial_number": uri.query["serial"]} if uri.query else 0)
+        serial = uri.query.get("serial")
+        self.camera = self.harvester.create({"serial_number": serial} if serial else 0)
+        set_up(self.camera.remote_device.node_map, uri)
         self.camera.start()
 
     def read(self) -> Frame:  # noqa: D102

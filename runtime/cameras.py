@@ -51,11 +51,21 @@ class Cameras(NamedTuple):
 
     @property
     def visible_size(self) -> rig.Size | None:
-        """Width and height of the visible pictures, as far as the rig tells before one is there."""
+        """Width and height of the visible pictures, as far as the rig tells before one is there.
+
+        Where a recording has no visible picture, infrared's: it is shown alone, as it is.
+        """
         if self.registration is not None:
             return self.registration.visible_size
-        camera = self.visible[1]
-        return camera.size if camera.crop is None else (camera.crop.width, camera.crop.height)
+        if (size := _size_told(self.visible[1])) is not None:
+            return size
+        place = addresses.parse(self.visible[1].uri)
+        if place.scheme != "file":
+            return None
+        from tdfusion_edge.runtime.sources.recording import size_beside
+
+        beside = size_beside(place.local_path())
+        return None if beside is None else _size_told(self.infrared[1]) or beside
 
     @property
     def place(self) -> Place:
@@ -144,6 +154,10 @@ class Cameras(NamedTuple):
             )
         kind = error.kind if isinstance(error, SourceError) else "not-found"
         return SourceError(error.what, expected=error.expected, got=error.got, hint=hint, kind=kind)
+
+
+def _size_told(camera: rig.Camera) -> rig.Size | None:
+    return camera.size if camera.crop is None else (camera.crop.width, camera.crop.height)
 
 
 def choose_cameras(

@@ -304,6 +304,22 @@ class Fuser:
         """
         self._aligner.move(distance_m)
 
+    @property
+    def registration(self) -> rig.Registration | None:
+        """How infrared lies on visible, before :meth:`move`; :meth:`register` changes it."""
+        return self._aligner.registration
+
+    def register(self, registration: rig.Registration | None) -> None:
+        """Let infrared lie on visible in another way, from the next pair on; not while a pair is fused.
+
+        It lies at the distance that this registration holds for. Where that leaves a part without infrared,
+        one pass goes on network by network. What of it is of no use is refused when the next pair is fused.
+
+        Args:
+            registration: Where infrared pixels lie in the visible picture; None scales the one to the other.
+        """
+        self._aligner.register(registration)
+
     def forget(self) -> None:
         """Begin a new stream: nothing is left of earlier pictures."""
         self._aligner.forget()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Literal, TypeAlias, get_args
+from typing import Annotated, Literal, TypeAlias, TypeVar, get_args
 
 from msgspec import Meta, field
 from msgspec.structs import replace
@@ -24,7 +24,9 @@ from tdfusion_edge.runtime.temperatures.tables import Measure, Radiometry
 from tdfusion_edge.runtime.tracking.tables import Tracks
 from tdfusion_edge.runtime.zones.tables import Line, Zone
 from tdfusion_edge.text import few
+from tdfusion_edge.video.times import other_half
 
+T = TypeVar("T", bound=Table)
 Role: TypeAlias = Literal["infrared", "visible"]
 RangeName: TypeAlias = Literal["auto", "percentile", "linear", "clahe", "steady", "camera"]
 Policy: TypeAlias = Literal["drop", "hold-last", "nearest", "single"]
@@ -214,13 +216,16 @@ def find(explicit: Path | None) -> Path | None:
 def read(path: Path | None) -> Rig:
     """The rig in ``path``, or the simulated one for None.
 
-    A camera that is a relative path is looked for beside the file first, then in the current folder.
+    A relative path in it, of a camera, a password or certificates, is looked for beside it first, then in the
+    current folder; ``~`` is the home.
     """
     if path is None:
         return SIMULATED
     rig = load(path, Rig)
-    cameras = {name: _beside(path, camera) for name, camera in rig.cameras.items()}
-    return replace(rig, cameras=cameras)
+    cameras = {
+        name: _with_files(path, camera, "uri", "password_file") for name, camera in rig.cameras.items()
+    }
+    return replace(rig, cameras=cameras, mqtt=_with_files(path, rig.mqtt, "password_file", "ca_file"))
 
 
 def is_relative(uri: str) -> bool:
@@ -228,18 +233,29 @@ def is_relative(uri: str) -> bool:
     return bool(uri) and "://" not in uri and not uri.startswith(("gst:", "/", "~"))
 
 
-def _beside(path: Path, camera: Camera) -> Camera:
-    """A camera whose relative path leads from the rig file's folder to something."""
-    if not is_relative(camera.uri):
-        return camera
-    name, mark, topic = camera.uri.partition("?")  # of a bag
-    for place, rest in ((camera.uri, ""), (name, f"{mark}{topic}")):
+def _with_files(path: Path, table: T, *keys: str) -> T:
+    """A table of the rig file ``path``, with the files that these of its keys name found."""
+    named = {key: getattr(table, key) for key in keys}
+    return replace(table, **{key: _beside(path, name) for key, name in named.items() if name is not None})
+
+
+def _beside(path: Path, name: str) -> str:
+    """A relative path that leads from the rig file's folder to something; others as they are."""
+    if not is_relative(name):
+        return os.path.expanduser(name)  # noqa: PTH111  (which leaves an address as it is)
+    bag, mark, topic = name.partition("?")
+    for place, rest in ((name, ""), (bag, f"{mark}{topic}")):
         there = path.parent / place
-        if place and os.access(there, os.F_OK):
-            return replace(camera, uri=f"{there}{rest}")
-        if os.access(place, os.F_OK):
+        if place and _is_there(there):
+            return f"{there}{rest}"
+        if _is_there(place):
             break
-    return camera
+    return name
+
+
+def _is_there(place: str | Path) -> bool:
+    """Whether a path leads to something, a camera of a recording that has no frame of it among that."""
+    return os.access(place, os.F_OK) or other_half(Path(place)) is not None
 
 
 def thermal(asked: RangeName | ThermalRange | None, table: ThermalRange | None = None) -> ThermalRange:
@@ -314,7 +330,7 @@ def _camera(rig: Rig, name: str) -> Camera:
     # A shell puts the home in for "~" at the beginning of a word, which the second of two names is not.
     # Devices and bags take options.
     places = {os.path.expanduser(place) for place in (name, name.partition("?")[0])}  # noqa: PTH111
-    if "://" in name or name[:4].lower() == "gst:" or any(os.access(place, os.F_OK) for place in places):
+    if "://" in name or name[:4].lower() == "gst:" or any(map(_is_there, places)):
         return Camera(uri=name)
     raise ConfigError(
         f"no camera '{redact(name)}'",

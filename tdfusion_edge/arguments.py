@@ -9,13 +9,35 @@ from __future__ import annotations
 
 import os
 import re
-from argparse import ArgumentTypeError
+from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tdfusion_edge.errors import RequestError
 
 LARGEST = 2**31 - 1
 """No count that a command takes is larger, and all libraries take it."""
+
+
+class Suggesting(Action):
+    """Stores a text, any, for which ``completion`` offers some.
+
+    Args:
+        options: Of argparse.
+        suggestions: What is offered; where several are parted by commas, as the first.
+    """
+
+    def __init__(self, *options: Any, suggestions: Sequence[str], **more: Any) -> None:
+        super().__init__(*options, **more)
+        self.suggestions = tuple(suggestions)
+
+    def __call__(
+        self, parser: ArgumentParser, namespace: Namespace, values: Any, option: str | None = None
+    ) -> None:
+        """Store it."""
+        del parser, option
+        setattr(namespace, self.dest, values)
 
 
 def file_name(text: str) -> str:

@@ -25,6 +25,8 @@ from tdfusion_edge.console import guarded, listening, say
 from tdfusion_edge.errors import RequestError, TdfusionError
 from tdfusion_edge.install import install_command
 from tdfusion_edge.interrupts import second_signal_ends
+from tdfusion_edge.leaving import ended_by
+from tdfusion_edge.redact import redact_arguments
 
 
 class Command(NamedTuple):
@@ -79,6 +81,11 @@ REFUSED = MappingProxyType(
 """What the system says of a place, and what is expected of one."""
 
 log = logging.getLogger(__name__)
+
+
+def program() -> int:
+    """The ``tdfusion-edge`` process: :func:`main`, whatever threads its drivers leave behind."""
+    return ended_by(main)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -173,7 +180,7 @@ def _run(command: Command, arguments: Sequence[str]) -> int:
         parser, work = command_parser(command)
         args = parser.parse_args(arguments)
         with listening(vars(args).pop(LOUDNESS)):
-            return _logged(work, args, shlex.join([command.name, *arguments]))
+            return _logged(work, args, shlex.join([command.name, *redact_arguments(arguments)]))
     except ImportError as error:
         if error.name is None or error.name.split(".")[0] == "tdfusion_edge":
             raise

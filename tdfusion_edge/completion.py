@@ -14,6 +14,8 @@ import argparse
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from tdfusion_edge import bundle
+from tdfusion_edge.arguments import Suggesting, bundle_path
 from tdfusion_edge.cli import COMMANDS, Command, command_parser
 from tdfusion_edge.console import say
 
@@ -27,6 +29,8 @@ class Value(NamedTuple):
     name: str
     choices: tuple[str, ...]
     """All that it takes; empty for a free text."""
+    suggested: tuple[str, ...]
+    """What else stands for something, such as a bundle that ships with the package; others are taken too."""
     is_file: bool
     """Whether it may be a file or a folder: all but numbers."""
 
@@ -83,7 +87,11 @@ def _value(action: argparse.Action) -> Value | None:
     if action.nargs == 0:
         return None
     name = action.metavar if isinstance(action.metavar, str) else action.dest
-    return Value(name, tuple(map(str, action.choices or ())), action.type not in (int, float))
+    suggested = action.suggestions if isinstance(action, Suggesting) else ()
+    if action.type is bundle_path:
+        suggested = tuple(folder.name for folder in bundle.shipped())
+    is_file = action.type not in (int, float) and not isinstance(action, Suggesting)
+    return Value(name, tuple(map(str, action.choices or ())), suggested, is_file)
 
 
 def _one_line(text: str | None) -> str:
@@ -119,9 +127,10 @@ def _cases(name: str, command: Completed) -> Iterable[str]:
     for option in command.options:
         if option.value is not None:
             previous = "|".join(f'"{name} {flag}"' for flag in option.flags)
-            yield f'        {previous}) words="{_words(option.value.choices)}" ;;'
+            words = (*option.value.choices, *option.value.suggested)
+            yield f'        {previous}) words="{_words(words)}" ;;'
     flags = _words(flag for option in command.options for flag in option.flags)
-    choices = _words(word for value in command.positionals for word in value.choices)
+    choices = _words(word for value in command.positionals for word in (*value.choices, *value.suggested))
     yield f"""        "{name} "*)
             words="{choices}"
             if [[ $current == -* ]]; then words="{flags}"; fi ;;"""
@@ -170,7 +179,11 @@ def _specs(command: Completed) -> Iterable[str]:
 
 
 def _action(value: Value) -> str:
-    what = f"({_words(value.choices)})" if value.choices else "_files" if value.is_file else " "
+    words = _words((*value.choices, *value.suggested))
+    if value.choices or not value.is_file:
+        what = f"({words})" if words else " "
+    else:
+        what = f"{{compadd {words}; _files}}" if words else "_files"
     return f":{value.name.replace(':', ' ')}:{what}"
 
 
@@ -189,9 +202,9 @@ def fish(commands: Mapping[str, Completed]) -> str:
                 f"-{'l' if flag.startswith('--') else 's'} {flag.lstrip('-')}" for flag in option.flags
             )
             lines.append(f"{there} {names}{_taken(option.value)} -d {_fish(option.help)}")
-        lines += [
-            f"{there} -f -a {_fish(_words(value.choices))}" for value in command.positionals if value.choices
-        ]
+        for value in command.positionals:
+            if words := _words((*value.choices, *value.suggested)):
+                lines.append(f"{there}{' -f' if value.choices else ''} -a {_fish(words)}")
     lines += [
         f"complete -c {PROGRAM} -n __fish_use_subcommand -l {flag.lstrip('-')} -d {_fish(text)}"
         for flag, text in ROOT.items()
@@ -202,9 +215,9 @@ def fish(commands: Mapping[str, Completed]) -> str:
 def _taken(value: Value | None) -> str:
     if value is None:
         return ""
-    if value.choices:
-        return f" -x -a {_fish(_words(value.choices))}"
-    return " -r -F" if value.is_file else " -x"
+    words = _words((*value.choices, *value.suggested))
+    takes = " -r -F" if value.is_file and not value.choices else " -x"
+    return f"{takes} -a {_fish(words)}" if words else takes
 
 
 def _fish(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Sequence
 from typing import Any
 
 HIDDEN = "***"
@@ -93,6 +94,9 @@ _DASHES = re.compile(
     rf"((?<![\w\-])--?[\w\-]{{0,40}}{_TELLING}{_REST}\s+)(?!-|(?-i:FILE)\b){_VALUE}", re.IGNORECASE
 )
 
+# An argument by itself: what such an option is given is hidden to its end, whatever blanks are in it.
+_ARGUMENT = re.compile(rf"(--?[\w\-]{{0,40}}{_TELLING}{_REST})(=.*)?", re.IGNORECASE | re.DOTALL)
+
 # HTTP headers: "Authorization: Basic YWRtaW46cHc=" to the end of the line; without colon its scheme tells.
 _HEADER = re.compile(r"((?:(?:proxy-)?authorization|(?:set-)?cookie)[\"']?\s*[:=]\s*)[^\r\n]*", re.IGNORECASE)
 _HEADER_WORDS = re.compile(
@@ -124,14 +128,36 @@ def redact(text: str) -> str:
     """
     # Options go before the user part: an "@" in the password of a query would otherwise pass for
     # the end of a user part, and what follows it would stay.
+    # A header's value goes before them: of "token=Basic ..." an option's rule would leave the second word.
+    text = _BASIC.sub(_without_pair, text)
     for pattern in _OPTION_RULES:
         text = pattern.sub(rf"\g<1>{HIDDEN}", text)
-    text = _BASIC.sub(_without_pair, text)
     text = _WORD.sub(lambda word: _without_users(word[0]), text)
     text = _USER_ALONE.sub(f"{HIDDEN}@", text)
     text = _BLANK_IN_USER.sub(rf"\g<1>{HIDDEN}@", text)
     text = _CUT_OFF.sub(rf"\g<1>{HIDDEN}", text)
     return _KEY_IN_PATH.sub(rf"\g<1>{HIDDEN}", text)
+
+
+def redact_arguments(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command line without credentials.
+
+    Joined to a line they could not be told apart any more: what an option with a telling name is given may
+    hold blanks.
+
+    >>> redact_arguments(["--serve-token=a b", "--password", "c d", "rtsp://u:p@10.0.0.5"])
+    ['--serve-token=***', '--password', '***', 'rtsp://***@10.0.0.5']
+    """
+    hidden: list[str] = []
+    follows = False
+    for argument in arguments:
+        option = _ARGUMENT.fullmatch(argument)
+        if option is not None:
+            hidden.append(argument if option[2] is None else f"{option[1]}={HIDDEN}")
+        else:
+            hidden.append(HIDDEN if follows else redact(argument))
+        follows = option is not None and option[2] is None
+    return hidden
 
 
 def redact_all(value: Any) -> Any:

@@ -25,8 +25,9 @@ def ask(
     headers: dict[str, str] | None = None,
     body: bytes = b"",
     query: bytes = b"",
+    client: str = "127.0.0.1",
 ) -> Answer:
-    """One request over HTTP, with ``Host: 127.0.0.1`` unless ``headers`` say another."""
+    """One request over HTTP, with ``Host: 127.0.0.1`` unless ``headers`` say another, from ``client``."""
     answer, parts = Answer(), [body[:50], body[50:]]
 
     async def receive() -> dict[str, Any]:
@@ -42,7 +43,7 @@ def ask(
         else:
             answer.body += message.get("body", b"")
 
-    scope = _scope("http", path, headers, query) | {"method": method}
+    scope = _scope("http", path, headers, query) | {"method": method, "client": (client, 1)}
     asyncio.run(asyncio.wait_for(app(scope, receive, send), 10))
     return answer
 

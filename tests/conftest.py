@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,16 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data absent: {folder} (set TDFUSION_DATA)")
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_reader_is_left() -> Iterator[None]:
+    """A reader that a module leaves behind in C++ code may abort the process of all tests at its end."""
+    yield
+    readers = [one for one in threading.enumerate() if one.name.startswith(("camera ", "read "))]
+    for reader in readers:
+        reader.join(10)
+    assert not [reader for reader in readers if reader.is_alive()], "a source was not closed"
 
 
 def mean_graph() -> bytes:

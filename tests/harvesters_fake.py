@@ -30,8 +30,37 @@ class Buffer:
         self.memory[:] = 0  # the camera fills it anew
 
 
+class Node:
+    """An integer or a float with limits, or a switch."""
+
+    def __init__(self, value: float, least: float, most: float) -> None:
+        self._value, self._least, self._most = value, least, most
+
+    @property
+    def value(self) -> float:
+        return self._value
+
+    @value.setter
+    def value(self, value: float) -> None:
+        if not self._least <= value <= self._most:
+            raise ValueError(f"{value} is out of range {self._least} to {self._most}")
+        self._value = value
+
+
+class NodeMap:
+    def __init__(self, names: dict[str, Node]) -> None:
+        self.__dict__.update(names)
+
+    def has_node(self, name: str) -> bool:
+        return hasattr(self, name)
+
+
 class Camera:
     def __init__(self, serial: str) -> None:
+        nodes = {"Width": Node(8, 2, 8), "Height": Node(6, 2, 6), "AcquisitionFrameRate": Node(9, 1, 60)}
+        if serial == "16":
+            nodes["AcquisitionFrameRateEnable"] = Node(False, False, True)
+        self.remote_device = SimpleNamespace(node_map=NodeMap({} if serial == "rgb" else nodes))
         self.form = {"16": "Mono16", "rgb": "RGB8", "bayer": "BayerRG8", "none": ""}[serial]
         self.number, self.started = 6, False
 
@@ -42,6 +71,10 @@ class Camera:
         assert self.started
         self.number += 2 if self.number == 8 else 1  # number 9 is lost on the way
         return Buffer(self.number, self.form) if self.form else None
+
+
+CREATED: list[Camera] = []
+"""Every camera that was opened."""
 
 
 class Harvester:
@@ -62,7 +95,8 @@ class Harvester:
 
     def create(self, search: Any) -> Camera:
         assert self.found
-        return Camera(search["serial_number"] if search else "16")
+        CREATED.append(Camera(search["serial_number"] if search else "16"))
+        return CREATED[-1]
 
     def reset(self) -> None:
         self.found = False

@@ -46,6 +46,11 @@ def test_bash_completes_commands_options_and_values(
     assert completed_by_bash(path, "tdfusion-edge", "run", "--mo") == ["--mode"]
     assert completed_by_bash(path, "tdfusion-edge", "run", "--mode", "") == ["latest", "every"]
     assert completed_by_bash(path, "tdfusion-edge", "dataset", "") == ["check"]
+    for command in (("run", "--bundle"), ("doctor", "--bundle"), ("bench",), ("verify",)):
+        assert completed_by_bash(path, "tdfusion-edge", *command, "e") == ["edge", "edge_35m"]
+    backends = completed_by_bash(path, "tdfusion-edge", "bench", "--backend", "")
+    assert backends == completed_by_bash(path, "tdfusion-edge", "run", "--backend", "")
+    assert {"auto", "onnxruntime", "cuda"} <= {*backends}
     assert completed_by_bash(path, "tdfusion-edge", "fuse", "ir.p") == []  # the shell itself completes files
     assert output("bash", "--norc", "-c", f"source {shlex.quote(str(path))}; complete -p tdfusion-edge") == [
         "complete -o default -F _tdfusion_edge tdfusion-edge"
@@ -76,6 +81,11 @@ def test_fish_completes_commands_options_and_values(
     assert completed("tdfusion-edge run --mod") == ["--mode"]
     assert completed("tdfusion-edge run --mode ") == ["every", "latest"]
     assert completed("tdfusion-edge dataset c") == ["check"]
+    assert [word for word in completed("tdfusion-edge run --bundle ed") if "/" not in word] == [
+        "edge", "edge_35m",
+    ]  # fmt: skip
+    assert [word for word in completed("tdfusion-edge bench ed") if "/" not in word] == ["edge", "edge_35m"]
+    assert completed("tdfusion-edge bench --backend onn") == ["onnxruntime"]
 
 
 def test_zsh_can_read_its_script(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

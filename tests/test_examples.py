@@ -7,13 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from tdfusion_edge.errors import SourceError
+from tdfusion_edge.errors import RequestError, SourceError
 from tdfusion_edge.frames import Frame
 from tdfusion_edge.runtime.rig import Camera
 from tdfusion_edge.runtime.sources import open_source
@@ -125,7 +126,8 @@ def test_a_genicam_camera_is_a_source(genicam: Path) -> None:
 def test_a_genicam_camera_in_colour_and_one_that_is_not_taken(genicam: Path) -> None:
     def read(serial: str) -> Frame | None:
         address = f"genicam:///opt/maker.cti?serial={serial}"
-        return open_source("vis0", Camera(uri=address), "visible", epoch_ns=0).read()
+        with closing(open_source("vis0", Camera(uri=address), "visible", epoch_ns=0)) as source:
+            return source.read()
 
     frame = read("rgb")
     assert frame is not None
@@ -136,6 +138,23 @@ def test_a_genicam_camera_in_colour_and_one_that_is_not_taken(genicam: Path) -> 
         read("none")
     with pytest.raises(SourceError, match=r"plug-in genicam of my-cameras 1\.0 failed to open"):
         open_source("vis0", Camera(uri="genicam:///opt/none"), "visible", epoch_ns=0)
+
+
+def test_a_genicam_camera_is_set_up_as_far_as_it_lets_itself(genicam: Path) -> None:
+    from harvesters.core import CREATED  # type: ignore[import-not-found]
+
+    address = "genicam:///opt/maker.cti?serial=16"
+    open_source("ir0", Camera(uri=f"{address}&size=4x3", fps=25), "infrared", epoch_ns=0).close()
+    nodes = CREATED[-1].remote_device.node_map
+    assert (nodes.Width.value, nodes.Height.value, nodes.AcquisitionFrameRate.value) == (4, 3, 25)
+    assert nodes.AcquisitionFrameRateEnable.value is True
+    with pytest.raises(SourceError, match=r"failed to open ir0: ValueError: 100\.0 is out of range 1 to 60"):
+        open_source("ir0", Camera(uri=address, fps=100), "infrared", epoch_ns=0)
+    for options in ("size=4x3", "fps=9"):
+        with pytest.raises(RequestError, match=r"this camera has no (Width|AcquisitionFrameRate)"):
+            open_source(
+                "vis0", Camera(uri=f"genicam:///opt/maker.cti?serial=rgb&{options}"), "visible", epoch_ns=0
+            )
 
 
 @pytest.mark.slow
@@ -155,5 +174,5 @@ def test_own_pairs_become_a_bundle(pairs: Path, tmp_path: Path) -> None:
 
 def test_every_example_is_short_and_in_this_test() -> None:
     for path in EXAMPLES.glob("*.py"):
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 55
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 71
         assert f'run("{path.name}"' in Path(__file__).read_text(encoding="utf-8")

@@ -58,6 +58,7 @@ def test_an_address_loses_its_credentials_and_nothing_else(text: str, expected: 
         ("sent Bearer abc.def-ghi", "sent Bearer ***"),
         ("sent Bearer abc*def, twice", "sent Bearer ***, twice"),
         ("sent Basic YWRtaW46cHc= to it", "sent Basic *** to it"),
+        ("'--serve-token=Basic YWRtaW46cHc=' -v", "'--serve-token=*** ***' -v"),
         ("Authorization Basic YWRtaW46cHc= was sent", "Authorization *** was sent"),
         ("{'Authorization': 'Basic YWRtaW46cHc='}", "{'Authorization': ***"),
         ("cannot open rtsp://u:p w@host/x", "cannot open rtsp://***@host/x"),

@@ -19,6 +19,7 @@ from tdfusion_edge.runtime.cameras import Cameras, delivery_mode
 from tdfusion_edge.runtime.pairing.streams import Streams
 from tdfusion_edge.runtime.picture.swapped import suspicion
 from tdfusion_edge.runtime.sources import uri as addresses
+from tdfusion_edge.video.times import is_recording, other_half
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,9 @@ class Shot(NamedTuple):
 
 
 def picture_files(cameras: Cameras) -> Mapping[str, tuple[Path, Path]] | None:
-    """Pairs of picture files by stem, where both cameras are folders or picture files, else None.
+    """Pairs of picture files by stem, where both cameras are folders of them or picture files, else None.
+
+    The folders of a recording are none: what is in them is played.
 
     Raises:
         RequestError: two folders without a common stem.
@@ -46,6 +49,8 @@ def picture_files(cameras: Cameras) -> Mapping[str, tuple[Path, Path]] | None:
         if uri.scheme != "file":
             return None
         path = uri.local_path()
+        if is_recording(path) or other_half(path) is not None:
+            return None
         if not (path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES):
             return None
         places.append(path)
@@ -81,6 +86,7 @@ def shots(
     seconds: float | None,
     interval_s: float,
     stop: threading.Event,
+    unreadable: list[str],
 ) -> Iterator[Shot]:
     """Pairs in the order of their time.
 
@@ -90,28 +96,15 @@ def shots(
         seconds: End after so much time; None: at the end of a recording.
         interval_s: Least time between two pairs of a stream; picture files are all given.
         stop: Ends the stream when it is set.
+        unreadable: Gets the names of pairs of pictures that are left out, for one of the two cannot be read.
 
     Raises:
-        SourceError: a recording is damaged, or the pictures of one camera change their size.
+        SourceError: a recording is damaged, no picture of a folder can be read, or the pictures of one camera
+            change their size.
     """
     files = picture_files(cameras)
     if files is not None:
-        folders = cameras.files()
-        if folders[0].is_dir():
-            for line in without_partner(*folders):
-                note(line)
-        sizes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
-        for number, (infrared, visible) in enumerate(files.values()):
-            if stop.is_set():
-                return
-            shot = Shot(read_image(infrared), read_image(visible, grey16_ok=False), number * 1_000_000_000)
-            sizes = sizes or (shot.infrared.shape[:2], shot.visible.shape[:2])
-            if (shot.infrared.shape[:2], shot.visible.shape[:2]) != sizes:
-                raise SourceError(
-                    f"{visible} and {infrared} have another size than the pair before",
-                    expected="one size a camera",
-                )
-            yield shot
+        yield from _shots_of_files(cameras, files, stop, unreadable)
         return
     sources = cameras.open(stack)
     sync = msgspec.structs.replace(cameras.sync, policy="drop", on_missing=None)
@@ -128,3 +121,31 @@ def shots(
         yield Shot(pair.infrared.image, pair.visible.image, pair.time_ns)
     if streams.failure is not None:
         raise streams.failure
+
+
+def _shots_of_files(
+    cameras: Cameras, files: Mapping[str, tuple[Path, Path]], stop: threading.Event, unreadable: list[str]
+) -> Iterator[Shot]:
+    folders = cameras.files()
+    if folders[0].is_dir():
+        for line in without_partner(*folders):
+            note(line)
+    sizes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    for number, (name, (infrared, visible)) in enumerate(files.items(), 1):
+        if stop.is_set():
+            return
+        try:
+            shot = Shot(read_image(infrared), read_image(visible, grey16_ok=False), number * 1_000_000_000)
+        except SourceError as error:
+            unreadable.append(name)
+            if len(unreadable) == len(files):  # nothing is left
+                raise
+            log.warning("%s; the pair is left out", str(error).splitlines()[0])
+            continue
+        sizes = sizes or (shot.infrared.shape[:2], shot.visible.shape[:2])
+        if (shot.infrared.shape[:2], shot.visible.shape[:2]) != sizes:
+            raise SourceError(
+                f"{visible} and {infrared} have another size than the pair before",
+                expected="one size a camera",
+            )
+        yield shot

@@ -39,11 +39,11 @@ def before_after(
     Returns:
         uint8 (2 (H + 24), 2 W, 3) BGR.
     """
-    theirs = _shown(visible)
+    theirs = shown(visible)
     rows = []
     for words, registration in (("before", before), ("after", after)):
         warp = Warp(registration, infrared.shape[1::-1], visible.shape[1::-1])
-        ours = warp.apply(_shown(infrared))
+        ours = warp.apply(shown(infrared))
         if warp.valid is not None:
             ours = np.where(warp.valid > 0, ours, np.uint8(0)).astype(np.uint8)
         row = np.concatenate([_edges_over(ours, theirs), _in_turns(ours, theirs)], axis=1)
@@ -62,7 +62,8 @@ def before_after(
     return np.concatenate(rows)
 
 
-def _shown(image: Image) -> U8:
+def shown(image: Image) -> U8:
+    """A picture of any depth as uint8 (H, W), with a contrast that fits it."""
     return cast(U8, np.clip((level(image) + np.float32(0.5)) * 255, 0, 255).astype(np.uint8))
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tdfusion_edge.errors import InputMissing, RequestError, WorkError
-from tdfusion_edge.runtime.calibration.fit import F64, FEWEST, Errors, errors_of, fit
+from tdfusion_edge.runtime.calibration.fit import F64, FEWEST, Errors, applied, errors_of, fit, least_squares
 from tdfusion_edge.runtime.calibration.views import coverage
 
 COLUMNS = "x_ir y_ir x_vis y_vis"
@@ -24,6 +24,21 @@ WORST_BY_HAND = 12.0
 """Error of a point by hand beyond which it must be wrong, pixels of a visible picture 640 wide."""
 
 
+class Misfit(WorkError):
+    """Points by hand that lie on no one homography.
+
+    Args:
+        what: As of :class:`.TdfusionError`, and so are the other texts.
+        lengths: (N,) how far each point is off, visible pixels; None where it cannot be told which is wrong.
+    """
+
+    def __init__(
+        self, what: str, *, expected: str, got: str, hint: str | None = None, lengths: F64 | None
+    ) -> None:
+        self.lengths = lengths
+        super().__init__(what, expected=expected, got=got, hint=hint)
+
+
 class Pointed(NamedTuple):
     """A homography from points, with what speaks for it."""
 
@@ -35,6 +50,8 @@ class Pointed(NamedTuple):
     """Points that there were."""
     coverage: float
     """Share of the cells of infrared's view that hold a point."""
+    lengths: F64
+    """(N,) how far each point that was given is off, visible pixels."""
 
 
 def read_matches(path: Path) -> F64:
@@ -109,9 +126,9 @@ def solve_matches(matches: F64, infrared: tuple[int, int], visible: tuple[int, i
     _require_inside(matches, infrared, visible)
     threshold = WRONG * visible[0] / 640
     found = fit(matches[:, :2], matches[:, 2:], threshold=threshold)
-    count = int(found.inliers.sum())
+    count, lengths = int(found.inliers.sum()), np.linalg.norm(found.residuals, axis=1)
     if count < FEWEST_MATCHES or count < LEAST_AGREEING * len(matches):
-        residual = float(np.median(np.linalg.norm(found.residuals, axis=1)))
+        residual = float(np.median(lengths))
         raise WorkError(
             "the matches agree on no homography",
             expected=f"{FEWEST_MATCHES} and {LEAST_AGREEING:.0%} of them or more within {threshold:.2g} px",
@@ -122,6 +139,7 @@ def solve_matches(matches: F64, infrared: tuple[int, int], visible: tuple[int, i
         errors_of(found.errors),
         len(matches),
         coverage(matches[found.inliers, :2], infrared),
+        lengths,
     )
 
 
@@ -137,7 +155,8 @@ def solve_by_hand(
 
     Raises:
         RequestError: fewer than four, or points outside of the pictures.
-        WorkError: points on a line, or points that lie on no homography, with the worst one.
+        Misfit: points that lie on no homography, with the worst one.
+        WorkError: points on a line, or so far apart that nothing fits.
     """
     if len(points) < FEWEST:
         raise RequestError(
@@ -147,17 +166,30 @@ def solve_by_hand(
     _require_inside(given, infrared, visible)
     threshold = WORST_BY_HAND * visible[0] / 640
     found = fit(given[:, :2], given[:, 2:], threshold=threshold)
-    lengths = np.linalg.norm(found.residuals, axis=1)
-    if not found.inliers.all():
-        worst = int(np.argmax(lengths))
-        raise WorkError(
-            "the points lie on no homography",
-            expected=f"all of them within {threshold:.2g} px",
-            got=f"{int((~found.inliers).sum())} of {len(given)} are not, point {worst + 1} is off by "
-            f"{lengths[worst]:.0f} px",
-        )
+    homography, lengths = found.homography, np.linalg.norm(found.residuals, axis=1)
+    if found.inliers.all():
+        # Among so few points the robust fit goes through four of them and leaves the rest; all are as good.
+        homography = least_squares(given[:, :2], given[:, 2:], np.ones(len(given)))
+        lengths = np.linalg.norm(given[:, 2:] - applied(homography, given[:, :2]), axis=1)
+    if not (lengths <= threshold).all():
+        raise _misfit(lengths, threshold)
     errors = errors_of(lengths)
-    return Pointed(found.homography, errors, len(given), coverage(given[:, :2], infrared))
+    return Pointed(homography, errors, len(given), coverage(given[:, :2], infrared), lengths)
+
+
+def _misfit(lengths: F64, threshold: float) -> Misfit:
+    count, expected = len(lengths), f"all of them within {threshold:.2g} px"
+    wrong, worst = int((lengths > threshold).sum()), int(np.argmax(lengths))
+    if count == FEWEST + 1:  # any four of them fit exactly, whichever is wrong
+        return Misfit(
+            "the points lie on no homography",
+            expected=expected,
+            got=f"{wrong} of {count} are not, and of {count} it cannot be told which",
+            hint="Take one more, or look at each again.",
+            lengths=None,
+        )
+    got = f"{wrong} of {count} are not, point {worst + 1} is off by {lengths[worst]:.0f} px"
+    return Misfit("the points lie on no homography", expected=expected, got=got, lengths=lengths)
 
 
 def _require_inside(matches: F64, infrared: tuple[int, int], visible: tuple[int, int]) -> None:

@@ -31,6 +31,8 @@ class Report(Table, frozen=True, kw_only=True):
     """``pattern``, ``edges``, ``matches``, ``points`` or ``time``."""
     pairs: int
     """Pairs of pictures that it rests on, views of a pattern, or points."""
+    unreadable: int = 0
+    """Pairs of picture files that were left out, for one of the two cannot be read."""
     registration: rig.Registration | None = None
     points: int | None = None
     """Points, or blocks, that count."""
@@ -47,6 +49,8 @@ class Report(Table, frozen=True, kw_only=True):
     """Of edges: share of the blocks that agree. Of matches and points: of those given."""
     coverage: float | None = None
     """Share of infrared's view, in 24 cells, that points were in."""
+    residuals_px: tuple[float, ...] = ()
+    """Of points by hand: how far each is off, in their order, visible pixels."""
     blocks: tuple[Block, ...] = ()
     """Of edges: the residual map."""
     offset_ms: float | None = None
@@ -126,6 +130,7 @@ def of_points(method: str, found: Pointed, registration: rig.Registration) -> Re
             registration=registration,
             agreeing=round(found.errors.points / found.given, 3),
             coverage=round(found.coverage, 3),
+            residuals_px=tuple(_px(length) for length in found.lengths) if method == "points" else (),
         ),
         found.errors,
         remarks,
@@ -157,6 +162,9 @@ def as_text(report: Report) -> str:
         lines.append(
             f"offset_ms of infrared: {report.offset_ms:+.1f}, standard error {report.offset_error_ms:.1f} ms"
         )
+    if report.unreadable:
+        pairs = "pair of pictures is" if report.unreadable == 1 else "pairs of pictures are"
+        lines.append(f"{report.unreadable} {pairs} left out: one of the two cannot be read")
     return "\n".join([*lines, *(f"note: {remark}" for remark in report.remarks)])
 
 

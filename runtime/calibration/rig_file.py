@@ -14,6 +14,7 @@ from tdfusion_edge.files import write_aside
 from tdfusion_edge.install import imported
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.cameras import Cameras
 
 EXTRA = "calibrate"
 NEW_MODE = 0o600
@@ -27,6 +28,70 @@ def require_library() -> None:
         RequestError: TOML Kit is not there, with the command that installs it.
     """
     imported("tomlkit", EXTRA, "writing a rig file needs tomlkit", RequestError)
+
+
+def source_of(explicit: Path | None, cameras: Cameras) -> Path | None:
+    """The rig file that holds these cameras, and so is the one to change; None where there is none.
+
+    Args:
+        explicit: ``--rig``: it is the one, whatever it holds.
+        cameras: What ``--camera`` stands for.
+    """
+    source = rig.find(explicit)
+    if source is None or explicit is not None:
+        return source
+    known = rig.read(source).cameras
+    return source if cameras.infrared[0] in known and cameras.visible[0] in known else None
+
+
+def put(
+    target: Path,
+    source: Path | None,
+    cameras: Cameras,
+    *,
+    registration: rig.Registration | None = None,
+    offsets_ms: Mapping[str, float] | None = None,
+) -> rig.Rig:
+    """Write what was measured with two cameras into their rig file; as :func:`written`.
+
+    Args:
+        target: The rig file to write.
+        source: The one that is read now and changed; None makes a new one of the two cameras.
+        cameras: The two.
+        registration: As of :func:`written`, and so are the offsets.
+        offsets_ms: By name.
+    """
+    try:
+        text = None if source is None else source.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WorkError(f"{source} cannot be read: {error}") from error
+    return written(
+        target,
+        text=text,
+        cameras=described(cameras, target),
+        registration=registration,
+        offsets_ms=offsets_ms,
+    )
+
+
+def described(cameras: Cameras, target: Path) -> dict[str, rig.Camera]:
+    """The two cameras for a new rig file, by names that TOML and people can bear."""
+    found = {}
+    for role, short, (name, camera) in (
+        ("infrared", "ir0", cameras.infrared),
+        ("visible", "vis0", cameras.visible),
+    ):
+        plain = name.isascii() and name.replace("-", "_").isidentifier()
+        address = _seen_from(target, camera.uri)
+        found[name if plain else short] = rig.Camera(uri=address, role=role)  # type: ignore[arg-type]
+    return found
+
+
+def _seen_from(target: Path, uri: str) -> str:
+    """An address for the rig file ``target``: from another folder a relative path would lead elsewhere."""
+    if not rig.is_relative(uri) or target.parent.resolve() == Path.cwd():
+        return uri
+    return str(Path.cwd() / uri)
 
 
 def written(

@@ -166,6 +166,13 @@ def first_of(shots: Iterable[Shot]) -> Shot:
     raise _no_pair()
 
 
+def left_out(before: rig.Registration | None, made: rig.Registration) -> str | None:
+    """What of the user's wishes a new registration had to leave out, in words; None where nothing."""
+    if before is None or before.use_distance_m is None or made.use_distance_m is not None:
+        return None
+    return "use_distance_m is left out: it needs the distance of this measurement"
+
+
 def with_registration(found: Report, registration: rig.Registration) -> Report:
     """The report of another registration."""
     return replace(found, registration=registration)

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from tdfusion_edge import config
 from tdfusion_edge.clashes import is_same_place, refuse_clashes
 from tdfusion_edge.console import Progress, note, say, say_json
@@ -118,9 +120,13 @@ def main(args: argparse.Namespace) -> int:
     way = "pattern" if pattern else "points" if args.matches or args.point else "edges"
     with ExitStack() as stack:
         stop = threading.Event()
+        unreadable: list[str] = []
         seconds = args.seconds or (None if cameras.files() else LIVE_SECONDS[way])
         shots = gather.told_if_swapped(
-            gather.shots(cameras, stack, seconds=seconds, interval_s=INTERVAL_S[way], stop=stop), cameras
+            gather.shots(
+                cameras, stack, seconds=seconds, interval_s=INTERVAL_S[way], stop=stop, unreadable=unreadable
+            ),
+            cameras,
         )
         with Progress("looking") as progress, stopped_by_signals(stop) as interrupted:
             if pattern is not None:
@@ -143,6 +149,7 @@ def main(args: argparse.Namespace) -> int:
             found = ways.by_edges(kept, before, geometry, lambda done: progress.update(done))
     else:
         found = ways.by_points(given, ways.Blank(first, before, geometry))
+    found = found._replace(report=replace(found.report, unreadable=len(unreadable)))
     _write(args, found, before, cameras, source, target)
     return 0
 
@@ -164,15 +171,14 @@ def _write(
 
         write_picture(args.picture, before_after(*found.shot[:2], cameras.registration, made))
     if not args.dry_run:
-        text = None if source is None else source.read_bytes().decode("utf-8-sig")
         try:
-            rig_file.written(target, text=text, cameras=_described(cameras, target), registration=made)
+            rig_file.put(target, source, cameras, registration=made)
         except TdfusionError:  # what was measured is not to be lost
             say(rig_file.edited("", {}, made, None).rstrip(), error=args.json)
             raise
     _tell(args, found.report)
-    if before is not None and before.use_distance_m is not None and made.use_distance_m is None:
-        note("use_distance_m is left out: it needs the distance of this measurement, --distance M")
+    if (word := ways.left_out(before, made)) is not None:
+        note(f"{word}, --distance M")
     if not args.dry_run:
         say(f"[registration] is written to {target}", error=args.json)
 
@@ -194,12 +200,10 @@ def _time(args: argparse.Namespace, cameras: Cameras, source: Path | None, targe
                 sources, cameras.place, seconds=args.seconds or LIVE_SECONDS["time"], stop=stop,
                 tell=lambda done: progress.update(done),
             )  # fmt: skip
-    described = _described(cameras, target)
     offset_ms = round(cameras.infrared[1].offset_ms + found.offset_ms, 1)
     if not args.dry_run:
-        text = None if source is None else source.read_bytes().decode("utf-8-sig")
         try:
-            rig_file.written(target, text=text, cameras=described, offsets_ms={name: offset_ms})
+            rig_file.put(target, source, cameras, offsets_ms={name: offset_ms})
         except TdfusionError:
             say(f"[cameras.{name}]\noffset_ms = {offset_ms}", error=args.json)
             raise
@@ -218,7 +222,7 @@ def _infrared_name(cameras: Cameras, source: Path | None) -> str:
     if source is None:
         return next(
             name
-            for name, camera in _described(cameras, Path("rig.toml")).items()
+            for name, camera in rig_file.described(cameras, Path("rig.toml")).items()
             if camera.role == "infrared"
         )
     described = rig.read(source)
@@ -251,15 +255,13 @@ def _source(args: argparse.Namespace, cameras: Cameras) -> Path | None:
     Raises:
         RequestError: one lies around that does not describe these cameras, and would be changed.
     """
-    source = rig.find(args.rig)
-    if source is None or args.rig is not None:
+    source = rig_file.source_of(args.rig, cameras)
+    if source is not None:
         return source
-    known = rig.read(source).cameras
-    if cameras.infrared[0] in known and cameras.visible[0] in known:
-        return source
-    if args.output is None and not args.dry_run:
+    lies_around = rig.find(args.rig)
+    if lies_around is not None and args.output is None and not args.dry_run:
         raise RequestError(
-            f"{source} does not describe these cameras",
+            f"{lies_around} does not describe these cameras",
             expected="--output NEW.toml, or --rig to write into it all the same",
         )
     return None
@@ -313,23 +315,3 @@ def _refuse_outputs(args: argparse.Namespace, cameras: Cameras, source: Path | N
     if source is not None and not is_same_place(source, target):
         inputs.append(source)
     refuse_clashes([(option, path) for option, path in outputs if path is not None], inputs)
-
-
-def _described(cameras: Cameras, target: Path) -> dict[str, rig.Camera]:
-    """The two cameras for a new rig file, by names that TOML and people can bear."""
-    described = {}
-    for role, short, (name, camera) in (
-        ("infrared", "ir0", cameras.infrared),
-        ("visible", "vis0", cameras.visible),
-    ):
-        plain = name.isascii() and name.replace("-", "_").isidentifier()
-        address = _seen_from(target, camera.uri)
-        described[name if plain else short] = rig.Camera(uri=address, role=role)  # type: ignore[arg-type]
-    return described
-
-
-def _seen_from(target: Path, uri: str) -> str:
-    """An address for the rig file ``target``: from another folder a relative path would lead elsewhere."""
-    if not rig.is_relative(uri) or target.parent.resolve() == Path.cwd():
-        return uri
-    return str(Path.cwd() / uri)

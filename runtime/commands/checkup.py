@@ -184,7 +184,7 @@ def network(path: Path | None = None) -> Check:
         from tdfusion_edge import bundle
         from tdfusion_edge.runtime.fuser import Fuser
 
-        path = bundle.default_path() if path is None else bundle.place(str(path))
+        path = path or bundle.default_path()
         with Fuser(path) as fuse:
             side = max(64, fuse.manifest.graphs[bundle.FUSION].minimum_size)
             if side > LARGEST_PROBE:  # it would take the machine's memory

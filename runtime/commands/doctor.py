@@ -14,6 +14,7 @@ from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 
+from tdfusion_edge.arguments import bundle_path
 from tdfusion_edge.console import say, say_json
 from tdfusion_edge.runtime.commands.checkup import Check, everything
 
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rig", type=Path, metavar="FILE", help="rig file (default: $TDFUSION_RIG, ./rig.toml)"
     )
-    parser.add_argument("--bundle", type=Path, metavar="BUNDLE", help="bundle (default: edge)")
+    parser.add_argument("--bundle", type=bundle_path, metavar="BUNDLE", help="bundle (default: edge)")
     parser.add_argument(
         "--no-look", action="store_true", help="open no camera: another program may be using it"
     )

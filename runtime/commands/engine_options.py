@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import get_args
 
+from tdfusion_edge.arguments import Suggesting
 from tdfusion_edge.bundle import Precision
 from tdfusion_edge.console import note
 from tdfusion_edge.errors import RequestError
@@ -27,6 +28,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser, *, several: bool = Fal
     if several:
         parser.add_argument(
             "--backend", default="auto", metavar="NAME,NAME",
+            action=Suggesting, suggestions=("auto", *engines.BACKENDS),
             help="what runs the networks, one or several to be compared with the first: "
             f"{', '.join(engines.BACKENDS)}, each with a precision of its own where it is written as "
             "onnxruntime:fp32 (default: ONNX Runtime on the CPU)",

@@ -39,6 +39,7 @@ from tdfusion_edge.runtime.pipeline.files import (
     fuse_pictures,
     fuse_videos,
 )
+from tdfusion_edge.video.times import is_recording
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +73,12 @@ def main(args: argparse.Namespace) -> int:
     for path in (args.infrared, args.visible):
         if not path.exists():
             raise InputMissing(f"there is no {path}")
+        if is_recording(path):
+            raise RequestError(
+                f"{path} holds the pieces of a recording",
+                expected="two pictures, two videos, or folders of pictures",
+                hint=f"Play it: tdfusion-edge run --camera {args.infrared},{args.visible} -o fused.mp4",
+            )
     kinds = _kind(args.infrared), _kind(args.visible)
     if kinds[0] != kinds[1]:
         raise RequestError(

@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from tdfusion_edge.arguments import PIPE, file_path, is_address, output_name
 from tdfusion_edge.clashes import refuse_clashes
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.frames import Image
 from tdfusion_edge.locks import claimed
-from tdfusion_edge.result import Result
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.cameras import Cameras, require_positive
 from tdfusion_edge.runtime.heads import annotated
@@ -32,7 +30,9 @@ from tdfusion_edge.runtime.sources.base import Source
 
 if TYPE_CHECKING:
     from tdfusion_edge.runtime.recording.recorder import Recorder
+    from tdfusion_edge.runtime.sinks.mqtt import MqttSink
     from tdfusion_edge.runtime.sinks.pipe import PipeSink
+    from tdfusion_edge.runtime.sinks.push import PushSink
 
 SEGMENTED = (".mp4", ".mkv", ".jsonl")
 MOST_BYTES = 1e9
@@ -110,9 +110,16 @@ class Outputs:
                 self._pipe = PipeSink(descriptor, kind, picture=picture, on_close=stop.set)
                 self.sinks.append(self._pipe)
             elif is_broker(output):
-                self.sinks.append(open_sink(output, mqtt=cameras.tables.mqtt, monitor=monitor))
+                from tdfusion_edge.runtime.sinks.mqtt import MqttSink
+
+                broker = MqttSink(output, table=cameras.tables.mqtt, monitor=monitor)
+                self._add_counted(output, broker, stack)
             elif is_address(output):
-                self._push(output, picture, cameras.visible_size, monitor, stack)
+                from tdfusion_edge.runtime.sinks.push import PushSink
+
+                reason = partial(reason_of, monitor)
+                pushed = PushSink(output, picture=picture, size=cameras.visible_size, reason=reason)
+                self._add_counted(output, pushed, stack)
             elif limits.any:
                 opened = partial(open_sink, picture=picture)
                 self.sinks.append(SegmentedSink(Path(output), opened, limits, budget))
@@ -159,23 +166,14 @@ class Outputs:
         self._recorder.close()
         return not self._recorder.failures and not any(self._recorder.dropped.values())
 
-    def _push(
-        self,
-        url: str,
-        picture: Callable[[Result], Image] | None,
-        size: tuple[int, int] | None,
-        monitor: Monitor,
-        stack: ExitStack,
-    ) -> None:
-        from tdfusion_edge.runtime.sinks.push import PushSink
-
-        sink = PushSink(url, picture=picture, size=size, reason=partial(reason_of, monitor))
+    def _add_counted(self, address: str, sink: MqttSink | PushSink, stack: ExitStack) -> None:
+        """Add an output of which the report tells, by its address, what it counts itself."""
         stack.callback(sink.abort)  # where the run never begins
         self.sinks.append(sink)
-        name, number = shown(url), 1
+        name, number = shown(address), 1
         while name in self.counts:  # two keys of one server, which are not shown
             number += 1
-            name = f"{shown(url)} ({number})"
+            name = f"{shown(address)} ({number})"
         self.counts[name] = sink.counts
 
 

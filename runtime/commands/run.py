@@ -104,7 +104,7 @@ def main(args: argparse.Namespace) -> int:
         note("no rig file: ir0 and vis0 are simulated cameras")
     stop, monitor = threading.Event(), Monitor()
     with ExitStack() as stack:
-        page = open_page(args, cameras.registration, monitor, stack)
+        page = open_page(args, cameras, monitor, stack)
         fuser = open_fuser(
             args,
             cameras.thermal(args.range),
@@ -133,7 +133,7 @@ def main(args: argparse.Namespace) -> int:
             plan = Plan(
                 sources, cameras.sync, fuser, mode, outputs.sinks, place=cameras.place, seconds=seconds,
                 stop=stop, on_result=tell, outputs=outputs.counts, monitor=monitor, analyse=analysis,
-                controls=None if page is None else page.controls(fuser),
+                controls=None if page is None else page.controls(fuser, analysis),
             )  # fmt: skip
             report = run(plan)
         whole = outputs.finish()

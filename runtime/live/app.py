@@ -17,6 +17,8 @@ from starlette.websockets import WebSocket
 
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.runtime.live import health, viewing
+from tdfusion_edge.runtime.live.aligning import align_routes
+from tdfusion_edge.runtime.live.alignment import Alignment
 from tdfusion_edge.runtime.live.guard import App, Guard
 from tdfusion_edge.runtime.live.hub import Hub
 from tdfusion_edge.runtime.live.metrics import exposition
@@ -51,6 +53,8 @@ class About:
         self.monitor = Monitor() if monitor is None else monitor
         self.controls: Controls | None = None
         """None before the run begins."""
+        self.alignment: Alignment | None = None
+        """None where the cameras of the run are not known."""
         self.title = ""
         """What runs, for people."""
         self._clock, self._begun = clock, clock()
@@ -64,8 +68,11 @@ class About:
         """The status as JSON; reckoned once for all who ask within a fifth of a second."""
         now = self._clock()
         if self._told is None or now - self._told[0] > 0.2:
-            settings = None if self.controls is None else self.controls.settings
-            told = status(self.monitor.snapshot(), settings, len(self.hub), self.title)
+            controls, aligned = self.controls, None
+            if controls is not None and self.alignment is not None:
+                aligned = self.alignment.told(controls)
+            settings = None if controls is None else controls.settings
+            told = status(self.monitor.snapshot(), settings, len(self.hub), self.title, aligned)
             self._told = now, msgspec.json.encode(told)
         return self._told[1]
 
@@ -109,6 +116,7 @@ def make_app(about: About, door: Doorkeeper, names: frozenset[str]) -> App:
             "/status.json", _async(lambda request: Response(about.status(), media_type="application/json"))
         ),
         WebSocketRoute("/live", socket),
+        *align_routes(door, lambda: about.alignment, lambda: about.controls),
         *_health_routes(about),
     ]
     app = Starlette(routes=routes)

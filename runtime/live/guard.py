@@ -96,6 +96,37 @@ class Guard:
         return self._login(401) if path == "/" else _refused(401, "a token is needed")
 
 
+def may_change(request: HTTPConnection, door: Doorkeeper) -> str | None:
+    """Why a request that got past the guard may yet change nothing on this machine; None where it may.
+
+    It must come from the page itself, as its ``Origin`` says. Without a token only who sits at this machine,
+    or has a tunnel to it, may do so: the request must come from a loopback address, to one. A proxy makes all
+    the world come from there, and gives itself away by the name that it is asked under.
+    """
+    header = request.headers.get
+    origin, host = header("origin"), header("host", "")
+    if origin is None or not is_same(origin, host):
+        return "only the page itself may change this"
+    if door.closed:
+        return None
+    peer = "" if request.client is None else request.client.host
+    if not (is_loopback(urlsplit(f"//{host}").hostname or "") and is_loopback(peer)):
+        return "without a token this may be changed from the machine itself alone: --serve-token FILE"
+    if header("forwarded") or header("x-forwarded-for"):
+        return "behind a proxy this may be changed with a token alone: --serve-token FILE"
+    return None
+
+
+def is_loopback(name: str) -> bool:
+    """Whether only this machine is meant. Of names only ``localhost`` is known to be so."""
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return name == "localhost"
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
 def _refused(code: int, why: str) -> Response:
     return JSONResponse({"error": why}, code)
 

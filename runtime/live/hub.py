@@ -73,6 +73,11 @@ class Hub:
             self._number += 1
             self._changed.notify_all()
 
+    @property
+    def newest(self) -> Result | None:
+        """The newest result; None before the first."""
+        return self._newest
+
     def attach(self, view: View, give: Callable[[Packet | None], None]) -> Viewer:
         """Let one more look.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tdfusion_edge.arguments import file_path
 from tdfusion_edge.errors import RequestError
-from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.cameras import Cameras
 from tdfusion_edge.runtime.live.address import DEFAULT, parse_address
 from tdfusion_edge.runtime.pipeline.monitor import Monitor
 
@@ -40,10 +40,14 @@ def secret_files(args: argparse.Namespace) -> list[Path]:
     return [] if args.serve_token is None else [args.serve_token]
 
 
-def open_page(
-    args: argparse.Namespace, registration: rig.Registration | None, monitor: Monitor, stack: ExitStack
-) -> Page | None:
+def open_page(args: argparse.Namespace, cameras: Cameras, monitor: Monitor, stack: ExitStack) -> Page | None:
     """The page that the command line asks for, serving until ``stack`` ends; None where it asks for none.
+
+    Args:
+        args: With ``camera`` and ``rig`` beside the page's own.
+        cameras: What these stand for.
+        monitor: Will know how the run stands.
+        stack: Closes the page.
 
     Raises:
         RequestError: options without ``--serve``, or what :class:`.server.Page` refuses.
@@ -53,10 +57,20 @@ def open_page(
             option = "--serve-name" if args.serve_token is None else "--serve-token"
             raise RequestError(option, expected="--serve beside it", got="none")
         return None
+    from tdfusion_edge.runtime.calibration.rig_file import source_of
+    from tdfusion_edge.runtime.live.alignment import Rigged
     from tdfusion_edge.runtime.live.server import Page
     from tdfusion_edge.runtime.live.token import read_token
 
     token = None if args.serve_token is None else read_token(args.serve_token)
     names = tuple(name.lower() for name in args.serve_name)
-    page = Page(args.serve, token=token, names=names, registration=registration, monitor=monitor)
+    rigged = Rigged(cameras, args.camera, source_of(args.rig, cameras))
+    page = Page(
+        args.serve,
+        token=token,
+        names=names,
+        registration=cameras.registration,
+        rigged=rigged,
+        monitor=monitor,
+    )
     return stack.enter_context(page)

@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tdfusion_edge.console import note
 from tdfusion_edge.errors import RequestError
@@ -19,8 +20,12 @@ from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.heads import annotated
 from tdfusion_edge.runtime.live.address import Address
 from tdfusion_edge.runtime.live.hub import MOST_VIEWERS, Hub
+from tdfusion_edge.runtime.pipeline.analysis import Analysis
 from tdfusion_edge.runtime.pipeline.controls import Controls
 from tdfusion_edge.runtime.pipeline.monitor import Monitor
+
+if TYPE_CHECKING:
+    from tdfusion_edge.runtime.live.alignment import Rigged
 
 EXTRA = ("starlette", "uvicorn", "websockets", "prometheus_client")
 """What the extra ``serve`` brings; uvicorn imports websockets only when it starts."""
@@ -64,6 +69,7 @@ class Page:
         token: What visitors must know; None lets everybody in, which only a loopback address may.
         names: Host names that lead here beside the machine's own.
         registration: ``[registration]`` of the rig.
+        rigged: The run's cameras and their rig file; None: how infrared lies on visible is not changed here.
         monitor: Knows how the run stands; None: :attr:`monitor` gives one that the run is to tell.
 
     Raises:
@@ -78,6 +84,7 @@ class Page:
         token: str | None = None,
         names: tuple[str, ...] = (),
         registration: rig.Registration | None = None,
+        rigged: Rigged | None = None,
         monitor: Monitor | None = None,
     ) -> None:
         for library in EXTRA:
@@ -101,7 +108,12 @@ class Page:
         self.address = Address(address.host, port)
         """With the port that was taken."""
         self._about = About(monitor)
-        self._encoder = Encoder(self._about.hub, Painter(registration, annotated))
+        if rigged is not None:
+            from tdfusion_edge.runtime.live.alignment import Alignment
+
+            self._about.alignment = Alignment(rigged, lambda: self._about.hub.newest)
+        self._painter = Painter(registration, annotated)
+        self._encoder = Encoder(self._about.hub, self._painter)
         own = {"localhost", socket.gethostname().lower(), f"{socket.gethostname().lower()}.local"}
         app = make_app(self._about, Doorkeeper(token, port), frozenset({*own, address.host.lower(), *names}))
         self._server = uvicorn.Server(
@@ -135,10 +147,15 @@ class Page:
         """Where the page asks how the run stands."""
         return self._about.monitor
 
-    def controls(self, fuser: Fuser) -> Controls:
-        """What carries the page's wishes to the loop; from now on it takes them."""
+    def controls(self, fuser: Fuser, analyse: Analysis | None = None) -> Controls:
+        """What carries the page's wishes to the loop; from now on it takes them.
+
+        Args:
+            fuser: Of the run.
+            analyse: What else must know how infrared lies on visible.
+        """
         self._about.title = str(fuser)
-        self._about.controls = Controls(fuser)
+        self._about.controls = Controls(fuser, analyse, self._painter.place)
         return self._about.controls
 
     def __enter__(self) -> Page:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -13,7 +14,13 @@ from tdfusion_edge.runtime.pipeline.controls import Settings
 from tdfusion_edge.runtime.pipeline.monitor import Snapshot
 
 
-def status(snapshot: Snapshot, settings: Settings | None, viewers: int, title: str) -> dict[str, Any]:
+def status(
+    snapshot: Snapshot,
+    settings: Settings | None,
+    viewers: int,
+    title: str,
+    alignment: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Everything that the page shows beside the picture, without credentials.
 
     Args:
@@ -21,6 +28,7 @@ def status(snapshot: Snapshot, settings: Settings | None, viewers: int, title: s
         settings: What can be changed; None before the run begins.
         viewers: How many look.
         title: What runs, for people.
+        alignment: How infrared lies on visible; None where the page cannot change it.
     """
     plain: dict[str, Any] = msgspec.to_builtins(
         {
@@ -33,6 +41,7 @@ def status(snapshot: Snapshot, settings: Settings | None, viewers: int, title: s
             "cameras": dict(snapshot.cameras),
             "figures": dict(snapshot.figures),
             "settings": settings,
+            "alignment": alignment,
             "viewers": viewers,
             "utc_ms": time.time_ns() / 1e6,
         }

@@ -12,6 +12,7 @@ import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tdfusion_edge.errors import RequestError
+from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.live.hub import Hub, Packet, Viewer
 from tdfusion_edge.runtime.live.post import LEAVE_S, PATIENCE_S, Post
 from tdfusion_edge.runtime.live.views import View
@@ -40,6 +41,7 @@ class Change(msgspec.Struct, tag_field="type", tag="change", forbid_unknown_fiel
 
     stretch: Literal["none", "image", "temporal"] | None = None
     score_threshold: Share | None = None
+    distance_m: rig.Metres | None = None
 
 
 class Ping(msgspec.Struct, tag_field="type", tag="ping", forbid_unknown_fields=True):
@@ -133,7 +135,7 @@ async def _listen(
 def _change(controls: Controls | None, wish: Change) -> None:
     if controls is None:
         raise RequestError("the run has not begun")
-    controls.ask(stretch=wish.stretch, score_threshold=wish.score_threshold)
+    controls.ask(stretch=wish.stretch, score_threshold=wish.score_threshold, distance_m=wish.distance_m)
 
 
 def _refusal(why: str) -> bytes:

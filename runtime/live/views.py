@@ -57,8 +57,13 @@ class Painter:
     def __init__(self, registration: rig.Registration | None, annotated: Callable[[Result], Image]) -> None:
         self._registration, self._annotated = registration, annotated
         self._warp: Warp | None = None
+        self._warped_by = registration
         self._range = ThermalRange(rig.ThermalRange())
         """Of infrared that stayed on its device, for those who look at it."""
+
+    def place(self, registration: rig.Registration | None) -> None:
+        """From the next picture on infrared lies so; safe from any thread."""
+        self._registration = registration
 
     def paint(self, result: Result, view: View) -> Image:
         """The view of a result.
@@ -150,8 +155,13 @@ class Painter:
         if frame is None:
             return None
         visible: Size = (result.picture.shape[1], result.picture.shape[0])
-        if self._warp is None or (self._warp.infrared, self._warp.visible) != (frame.size, visible):
-            self._warp = Warp(self._registration, frame.size, visible)
+        registration = self._registration
+        if (
+            self._warp is None
+            or (self._warp.infrared, self._warp.visible) != (frame.size, visible)
+            or self._warped_by is not registration
+        ):
+            self._warp, self._warped_by = Warp(registration, frame.size, visible), registration
         return self._warp
 
 

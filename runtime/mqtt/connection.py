@@ -39,7 +39,7 @@ class Connection:
         broker: Where, and as whom.
         table: ``[mqtt]`` of the rig.
         outbox: What is to be sent.
-        status: Gives the message about the state of the run, every ``status_s``.
+        status: Gives the message about the state of the run, every ``status_s`` and at the end.
         keepalive_s: A broker that is silent for longer is gone.
 
     Raises:
@@ -187,6 +187,8 @@ class Connection:
                 if message is None:
                     break
                 self._send(message)
+        if self.connected:
+            self._send(self._status())  # that it runs no more
 
     def _read_notes(self) -> None:
         while self._news:

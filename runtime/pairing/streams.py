@@ -69,6 +69,8 @@ class Streams:
         self._timing = Timing(sync, place or Place(), live=self.live, stop=stop)
         self.failures: dict[rig.Role, int] = dict.fromkeys(self._sources, 0)
         """How often each live camera failed, and how many frames of a recording could not be read."""
+        self.last_failures: dict[rig.Role, str] = {}
+        """Why a live camera last failed, one line without credentials; also where it came back."""
         self.failure: TdfusionError | None = None
         """What ended the stream before its end."""
         self._failed: rig.Role | None = None
@@ -254,6 +256,7 @@ class Streams:
                 with self._changed:
                     self.failures[role] += 1
                     self._health[role].failed(error)
+                    self.last_failures[role] = _first_line(error)
                 now_ns = self._clock()
                 if warned_ns is None or now_ns - warned_ns >= REPEAT_WARNING_NS:
                     log.warning("%s camera: %s", role, _in_a_line(error))

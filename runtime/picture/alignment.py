@@ -125,6 +125,22 @@ class Aligner:
             self._quantised = quantised(self._registration)
         self._wanted = self._quantised(distance_m)
 
+    def register(self, registration: rig.Registration | None) -> None:
+        """Let infrared lie on visible in another way, from the next pair on and at the distance it holds for.
+
+        For the thread that aligns, between two pairs. What :class:`Warp` refuses of it, :meth:`brought` will.
+        """
+        self._registration, self._quantised = registration, None
+        self._at = self._wanted = (None, registration)
+        self._warps.clear()
+        self._held = None
+        self._aspect_told |= registration is not None
+
+    @property
+    def registration(self) -> rig.Registration | None:
+        """How infrared lies on visible, before :meth:`move`."""
+        return self._registration
+
     def align(self, pair: Pair) -> Aligned | None:
         """Both pictures in 8 bits at the visible size: :meth:`present`, then :meth:`brought`.
 

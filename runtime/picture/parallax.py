@@ -90,6 +90,27 @@ def quantised(registration: rig.Registration | None) -> Callable[[float], tuple[
     return at
 
 
+def nearest_m(registration: rig.Registration | None) -> float | None:
+    """The near end of the distances that are worth choosing from, metres; the far end is the horizon.
+
+    A metre, or half of what was measured where that is nearer; but nowhere so near that infrared is shifted
+    by more than a quarter of the visible picture against the horizon.
+
+    Returns:
+        None where the rig does not tell how infrared shifts, or the cameras stand in one place.
+    """
+    if registration is None or None in (
+        registration.distance_m, registration.baseline_m, registration.focal_px
+    ):  # fmt: skip
+        return None
+    assert registration.distance_m is not None
+    length = math.hypot(*_pixels_metres(registration))
+    if not length:
+        return None
+    useful_m = max(4 * length / registration.visible_size[0], min(1.0, registration.distance_m / 2))
+    return max(rig.NEAREST_M, min(useful_m, registration.distance_m))
+
+
 def require_distance(distance_m: float) -> None:
     """Refuse what is no distance with a RequestError."""
     if not rig.NEAREST_M <= distance_m <= rig.FARTHEST_M:

@@ -132,6 +132,27 @@ def leaves_border(registration: rig.Registration) -> bool:
     return Warp(registration, registration.infrared_size, registration.visible_size).valid is not None
 
 
+def overlap(registration: rig.Registration) -> float:
+    """Share of the visible picture that infrared sees, 0 to 1, at the sizes that were measured.
+
+    Raises:
+        ConfigError: a homography that cannot be inverted, or folds the infrared picture.
+    """
+    infrared, visible = registration.infrared_size, registration.visible_size
+    lifted = np.concatenate([_corners(infrared), np.ones((4, 1))], axis=1)
+    seen = lifted @ homography(registration, infrared, visible).T
+    quadrilateral = (seen[:, :2] / seen[:, 2:]).astype(np.float32)
+    # The hull brings the corners of a mirrored picture into the order of the other's.
+    hulls = (cv2.convexHull(quadrilateral), cv2.convexHull(_corners(visible).astype(np.float32)))
+    return float(cv2.intersectConvexConvex(*hulls)[0]) / (visible[0] * visible[1])
+
+
+def _corners(size: Size) -> F64:
+    """(4, 2) the corners of a picture, half a pixel beyond the centres of its last pixels."""
+    right, bottom = size[0] - 0.5, size[1] - 0.5
+    return np.array([[-0.5, -0.5], [right, -0.5], [right, bottom], [-0.5, bottom]], np.float64)
+
+
 def _at_sizes(registration: rig.Registration, infrared: Size, visible: Size) -> F64:
     """The homography between pictures of the actual sizes."""
     measured = np.array(registration.homography, np.float64)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from tdfusion_edge.errors import ConfigError, RequestError
 from tdfusion_edge.observations import Event
 from tdfusion_edge.result import Result
+from tdfusion_edge.runtime import rig as rigs
 from tdfusion_edge.runtime.cameras import Cameras
 from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.rig import Rig
@@ -59,6 +60,20 @@ class Analysis:
             events += alarms
             marks += measured
         return replace(result, events=tuple(events), temperatures=temperatures, marks=tuple(marks))
+
+    def require(self, registration: rigs.Registration | None) -> None:
+        """Refuse a registration by which a measured place would not be found; safe from any thread.
+
+        Raises:
+            RequestError: as :meth:`.Thermometer.require`.
+        """
+        if self._thermometer is not None:
+            self._thermometer.require(registration)
+
+    def register(self, registration: rigs.Registration | None) -> None:
+        """From the next result on infrared lies so on visible; for the loop's thread."""
+        if self._thermometer is not None:
+            self._thermometer.register(registration)
 
     def _placed(self, result: Result) -> Sequence[ZoneWatch | LineWatch]:
         """The places in pictures of this size; another size begins anew."""

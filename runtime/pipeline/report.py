@@ -129,6 +129,7 @@ class Report:
             "sink_dropped": 0 if worker is None else worker.dropped,
             "failed_sinks": 0 if worker is None else worker.failed,
             "cameras": cameras,
+            "last_failures": dict(streams.last_failures),
             "skew": {
                 "median_ms": skew.median_ms,
                 "drift_ms_per_minute": skew.drift_ms_per_minute,
@@ -164,6 +165,8 @@ class Report:
         for role, counts in facts["cameras"].items():
             listed = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count)
             lines.append(f"  {role + ':':10} {listed or 'no frame'}")
+            if (why := facts["last_failures"].get(role)) is not None:
+                lines.append(f"  {'':10} last failure: {why}")
         for title, counts in (
             ("degraded:", facts["degraded"]),
             ("detected:", facts["detections"]),

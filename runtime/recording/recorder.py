@@ -20,7 +20,7 @@ from tdfusion_edge.runtime.recording.files import CameraFile, codec_of
 from tdfusion_edge.runtime.sinks.kinds import VisibleCodec
 from tdfusion_edge.runtime.sinks.output import require_writable
 from tdfusion_edge.runtime.sinks.segments import Budget, Limits, free_stamp
-from tdfusion_edge.runtime.sources.base import Source
+from tdfusion_edge.runtime.sources.base import Source, Wrapped
 from tdfusion_edge.video.times import FOLDERS, SUFFIX, VERSION, Piece
 
 log = logging.getLogger(__name__)
@@ -287,25 +287,13 @@ def opened(
     return Recorder(folder, describe, limits=limits, budget=budget, visible=visible)
 
 
-class _Tapped:
+class _Tapped(Wrapped):
     """A source whose frames are recorded as they are read."""
 
     def __init__(self, role: rig.Role, source: Source, recorder: Recorder) -> None:
-        self.source, self._role, self._recorder = source, role, recorder
+        super().__init__(source)
+        self._role, self._recorder = role, recorder
 
-    @property
-    def name(self) -> str:
-        return self.source.name
-
-    @property
-    def live(self) -> bool:
-        return self.source.live
-
-    def read(self) -> Frame | None:
-        frame = self.source.read()
-        if frame is not None:
-            self._recorder.put(self._role, frame, camera=self.name, wait=not self.live)
+    def passed(self, frame: Frame) -> Frame:
+        self._recorder.put(self._role, frame, camera=self.name, wait=not self.live)
         return frame
-
-    def close(self) -> None:
-        self.source.close()

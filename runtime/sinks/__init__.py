@@ -5,17 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.frames import Image
 from tdfusion_edge.result import Result
-from tdfusion_edge.runtime.mqtt.address import is_address
-from tdfusion_edge.runtime.mqtt.tables import Mqtt
 from tdfusion_edge.runtime.sinks.base import Sink
-
-if TYPE_CHECKING:
-    from tdfusion_edge.runtime.pipeline.monitor import Monitor
 
 __all__ = ["Sink", "open_sink"]
 
@@ -26,15 +20,12 @@ def open_sink(
     fps_hint: float | None = None,
     stem: Callable[[Result], str] | None = None,
     picture: Callable[[Result], Image] | None = None,
-    mqtt: Mqtt | None = None,
-    monitor: Monitor | None = None,
 ) -> Sink:
-    """The output that a name stands for.
+    """The file or folder that a name stands for.
 
     ========================  =========================================
     ``out.mp4``, ``out.mkv``  video (:class:`.video.VideoSink`)
     ``out.jsonl``             detections (:class:`.jsonl.JsonlSink`)
-    ``mqtt://host/topic``     detections, events and state (:class:`.mqtt.MqttSink`)
     ``out/``, ``out``         one PNG a result (:class:`.folder.FolderSink`)
     ========================  =========================================
 
@@ -43,18 +34,12 @@ def open_sink(
         fps_hint: Nominal frame rate of a video.
         stem: Names the pictures of a folder.
         picture: What of a result a video or folder holds; its fused picture by default.
-        mqtt: ``[mqtt]`` of the rig.
-        monitor: Tells an MQTT broker how the run stands.
 
     Raises:
         RequestError: an unknown suffix, a single picture, or a place that cannot be written. Nothing
             was created or changed then.
     """
     # Imported at use: whoever needs the seam alone does not pay for PyAV.
-    if is_address(str(target)):
-        from tdfusion_edge.runtime.sinks.mqtt import MqttSink
-
-        return MqttSink(str(target), table=mqtt, monitor=monitor)
     path = Path(target)
     suffix = path.suffix.lower()
     if str(target).endswith(("/", os.sep)):

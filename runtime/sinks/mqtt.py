@@ -33,8 +33,11 @@ class MqttSink:
     ``detections``  0    no        a record a picture, as lines of JSON have it
     ``events``      1    no        a message an event
     ``state``       1    yes       ``online``, or ``offline``, also where the process dies
-    ``status``      0    yes       cameras and figures, every few seconds
+    ``status``      0    no        cameras and figures, every few seconds and at the end
     ==============  ===  ========  ==========================================================
+
+    Of one connection the broker says one thing where the process dies, which is the ``state``: a ``status``
+    that it kept would say for ever that the run goes on.
 
     A broker that is away neither stops nor delays anything: it is tried again, records are dropped, and the
     last thousand events wait.
@@ -95,6 +98,15 @@ class MqttSink:
             "dropped_records": self._outbox.dropped_records,
         }
 
+    def counts(self) -> dict[str, object]:
+        """The same as the report of a run has it; behind the run, events that wait were not acknowledged."""
+        now = self.figures()
+        return {
+            "sent": now["sent"],
+            "dropped": {"records": now["dropped_records"], "events": now["dropped_events"]},
+            "unacknowledged": {"events": now["waiting_events"]},
+        }
+
     def close(self) -> None:
         """Send what is left, if the broker takes it within seconds, and say goodbye; safe to call twice.
 
@@ -146,4 +158,4 @@ class MqttSink:
                 "age_s": now.age_s,
                 "cameras": now.cameras,
             }
-        return Message(self._topic("status"), msgspec.json.encode(row), 0, retain=True)
+        return Message(self._topic("status"), msgspec.json.encode(row), 0)

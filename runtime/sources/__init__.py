@@ -19,7 +19,7 @@ from tdfusion_edge.frames import Frame
 from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime.rig import Camera, Role
 from tdfusion_edge.runtime.sources import uri as addresses
-from tdfusion_edge.runtime.sources.base import Source
+from tdfusion_edge.runtime.sources.base import Source, Wrapped
 from tdfusion_edge.runtime.sources.crop import Cropped, taken_from
 from tdfusion_edge.runtime.sources.network.options import read_password
 from tdfusion_edge.runtime.sources.supervision.source import SupervisedSource, supervised
@@ -143,7 +143,7 @@ def duration_s(source: Source) -> float | None:
 
 def _reader(source: Source | None) -> VideoReader | None:
     """The file behind a source that plays a video."""
-    while isinstance(source, _Checked | Cropped):
+    while isinstance(source, Wrapped):
         source = source.source
     return getattr(source, "reader", None)
 
@@ -153,37 +153,28 @@ def _kind(uri: SourceUri) -> str:
     if uri.scheme != "file":
         return uri.scheme
     from tdfusion_edge.images import IMAGE_SUFFIXES
+    from tdfusion_edge.video.times import is_recording, other_half
 
     path = uri.local_path()
+    if other_half(path) is not None:
+        return "recording"
     if not os.access(path, os.F_OK):
         raise InputMissing(f"{path} does not exist", expected="a video file, a folder of images or an image")
     if uri.is_bag():
         return "bag"
     if path.is_dir():
-        from tdfusion_edge.video.times import is_recording
-
         return "recording" if is_recording(path) else "pictures"
     return "pictures" if path.suffix.lower() in IMAGE_SUFFIXES else "video"
 
 
-class _Checked:
+class _Checked(Wrapped):
     """A source whose frames get the rig's time offset, and are refused where a role forbids them."""
 
     def __init__(self, source: Source, role: Role, offset_ns: int) -> None:
-        self.source, self._role, self._offset_ns = source, role, offset_ns
+        super().__init__(source)
+        self._role, self._offset_ns = role, offset_ns
 
-    @property
-    def name(self) -> str:
-        return self.source.name
-
-    @property
-    def live(self) -> bool:
-        return self.source.live
-
-    def read(self) -> Frame | None:
-        frame = self.source.read()
-        if frame is None:
-            return None
+    def passed(self, frame: Frame) -> Frame:
         if self._role == "visible" and frame.image.dtype == np.uint16:
             # Not a SourceError: no second try makes a visible camera of it.
             raise RequestError(
@@ -193,6 +184,3 @@ class _Checked:
                 hint='Swap the two: --camera INFRARED,VISIBLE; or set role = "infrared" in the rig.',
             )
         return replace(frame, time_ns=frame.time_ns + self._offset_ns) if self._offset_ns else frame
-
-    def close(self) -> None:
-        self.source.close()

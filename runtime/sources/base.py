@@ -32,3 +32,37 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Release the device or file; safe to call twice."""
+
+
+class Wrapped:
+    """Base of a source that does something with every frame of another one.
+
+    Args:
+        source: Gives the frames.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    @property
+    def name(self) -> str:
+        """Name for messages and counters, without credentials."""
+        return self.source.name
+
+    @property
+    def live(self) -> bool:
+        """Whether the world sets the pace."""
+        return self.source.live
+
+    def read(self) -> Frame | None:
+        """The next frame; None at the end. Raises what the source does, and :meth:`passed`."""
+        frame = self.source.read()
+        return None if frame is None else self.passed(frame)
+
+    def close(self) -> None:
+        """Release what gives the frames."""
+        self.source.close()
+
+    def passed(self, frame: Frame) -> Frame:
+        """What is passed on for a frame."""
+        raise NotImplementedError

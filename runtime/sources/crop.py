@@ -14,7 +14,7 @@ import numpy as np
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.frames import Frame
 from tdfusion_edge.runtime.rig import Crop
-from tdfusion_edge.runtime.sources.base import Source
+from tdfusion_edge.runtime.sources.base import Source, Wrapped
 from tdfusion_edge.runtime.sources.uri import SourceUri
 
 # A "+" in the query of an address stands for a blank.
@@ -44,7 +44,7 @@ def taken_from(uri: SourceUri, crop: Crop | None) -> tuple[SourceUri, Crop | Non
     return replace(uri, query={key: one for key, one in uri.query.items() if key != "crop"}), asked
 
 
-class Cropped:
+class Cropped(Wrapped):
     """A source of which a part of every frame is taken.
 
     Args:
@@ -53,28 +53,15 @@ class Cropped:
     """
 
     def __init__(self, source: Source, crop: Crop) -> None:
-        self.source, self._crop = source, crop
+        super().__init__(source)
+        self._crop = crop
 
-    @property
-    def name(self) -> str:
-        """Name for messages and counters, without credentials."""
-        return self.source.name
-
-    @property
-    def live(self) -> bool:
-        """Whether the world sets the pace."""
-        return self.source.live
-
-    def read(self) -> Frame | None:
-        """The next frame; None at the end.
+    def passed(self, frame: Frame) -> Frame:
+        """The part.
 
         Raises:
-            RequestError: the part does not lie within the frame.
-            SourceError: as the source itself.
+            RequestError: it does not lie within the frame.
         """
-        frame = self.source.read()
-        if frame is None:
-            return None
         crop, (width, height) = self._crop, frame.size
         if crop.left + crop.width > width or crop.top + crop.height > height:
             # Not a SourceError: no second try makes the picture larger.
@@ -87,7 +74,3 @@ class Cropped:
         part = frame.image[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
         # A copy, so that the rest of the frame does not stay in memory with it.
         return replace(frame, image=np.ascontiguousarray(part))
-
-    def close(self) -> None:
-        """Release what gives the frames."""
-        self.source.close()

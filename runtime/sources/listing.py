@@ -15,6 +15,7 @@ from tdfusion_edge.redact import redact
 from tdfusion_edge.runtime.rig import Rig
 from tdfusion_edge.runtime.sources import plugins, uri
 from tdfusion_edge.text import few
+from tdfusion_edge.video.times import other_half
 
 SYSFS = Path("/sys/class/video4linux")
 DEV = Path("/dev")
@@ -142,8 +143,10 @@ def _problem(name: str, parsed: uri.SourceUri) -> str | None:
 
             Pipeline(parsed.path if parsed.scheme == "gst" else csi.pipeline(parsed), name)
         elif parsed.scheme == "file":
-            there = os.access(Path(parsed.path).expanduser(), os.R_OK)
-            return None if there else "no such file or folder"
+            path = Path(parsed.path).expanduser()
+            if other_half(path) is not None:
+                return "no frame of it was recorded"
+            return None if os.access(path, os.R_OK) else "no such file or folder"
         elif parsed.scheme not in uri.SCHEMES:
             plugins.load(parsed.scheme)
     except TdfusionError as error:

@@ -7,18 +7,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from tdfusion_edge.errors import FrameLost, InputMissing, RequestError, SourceError
+from tdfusion_edge.errors import FrameLost, InputMissing, SourceError
 from tdfusion_edge.frames import Frame
 from tdfusion_edge.runtime.sources.uri import SourceUri
 from tdfusion_edge.runtime.sources.video import VideoSource
-from tdfusion_edge.video.times import FOLDERS, Piece, pieces, read_piece
+from tdfusion_edge.video.times import FOLDERS, Piece, other_half, pieces, read_piece
 
 
 class RecordingSource:
     """All pieces in a folder as one stream, the time between them included.
 
     Pieces of one recording lie on its clock. Those of several, as after a restart, are put by the wall clock.
-    A piece that was cut short, as by a power cut, is played as far as it goes.
+    A piece that was cut short, as by a power cut, is played as far as it goes. The folder of a camera that
+    gave no frame, beside that of one that did, is a stream without frames.
 
     Args:
         name: Name for messages and frames, without credentials.
@@ -36,7 +37,7 @@ class RecordingSource:
     def __init__(self, name: str, folder: Path, *, epoch_ns: int) -> None:
         self.name = name
         self._paths = pieces(folder)
-        if not self._paths:
+        if not self._paths and other_half(folder) is None:
             raise InputMissing(f"{folder} holds no recording", expected="videos with their times beside them")
         self._epoch_ns = epoch_ns
         self._first = _first(folder)
@@ -48,7 +49,7 @@ class RecordingSource:
         """Likewise to its numbers, so that they go on behind those of the one before, of whose end and of
         this one's beginning nothing is known to be lost; None until its first frame is there."""
         self._recording: str | None = None
-        self._source: VideoSource | None = self._opened()
+        self._source: VideoSource | None = self._opened() if self._paths else None
 
     def read(self) -> Frame | None:
         """The next frame, None after the last.
@@ -114,6 +115,23 @@ def _first(folder: Path) -> Piece:
     return min(found, key=lambda piece: piece.begun_utc_ns)
 
 
+def size_beside(folder: Path) -> tuple[int, int] | None:
+    """Width and height of the other camera's pictures, where ``folder`` is of a camera that gave no frame.
+
+    Raises:
+        SourceError: they cannot be read.
+    """
+    other = other_half(folder)
+    if other is None:
+        return None
+    source = VideoSource(other.name, pieces(other)[0], epoch_ns=0)
+    try:
+        frame = source.read()
+    finally:
+        source.close()
+    return None if frame is None else frame.size
+
+
 def from_uri(
     name: str, uri: SourceUri, *, epoch_ns: int, clock: Callable[[], int] = time.monotonic_ns
 ) -> RecordingSource:
@@ -122,10 +140,5 @@ def from_uri(
     Raises:
         RequestError: the address or the rig asks for a rate or a size.
     """
-    if uri.query:
-        raise RequestError(
-            f"{uri.path}: a recording brings its own times and size",
-            expected="no options",
-            got=", ".join(sorted(uri.query)),
-        )
+    uri.refuse_any("a recording brings its own times and size")
     return RecordingSource(name, uri.local_path(), epoch_ns=epoch_ns)

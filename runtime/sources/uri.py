@@ -104,6 +104,23 @@ class SourceUri:
                     hint=f"Did you mean '{near[0]}'?" if near else options,
                 )
 
+    def refuse_any(self, because: str) -> None:
+        """Check that there is no option, for a recording that brings all with it.
+
+        Args:
+            because: What it brings, for the message.
+
+        Raises:
+            RequestError: there is one, in the address or from the rig.
+        """
+        if self.query:
+            raise RequestError(
+                f"{self.path}: {because}",
+                expected="no options",
+                got=", ".join(sorted(self.query)),
+                hint="Remove them from the address or from the rig.",
+            )
+
     def fps(self) -> float | None:
         """The option ``fps`` in frames per second, None where it is not given.
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tdfusion_edge.errors import RequestError
 from tdfusion_edge.frames import Frame
 from tdfusion_edge.runtime.sources.uri import SourceUri
 from tdfusion_edge.video.reader import VideoReader
@@ -85,11 +84,5 @@ def from_uri(
     Raises:
         RequestError: the address or the rig asks for a rate or a size.
     """
-    if uri.query:
-        raise RequestError(
-            f"{uri.path}: a video brings its own times and size",
-            expected="no options",
-            got=", ".join(sorted(uri.query)),
-            hint="Remove them from the address or from the rig.",
-        )
+    uri.refuse_any("a video brings its own times and size")
     return VideoSource(name, uri.local_path(), epoch_ns=epoch_ns)

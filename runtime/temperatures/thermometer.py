@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from tdfusion_edge.errors import ConfigError
+from tdfusion_edge.errors import ConfigError, RequestError
 from tdfusion_edge.frames import Frame, Image
 from tdfusion_edge.observations import Event, EventKind, Mark, Temperature
 from tdfusion_edge.result import Result
@@ -47,6 +47,9 @@ class Thermometer:
         self._measures, self._registration = dict(measures), registration
         self._alarms = {name: Alarm(name, measure) for name, measure in measures.items()}
         self._sizes: tuple[Size, Size] | None = None
+        """Of the last infrared and visible pictures."""
+        self._placed_for: tuple[Size, Size] | None = None
+        """The sizes that the pixels were worked out for."""
         self._pixels: dict[str, npt.NDArray[np.intp]] = {}
         self._shown: dict[str, tuple[tuple[float, float], ...]] = {}
         self._checked = self._told = False
@@ -79,6 +82,23 @@ class Thermometer:
                 marks.append(Mark(self._shown[name], label, alarm.state != "normal"))
         return found, events, marks
 
+    def require(self, registration: rig.Registration | None) -> None:
+        """Refuse a registration by which a place would not be found; safe from any thread.
+
+        Raises:
+            ConfigError: a place lies outside of what infrared sees then.
+            RequestError: the registration does not fit the sizes, or no picture has told them yet.
+        """
+        sizes = self._sizes
+        if sizes is None:
+            raise RequestError("places are measured, and no picture has come yet")
+        for name, measure in self._measures.items():
+            places(name, measure, registration, *sizes)
+
+    def register(self, registration: rig.Registration | None) -> None:
+        """From the next picture on infrared lies so on visible; for the thread of :meth:`update`."""
+        self._registration, self._placed_for = registration, None
+
     def _degrees(self, counts: npt.NDArray[np.uint16]) -> Temperature:
         scale, zero = self._radiometry.scale, self._radiometry.zero_celsius
         low, high, mean = float(counts.min()), float(counts.max()), float(counts.mean())
@@ -86,13 +106,14 @@ class Thermometer:
 
     def _place(self, infrared: Size, visible: Size) -> None:
         """Work out the pixels, once for a size."""
-        if self._sizes == (infrared, visible):
+        self._sizes = infrared, visible
+        if self._placed_for == self._sizes:
             return
         for name, measure in self._measures.items():
             own, shown = places(name, measure, self._registration, infrared, visible)
             self._pixels[name] = indices(own, infrared)
             self._shown[name] = tuple((float(x), float(y)) for x, y in shown)
-        self._sizes = infrared, visible
+        self._placed_for = self._sizes
 
     def _usable(self, frame: Frame) -> bool:
         """Whether a frame holds temperatures. A first one without ends the run, of a later one is told."""

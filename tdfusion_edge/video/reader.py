@@ -6,6 +6,7 @@ PyAV decodes; it is imported at use, so that importing this module stays cheap.
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 from collections import deque
 from collections.abc import Iterator
@@ -89,7 +90,8 @@ class VideoReader:
         import av
 
         if not path.is_file():
-            raise InputMissing(f"{path} does not exist", expected="a video file")
+            what = "is no file" if os.access(path, os.F_OK) else "does not exist"
+            raise InputMissing(f"{path} {what}", expected="a video file")
         self.path = path
         self._failure: SourceError | None = None
         self._count = 0
@@ -209,7 +211,10 @@ class VideoReader:
                     raise self._damaged("is damaged", at=frame)
                 yield frame
             if corrupt:
-                raise self._damaged("is cut short or damaged", at=packet)
+                what = "is cut short or damaged"
+                if self._container.format.name == "mpegts":  # whose packets alone are numbered
+                    what += ", or a recording with later times was joined to it"
+                raise self._damaged(what, at=packet)
         self._suspect = None
 
     def _at_a_joint(self, packet: StoredAs, packets: Iterator[StoredAs], ahead: deque[StoredAs]) -> bool:

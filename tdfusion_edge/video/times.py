@@ -152,6 +152,15 @@ def is_recording(folder: Path) -> bool:
     return any(read_piece(video) is not None for video in folder.glob(f"[!.]*{VIDEO}"))
 
 
+def other_half(folder: Path) -> Path | None:
+    """The other camera's folder, for that of a camera of which a recording has no frame at all; else None."""
+    absolute = folder.absolute()
+    if absolute.name not in FOLDERS.values() or (folder.exists() and any(folder.iterdir())):
+        return None
+    other = next(absolute.parent / name for name in FOLDERS.values() if name != absolute.name)
+    return other if is_recording(other) else None
+
+
 def _piece(line: bytes) -> Piece | None:
     try:
         piece = msgspec.json.decode(line, type=Piece)

@@ -228,3 +228,29 @@ def test_a_topic_of_a_bag_is_looked_for_beside_the_rig_file(
     ours, theirs = rig.read(path).cameras.values()
     assert ours.uri == f"{folder}/walk.mcap?topic=/ir"
     assert theirs.uri == "gone.mcap?topic=/ir"
+
+
+def test_files_with_secrets_are_looked_for_beside_the_rig_file(
+    elsewhere: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("rig")
+    for name in ("camera.password", "broker.password", "site.pem"):
+        (folder / name).touch()
+    path = folder / "rig.toml"
+    path.write_text(
+        '[cameras.a]\nuri = "rtsp://u@h/a"\npassword_file = "camera.password"\n'
+        '[cameras.b]\nuri = "rtsp://u@h/b"\npassword_file = "/run/b"\n'
+        '[mqtt]\npassword_file = "broker.password"\nca_file = "site.pem"\n'
+    )
+    found = rig.read(path)
+    assert [camera.password_file for camera in found.cameras.values()] == [
+        f"{folder}/camera.password",
+        "/run/b",
+    ]
+    assert found.mqtt.files == [folder / "broker.password", folder / "site.pem"]
+    Path("camera.password").touch()
+    assert rig.read(path).cameras["a"].password_file == f"{folder}/camera.password", "beside goes first"
+    (folder / "camera.password").unlink()
+    path.write_text(path.read_text().replace("site.pem", "~/site.pem"))
+    assert rig.read(path).mqtt.ca_file == str(Path.home() / "site.pem")
+    assert rig.read(path).cameras["a"].password_file == "camera.password"

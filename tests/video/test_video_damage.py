@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -167,6 +168,9 @@ def test_every_part_of_a_large_avi_counts(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_or_no_video(tmp_path: Path) -> None:
     with pytest.raises(InputMissing, match="does not exist"):
         VideoReader(tmp_path / "none.mp4")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(InputMissing, match="is no file"):
+        VideoReader(tmp_path / "pipe.mp4")
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(SourceError, match=r"text\.mp4 cannot be opened as a video"):
         VideoReader(tmp_path / "text.mp4")

@@ -87,6 +87,19 @@ def test_pieces_with_later_times_keep_their_gap(tmp_path: Path) -> None:
     assert times[15] == pytest.approx(10, abs=0.001)
 
 
+def test_a_transport_stream_with_a_later_one_behind_it_says_what_it_may_be(tmp_path: Path) -> None:
+    """No packet of it tells that from packets that were lost."""
+    path = tmp_path / "joined.ts"
+    late = [900_000 + 3000 * index for index in range(15)]
+    path.write_bytes(
+        record(tmp_path / "a", TS, count=15).read_bytes() + record(tmp_path / "b", TS, late).read_bytes()
+    )
+    with pytest.raises(SourceError) as caught:
+        read(path)
+    assert "is cut short or damaged, or a recording with later times was joined to it" in str(caught.value)
+    assert "all that can be shown" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("kind", "pieces"), [(MP4, 2), (MP4, 3), (FRAGMENTED, 2), (MKV, 3)], ids=lambda it: str(it)[:30]
 )

@@ -1,4 +1,6 @@
 // The page: joins the stream, the picture and the controls.
+import { Aligner } from "./align.js";
+import { metres, metresAt } from "./distance.js";
 import { draw } from "./picture.js";
 import { showStatus } from "./panel.js";
 import { Stream } from "./stream.js";
@@ -11,6 +13,14 @@ let last = null; // the newest picture and its header
 let lastAt = 0;
 let settingsTouchedAt = 0;
 const ages = [];
+let reach = null; // the settings: how near the distance may be
+let shownBefore = "fused";
+
+const aligner = new Aligner({
+  opened() { shownBefore = shown; view.boxes = false; show("edges"); }, // boxes would hide the edges
+  closed() { view.boxes = at("boxes").checked; show(shownBefore); },
+  say,
+});
 
 const stream = new Stream({
   picture(header, bitmap) {
@@ -23,6 +33,8 @@ const stream = new Stream({
   status(status) {
     showStatus(status, performance.now() - settingsTouchedAt > 1500);
     at("state").dataset.running = status.running;
+    aligner.status(status.alignment);
+    reach = status.settings;
   },
   refused(why) { say(why); },
   state(word, kind) { showState(word, kind); },
@@ -110,6 +122,7 @@ function show(name) {
   view.kind = name === "side" || name === "blend" ? "pair" : name;
   choose(at("views"), "view", name);
   at("mixing").hidden = name !== "blend";
+  at("align-hint").hidden = !aligner.known || aligner.open || !["side", "blend", "edges"].includes(name);
   canvas.setAttribute("aria-label", `Live picture: ${name}`);
   look();
   paint();
@@ -142,10 +155,17 @@ at("score").addEventListener("input", () => {
   at("score-value").textContent = Number(at("score").value).toFixed(2);
   stream.change({ score_threshold: Number(at("score").value) });
 });
+at("distance").addEventListener("input", () => {
+  if (!reach || reach.nearest_m === null) return;
+  settingsTouchedAt = performance.now();
+  const distance = metresAt(Number(at("distance").value), reach.nearest_m);
+  at("distance-value").textContent = metres(distance);
+  stream.change({ distance_m: distance });
+});
 at("full").addEventListener("click", full);
 addEventListener("resize", paint);
 addEventListener("keydown", (event) => {
-  if (event.target.closest("input, select") || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, select, .plate") || event.ctrlKey || event.metaKey || event.altKey) return;
   const buttons = at("views").querySelectorAll("button");
   if (event.key === "f") full();
   else if (buttons[Number(event.key) - 1]) show(buttons[Number(event.key) - 1].dataset.view);

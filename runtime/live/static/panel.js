@@ -1,5 +1,7 @@
 // Shows how the run stands: cameras, latencies, frames, and the settings that all viewers share.
 
+import { metres, shareAt } from "./distance.js";
+
 const at = (id) => document.getElementById(id);
 
 function element(name, text, className) {
@@ -75,5 +77,10 @@ function settings(given) {
   if (given.score_threshold !== null) {
     score.value = given.score_threshold;
     at("score-value").textContent = given.score_threshold.toFixed(2);
+  }
+  at("distance-row").hidden = given.nearest_m === null;
+  if (given.nearest_m !== null) {
+    at("distance").value = shareAt(given.distance_m, given.nearest_m);
+    at("distance-value").textContent = metres(given.distance_m);
   }
 }

@@ -12,6 +12,8 @@ from tdfusion_edge.runtime.sources.base import Source
 
 MOST_WAITING = 8
 """Frames that nobody has taken; of more, the oldest is dropped, which leaves a gap in the numbers."""
+LOST_S = 0.01
+"""Pause behind a damaged frame: a source whose every read says so at once would take a core for itself."""
 
 
 class Overdue(Exception):
@@ -141,4 +143,6 @@ class Connection:
                 self._frames.popleft()
             self._frames.append(frame)
             self._changed.notify_all()
+            if isinstance(frame, FrameLost):
+                self._changed.wait_for(lambda: self._abandoned, LOST_S)
         return True

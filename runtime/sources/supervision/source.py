@@ -61,7 +61,7 @@ class SupervisedSource:
         self._open_s, self._read_s = open_s, read_s
         self._closing = threading.Event()
         self._pause = pause or self._closing.wait
-        self._pace = Pace(clock, random)
+        self._clock, self._pace = clock, Pace(clock, random)
         self._lock = threading.Lock()
         """Held while the connection is exchanged."""
         self._connection: Connection | None = None
@@ -72,6 +72,8 @@ class SupervisedSource:
         """Number of the next frame, and what is added to those of this opening."""
         self._flowing = False
         """Frames came from this opening."""
+        self._lost_since_ns: int | None = None
+        """When the first of the damaged frames came that have no whole one behind them."""
 
     def begin(self) -> Source:
         """Open the camera now, as its opener does.
@@ -99,7 +101,8 @@ class SupervisedSource:
 
         Raises:
             FrameLost: this frame is damaged; the next one can be read.
-            SourceError: it failed, or is still not there. Reading again waits and opens it anew.
+            SourceError: it failed, gives nothing but damaged frames, or is still not there. Reading again
+                waits and opens it anew.
         """
         if self._closing.is_set():
             return None
@@ -110,8 +113,10 @@ class SupervisedSource:
         try:
             connection = self._connection or self._reconnect()
             frame = None if connection is None else self._taken(connection)
-        except FrameLost:
-            raise
+        except FrameLost as error:
+            if self._some_are_whole():
+                raise
+            raise self._failed(self._damaged(error)) from None
         except SourceError as error:
             # Often the same one: as its own cause, or in a variable, it would live on with all it refers to.
             raise self._failed(error) from None
@@ -122,6 +127,7 @@ class SupervisedSource:
         if not self._flowing:
             self._flowing, self._shift = True, self._next - frame.sequence
         self._pace.came()
+        self._lost_since_ns = None
         self._next = frame.sequence + self._shift + 1
         return frame if not self._shift else replace(frame, sequence=frame.sequence + self._shift)
 
@@ -164,7 +170,7 @@ class SupervisedSource:
         with self._lock:
             if self._closing.is_set():
                 return None
-            self._asked, self._flowing = True, False
+            self._asked, self._flowing, self._lost_since_ns = True, False, None
             self._connection = Connection(self.name, self._opener)
             return self._connection
 
@@ -186,6 +192,18 @@ class SupervisedSource:
             hint = f"{told.hint} {slower}" if told.hint else slower
             told = SourceError(told.what, expected=told.expected, got=told.got, hint=hint, kind=told.kind)
         return told
+
+    def _some_are_whole(self) -> bool:
+        """Whether damaged frames are few enough to go on with this opening."""
+        now_ns = self._clock()
+        self._lost_since_ns = now_ns if self._lost_since_ns is None else self._lost_since_ns
+        return now_ns - self._lost_since_ns < self._read_s * 1e9
+
+    def _damaged(self, last: FrameLost) -> SourceError:
+        return SourceError(
+            f"camera {self.name} gives nothing but damaged frames", expected=f"a whole one within "
+            f"{self._read_s:g} s", got=last.what, hint="Check its cable; a lower rate or size may help.",
+        )  # fmt: skip
 
     def _hangs(self, limit_s: float) -> SourceError:
         return SourceError(

@@ -9,11 +9,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import optimize
 
 from benchmarks.live.boards import rig
 from tdfusion_edge.errors import InputMissing, RequestError, TdfusionError, WorkError
 from tdfusion_edge.runtime.calibration.fit import applied
-from tdfusion_edge.runtime.calibration.points import parse_point, read_matches, solve_by_hand, solve_matches
+from tdfusion_edge.runtime.calibration.points import (
+    Misfit,
+    parse_point,
+    read_matches,
+    solve_by_hand,
+    solve_matches,
+)
 
 SIZES = (320, 256), (640, 480)
 
@@ -118,3 +125,37 @@ def test_what_is_no_point_is_refused(text: str) -> None:
     with pytest.raises(RequestError, match="--point"):
         parse_point(text)
     assert parse_point("1,2.5,3,-4") == (1, 2.5, 3, -4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_all_points_by_hand_count_alike(seed: int) -> None:
+    """The squares of all errors are least, as another solver finds them."""
+    known, rows = matches(8, 0, seed=seed)
+    solved = solve_by_hand([tuple(row) for row in rows.tolist()], *SIZES)
+    ours, theirs = rows[:, :2], rows[:, 2:]
+    assert np.allclose(solved.lengths, np.linalg.norm(theirs - applied(solved.homography, ours), axis=1))
+
+    def off(numbers: Any) -> Any:
+        return (theirs - applied(np.append(numbers, 1.0).reshape(3, 3), ours)).ravel()
+
+    best = optimize.least_squares(off, (known / known[2, 2]).ravel()[:8], x_scale="jac")
+    assert (solved.lengths**2).sum() == pytest.approx(2 * best.cost, rel=1e-3)
+
+
+def test_a_misfit_tells_every_point() -> None:
+    rows = matches(8, 0, seed=2)[1].tolist()
+    rows[5][2] -= 90
+    with pytest.raises(Misfit) as refused:
+        solve_by_hand([tuple(row) for row in rows], *SIZES)
+    assert refused.value.lengths is not None
+    assert int(np.argmax(refused.value.lengths)) == 5
+    assert (np.delete(refused.value.lengths, 5) < 12).all()
+
+
+def test_of_five_points_none_is_blamed() -> None:
+    """Any four of them fit exactly, so that a fifth may be called wrong for the mistake of another."""
+    rows = matches(5, 0, seed=2)[1].tolist()
+    rows[1][2] -= 90
+    with pytest.raises(Misfit, match="of 5 it cannot be told which") as refused:
+        solve_by_hand([tuple(row) for row in rows], *SIZES)
+    assert refused.value.lengths is None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -158,12 +160,44 @@ def test_what_is_wrong_is_told_and_nothing_is_written(
     more: list[str],
     message: str,
 ) -> None:
-    import re
-
     monkeypatch.chdir(tmp_path)
     assert main(["calibrate", "--camera", camera(boards[0]), *more]) in (1, 2)
     assert re.search(message, capsys.readouterr().err)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("damaged", "code", "says"),
+    [
+        (("ir/1.png", "vis/4.png"), 0, ""),
+        (("ir/0.png", "ir/1.png", "vis/2.png", "ir/4.png"), 1, "expected 3 views or more.*got 2 of 2 pairs"),
+        (tuple(f"vis/{number}.png" for number in range(6)), 1, "error: .*vis/5.png"),
+    ],
+)
+def test_damaged_pictures_are_named_and_counted_and_the_others_serve(
+    boards: tuple[Path, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    damaged: tuple[str, ...],
+    code: int,
+    says: str,
+) -> None:
+    folder = Path(shutil.copytree(boards[0], tmp_path / "boards"))
+    for name in damaged:
+        (folder / name).write_bytes((folder / name).read_bytes()[:300])
+    line = ["calibrate", "--camera", camera(folder), "--pattern", BOARD, "-o", str(tmp_path / "rig.toml")]
+    assert main([*line, "--report", str(tmp_path / "r.json")]) == code
+    said = capsys.readouterr()
+    assert re.search(says, said.err)
+    for name in damaged:
+        assert f"{folder / name}" in caplog.text + said.err
+    assert caplog.text.count("the pair is left out") == min(len(damaged), 5)
+    assert (tmp_path / "rig.toml").exists() == (code == 0)
+    if code == 0:
+        assert json.loads((tmp_path / "r.json").read_text())["unreadable"] == 2
+        assert "2 pairs of pictures are left out: one of the two cannot be read" in said.out
+        assert error(rigs.read(tmp_path / "rig.toml").registration, boards[1]) < 0.4
 
 
 def test_a_rig_that_lies_around_is_not_changed_by_other_cameras(

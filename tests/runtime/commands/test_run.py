@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -339,6 +340,16 @@ def test_a_run_without_a_picture_has_failed(
     assert not (tmp_path / "out.mp4").exists()
 
 
+def test_a_run_that_is_quiet_still_says_why_a_camera_failed(
+    mean_bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cameras = "v4l2:///dev/video99,sim://vis?size=160x120"
+    assert run("--camera", cameras, "--seconds", 0.7, "-q", "--bundle", mean_bundle_path) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert re.search(r"infrared: +\d+ failures\n +last failure: there is no camera /dev/video99", printed.out)
+
+
 @pytest.mark.parametrize(
     ("cameras", "degraded", "counted"),
     [
@@ -369,6 +380,7 @@ def test_a_camera_that_is_absent_leaves_the_run_to_the_other(
     facts = json.loads(printed.out)
     assert facts["pictures"] == facts["written"] + facts["sink_dropped"] > 3
     assert facts["cameras"][counted]["failures"] >= 1
+    assert facts["last_failures"][counted].startswith("there is no camera /dev/video99")
     assert printed.err.count("there is no camera /dev/video99") == 1
     assert f"{counted} is asked for again" in printed.err
 

@@ -13,6 +13,7 @@ from tdfusion_edge.result import Result
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.live.address import Address
+from tdfusion_edge.runtime.live.alignment import Rigged
 from tdfusion_edge.runtime.live.server import Page
 from tdfusion_edge.runtime.pipeline.controls import Controls
 from tdfusion_edge.runtime.pipeline.loop import Plan, run
@@ -27,6 +28,7 @@ class Served:
     page: Page
     fuser: Fuser
     size: str = "640x480"
+    infrared: str = "640x480"
     stop: threading.Event = field(default_factory=threading.Event)
     first_ms: float | None = None
     """Capture time of the first picture's frame, by the wall clock."""
@@ -47,7 +49,7 @@ class Served:
         sources = {
             role: open_source(uri, rig.Camera(uri=uri), role, epoch_ns=epoch_ns)
             for role, uri in (
-                ("infrared", f"sim://ir?mark=1&size={self.size}&view={self.size}"),
+                ("infrared", f"sim://ir?mark=1&size={self.infrared}&view={self.size}"),
                 ("visible", f"sim://vis?mark=1&size={self.size}"),
             )
         }
@@ -69,13 +71,21 @@ class Served:
 
 
 @contextmanager
-def served(bundle: Bundle, *, token: str | None = None, size: str = "640x480") -> Iterator[Served]:
+def served(
+    bundle: Bundle,
+    *,
+    token: str | None = None,
+    size: str = "640x480",
+    infrared: str | None = None,
+    rigged: Rigged | None = None,
+) -> Iterator[Served]:
     """A run that has not begun, and its page, which is open."""
+    registration = None if rigged is None else rigged.cameras.registration
     with (
-        Fuser(bundle, threads=1, stretch="none") as fuser,
-        Page(Address("127.0.0.1", 0), token=token) as page,
+        Fuser(bundle, threads=1, stretch="none", registration=registration) as fuser,
+        Page(Address("127.0.0.1", 0), token=token, registration=registration, rigged=rigged) as page,
     ):
-        running = Served(page, fuser, size)
+        running = Served(page, fuser, size, infrared or size)
         try:
             yield running
         finally:

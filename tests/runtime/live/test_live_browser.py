@@ -174,8 +174,9 @@ def test_without_websockets_it_takes_motion_jpeg(running: Served, tabs: Callable
     )
     tab.open(f"http://{running.address}/")
     tab.value(LISTEN)
-    tab.value("document.getElementById('boxes').click()")  # one might stand in the mark
     tab.until("document.getElementById('state').textContent.includes('MJPEG')")
+    tab.value("document.getElementById('boxes').click()")  # one might stand in the mark
+    after(tab, 20)  # until no picture with one is on its way
     numbers = [read_mark(after(tab, 8)) for _ in range(3)]
     assert numbers == sorted(set(numbers))
     show(tab, "infrared", "infrared")

@@ -61,6 +61,21 @@ def test_sensors_stand_alone_or_beside_each_other() -> None:
     assert (both[:, 160:] == 60).all()
 
 
+def test_infrared_is_black_where_it_does_not_see_also_after_it_was_aligned_anew() -> None:
+    width, height = SIZE
+
+    def shifted(right: float) -> rig.Registration:
+        rows = ((1.0, 0.0, right), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+        return rig.Registration(homography=rows, infrared_size=SIZE, visible_size=SIZE)
+
+    painter, result = Painter(shifted(40), annotated), of(np.full((height, width), 200, np.uint8))
+    for right, left_black in ((40, 40), (0, 0), (100, 100)):
+        painter.place(shifted(right))
+        seen = painter.paint(result, plain(kind="infrared"))
+        assert (seen[:, :left_black] == 0).all()
+        assert (seen[:, left_black:] == 200).all()
+
+
 def test_palettes_keep_hot_brighter_than_cold() -> None:
     for palette in ("ironbow", "inferno"):
         grey = cv2.cvtColor(coloured(np.arange(256, dtype=np.uint8)[None], palette), cv2.COLOR_BGR2GRAY)

@@ -110,6 +110,12 @@ class Listener:
         """Wait until it has subscribed again."""
         assert self._subscribed.wait(PATIENCE_S)
 
+    def settle(self) -> None:
+        """Wait until all is here that the broker had for us: what we send ourselves comes behind it."""
+        self._client.publish("settled")
+        wait_for(lambda: self.got[-1][0] == "settled", "our own message returns")
+        del self.got[-1]
+
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()

@@ -205,11 +205,9 @@ def test_records_events_state_and_status_arrive(broker: Broker, table: Mqtt) -> 
         status = json.loads(listener.of("site/rig/status")[-1])
         assert (status["running"], status["cameras"], status["messages"]["dropped_records"]) == (False, {}, 0)
     with closing(Listener(broker.port)) as late:
-        wait_for(lambda: len(late.got) >= 2, "what is retained comes")
-        assert {(topic, retained) for topic, _, retained in late.got} == {
-            ("site/rig/state", True), ("site/rig/status", True),
-        }  # fmt: skip
-        assert late.of("site/rig/state") == [b"offline"]
+        wait_for(lambda: late.got, "what is retained comes")
+        late.settle()
+        assert late.got == [("site/rig/state", b"offline", True)], "nothing that says that it goes on"
 
 
 @needs_mosquitto
@@ -306,10 +304,15 @@ def test_the_state_is_offline_where_the_process_dies(broker: Broker, tmp_path: P
         child = subprocess.Popen([sys.executable, "-c", script, to], env=os.environ)
         try:
             wait_for(lambda: listener.of("t/state") == [b"online"], "it is there")
+            wait_for(lambda: listener.of("t/status"), "it tells how it stands")
         finally:
             child.send_signal(signal.SIGKILL)
             child.wait()
         wait_for(lambda: listener.of("t/state") == [b"online", b"offline"], "its will is done")
+    with closing(Listener(broker.port)) as late:
+        wait_for(lambda: late.got, "what is retained comes")
+        late.settle()
+        assert late.got == [("t/state", b"offline", True)], "nothing that says that it goes on"
 
 
 @needs_mosquitto
@@ -352,7 +355,7 @@ def test_tls_trusts_only_what_it_is_told_to(tmp_path: Path, caplog: pytest.LogCa
 
 @needs_mosquitto
 @pytest.mark.slow
-def test_a_run_tells_a_broker(broker: Broker, tmp_path: Path) -> None:
+def test_a_run_tells_a_broker(broker: Broker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "word").write_text(PASSWORD)
     (tmp_path / "rig.toml").write_text(
         '[cameras.ir0]\nuri = "sim://ir?depth=16"\nradiometry = { scale = 0.04 }\n'
@@ -363,13 +366,22 @@ def test_a_run_tells_a_broker(broker: Broker, tmp_path: Path) -> None:
     )
     with closing(Listener(broker.port)) as listener:
         rig, to = str(tmp_path / "rig.toml"), f"mqtt://127.0.0.1:{broker.port}/t"
-        assert main(["run", "--camera", "ir0,vis0", "--rig", rig, "--seconds", "3", "-o", to]) == 0
+        assert main(["run", "--camera", "ir0,vis0", "--rig", rig, "--seconds", "3", "-o", to, "--json"]) == 0
+        report = json.loads(capsys.readouterr().out)
         wait_for(lambda: b"offline" in listener.of("t/state"), "the end is told")
         kinds = {json.loads(one)["event"] for one in listener.of("t/events")}
         assert {"enter", "above"} <= kinds
         assert json.loads(listener.of("t/detections")[-1])["temperatures"]["road"]["mean"] > -50
-        states = [json.loads(one)["cameras"] for one in listener.of("t/status")]
-        assert any(set(cameras) == {"infrared", "visible"} for cameras in states)
+        states = [json.loads(one) for one in listener.of("t/status")]
+        assert any(set(one["cameras"]) == {"infrared", "visible"} for one in states)
+        running = [one["running"] for one in states]
+        assert True in running
+        assert not running[-1], "the end is told"
+        told = report["outputs"][to]
+        detections = len(listener.of("t/detections"))
+        assert detections + told["dropped"]["records"] == report["pictures"]
+        assert told["sent"] > detections + len(listener.of("t/events"))
+        assert (told["dropped"]["events"], told["unacknowledged"]) == (0, {"events": 0})
 
 
 @needs_mosquitto

@@ -159,6 +159,7 @@ def test_a_live_camera_that_fails_is_asked_again(caplog: pytest.LogCaptureFixtur
         pairs = list(both)
     assert [pair.time_ns for pair in pairs] == [0, 20 * MS, 40 * MS]
     assert both.failures == {"infrared": 2, "visible": 0}
+    assert both.last_failures == {"infrared": "still silent"}
     assert both.failure is None
     messages = [record.getMessage() for record in caplog.records]
     assert len(messages) == 2, "a camera that stays away is not reported at every read"

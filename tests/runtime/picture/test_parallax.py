@@ -15,6 +15,7 @@ from tdfusion_edge.frames import Frame, Pair
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.picture import parallax
 from tdfusion_edge.runtime.picture.alignment import Aligner
+from tdfusion_edge.runtime.picture.registration import overlap
 from tdfusion_edge.runtime.simulation.view import View
 
 VISIBLE, INFRARED = View(640, 480), View(320, 240)
@@ -146,3 +147,32 @@ def test_a_stream_moves_from_the_next_pair_on() -> None:
     assert np.linalg.norm(centre(99) - (u, v)) < 0.6
     with pytest.raises(RequestError):
         aligner.move(-1.0)
+
+
+@settings(max_examples=30)
+@given(st.floats(0.3, 200), st.floats(0.001, 2), st.floats(100, 3000))
+def test_a_slider_begins_where_distances_are_of_use(distance_m: float, right_m: float, focal: float) -> None:
+    told = replace(measured(5.0), distance_m=distance_m, baseline_m=(right_m, 0.0), focal_px=focal)
+    nearest = parallax.nearest_m(told)
+    assert nearest is not None
+    assert rig.NEAREST_M <= nearest <= distance_m
+    assert nearest == distance_m or focal * right_m / nearest <= 640 / 4 + 1e-6
+
+
+def test_a_slider_is_for_rigs_that_have_a_parallax() -> None:
+    told = measured(5.0)
+    assert parallax.nearest_m(told) is not None
+    assert parallax.nearest_m(None) is None
+    for key in ("distance_m", "baseline_m", "focal_px"):
+        assert parallax.nearest_m(replace(told, **{key: None})) is None
+    assert parallax.nearest_m(replace(told, baseline_m=(0.0, 0.0))) is None
+
+
+@settings(max_examples=40)
+@given(st.floats(-1.5, 1.5), st.floats(-1.5, 1.5), st.sampled_from([1.0, -1.0]))
+def test_the_overlap_is_the_share_of_pixels_that_infrared_sees(right: float, down: float, way: float) -> None:
+    across = (2.0 * way, 0.0, 640 * right + (640 if way < 0 else 0))
+    matrix = (across, (0.0, 2.0, 480 * down), (0.0, 0.0, 1.0))
+    placed = rig.Registration(homography=matrix, infrared_size=(320, 240), visible_size=(640, 480))
+    expected = max(0.0, 1 - abs(right)) * max(0.0, 1 - abs(down))
+    assert overlap(placed) == pytest.approx(expected, abs=0.004)

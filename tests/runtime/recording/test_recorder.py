@@ -19,7 +19,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tdfusion_edge.errors import FrameLost, RequestError
+from tdfusion_edge.cli import main
+from tdfusion_edge.errors import FrameLost, InputMissing, RequestError
 from tdfusion_edge.frames import Frame, Image, Pair
 from tdfusion_edge.pairs.videos import nearest, read_videos
 from tdfusion_edge.runtime import rig
@@ -32,13 +33,14 @@ from tdfusion_edge.runtime.sinks.kinds import VisibleCodec
 from tdfusion_edge.runtime.sinks.output import StreamFile
 from tdfusion_edge.runtime.sinks.segments import Budget, Limits
 from tdfusion_edge.runtime.sources.base import Source
+from tdfusion_edge.runtime.sources.listing import cameras
 from tdfusion_edge.runtime.sources.recording import RecordingSource
 from tdfusion_edge.runtime.sources.video import VideoSource
 from tdfusion_edge.runtime.temperatures.tables import Measure, Radiometry
 from tdfusion_edge.runtime.tracking.tables import Tracks
 from tdfusion_edge.runtime.zones.tables import Line, Zone
 from tdfusion_edge.video.reader import VideoReader
-from tdfusion_edge.video.times import Piece, Stamp, Times, beside, pieces
+from tdfusion_edge.video.times import FOLDERS, Piece, Stamp, Times, beside, pieces
 
 SECOND = 10**9
 MILLISECOND = 10**6
@@ -230,6 +232,55 @@ def test_a_camera_that_never_came_is_no_folder_of_somebody_else(
     (tmp_path / "ir").mkdir()
     monkeypatch.chdir(tmp_path)
     assert rig.read(tmp_path / "rec" / "rig.toml").cameras["ir0"].uri == str(tmp_path / "rec" / "ir")
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("way", ["as it was", "copied without empty folders", "by its folders"])
+def test_a_recording_of_one_camera_shows_it_alone(
+    tmp_path: Path, mean_bundle_path: Path, role: rig.Role, way: str
+) -> None:
+    with opened(tmp_path / "rec", CAMERAS, rig.Sync(), None, visible="ffv1") as one:
+        for frame in frames(TIMES, (48, 64)):
+            one.put(role, frame, wait=True)
+    if way != "as it was":
+        (tmp_path / "rec" / FOLDERS[rig.OTHER[role]]).rmdir()
+    named = ["--rig", f"{tmp_path}/rec/rig.toml", "--camera", "ir0,vis0"]
+    if way == "by its folders":
+        named = ["--camera", f"{tmp_path}/rec/ir,{tmp_path}/rec/vi"]
+    out = tmp_path / "out.jsonl"
+    assert main(["run", *named, "--bundle", str(mean_bundle_path), "-o", str(out), "-q"]) == 0
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["degraded"] for line in lines] == [f"{rig.OTHER[role]} missing"] * len(TIMES)
+    assert {tuple(line["size"]) for line in lines} == {(64, 48)}
+    problems = {one.name: one.problem for one in cameras(rig.read(tmp_path / "rec" / "rig.toml"))}
+    ours = rig_file.NAMES[rig.OTHER[role]]
+    assert problems.pop(ours) == "no frame of it was recorded"
+    assert problems[rig_file.NAMES[role]] is None
+
+
+def test_a_recording_calibrates_and_fuse_says_how_it_plays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with opened(tmp_path / "rec", CAMERAS, rig.Sync(), None, visible="ffv1") as one:
+        for role in ROLES:
+            for frame in frames(TIMES, (48, 64)):
+                one.put(role, frame, wait=True)
+    folders = [f"{tmp_path}/rec/{name}" for name in FOLDERS.values()]
+    points = [f"--point={x},{y},{x},{y}" for x, y in ((2, 2), (60, 3), (3, 44), (61, 45), (30, 20))]
+    found = tmp_path / "found.toml"
+    assert main(["calibrate", "--camera", ",".join(folders), *points, "-o", str(found), "-q"]) == 0
+    made = rig.read(found).registration
+    assert made is not None
+    assert (made.infrared_size, made.visible_size) == ((64, 48), (64, 48))
+    assert main(["fuse", *folders, "-o", str(tmp_path / "fused")]) == 2
+    assert f"run --camera {','.join(folders)} -o fused.mp4" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_empty_beside_no_recording_is_none(tmp_path: Path) -> None:
+    for name in FOLDERS.values():
+        (tmp_path / name).mkdir()
+    with pytest.raises(InputMissing, match="holds no images"), ExitStack() as stack:
+        choose_cameras(f"{tmp_path}/ir,{tmp_path}/vi").open(stack)
 
 
 def test_a_folder_with_a_rig_of_somebody_else_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from scripted import PATIENCE_S, WAIT, Scripted, opening
 from tdfusion_edge.errors import FrameLost, InputMissing, RequestError, SourceError
 from tdfusion_edge.frames import Frame
 from tdfusion_edge.runtime.sources.base import Source
+from tdfusion_edge.runtime.sources.supervision.connection import LOST_S
 from tdfusion_edge.runtime.sources.supervision.source import MOST_HANGING, SupervisedSource, supervised
 
 SECOND = 1_000_000_000
@@ -105,6 +107,46 @@ def test_a_damaged_frame_is_no_reason_to_open_it_anew() -> None:
     with pytest.raises(FrameLost):
         ir.read()
     assert read(ir).sequence == 2
+    ir.close()
+
+
+class Damaged(Scripted):
+    """Says at once, whenever it is asked, that a frame is damaged."""
+
+    reads = 0
+
+    def read(self) -> Frame | None:
+        self.reads += 1
+        raise FrameLost("damaged")
+
+
+def test_damaged_frames_without_end_take_no_core() -> None:
+    camera, began = Damaged(), time.monotonic()
+    ir = source(camera)
+    for _ in range(20):
+        with pytest.raises(FrameLost):
+            ir.read()
+    reads, passed_s = camera.reads, time.monotonic() - began
+    assert 20 <= reads <= passed_s / LOST_S + 2
+    ir.close()
+
+
+def test_a_camera_that_gives_nothing_but_damaged_frames_is_opened_anew() -> None:
+    clock = Clock()
+    ir = source(Scripted(0, FrameLost("damaged"), 2, *[FrameLost("cut short")] * 4), Scripted(0), clock=clock)
+    assert read(ir).sequence == 0
+    with pytest.raises(FrameLost):
+        ir.read()
+    clock.pause(7.5)  # what lies before a whole frame does not count
+    assert read(ir).sequence == 2
+    for _ in range(2):
+        with pytest.raises(FrameLost):
+            ir.read()
+        clock.pause(3.5)
+    with pytest.raises(SourceError, match="nothing but damaged frames") as caught:
+        ir.read()
+    assert (caught.value.got, caught.value.kind) == ("cut short", "other")
+    assert read(ir).sequence == 3
     ir.close()
 
 
