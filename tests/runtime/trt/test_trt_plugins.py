@@ -132,8 +132,8 @@ def test_the_function_is_told_from_others_and_taken_out_alone() -> None:
     assert len(alone.functions) == 0
     assert alone.graph == onnx.load_from_string(ours).graph
     assert plugins.without_function(theirs) == theirs
-    with pytest.raises(EngineError, match="cannot be read"):
-        plugins.holds(ours[:-3] + b"\xff")
+    assert not plugins.holds(ours[:-3] + b"\xff")  # which the parser refuses in its own words
+    assert not plugins.holds(b"graph")
 
 
 def test_each_library_takes_its_way() -> None:
