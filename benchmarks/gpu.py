@@ -1,4 +1,4 @@
-"""Our CUDA kernel on a GPU beside the same way in PyTorch: time, error, and its share of a copy's bandwidth.
+"""Our CUDA kernels on a GPU beside the same ways in PyTorch: time, error, share of a copy's bandwidth.
 
   python -m benchmarks.gpu
   python -m benchmarks.gpu --size 1920x1080 --seconds 200
@@ -6,7 +6,8 @@
 It wants PyTorch, nvcc and cuda-python, and neither TensorRT nor a network, and takes at most --seconds and
 what `torch.compile` needs. The kernels are compiled for the GPU that is there. Every way fuses the same
 pictures, more of them than a cache holds, between two events of the GPU; the ways take turns. Where the
-kernel's picture is not PyTorch's in float64, nothing is written.
+kernel's picture is not PyTorch's in float64, nothing is written. The paper's F has rows of its own, with a
+fresh network's weights.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_count(parser, "rounds", 30, "rounds at most")
     add_count(parser, "seconds", 240, "end the rounds after so many seconds")
     parser.add_argument("--no-compile", action="store_true", help=f"leave {COMPILED} out")
+    parser.add_argument("--no-f", action="store_true", help="leave the paper's F out")
     add_bundle(parser)
 
 
@@ -71,11 +73,16 @@ def measure(args: argparse.Namespace) -> Measured:
             cases, ours, exact = opened(device, image, onnx, size, stack, compiled=not args.no_compile)
             figures += compared(ours, exact, size)
             left_s = max(1.0, (end_s - time.monotonic()) / (len(sizes) - number))
-            samples = in_turns(cases, args.rounds, left_s)
+            samples = in_turns(cases, args.rounds, left_s if args.no_f else left_s / 2)
         rows, quotients = tabled(samples, size)
         timings += rows
         ratios += quotients
         figures += bandwidth(samples, size)
+        if not args.no_f:
+            rows, quotients, more = of_f(device, image, size, args, left_s / 2)
+            timings += rows
+            ratios += quotients
+            figures += more
     device.close()
     results = Results(timings=tuple(timings), ratios=tuple(ratios), figures=tuple(figures))
     return Measured(results, facts)
@@ -171,22 +178,60 @@ def in_turns(
     return samples
 
 
-def tabled(samples: Samples, size: tuple[int, int]) -> tuple[list[Timing], list[Ratio]]:
+def of_f(
+    device: Device, image: bytes, size: tuple[int, int], args: argparse.Namespace, seconds: float
+) -> tuple[list[Timing], list[Ratio], list[Figure]]:
+    """The paper's F at one size.
+
+    Raises:
+        WorkError: our kernels give another luma than PyTorch in float64.
+    """
+    from benchmarks.kernels import network_on_gpu as f
+
+    with ExitStack() as stack:
+        cases, ours, exact = f.opened(device, image, size, stack, compiled=not args.no_compile)
+        error = float(np.abs(ours() - exact()).max())
+        if not error <= LUMA:
+            raise WorkError("the kernels of F give another luma", expected=f"{LUMA:g}", got=f"{error:.2g}")
+        samples = in_turns(cases, args.rounds, seconds)
+    rows, quotients = tabled(samples, size, f.OURS, (f.EAGER, f.COMPILED))
+    median = float(np.median(list(samples[f.OURS].values())))
+    share = round(f.least_bytes(size) / median / copy_rate(), 4)
+    return (
+        rows,
+        quotients,
+        [
+            Figure(name=row("largest error of F's luma", size), value=error, unit="of 1"),
+            Figure(name=row(f"{f.OURS} of a copy's bandwidth", size), value=share, unit="of 1"),
+        ],
+    )
+
+
+def tabled(
+    samples: Samples,
+    size: tuple[int, int],
+    ours: str = OURS,
+    others: tuple[str, ...] = (EAGER, COMPILED),
+) -> tuple[list[Timing], list[Ratio]]:
     """Statistics of one size, and how many times as long PyTorch takes."""
     named = {row(name, size): values for name, values in samples.items()}
-    others = [name for name in (EAGER, COMPILED) if name in samples]
     return (
         [timing(name, values) for name, values in named.items()],
-        [ratio(named, row(name, size), row(OURS, size)) for name in others],
+        [ratio(named, row(name, size), row(ours, size)) for name in others if name in samples],
     )
+
+
+def copy_rate() -> float:
+    """Bytes that a copy within the GPU moves in a millisecond."""
+    from benchmarks.kernels.in_torch import copy_milliseconds
+
+    copied = 1 << 30
+    return 2 * copied / copy_milliseconds(copied)
 
 
 def bandwidth(samples: Samples, size: tuple[int, int]) -> Iterator[Figure]:
     """What the pictures of one launch are of the bytes that a copy moves in the same time."""
-    from benchmarks.kernels.in_torch import copy_milliseconds
-
-    copied = 1 << 30
-    rate = 2 * copied / copy_milliseconds(copied)  # bytes a millisecond
+    rate = copy_rate()
     yield Figure(name=row("copy", size), value=round(rate / MEGA, 1), unit="GB/s")
     pictures = size[0] * size[1] * (1 + 3 + 3)  # infrared, BGR, BGR
     median = float(np.median(list(samples[OURS].values())))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import cast, get_args
+from typing import get_args
 
 import numpy as np
 
@@ -17,8 +18,8 @@ from tdfusion_edge.errors import RequestError
 from tdfusion_edge.frames import Frame, Image, Pair, whole
 from tdfusion_edge.result import Findings, Result
 from tdfusion_edge.runtime import engines, rig
-from tdfusion_edge.runtime.engines import Choice, Engine, OnProgress, Opened
-from tdfusion_edge.runtime.executors import takes_frames, takes_one_pass
+from tdfusion_edge.runtime.engines import Choice, Engine, OnProgress
+from tdfusion_edge.runtime.executors import camera_way, expect_next, takes_frames, takes_one_pass
 from tdfusion_edge.runtime.executors.base import F32, Executor, FromCameras, Looked, Timed, untimed
 from tdfusion_edge.runtime.executors.loading import Loader, foreign_of
 from tdfusion_edge.runtime.executors.onepass import OnePass
@@ -167,7 +168,7 @@ class Fuser:
             self._from_cameras: FromCameras | None = None
             if takes_frames(ran, graphs, stretch=stretch):
                 graph_of = self.manifest.graphs
-                self._from_cameras = _camera_way(ran)(
+                self._from_cameras = camera_way(ran)(
                     ran.engine,
                     self._aligner,
                     self._staged,
@@ -217,12 +218,17 @@ class Fuser:
         assert result is not None  # only infrared alone has no picture
         return result
 
-    def fuse(self, pair: Pair, timed: Timed = untimed) -> Result | None:
+    def fuse(
+        self, pair: Pair, timed: Timed = untimed, following: Callable[[], Pair | None] = lambda: None
+    ) -> Result | None:
         """Fuse a pair of frames, or show the one that is there.
 
         Args:
             pair: Of one stream, in the order of their time.
             timed: Times the stages ``align``, ``network``, that of each head, and ``compose``.
+            following: Gives the next pair if it is there already, and does not wait for it. A back end that
+                takes the cameras' pictures themselves uploads it while this pair is computed. It may be asked
+                or not, and another pair may come instead.
 
         Returns:
             None for infrared alone before the visible size is known.
@@ -240,7 +246,7 @@ class Fuser:
                 way = None
             aligned = self._aligner.brought(present) if way is None else None
         if way is not None:
-            made = way.fuse(present, self._stretch, timed)
+            made = way.fuse(present, self._stretch, timed, partial(expect_next, way, following))
         else:
             assert aligned is not None
             made = self._executor.fuse(aligned, self._stretch, timed)
@@ -389,13 +395,6 @@ class Fuser:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _camera_way(ran: Opened) -> Callable[..., FromCameras]:
-    """What is made over the fusion network's engine."""
-    place = engines.BACKENDS[ran.backend].from_cameras
-    assert place is not None
-    return cast(Callable[..., FromCameras], engines.named(place))
 
 
 def _place(source: str | Path) -> Path:

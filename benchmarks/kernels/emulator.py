@@ -64,22 +64,28 @@ def compiler() -> str | None:
     return shutil.which("g++")
 
 
-def build(folder: Path, flags: Sequence[str], *, tensor_cores: bool = True) -> Path:
+EDGE, RESTORMER = "edge", "restormer"
+"""Kernels that are built together: those of ``edge`` with the thermal limits, and those of the paper's F."""
+
+
+def build(folder: Path, flags: Sequence[str], *, tensor_cores: bool = True, kernels: str = EDGE) -> Path:
     """Compile the kernels for the CPU.
 
     Args:
         folder: Where the result goes.
         flags: :data:`SANITIZED` or :data:`QUICK`.
         tensor_cores: Which of the two ways through the network.
+        kernels: :data:`EDGE` or :data:`RESTORMER`.
 
     Raises:
         EngineError: the compiler is missing or refuses.
     """
     way, form = "tensor" if tensor_cores else "plain", "program" if "-DPROGRAM" in flags else "library"
-    target = folder / f"kernels-{way}-{form}"
+    target = folder / f"{kernels}-{way}-{form}"
     command = [
         compiler() or "g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", *flags,
-        f"-DTENSOR_CORES={int(tensor_cores)}", f"-I{KERNELS}", f"-I{SOURCES}", "-o", str(target),
+        f"-DTENSOR_CORES={int(tensor_cores)}", f"-DRESTORMER={int(kernels == RESTORMER)}",
+        f"-I{KERNELS}", f"-I{SOURCES}", "-o", str(target),
         str(SOURCES / "emulation.cpp"),
     ]  # fmt: skip
     try:

@@ -17,11 +17,12 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import NamedTuple
 
 from tdfusion_edge import bundle
 from tdfusion_edge.arguments import bundle_path
-from tdfusion_edge.bundle import ONE_PASS, Bundle, Precision
+from tdfusion_edge.bundle import FUSION, ONE_PASS, Bundle, Precision
 from tdfusion_edge.color import U8, luma
 from tdfusion_edge.console import say, say_json, watched
 from tdfusion_edge.escape import one_line
@@ -29,7 +30,7 @@ from tdfusion_edge.frames import Image
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.pairs.source import labels_of
 from tdfusion_edge.runtime.commands.engine_options import add_engine_arguments, choice_of, progress_shower
-from tdfusion_edge.runtime.engines import BACKENDS, Choice
+from tdfusion_edge.runtime.engines import BACKENDS, Choice, Opened, open_graph
 from tdfusion_edge.runtime.evaluation.pairs import (
     Traits,
     add_pair_arguments,
@@ -41,7 +42,7 @@ from tdfusion_edge.runtime.evaluation.pairs import (
     simulated_for,
 )
 from tdfusion_edge.runtime.evaluation.parity import REFERENCE, Gap, Looks, least_score, measure_each
-from tdfusion_edge.runtime.executors import why_not_one_pass
+from tdfusion_edge.runtime.executors import takes_frames, why_not_one_pass
 from tdfusion_edge.runtime.executors.base import F32, Looked
 from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.picture.units import UNIT
@@ -134,8 +135,12 @@ def _from_cameras(
     """What the back end makes of the cameras' pictures themselves, or why it was not measured."""
     if BACKENDS[ran.backend].from_cameras is None:
         return f"{ran.backend} takes lumas"
+    choice = choice._replace(precision=ran.precision)
+    with closing(open_graph(opened, FUSION, choice).engine) as engine:
+        if not takes_frames(Opened(ran.backend, ran.precision, engine), "auto", stretch="none"):
+            return f"{ran.backend} takes lumas for this fusion network"
     watching = watched(pairs, len(pairs), "comparing, from the cameras' pictures")
-    return _compare(opened, choice._replace(precision=ran.precision), "auto", watching, scored=scored)
+    return _compare(opened, choice, "auto", watching, scored=scored)
 
 
 def _noted(pairs: Iterable[LabelledPair], traits: list[Traits]) -> Iterator[LabelledPair]:

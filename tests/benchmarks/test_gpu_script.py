@@ -15,9 +15,16 @@ from emulated_device import EmulatedDevice
 torch = pytest.importorskip("torch")
 
 from benchmarks import gpu  # noqa: E402
-from benchmarks.kernels import in_torch  # noqa: E402
+from benchmarks.kernels import emulator, in_torch  # noqa: E402
 from benchmarks.kernels.in_torch import CameraToPicture, network  # noqa: E402
+from benchmarks.kernels.network_on_gpu import (  # noqa: E402
+    SETS,
+    LumasToLuma,
+    NetworkLaunches,
+    least_bytes,
+)
 from benchmarks.kernels.on_gpu import EdgeLaunches, ThermalLaunches  # noqa: E402
+from benchmarks.kernels.restormer import exact, random_network, weights_of  # noqa: E402
 from benchmarks.schema import Results  # noqa: E402
 from benchmarks.script import main  # noqa: E402
 from tdfusion_edge import Fuser, bundle  # noqa: E402
@@ -75,6 +82,27 @@ def test_every_launch_fuses_its_own_pictures(tmp_path_factory: pytest.TempPathFa
     for one in (ours, thermal):
         one.close()
     assert not device.memory
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to build the kernels with")
+def test_every_set_of_f_is_fused(tmp_path_factory: pytest.TempPathFactory) -> None:
+    device = Timed(built_kernels.library(tmp_path_factory, emulator.RESTORMER))
+    net, size = random_network(), (24, 16)
+    ours = NetworkLaunches(device, b"fatbin", weights_of(net), size)
+    assert ours.milliseconds() == pytest.approx(6 / SETS)  # of a picture
+    assert len(device.launched) == 17 * SETS
+    for number, given in enumerate(ours.given):
+        pictures = np.stack((given["infrared"], given["visible"]))
+        np.testing.assert_allclose(ours.luma(number), exact(net, pictures), atol=gpu.LUMA, rtol=0)
+        way = LumasToLuma(net)(*map(torch.from_numpy, given.values())).detach().numpy()
+        np.testing.assert_allclose(way, exact(net, pictures), atol=1e-5, rtol=0)
+    ours.close()
+    assert not device.memory
+
+
+def test_f_moves_at_least_what_its_features_are() -> None:
+    assert least_bytes((640, 480)) == 640 * 480 * (2 + 17 * 64 + 4)
 
 
 def test_ways_take_turns_and_the_time_ends_them(monkeypatch: pytest.MonkeyPatch) -> None:

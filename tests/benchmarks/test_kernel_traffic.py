@@ -7,13 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from built_kernels import built
 
-from benchmarks.kernels import emulator
+from benchmarks.kernels import emulator, restormer
 from benchmarks.kernels.__main__ import BENCHMARK, MEGA
 from benchmarks.schema import read
 from benchmarks.script import main
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to build the kernels with")
+
+
+@pytest.fixture
+def built_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(tmp_path_factory, emulator.QUICK, kernels=emulator.RESTORMER)
 
 
 @pytest.mark.slow
@@ -30,6 +36,27 @@ def test_camera_to_picture_takes_two_megabytes_at_most(
     # 16 pixels of a product may lie in two rows of a tile, whose banks nobody can choose.
     assert 1 <= figures["nv12 to bgr, passes a matrix"] <= 1.25
     assert figures["nv12 to bgr, largest error of the luma"] <= 2e-3
+    # Luma and BGR once, three planes of 416x320 in float32; scores and the boxes whose score counts.
+    seen = (640 * 480 * (4 + 3) + 416 * 320 * 3 * 4) / MEGA
+    assert seen < figures["what a detector sees, memory"] < 1.1 * seen
+    assert 2730 * 3 * 4 / MEGA < figures["boxes of a detector, memory"] < 0.05
+
+
+@pytest.mark.slow
+def test_f_moves_its_features_three_times_a_block(
+    tmp_path: Path, built_library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tdfusion_edge.runtime.measuring.machine.load_average", lambda: None)
+    monkeypatch.setattr(emulator, "build", lambda folder, flags, kernels: built_library)
+    output = tmp_path / "restormer_here.json"
+    assert main(restormer.BENCHMARK, ["--size", "64x48", "--output", str(output)]) == 0
+    figures = {figure.name: figure.value for figure in read(output).results.figures}
+    pixels = 64 * 48
+    least = pixels * (2 + 17 * 64 + 4) / MEGA
+    assert least < figures["all, memory"] < 600 * pixels / (640 * 480)  # 0.6 GB of 640x480
+    assert figures["all, memory"] < 1.1 * least  # weights and sums count more in so small a picture
+    assert 1 <= figures["passes a matrix"] <= 1.25
+    assert figures["largest error of the luma"] <= 2e-3
 
 
 def test_halves_are_rounded_as_numpy_rounds_them(tmp_path: Path) -> None:

@@ -7,7 +7,12 @@
 #include <vector>
 
 #include "fibres.h"
+// What one build holds: compilers take their time.
+#if RESTORMER
+#include "restormer.cu"
+#else
 #include "kernels.cu"
+#endif
 
 namespace emulation {
 
@@ -208,6 +213,41 @@ struct Kernel {
 
 static const void* given;
 
+#if RESTORMER
+
+#define BLOCK_KERNEL(PASS, PARAMETERS, TILE, NAME, KIND, HEIGHT, WIDTH)                                       \
+    {#PASS "_" #NAME "_" #HEIGHT "x" #WIDTH, sizeof(tdfusion::PARAMETERS), tdfusion::restormer::THREADS,     \
+     tdfusion::restormer::TILE<tdfusion::restormer::KIND, HEIGHT, WIDTH>::BYTES,                             \
+     [] { PASS##_##NAME##_##HEIGHT##x##WIDTH(*static_cast<const tdfusion::PARAMETERS*>(given)); }}
+#define GRAM_KERNEL(NAME, KIND, HEIGHT, WIDTH) BLOCK_KERNEL(gram, GramParameters, GramTile, NAME, KIND, HEIGHT, WIDTH)
+#define APPLY_KERNEL(NAME, KIND, HEIGHT, WIDTH) BLOCK_KERNEL(apply, ApplyParameters, ApplyTile, NAME, KIND, HEIGHT, WIDTH)
+#define FOLD_KERNEL(NAME, KIND)                                                        \
+    {"fold_" #NAME, sizeof(tdfusion::FoldParameters), tdfusion::restormer::THREADS,    \
+     tdfusion::restormer::FoldShared<tdfusion::restormer::KIND>::BYTES,                \
+     [] { fold_##NAME(*static_cast<const tdfusion::FoldParameters*>(given)); }}
+
+static const Kernel KERNELS[] = {
+    GRAM_KERNEL(encoder, Encoder, 16, 16),
+    GRAM_KERNEL(decoder, Decoder, 8, 16),
+    GRAM_KERNEL(merge, Merge, 8, 16),
+    APPLY_KERNEL(encoder, Encoder, 8, 16),
+    APPLY_KERNEL(encoder, Encoder, 16, 16),
+    APPLY_KERNEL(decoder, Decoder, 8, 8),
+    APPLY_KERNEL(decoder, Decoder, 8, 16),
+    APPLY_KERNEL(merge, Merge, 8, 8),
+    APPLY_KERNEL(merge, Merge, 8, 16),
+    FOLD_KERNEL(encoder, Encoder),
+    FOLD_KERNEL(decoder, Decoder),
+    FOLD_KERNEL(merge, Merge),
+    {"stem", sizeof(tdfusion::StemParameters), tdfusion::restormer::THREADS, 8 * tdfusion::restormer::STEM_FLOATS,
+     [] { stem(*static_cast<const tdfusion::StemParameters*>(given)); }},
+    {"head_8x16", sizeof(tdfusion::HeadParameters), tdfusion::restormer::THREADS,
+     tdfusion::restormer::HeadTile<8, 16>::BYTES,
+     [] { head_8x16(*static_cast<const tdfusion::HeadParameters*>(given)); }},
+};
+
+#else
+
 #define EDGE_KERNEL(HEIGHT, WIDTH)                                                                         \
     {"edge_" #HEIGHT "x" #WIDTH, sizeof(tdfusion::EdgeParameters), tdfusion::Tile<HEIGHT, WIDTH, 8>::THREADS, \
      tdfusion::Tile<HEIGHT, WIDTH, 8>::BYTES,                                                              \
@@ -219,7 +259,20 @@ static const Kernel KERNELS[] = {
     EDGE_KERNEL(16, 32),
     {"thermal", sizeof(tdfusion::ThermalParameters), tdfusion::THERMAL_THREADS, sizeof(tdfusion::Shared),
      [] { thermal(*static_cast<const tdfusion::ThermalParameters*>(given)); }},
+    {"edge_unit", sizeof(tdfusion::UnitParameters), tdfusion::UnitTile::THREADS, tdfusion::UnitTile::BYTES,
+     [] { edge_unit(*static_cast<const tdfusion::UnitParameters*>(given)); }},
+    {"edge_unit_plain", sizeof(tdfusion::UnitParameters), tdfusion::UnitTile::THREADS, tdfusion::UnitTile::BYTES,
+     [] {
+         const auto& p = *static_cast<const tdfusion::UnitParameters*>(given);
+         edge_unit_plain(p.infrared, p.visible, p.weights, p.height, p.width, p.fused);
+     }},
+    {"shrink", sizeof(tdfusion::ShrinkParameters), tdfusion::SHRINK_THREADS, 0,
+     [] { shrink(*static_cast<const tdfusion::ShrinkParameters*>(given)); }},
+    {"boxes", sizeof(tdfusion::BoxesParameters), tdfusion::BOXES_THREADS, sizeof(tdfusion::BoxesShared),
+     [] { boxes(*static_cast<const tdfusion::BoxesParameters*>(given)); }},
 };
+
+#endif
 
 static void launch(const char* name, unsigned blocks, unsigned threads, unsigned shared, const void* parameters,
                    std::size_t size, bool backwards) {

@@ -127,10 +127,24 @@ inline unsigned atomicAdd(unsigned* pointer, unsigned value) {
     return before;
 }
 
-inline int atomicMin(int* pointer, int value) {
-    const int before = *pointer;
+template <class Value>
+inline Value atomicMin(Value* pointer, Value value) {
+    const Value before = *pointer;
     if (value < before) *pointer = value;
     return before;
+}
+
+template <class Value>
+inline Value atomicMax(Value* pointer, Value value) {
+    const Value before = *pointer;
+    if (value > before) *pointer = value;
+    return before;
+}
+
+inline unsigned __float_as_uint(float value) {
+    unsigned bits;
+    std::memcpy(&bits, &value, 4);
+    return bits;
 }
 
 template <class Value>
@@ -150,6 +164,11 @@ inline Value __shfl_sync(unsigned, Value value, int lane) {
 }
 
 template <class Value>
+inline Value __shfl_xor_sync(unsigned mask, Value value, int step) {
+    return __shfl_sync(mask, value, static_cast<int>(threadIdx.x & 31) ^ step);
+}
+
+template <class Value>
 inline Value __shfl_up_sync(unsigned, Value value, unsigned step) {
     return emulated_shuffle(emulation::Operation::SHUFFLE_UP, value, step);
 }
@@ -166,6 +185,7 @@ inline unsigned pack_halves(float low, float high) {
 inline float low_half(unsigned both) { return emulation::half_value(static_cast<std::uint16_t>(both)); }
 inline float high_half(unsigned both) { return emulation::half_value(static_cast<std::uint16_t>(both >> 16)); }
 inline float exponential(float x) { return std::exp(x); }
+inline float error_function(float x) { return std::erf(x); }
 
 inline void multiply_16x8x16(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
     emulation::Exchange exchange = {};

@@ -1,8 +1,8 @@
-"""Back end ``cuda``: the fusion network by our own kernel. It needs NVIDIA's driver, and no TensorRT.
+"""Back end ``cuda``: the fusion network by our own kernels. It needs NVIDIA's driver, and no TensorRT.
 
-The kernel is made for ``edge`` in its shipped shape (:mod:`~tdfusion_edge.runtime.engines.cuda.weights`), and
-computes in FP16 with sums in float32. It takes lumas of 8 bits, as cameras give them, in the float32 that a
-fusion graph takes.
+The kernels are made for ``edge`` in its shipped shape (:mod:`~tdfusion_edge.runtime.engines.cuda.weights`)
+and for the paper's F (:mod:`~tdfusion_edge.runtime.engines.cuda.restormer`), and compute in FP16 with sums in
+float32. They take lumas of 8 bits, as cameras give them, in the float32 that a fusion graph takes.
 """
 
 from __future__ import annotations
@@ -19,8 +19,12 @@ from tdfusion_edge.errors import EngineError
 from tdfusion_edge.runtime.engines.base import Array, OnProgress, Tensor, check_inputs, tensors_of
 from tdfusion_edge.runtime.engines.cuda.binaries import image_for
 from tdfusion_edge.runtime.engines.cuda.device import Device, open_device
+from tdfusion_edge.runtime.engines.cuda.form import Form
+from tdfusion_edge.runtime.engines.cuda.graph import read
 from tdfusion_edge.runtime.engines.cuda.parameters import GREY
-from tdfusion_edge.runtime.engines.cuda.path import Form, PicturePath
+from tdfusion_edge.runtime.engines.cuda.path import PicturePath
+from tdfusion_edge.runtime.engines.cuda.restormer.path import NetworkPath, Weights, packed
+from tdfusion_edge.runtime.engines.cuda.restormer.recognise import network_of
 from tdfusion_edge.runtime.engines.cuda.weights import edge_of, pack
 
 KEEP = 3
@@ -43,8 +47,8 @@ class CudaEngine:
 
     Raises:
         BundleError: the manifest gives an input or output a type that no network takes.
-        EngineError: the graph is no ``edge`` that the kernel is made for, another precision is asked for, or
-            GPU, driver, library or compiled kernels are missing.
+        EngineError: the graph is none that the kernels are made for, another precision is asked for, or GPU,
+            driver, library or compiled kernels are missing.
     """
 
     def __init__(
@@ -72,8 +76,13 @@ class CudaEngine:
                 got=precision,
                 hint="Leave --precision out.",
             )
-        self.weights = pack(edge_of(onnx))
-        """As the kernel reads them."""
+        self._network: Weights | None = None
+        self.weights: npt.NDArray[np.uint8] | None = None
+        """Those of ``edge`` as its kernel reads them; None: it is another network, and takes lumas alone."""
+        if _has_norms(onnx):
+            self._network = packed(network_of(onnx))
+        else:
+            self.weights = pack(edge_of(onnx))
         self._device: Device | None = open_device() if device is None else device
         gpu = self._device.gpu
         try:
@@ -82,7 +91,7 @@ class CudaEngine:
         except BaseException:
             self._device.close()
             raise
-        self._paths: OrderedDict[tuple[int, int], PicturePath] = OrderedDict()
+        self._paths: OrderedDict[tuple[int, int], PicturePath | NetworkPath] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -128,10 +137,21 @@ class CudaEngine:
             )
         with self._lock:
             path = self._path(self.device, (visible.shape[3], visible.shape[2]))
-            path.submit({"infrared": _levels(infrared), "visible": _levels(visible)}, (0.0, 1.0))
-            luma = path.take().luma
-        assert luma is not None
-        return {"fused": luma[None, None].copy()}
+            pictures = {"infrared": _levels(infrared), "visible": _levels(visible)}
+            if isinstance(path, NetworkPath):
+                luma = path.fuse(**pictures)
+            else:
+                path.submit(pictures, (0.0, 1.0))
+                made = path.take().luma
+                assert made is not None
+                luma = made
+            fused = luma[None, None].copy()
+        if not np.isfinite(fused).all():
+            raise EngineError(
+                "features of the fusion network passed what FP16 holds",
+                hint="Take another back end with --precision fp32.",
+            )
+        return {"fused": fused}
 
     def close(self) -> None:
         """Release memory; safe to call twice, waits for a pass in another thread."""
@@ -143,14 +163,25 @@ class CudaEngine:
                 self._paths.popitem()[1].close()
             device.close()
 
-    def _path(self, device: Device, size: tuple[int, int]) -> PicturePath:
+    def _path(self, device: Device, size: tuple[int, int]) -> PicturePath | NetworkPath:
         if size not in self._paths:
             while len(self._paths) >= KEEP:
                 self._paths.popitem(last=False)[1].close()
-            form = Form(size, size, visible=GREY, fused=None, luma=True)
-            self._paths[size] = PicturePath(device, self.image, self.weights, form, slots=1)
+            self._paths[size] = self._opened(device, size)
         self._paths.move_to_end(size)
         return self._paths[size]
+
+    def _opened(self, device: Device, size: tuple[int, int]) -> PicturePath | NetworkPath:
+        if self._network is not None:
+            return NetworkPath(device, self.image, self._network, size)
+        assert self.weights is not None
+        form = Form(size, size, visible=GREY, fused=None, luma=True)
+        return PicturePath(device, self.image, self.weights, form, slots=1)
+
+
+def _has_norms(onnx: bytes) -> bool:
+    """Which of the two networks a graph is held against: ``edge`` has no LayerNorm."""
+    return any(node.kind == "LayerNormalization" for node in read(onnx).nodes)
 
 
 def _levels(unit: Array) -> npt.NDArray[np.uint8]:

@@ -38,6 +38,56 @@ class EdgeParameters(ctypes.Structure):
     )  # fmt: skip
 
 
+class GramParameters(ctypes.Structure):
+    """One launch of ``gram``."""
+
+    _fields_ = (
+        *((name, _Address) for name in ("source", "weights", "partial")),
+        ("stream_bytes", ctypes.c_int64),
+        *((name, ctypes.c_int32) for name in ("width", "height", "streams", "pixel_bytes")),
+    )
+
+
+class FoldParameters(ctypes.Structure):
+    """One launch of ``fold``."""
+
+    _fields_ = (
+        *((name, _Address) for name in ("partial", "weights", "mixing")),
+        ("share", ctypes.c_float),
+        *((name, ctypes.c_int32) for name in ("blocks", "streams")),
+    )
+
+
+class ApplyParameters(ctypes.Structure):
+    """One launch of ``apply``."""
+
+    _fields_ = (
+        *((name, _Address) for name in ("source", "weights", "mixing", "target")),
+        *((name, ctypes.c_int64) for name in ("stream_bytes", "target_stream_bytes")),
+        *((name, ctypes.c_int32) for name in (
+            "width", "height", "streams", "pixel_bytes", "target_pixel_bytes"
+        )),
+    )  # fmt: skip
+
+
+class StemParameters(ctypes.Structure):
+    """One launch of ``stem``."""
+
+    _fields_ = (
+        *((name, _Address) for name in ("infrared", "visible", "weights", "target")),
+        *((name, ctypes.c_int32) for name in ("width", "height", "infrared_pitch", "visible_pitch")),
+    )
+
+
+class HeadParameters(ctypes.Structure):
+    """One launch of ``head``."""
+
+    _fields_ = (
+        *((name, _Address) for name in ("source", "weights", "luma")),
+        *((name, ctypes.c_int32) for name in ("width", "height")),
+    )
+
+
 class ThermalParameters(ctypes.Structure):
     """One launch of ``thermal``."""
 
@@ -48,4 +98,37 @@ class ThermalParameters(ctypes.Structure):
             "width", "height", "pitch", "bytes", "sample_step", "low_rank", "high_rank"
         )),
         ("profile_ranks", ctypes.c_int32 * PROFILE),
+    )  # fmt: skip
+
+
+class UnitParameters(ctypes.Structure):
+    """One launch of ``edge_unit``."""
+
+    _fields_ = (
+        *((name, _Address) for name in ("infrared", "visible", "weights", "fused")),
+        *((name, ctypes.c_int32) for name in ("height", "width")),
+    )  # fmt: skip
+
+
+class ShrinkParameters(ctypes.Structure):
+    """One launch of ``shrink``."""
+
+    _fields_ = (
+        *((name, _Address) for name in (
+            "luma", "visible", "row_first", "row_weights", "column_first", "column_weights",
+            "seen", "seen_chroma",
+        )),
+        *((name, ctypes.c_int32) for name in (
+            "width", "visible_pitch", "seen_width", "seen_height", "row_taps", "column_taps"
+        )),
+    )  # fmt: skip
+
+
+class BoxesParameters(ctypes.Structure):
+    """One launch of ``boxes``."""
+
+    _fields_ = (
+        *((name, _Address) for name in ("boxes", "scores", "threshold", "found")),
+        *((name, ctypes.c_float) for name in ("scale_x", "scale_y", "picture_width", "picture_height")),
+        *((name, ctypes.c_int32) for name in ("anchors", "classes", "most")),
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -17,18 +18,40 @@ from tdfusion_edge.runtime.engines.cuda.binaries import (
     image_for,
     manifest,
     manifest_with,
+    ptx_for,
     sources_digest,
 )
 from tdfusion_edge.runtime.engines.cuda.build import TARGETS, build, known_targets, main, version_of
+from tdfusion_edge.runtime.engines.cuda.restormer.plan import (
+    HEAD_KERNEL,
+    HEAD_SHARED_BYTES,
+    KINDS,
+    RESIDENT,
+)
+from tdfusion_edge.runtime.engines.cuda.restormer.plan import THREADS as BLOCK_THREADS
 from tdfusion_edge.runtime.engines.cuda.tiles import THREADS, TILES, Limits, plan
 
 NVCC = shutil.which("nvcc")
 MULTIPROCESSOR = 65_536
 """Registers; so many in all supported GPUs."""
 MOST_REGISTERS = {
+    # Two blocks of 256 threads with either pass over a block of F.
+    **{
+        (f"gram_{kind.name}_{h}x{w}", sm): 128 for kind in KINDS for h, w in kind.gram_tiles for sm in TARGETS
+    },
+    **{
+        (f"apply_{kind.name}_{h}x{w}", sm): 128
+        for kind in KINDS
+        for h, w in kind.apply_tiles
+        for sm in TARGETS
+    },
+    **{(f"fold_{kind.name}", sm): 64 for kind in KINDS for sm in TARGETS},
+    **{("stem", sm): 64 for sm in TARGETS},
+    **{(HEAD_KERNEL, sm): 80 for sm in TARGETS},
     # Three blocks of 256 threads fit a multiprocessor of the Ampere and Ada generations, two any other.
     **{(tile.kernel, sm): 80 if 80 <= sm < 90 else 96 for tile in TILES for sm in TARGETS},
-    **{("thermal", sm): 64 for sm in TARGETS},
+    **{(name, sm): 96 for name in ("edge_unit", "edge_unit_plain") for sm in TARGETS},
+    **{(name, sm): 64 for name in ("thermal", "boxes", "shrink") for sm in TARGETS},
 }
 MOST_SHARED = {
     75: 65_536,
@@ -70,6 +93,18 @@ def test_all_kernels_compile_for_all_gpus_without_spills(
     assert over == []
     major, minor = version_of(NVCC)
     raw = image_for((major, minor), 87, folder)
+    ptx = {capability: ptx_for((major, minor), capability, folder) for capability in (75, 87, 120)}
+    assert ptx[87] == ptx[120] != ptx[75]
+    assert b".target sm_80" in ptx[87]
+    assert b"mma.sync" in ptx[87]
+    assert b"mma.sync" not in ptx[75]
+    for (
+        text
+    ) in ptx.values():  # the parameters stand side by side, and no more shared memory than any GPU gives
+        assert re.search(rb"\.entry edge_unit_plain\((?:\s*\.param[^,)]*,){5}\s*\.param[^,)]*\)", text)
+    (folder / binary.ptx[0].file).write_bytes(b"other")
+    with pytest.raises(EngineError, match="changed since it was compiled"):
+        ptx_for((major, minor), 75, folder)
     damaged = folder / binary.file
     damaged.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
     with pytest.raises(EngineError, match="changed since it was compiled"):
@@ -87,6 +122,21 @@ def test_blocks_fit_the_gpus() -> None:
         # Two blocks share a multiprocessor, which has 1 KB more than a block may take.
         assert any(2 * (tile.shared_bytes + 1024) <= most + 1024 for tile in fitting) or sm == 75
     assert all(MULTIPROCESSOR // (THREADS * most) >= 2 for (_, _), most in MOST_REGISTERS.items())
+
+
+def test_blocks_of_f_fit_the_gpus() -> None:
+    most_registers = max(most for (name, _), most in MOST_REGISTERS.items() if name[:4] in ("gram", "appl"))
+    assert MULTIPROCESSOR // (BLOCK_THREADS * most_registers) == RESIDENT
+    for sm, most in MOST_SHARED.items():
+        assert most >= HEAD_SHARED_BYTES
+        for kind in KINDS:
+            assert kind.fold_shared_bytes <= 48 << 10  # what every kernel may take without being asked
+            assert all(kind.gram_shared_bytes(*tile) <= most for tile in kind.gram_tiles), sm
+            fitting = [tile for tile in kind.apply_tiles if kind.apply_shared_bytes(*tile) <= most]
+            assert len(fitting) >= (1 if sm == 75 else 2), sm
+            # On Orin, A100, H100 and Thor the larger one too fits a multiprocessor twice.
+            largest = max(kind.apply_shared_bytes(*tile) for tile in kind.apply_tiles)
+            assert RESIDENT * (largest + 1024) <= most + 1024 or sm in (75, 86, 89, 120)
 
 
 @pytest.mark.parametrize("size", [(640, 480), (75, 53), (1920, 1080), (2, 2)])

@@ -1,3 +1,6 @@
-// All kernels, for one fat binary.
+// The kernels from cameras to pictures, for all.cu.
+#include "boxes.cu"
 #include "edge.cu"
+#include "shrink.cu"
 #include "thermal.cu"
+#include "unit.cu"

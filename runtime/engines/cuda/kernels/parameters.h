@@ -33,6 +33,55 @@ struct EdgeParameters {
     int sample_step;                // every so many rows and columns a pixel is counted in `histogram`
 };
 
+// One launch of `gram`: sums over a picture of one or two streams of features, for the attention of a block of F.
+// Features are halves, a pixel's channels side by side; its pixels lie row by row.
+struct GramParameters {
+    const unsigned char* source;
+    const unsigned char* weights;   // as restormer/pack.py packs them, stream by stream
+    float* partial;                 // sums of each block
+    long long stream_bytes;         // from a stream's features to the next one's
+    int width, height, streams;
+    int pixel_bytes;                // from pixel to pixel
+};
+
+// One launch of `fold`, a block a stream: attention and projection as the one matrix that `apply` takes.
+struct FoldParameters {
+    const float* partial;
+    const float* weights;           // temperatures and projection, stream by stream
+    unsigned char* mixing;          // halves, as B fragments
+    float share;                    // one over the picture's pixels
+    int blocks, streams;            // of `gram`: blocks a stream
+};
+
+// One launch of `apply`: a block of F, whose attention is known.
+struct ApplyParameters {
+    const unsigned char* source;
+    const unsigned char* weights;
+    const unsigned char* mixing;
+    unsigned char* target;
+    long long stream_bytes, target_stream_bytes;
+    int width, height, streams;
+    int pixel_bytes, target_pixel_bytes;
+};
+
+// One launch of `stem`: lumas of 8 bits become the first features of both streams.
+struct StemParameters {
+    const unsigned char* infrared;  // uint8 (height, width)
+    const unsigned char* visible;
+    const float* weights;           // stream, tap, channel
+    unsigned char* target;          // both streams' features, one behind the other
+    int width, height;
+    int infrared_pitch, visible_pitch;
+};
+
+// One launch of `head`: features of 32 channels become the fused luma.
+struct HeadParameters {
+    const unsigned char* source;
+    const unsigned char* weights;
+    float* luma;                    // float32 (height, width)
+    int width, height;
+};
+
 // One launch of `thermal`: how the next infrared picture's counts become levels.
 struct ThermalParameters {
     const unsigned char* infrared;  // uint8 or uint16 (height, width)
@@ -44,6 +93,43 @@ struct ThermalParameters {
     int sample_step;
     int low_rank, high_rank;        // of the wanted percentiles among the samples in order
     int profile_ranks[19];          // of the percentiles 5, 10, ... 95
+};
+
+// One launch of `edge_unit`: the fusion network alone, as a node of a graph that another library runs.
+struct UnitParameters {
+    const float* infrared;          // float32 (height, width), whole levels of 8 bits divided by 255
+    const float* visible;           // likewise
+    const unsigned char* weights;   // as weights.py packs them, at a multiple of 16
+    float* fused;                   // float32 (height, width)
+    int height, width;
+};
+
+// One launch of `shrink`: the fused luma, and the visible picture's chroma, at the size that a detector sees. Every
+// row and column of what it sees is a sum of `*_taps` neighbouring ones of the picture.
+struct ShrinkParameters {
+    const float* luma;              // float32 (height, width), the fused luma
+    const unsigned char* visible;   // uint8 B G R; null: no colours
+    const int* row_first;           // of each row that is seen, the first row of the picture that counts
+    const float* row_weights;       // and the weights from there on, (seen_height, row_taps)
+    const int* column_first;
+    const float* column_weights;
+    float* seen;                    // float32 (seen_height, seen_width)
+    float* seen_chroma;             // float32 (2, seen_height, seen_width), Cr then Cb in [0, 1]; null: none is wanted
+    int width, visible_pitch;
+    int seen_width, seen_height;
+    int row_taps, column_taps;
+};
+
+// One launch of `boxes`: what a detector proposes, in pixels of the picture, as far as its score is high enough.
+struct BoxesParameters {
+    const float* boxes;             // float32 (anchors, 4), x1 y1 x2 y2 in pixels of what the detector saw
+    const float* scores;            // float32 (anchors, classes)
+    const float* threshold;         // only scores above it count
+    unsigned* found;                // FOUND_HEAD words, then FOUND_ROW words a proposal
+    float scale_x, scale_y;         // from those pixels to the picture's
+    float picture_width, picture_height;
+    int anchors, classes;
+    int most;                       // proposals that there is room for; of more the best are taken
 };
 
 }  // namespace tdfusion

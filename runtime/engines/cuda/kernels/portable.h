@@ -46,6 +46,7 @@ __device__ __forceinline__ float high_half(unsigned both) {
 }
 
 __device__ __forceinline__ float exponential(float x) { return __expf(x); }
+__device__ __forceinline__ float error_function(float x) { return erff(x); }
 
 #if TENSOR_CORES
 // d += a b for a 16x16 and a 16x8 matrix of halves, accumulated in float (PTX ISA, mma.m16n8k16).

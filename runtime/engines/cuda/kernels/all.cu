@@ -1,0 +1,3 @@
+// All kernels, for one fat binary.
+#include "kernels.cu"
+#include "restormer.cu"
