@@ -21,16 +21,13 @@ from tdfusion_edge.runtime import engines, rig
 from tdfusion_edge.runtime.engines import Choice, Engine, OnProgress
 from tdfusion_edge.runtime.executors import camera_way, expect_next, takes_frames, takes_one_pass
 from tdfusion_edge.runtime.executors.base import F32, Executor, FromCameras, Looked, Timed, untimed
-from tdfusion_edge.runtime.executors.loading import Loader, foreign_of
+from tdfusion_edge.runtime.executors.loading import Loader, foreign_of, require_sound
 from tdfusion_edge.runtime.executors.onepass import OnePass
 from tdfusion_edge.runtime.executors.staged import Staged
 from tdfusion_edge.runtime.heads import Head, Scored, kind_of
 from tdfusion_edge.runtime.picture.alignment import Aligner
 from tdfusion_edge.runtime.picture.stretch import Stretch, StretchName
 from tdfusion_edge.runtime.picture.watch import Watch
-
-MOST_THREADS = 1024
-"""More than any machine has cores; a library asked for a million of them takes all memory."""
 
 
 class Fuser:
@@ -108,16 +105,7 @@ class Fuser:
         on_progress: Callable[[str], OnProgress] | None = None,
         instrument: Callable[[str, Engine], Engine] = lambda name, engine: engine,
     ) -> None:
-        if score_threshold is not None and not 0 <= score_threshold <= 1:
-            raise RequestError("--score-threshold", expected="0 to 1", got=f"{score_threshold:g}")
-        if not isinstance(threads, int) or not 0 <= threads <= MOST_THREADS:
-            raise RequestError("--threads", expected=f"0 or more, at most {MOST_THREADS}", got=str(threads))
-        if registration is not None and not isinstance(registration, rig.Registration):
-            raise RequestError(
-                "registration",
-                expected="a tdfusion_edge.runtime.rig.Registration, as rig.read(path).registration is",
-                got=type(registration).__name__,
-            )
+        require_sound(score_threshold, threads, registration)
         thermal = rig.thermal(range)
         self._follows_visible = watch.frozen_ms is not None
         self._mode: StretchName = Stretch(stretch).mode  # which refuses what is none
