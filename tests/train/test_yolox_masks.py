@@ -161,8 +161,7 @@ def test_it_begins_with_what_coco_taught(published: Path) -> None:
     assert {name.partition(".")[0] for name in whole.keys() - taken.keys()} == set(DETECTION)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("opset", [None, LEGACY])
+@pytest.mark.parametrize("opset", [pytest.param(None, marks=pytest.mark.slow), LEGACY])
 def test_the_graph_is_the_network_in_colour(opset: int | None) -> None:
     network = telling(pico(colour=True))
     raw = head_onnx(network, VIEW) if opset is None else head_onnx(network, VIEW, opset)
