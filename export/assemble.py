@@ -25,6 +25,7 @@ from tdfusion_edge.export.networks import Chosen, choose
 from tdfusion_edge.export.onepass_graph import onepass_part, served_sizes
 from tdfusion_edge.export.pairs import choose_pairs
 from tdfusion_edge.export.part import total
+from tdfusion_edge.export.plugins import require_kernel
 from tdfusion_edge.export.provenance import commands, export_command
 from tdfusion_edge.pairs import Labels
 from tdfusion_edge.runtime.evaluation.pairs import require_data
@@ -51,6 +52,7 @@ def export(
     calibration: str | None = None,
     labels: Labels | None = None,
     opset: int = OPSET,
+    plugins: bool = False,
 ) -> bundle.Manifest:
     """Export one or more checkpoints.
 
@@ -72,6 +74,7 @@ def export(
             measured on.
         labels: Of the pairs in ``data``: the change of mAP50 or mIoU is measured as well.
         opset: Of all graphs.
+        plugins: Our kernel stands for the fusion network in the one-pass graph in FP16, for TensorRT.
 
     Raises:
         RequestError: a checkpoint does not fit its network or names a class that is not allowed, there
@@ -84,20 +87,27 @@ def export(
     if not 0 <= threshold <= 1:
         raise RequestError("--score-threshold", expected="0 to 1", got=f"{threshold:g}")
     _check_opset(opset, precisions)
+    if plugins and (size is None or "fp16" not in precisions):
+        raise RequestError("--plugins", expected="the one-pass graph in fp16, in which our kernel stands")
     chosen = choose(paths, allowed, heads=heads)
     for line in chosen.notes:
         note(line)
     name = name or chosen.fusion.header.recipe
     sizes = None if size is None or not chosen.fit_one_pass else served_sizes(chosen, size, opset)
+    if plugins and sizes is None:
+        raise RequestError("--plugins", expected="networks that a one-pass graph can hold", got="masks")
     require_data(data, names=names, calibration=calibration, labels=labels)
     classes = {kind: task.view.classes for kind in KINDS if (task := chosen.of_kind(kind)) is not None}
     pairs = choose_pairs(data, names, calibration, precisions, size, labels=labels, heads=classes)
     parts = [fusion_part(chosen.fusion, precisions, pairs, opset)]
+    kernel_of = parts[0].files["fusion.fp16.onnx"] if plugins else None
+    if kernel_of is not None:
+        require_kernel(kernel_of)
     if chosen.heads:
         fused = fused_pictures(parts[0].files["fusion.onnx"], pairs)
         parts += [head_part(task, precisions, fused, threshold, opset) for task in chosen.heads.values()]
     if size is not None and sizes is not None:
-        parts.append(onepass_part(chosen, precisions, size, sizes, opset))
+        parts.append(onepass_part(chosen, precisions, size, sizes, opset, kernel_of=kernel_of))
     whole = total(parts)
     made_by = commands(
         chosen.fusion.header,
@@ -114,6 +124,7 @@ def export(
             names=names,
             calibration=calibration,
             labels=labels,
+            plugins=plugins,
         ),
     )
     manifest = {"name": name, **_of_all(chosen), **whole.fields(), "commands": made_by}

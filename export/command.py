@@ -68,6 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_pair_arguments(parser)
     parser.add_argument(
+        "--plugins", action="store_true",
+        help="let our own kernel stand for the fusion network `edge` in the one-pass graph in fp16: TensorRT "
+        "from 10.3 on launches it, other back ends run the network that lies beside it",
+    )  # fmt: skip
+    parser.add_argument(
         "--no-onepass", action="store_true", help="leave out the graph that holds fusion and detector in one"
     )
     parser.add_argument("--no-pipeline", dest="no_onepass", action="store_true", help=argparse.SUPPRESS)
@@ -98,6 +103,7 @@ def main(args: argparse.Namespace) -> int:
         calibration=args.calibration,
         labels=labels_of(args),
         opset=args.opset,
+        plugins=args.plugins,
     )
     heads = [f"{name} of {', '.join(head.classes)}" for name, head in manifest.heads.items()]
     finds = f" with {' and '.join(heads)}" if heads else ""

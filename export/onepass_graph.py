@@ -23,6 +23,7 @@ from tdfusion_edge.export.lint import require_clean
 from tdfusion_edge.export.networks import Chosen
 from tdfusion_edge.export.onepass import LEAST, FusedOutput, OnePass, OnePassOutput, size_range
 from tdfusion_edge.export.part import Part, files_of
+from tdfusion_edge.export.plugins import placed
 from tdfusion_edge.runtime.engines.ort import onnxruntime
 
 INPUTS = ("infrared", "visible", "limits")
@@ -248,6 +249,8 @@ def onepass_part(
     size: tuple[int, int],
     sizes: tuple[Sides, Sides],
     opset: int = OPSET,
+    *,
+    kernel_of: bytes | None = None,
 ) -> Part:
     """Fusion network and detector as one graph, compared with PyTorch.
 
@@ -260,6 +263,7 @@ def onepass_part(
         size: Width and height of the cameras' pictures.
         sizes: As :func:`served_sizes` gives them for it.
         opset: Of the graphs.
+        kernel_of: The fusion graph in FP16, for which our kernel is to stand in the one-pass graph in FP16.
 
     Raises:
         ExportError: a graph cannot be made, is not the networks, or its FP16 holds what it must not.
@@ -273,6 +277,8 @@ def onepass_part(
         networks = half(fusion), None if detector is None else half(detector)
         graphs["fp16"] = onepass_onnx(OnePass(*networks, view, size).eval(), size, sizes, opset)
         require_clean(onnx.load_from_string(graphs["fp16"]))
+        if kernel_of is not None:
+            graphs["fp16"] = placed(graphs["fp16"], kernel_of)
     names, files = files_of(ONE_PASS, graphs)
     return Part(
         graphs={ONE_PASS: describe_onepass(plain, graphs["fp32"], sizes, names)},

@@ -53,6 +53,7 @@ def export_command(
     names: str | None = None,
     calibration: str | None = None,
     labels: Labels | None = None,
+    plugins: bool = False,
 ) -> str:
     """``tdfusion-edge export ...`` of a bundle.
 
@@ -68,11 +69,13 @@ def export_command(
         names: List in it.
         calibration: List in it.
         labels: Of these pairs.
+        plugins: Whether our kernel stands in the one-pass graph.
     """
     words = ["tdfusion-edge", "export", *("/".join(path.parts[-2:]) for path in paths), "-o", name]
     words += ["--name", name, "--precision", ",".join(sorted(precisions, key=_ORDER.index))]
     words += [] if heads else ["--no-heads"]
     words += ["--no-onepass"] if size is None else ["--size", f"{size[0]}x{size[1]}"]
+    words += ["--plugins"] if plugins else []
     given = {
         "--score-threshold": threshold,
         "--opset": opset,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import cast, get_args
+from typing import get_args
 
 import numpy as np
 
@@ -17,19 +18,16 @@ from tdfusion_edge.errors import RequestError
 from tdfusion_edge.frames import Frame, Image, Pair, whole
 from tdfusion_edge.result import Findings, Result
 from tdfusion_edge.runtime import engines, rig
-from tdfusion_edge.runtime.engines import Choice, Engine, OnProgress, Opened
-from tdfusion_edge.runtime.executors import takes_frames, takes_one_pass
+from tdfusion_edge.runtime.engines import Choice, Engine, OnProgress
+from tdfusion_edge.runtime.executors import camera_way, expect_next, takes_frames, takes_one_pass
 from tdfusion_edge.runtime.executors.base import F32, Executor, FromCameras, Looked, Timed, untimed
-from tdfusion_edge.runtime.executors.loading import Loader, foreign_of
+from tdfusion_edge.runtime.executors.loading import Loader, foreign_of, require_sound
 from tdfusion_edge.runtime.executors.onepass import OnePass
 from tdfusion_edge.runtime.executors.staged import Staged
 from tdfusion_edge.runtime.heads import Head, Scored, kind_of
 from tdfusion_edge.runtime.picture.alignment import Aligner
 from tdfusion_edge.runtime.picture.stretch import Stretch, StretchName
 from tdfusion_edge.runtime.picture.watch import Watch
-
-MOST_THREADS = 1024
-"""More than any machine has cores; a library asked for a million of them takes all memory."""
 
 
 class Fuser:
@@ -107,16 +105,7 @@ class Fuser:
         on_progress: Callable[[str], OnProgress] | None = None,
         instrument: Callable[[str, Engine], Engine] = lambda name, engine: engine,
     ) -> None:
-        if score_threshold is not None and not 0 <= score_threshold <= 1:
-            raise RequestError("--score-threshold", expected="0 to 1", got=f"{score_threshold:g}")
-        if not isinstance(threads, int) or not 0 <= threads <= MOST_THREADS:
-            raise RequestError("--threads", expected=f"0 or more, at most {MOST_THREADS}", got=str(threads))
-        if registration is not None and not isinstance(registration, rig.Registration):
-            raise RequestError(
-                "registration",
-                expected="a tdfusion_edge.runtime.rig.Registration, as rig.read(path).registration is",
-                got=type(registration).__name__,
-            )
+        require_sound(score_threshold, threads, registration)
         thermal = rig.thermal(range)
         self._follows_visible = watch.frozen_ms is not None
         self._mode: StretchName = Stretch(stretch).mode  # which refuses what is none
@@ -167,7 +156,7 @@ class Fuser:
             self._from_cameras: FromCameras | None = None
             if takes_frames(ran, graphs, stretch=stretch):
                 graph_of = self.manifest.graphs
-                self._from_cameras = _camera_way(ran)(
+                self._from_cameras = camera_way(ran)(
                     ran.engine,
                     self._aligner,
                     self._staged,
@@ -217,12 +206,17 @@ class Fuser:
         assert result is not None  # only infrared alone has no picture
         return result
 
-    def fuse(self, pair: Pair, timed: Timed = untimed) -> Result | None:
+    def fuse(
+        self, pair: Pair, timed: Timed = untimed, following: Callable[[], Pair | None] = lambda: None
+    ) -> Result | None:
         """Fuse a pair of frames, or show the one that is there.
 
         Args:
             pair: Of one stream, in the order of their time.
             timed: Times the stages ``align``, ``network``, that of each head, and ``compose``.
+            following: Gives the next pair if it is there already, and does not wait for it. A back end that
+                takes the cameras' pictures themselves uploads it while this pair is computed. It may be asked
+                or not, and another pair may come instead.
 
         Returns:
             None for infrared alone before the visible size is known.
@@ -240,7 +234,7 @@ class Fuser:
                 way = None
             aligned = self._aligner.brought(present) if way is None else None
         if way is not None:
-            made = way.fuse(present, self._stretch, timed)
+            made = way.fuse(present, self._stretch, timed, partial(expect_next, way, following))
         else:
             assert aligned is not None
             made = self._executor.fuse(aligned, self._stretch, timed)
@@ -389,13 +383,6 @@ class Fuser:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _camera_way(ran: Opened) -> Callable[..., FromCameras]:
-    """What is made over the fusion network's engine."""
-    place = engines.BACKENDS[ran.backend].from_cameras
-    assert place is not None
-    return cast(Callable[..., FromCameras], engines.named(place))
 
 
 def _place(source: str | Path) -> Path:

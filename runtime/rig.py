@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from tdfusion_edge.config import Table, load
 from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
-from tdfusion_edge.redact import redact
+from tdfusion_edge.redact import redact_address
 from tdfusion_edge.runtime.mqtt.tables import Mqtt
 from tdfusion_edge.runtime.temperatures.tables import Measure, Radiometry
 from tdfusion_edge.runtime.tracking.tables import Tracks
@@ -290,13 +290,13 @@ def choose(rig: Rig, names: tuple[str, str]) -> tuple[tuple[str, Camera], tuple[
     """
     if names[0] == names[1]:
         raise RequestError(
-            f"--camera names '{redact(names[0])}' twice", expected="an infrared and a visible camera"
+            f"--camera names '{redact_address(names[0])}' twice", expected="an infrared and a visible camera"
         )
     first, second = (_camera(rig, name) for name in names)
     roles = _roles(first.role, second.role)
     if roles[0] == roles[1]:
         raise RequestError(
-            f"--camera {redact(names[0])},{redact(names[1])}",
+            f"--camera {redact_address(names[0])},{redact_address(names[1])}",
             expected="one infrared and one visible camera",
             got=f"two {roles[0]}",
         )
@@ -333,7 +333,8 @@ def _camera(rig: Rig, name: str) -> Camera:
     if "://" in name or name[:4].lower() == "gst:" or any(map(_is_there, places)):
         return Camera(uri=name)
     raise ConfigError(
-        f"no camera '{redact(name)}'",
-        expected=f"one of {few([*map(redact, sorted(rig.cameras))])}, a URI, a video file or a folder",
+        f"no camera '{redact_address(name)}'",
+        expected=f"one of {few(list(map(redact_address, sorted(rig.cameras))))}, a URI, a video file "
+        "or a folder",
         hint="List what is there: tdfusion-edge cameras",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -153,13 +153,23 @@ def found_in(
     Returns:
         Boxes in pixels of the picture, cut at its edges; what lies outside as a whole is left out.
     """
-    scale = np.array([there / here for there, here in zip(picture, seen, strict=True)] * 2, np.float32)
+    scale = np.array(scale_to(picture, seen) * 2, np.float32)
     # Cut before they are compared: of two boxes that reach over an edge only what is shown can differ.
     cut = np.clip(boxes * scale, 0, np.array([*picture] * 2, np.float32))
     outside = (cut[:, 2:] <= cut[:, :2]).any(axis=1)  # not of NaN, which is for suppress() to refuse
     if outside.any():
         cut, scores = cut[~outside], scores[~outside]
     return suppress(cut, scores, names, threshold=threshold)
+
+
+def scale_to(picture: tuple[int, int], seen: tuple[int, int]) -> tuple[float, float]:
+    """What x and y of a detector's boxes are multiplied with, rounded to float32 where that is done.
+
+    Args:
+        picture: Width and height of the picture.
+        seen: Those of the detector's input.
+    """
+    return picture[0] / seen[0], picture[1] / seen[1]
 
 
 def suppress(
@@ -181,16 +191,51 @@ def suppress(
         overlap: IoU above which of two boxes of one class the better one stays.
         most: Keep so many at most, by score.
     """
-    import cv2
-
     anchors, classes = np.nonzero(scores > threshold)
-    if not len(anchors):
-        return Detections.empty(names)
     best = scores[anchors, classes]
     if len(best) > PROPOSALS:
         top = np.argsort(-best, kind="stable")[:PROPOSALS]
         anchors, classes, best = anchors[top], classes[top], best[top]
-    corners = boxes[anchors]
+    proposed = Proposals(boxes[anchors], best, classes)
+    return best_of(proposed, names, threshold=threshold, overlap=overlap, most=most)
+
+
+class Proposals(NamedTuple):
+    """What a detector proposes with scores that count, at most :data:`PROPOSALS` of them."""
+
+    boxes: npt.NDArray[np.float32]
+    """(N, 4), x1 y1 x2 y2."""
+    scores: npt.NDArray[np.float32]
+    """(N,)"""
+    classes: npt.NDArray[np.int64]
+    """(N,), columns of the detector's scores."""
+
+
+def best_of(
+    proposed: Proposals,
+    names: tuple[str, ...],
+    *,
+    threshold: float = 0.25,
+    overlap: float = OVERLAP,
+    most: int = MOST,
+) -> Detections:
+    """The second half of :func:`suppress`: of proposals that overlap the best stays.
+
+    Args:
+        proposed: In the detector's order, or the best first where there were too many.
+        names: C class names.
+        threshold: Lowest score that counts.
+        overlap: IoU above which of two boxes of one class the better one stays.
+        most: Keep so many at most, by score.
+
+    Raises:
+        ValueError: a box that is kept is not finite.
+    """
+    import cv2
+
+    corners, best, classes = proposed
+    if not len(best):
+        return Detections.empty(names)
     sides = np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), axis=1)
     compare: Any = cv2.dnn.NMSBoxesBatched  # OpenCV's stubs ask for lists where arrays do
     kept = np.asarray(compare(sides, best, classes.astype(np.int32), threshold, overlap), np.int64)

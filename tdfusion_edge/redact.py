@@ -14,6 +14,8 @@ from typing import Any
 
 HIDDEN = "***"
 """What stands where a credential was."""
+_BLANK = "\ue000"
+"""Stands for a blank where that parts no words."""
 
 # Where the user part of a URI begins. A scheme is bounded in length so that a long run of letters
 # costs linear, not quadratic time. "file:///cam@2/x.mp4" has no authority, so no user either: (?!/).
@@ -139,6 +141,17 @@ def redact(text: str) -> str:
     return _KEY_IN_PATH.sub(rf"\g<1>{HIDDEN}", text)
 
 
+def redact_address(address: str) -> str:
+    """One whole address without credentials: a blank in it ends no value, as it would in a text.
+
+    >>> redact_address("http://10.0.0.5/video.mjpg?password=a b&fps=30")
+    'http://10.0.0.5/video.mjpg?password=***&fps=30'
+    """
+    if address[:4].lower() != "gst:":  # whose words are many
+        address = redact(address.replace(" ", _BLANK)).replace(_BLANK, " ")
+    return redact(address)
+
+
 def redact_arguments(arguments: Sequence[str]) -> list[str]:
     """The arguments of a command line without credentials.
 
@@ -155,7 +168,7 @@ def redact_arguments(arguments: Sequence[str]) -> list[str]:
         if option is not None:
             hidden.append(argument if option[2] is None else f"{option[1]}={HIDDEN}")
         else:
-            hidden.append(HIDDEN if follows else redact(argument))
+            hidden.append(HIDDEN if follows else redact_address(argument))
         follows = option is not None and option[2] is None
     return hidden
 

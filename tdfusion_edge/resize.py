@@ -8,7 +8,7 @@ times as much wherever the ratio is not two both ways. OpenCV is imported at use
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -85,3 +85,46 @@ def as_seen(luma: npt.NDArray[np.uint8] | F32, width: int, height: int) -> F32:
     """
     unit = np.divide(luma, 255, dtype=np.float32) if luma.dtype == np.uint8 else luma
     return resized(cast(F32, unit), width, height)
+
+
+class Taps(NamedTuple):
+    """One axis of :func:`resized` as sums: each row that comes out, of neighbouring rows that go in."""
+
+    first: npt.NDArray[np.int32]
+    """(n,), the first row that counts for each."""
+    weights: F32
+    """(n, taps), from that one on."""
+
+
+def taps_of(size: tuple[int, int], width: int, height: int) -> tuple[Taps, Taps]:
+    """The rows' and the columns' part of :func:`resized` for float32 pictures, for who computes it elsewhere.
+
+    Args:
+        size: Height and width of the picture.
+        width: What is to come of it, pixels.
+        height: Likewise.
+    """
+    import cv2
+
+    ways = [*halvings(size, width, height)]
+    found = []
+    for axis, wanted in enumerate((height, width)):
+        # What becomes of each row by itself is what it counts for.
+        rows: npt.NDArray[Any] = np.eye(size[axis], dtype=np.float32)
+        for side in (way[axis] for way in ways):
+            if side != len(rows):
+                rows = cv2.resize(rows, (size[axis], side), interpolation=cv2.INTER_AREA)
+        if wanted != len(rows):
+            rows = cv2.resize(rows, (size[axis], wanted), interpolation=cv2.INTER_LINEAR)
+        found.append(_taps(rows))
+    return found[0], found[1]
+
+
+def _taps(rows: npt.NDArray[Any]) -> Taps:
+    """What is not 0 of a matrix whose rows have that side by side."""
+    there = rows != 0
+    first = there.argmax(axis=1)
+    count = int((rows.shape[1] - there[:, ::-1].argmax(axis=1) - first).max())
+    first = np.minimum(first, rows.shape[1] - count)
+    weights = np.take_along_axis(rows, first[:, None] + np.arange(count), axis=1)
+    return Taps(first.astype(np.int32), np.ascontiguousarray(weights, np.float32))

@@ -36,7 +36,10 @@ WRITTEN = {
     "apply": {"target"},
     "head": {"luma"},
     "edge": {"fused", "fused_chroma", "luma", "histogram", "measured"},
+    "edge_unit": {"fused"},
     "thermal": {"state", "thermal"},
+    "shrink": {"seen", "seen_chroma"},
+    "boxes": {"found"},
 }
 """What a kernel writes to, by its parameters; the rest it reads."""
 POISON = 0xA5
@@ -121,6 +124,16 @@ class EmulatedDevice:
         self._streams.append(Stream())
         return self._streams[-1]
 
+    def number_of(self, stream: Stream) -> int:
+        return self._streams.index(stream) + 1
+
+    def stream_of(self, number: int) -> Stream:
+        return self._streams[number - 1]
+
+    def engine(self, number: int, reads: list[int], writes: list[int], run: Callable[[], None]) -> None:
+        """Another library's work on a stream that it knows by its number."""
+        self._put(self._streams[number - 1], "engine", reads, writes, run)
+
     def open_event(self) -> Event:
         self._check()
         return Event()
@@ -172,7 +185,8 @@ class EmulatedDevice:
         parameters: ctypes.Structure,
         stream: Stream,
     ) -> None:
-        raw, kind = bytes(parameters), kernel.split("_")[0]
+        raw = bytes(parameters)
+        kind = kernel if kernel in WRITTEN else kernel.split("_")[0]
         reads, writes = [], []
         for name, field_type in parameters._fields_:  # type: ignore[misc]
             address = getattr(parameters, name)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdfusion_edge.redact import redact
+from tdfusion_edge.redact import redact, redact_address
 
 
 @pytest.mark.parametrize(
@@ -136,3 +136,17 @@ def test_redacting_twice_changes_nothing_more(text: str) -> None:
 )
 def test_the_key_of_a_stream_is_hidden(text: str, told: str) -> None:
     assert redact(text) == told
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("http://10.0.0.5/a b.mjpg?pwd=top SECRET", "http://10.0.0.5/a b.mjpg?pwd=***"),
+        ("v4l2:///dev/video0?token=top SECRET&fps=30", "v4l2:///dev/video0?token=***&fps=30"),
+        ("mqtt://joe:top SECRET@h/t", "mqtt://***@h/t"),
+        ("gst:rtspsrc user-pw=SECRET location=x ! fakesrc", "gst:rtspsrc user-pw=*** location=x ! fakesrc"),
+        ("/my films/ir 1.mp4", "/my films/ir 1.mp4"),
+    ],
+)
+def test_a_blank_in_an_address_ends_no_password(address: str, told: str) -> None:
+    assert redact_address(address) == told

@@ -13,6 +13,7 @@ import argparse
 import ctypes
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.kernels import emulator
+from benchmarks.kernels.around_detector import around_detector
 from benchmarks.schema import Figure, Results
 from benchmarks.script import Benchmark, Measured, add_bundle, add_count, main, parse_size
 from tdfusion_edge.bundle import FUSION, read
@@ -80,6 +82,8 @@ def measure(args: argparse.Namespace) -> Measured:
         for name in args.case or CASES:
             facts[f"{name}: launch"] = _edge(library, name, args, onnx, figures)
         _thermal(library, args.size, figures)
+        for name, moved in around_detector(read(args.bundle), args.size, partial(_launched, library)).items():
+            figures += _figures(name, moved)
     return Measured(Results(figures=tuple(figures)), facts)
 
 

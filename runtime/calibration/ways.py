@@ -16,6 +16,7 @@ from tdfusion_edge.runtime.calibration.gather import Shot
 from tdfusion_edge.runtime.calibration.pattern import Pattern
 from tdfusion_edge.runtime.calibration.report import Report
 from tdfusion_edge.runtime.calibration.views import ENOUGH_VIEWS, FEWEST_VIEWS, Views, solve
+from tdfusion_edge.runtime.picture.parallax import nearest_m
 
 MOST_SHOTS = 96
 """Pairs for edges that are held in memory; of more, every second one is let go."""
@@ -167,10 +168,14 @@ def first_of(shots: Iterable[Shot]) -> Shot:
 
 
 def left_out(before: rig.Registration | None, made: rig.Registration) -> str | None:
-    """What of the user's wishes a new registration had to leave out, in words; None where nothing."""
-    if before is None or before.use_distance_m is None or made.use_distance_m is not None:
+    """What a new registration lacks that the one before it had, in words; None where nothing."""
+    if before is None:
         return None
-    return "use_distance_m is left out: it needs the distance of this measurement"
+    if before.use_distance_m is not None and made.use_distance_m is None:
+        return "use_distance_m is left out: it needs the distance of this measurement"
+    if made.distance_m is None and nearest_m(before) is not None:
+        return "infrared can be moved to other distances no more: that needs the distance of this measurement"
+    return None
 
 
 def with_registration(found: Report, registration: rig.Registration) -> Report:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tdfusion_edge.errors import TdfusionError
 from tdfusion_edge.frames import Frame
-from tdfusion_edge.redact import redact
+from tdfusion_edge.redact import redact_address
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.commands.checkup import Check, first_line, hint
 from tdfusion_edge.runtime.picture.judge import judge
@@ -54,7 +54,7 @@ def looks(rig_file: Path | None, open_camera: Opener | None = None) -> Iterator[
             if addresses.parse(camera.uri).scheme in ("sim", "file"):
                 continue
         except TdfusionError as error:
-            yield Check(f"look: {redact(name)}", "broken", first_line(error), hint(error))
+            yield Check(f"look: {redact_address(name)}", "broken", first_line(error), hint(error))
             continue
         yield look(name, camera, camera.role or roles.get(id(camera)), open_camera or _opened)
 
@@ -63,7 +63,7 @@ def look(
     name: str, camera: rig.Camera, role: rig.Role | None, open_camera: Opener, patience_s: float = PATIENCE_S
 ) -> Check:
     """Grab frames of one camera and judge them."""
-    row = f"look: {redact(name)}"
+    row = f"look: {redact_address(name)}"
     found: list[Check] = []
     # In a thread: a driver that hangs must not take the doctor with it.
     thread = threading.Thread(
@@ -122,7 +122,8 @@ def _remedy(camera: rig.Camera) -> str:
         return ARGUS
     if place.scheme == "v4l2":
         return f"fuser -v {place.path}; v4l2-ctl -d {place.path} --all"
-    return f"tdfusion-edge run --camera {redact(camera.uri)},sim://vis -v  # says what the server answers"
+    shown = redact_address(camera.uri)
+    return f"tdfusion-edge run --camera {shown},sim://vis -v  # says what the server answers"
 
 
 def _opened(name: str, camera: rig.Camera, role: rig.Role) -> Source:

@@ -94,6 +94,14 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
             heads="onnxruntime",
             from_cameras="tdfusion_edge.runtime.engines.cuda.cameras:CameraPath",
         ),
+        "cuda-tensorrt": Backend(
+            "tdfusion_edge.runtime.engines.cuda.engine:CudaEngine",
+            device="cuda",
+            precisions=("fp16",),
+            one_pass=None,
+            heads="tensorrt",
+            from_cameras="tdfusion_edge.runtime.engines.cuda.cameras:CameraPath",
+        ),
     }
 )
 """Name to what it can do; ``auto`` takes the first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +75,34 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release memory; safe to call twice."""
+
+
+class OnDevice(Protocol):
+    """A graph at one shape whose inputs and outputs lie on the GPU, for who puts kernels around it there."""
+
+    @property
+    def addresses(self) -> Mapping[str, int]:
+        """Where each input and output lies. They stay there until the engine is closed."""
+
+    def enqueue(self, stream: int) -> None:
+        """Put one pass on a stream of CUDA, given by its number; it takes what its inputs hold by then.
+
+        Raises:
+            EngineError: the library refuses, or the engine is closed.
+        """
+
+
+@runtime_checkable
+class DeviceEngine(Protocol):
+    """An engine that can be run where its inputs lie already."""
+
+    def on_device(self) -> OnDevice:
+        """The graph, loaded. :meth:`Engine.run` stays possible while nothing of it is on a stream.
+
+        Raises:
+            BundleError: the graph is not what the manifest says.
+            EngineError: it has free axes, or its build failed.
+        """
 
 
 def check_inputs(

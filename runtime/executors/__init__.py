@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import cast
+
 from tdfusion_edge.bundle import ONE_PASS, Bundle, Manifest, Precision
 from tdfusion_edge.errors import RequestError
+from tdfusion_edge.frames import Pair
 from tdfusion_edge.runtime import engines, rig
 from tdfusion_edge.runtime.engines import Opened
+from tdfusion_edge.runtime.executors.base import FromCameras
 from tdfusion_edge.runtime.picture.registration import leaves_border
 from tdfusion_edge.runtime.picture.stretch import StretchName
 
@@ -78,6 +83,20 @@ def takes_frames(ran: Opened, graphs: str, *, stretch: StretchName) -> bool:
         return False
     serves: bool = engines.named(way).serves(ran.engine)
     return serves
+
+
+def camera_way(ran: Opened) -> Callable[..., FromCameras]:
+    """What is made over the fusion network's engine, where :func:`takes_frames` says so."""
+    place = engines.BACKENDS[ran.backend].from_cameras
+    assert place is not None
+    return cast(Callable[..., FromCameras], engines.named(place))
+
+
+def expect_next(way: FromCameras, following: Callable[[], Pair | None]) -> None:
+    """Have a way expect what comes next, where that is a pair of both sensors and there already."""
+    pair = following()
+    if pair is not None and pair.infrared is not None and pair.visible is not None:
+        way.expect(pair.infrared, pair.visible)
 
 
 def why_not_one_pass(manifest: Manifest, backend: str, precision: Precision) -> str | None:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tdfusion_edge.color import U8
-from tdfusion_edge.frames import Image
+from tdfusion_edge.frames import Frame, Image
 from tdfusion_edge.result import Findings
 from tdfusion_edge.runtime.engines.base import Engine
 from tdfusion_edge.runtime.picture.alignment import Aligned, Present
@@ -89,17 +89,26 @@ class FromCameras(Protocol):
     def takes(self, present: Present) -> bool:
         """Whether a pair can go this way; the others go as :class:`Executor` says."""
 
-    def fuse(self, present: Present, stretch: Stretch, timed: Timed) -> Fused:
+    def fuse(
+        self, present: Present, stretch: Stretch, timed: Timed, ahead: Callable[[], None] = lambda: None
+    ) -> Fused:
         """A pair as it is shown, and what is found in it; the stretch is a picture behind.
 
         Args:
             present: Both sensors' pictures as they came.
             stretch: ``temporal`` or ``none``.
             timed: Times ``network``, which all of it is, and the stage of each head.
+            ahead: Called while the GPU computes; it may call :meth:`expect`, and must not raise.
 
         Raises:
             EngineError: the GPU failed.
             RequestError: the range does not fit the frames.
+        """
+
+    def expect(self, infrared: Frame, visible: Frame) -> None:
+        """Bring the next pair to the GPU already, if it can be; another one may come instead.
+
+        It does not raise: what is wrong is told when the pair is fused.
         """
 
     def forget(self) -> None:

@@ -9,9 +9,12 @@ from typing import NamedTuple
 
 from tdfusion_edge.bundle import Bundle
 from tdfusion_edge.errors import BundleError, RequestError
-from tdfusion_edge.runtime import heads
+from tdfusion_edge.runtime import heads, rig
 from tdfusion_edge.runtime.engines import BACKENDS, Choice, Engine, OnProgress, Opened, open_graph
 from tdfusion_edge.runtime.heads import Head, kind_of
+
+MOST_THREADS = 1024
+"""More than any machine has cores; a library asked for a million of them takes all memory."""
 
 
 class Foreign(NamedTuple):
@@ -21,6 +24,29 @@ class Foreign(NamedTuple):
     """An ONNX file."""
     classes: tuple[str, ...] | None
     """What it is to find; None: all that it knows."""
+
+
+def require_sound(score_threshold: float | None, threads: int, registration: rig.Registration | None) -> None:
+    """Refuse what no bundle could be opened with.
+
+    Args:
+        score_threshold: 0 to 1; None: the bundle's.
+        threads: Of the CPU back end; 0: one a core.
+        registration: None scales infrared to visible.
+
+    Raises:
+        RequestError: one of them is out of range, or no registration.
+    """
+    if score_threshold is not None and not 0 <= score_threshold <= 1:
+        raise RequestError("--score-threshold", expected="0 to 1", got=f"{score_threshold:g}")
+    if not isinstance(threads, int) or not 0 <= threads <= MOST_THREADS:
+        raise RequestError("--threads", expected=f"0 or more, at most {MOST_THREADS}", got=str(threads))
+    if registration is not None and not isinstance(registration, rig.Registration):
+        raise RequestError(
+            "registration",
+            expected="a tdfusion_edge.runtime.rig.Registration, as rig.read(path).registration is",
+            got=type(registration).__name__,
+        )
 
 
 def foreign_of(detector: str | Path | None, classes: Sequence[str] | None, detect: bool) -> Foreign | None:

@@ -72,6 +72,10 @@ class Staged:
         """Whether it has heads."""
         return bool(self._heads)
 
+    def only(self, kind: str) -> Head | None:
+        """The head of a kind, where it is the only one."""
+        return self._heads[kind] if set(self._heads) == {kind} else None
+
     def find(self, picture: U8 | F32, chroma: U8 | None = None, timed: Timed = untimed) -> Findings:
         """What the heads find, by their kind.
 

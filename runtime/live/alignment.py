@@ -18,7 +18,7 @@ import msgspec
 
 from tdfusion_edge.errors import RequestError, TdfusionError, WorkError
 from tdfusion_edge.frames import Image
-from tdfusion_edge.redact import redact
+from tdfusion_edge.redact import redact_address
 from tdfusion_edge.result import Result
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.calibration import rig_file, ways
@@ -147,7 +147,7 @@ class Alignment:
 
     def command(self, wish: Points) -> str:
         """The command that does the same: for a rig file that there is not, or that cannot be written."""
-        words = ["tdfusion-edge", "calibrate", "--camera", redact(self._rigged.said)]
+        words = ["tdfusion-edge", "calibrate", "--camera", redact_address(self._rigged.said)]
         if self._rigged.source is None:
             words += ["--output", _free_name()]
         else:

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tdfusion_edge.errors import InputMissing, RequestError
-from tdfusion_edge.redact import redact
+from tdfusion_edge.redact import redact_address
 from tdfusion_edge.runtime.mqtt.tables import Mqtt
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -66,7 +66,7 @@ def parse(address: str, table: Mqtt = Mqtt()) -> Broker:  # noqa: B008 (immutabl
         RequestError: it cannot be read so, or names a topic that is none.
         InputMissing: the password's file is missing or empty.
     """
-    said = redact(address)
+    said = redact_address(address)
     scheme, _, rest = address.partition("://")
     rest, _, named_file = rest.partition(OPTION)
     # Up to the last "@": a password may hold "/", "?", "#" and "@" as they are.
@@ -91,7 +91,7 @@ def parse(address: str, table: Mqtt = Mqtt()) -> Broker:  # noqa: B008 (immutabl
     if password is not None and user is None:
         raise _bad(said, "a password without a user", hint="Name a user before the host, or in [mqtt].")
     scheme, topic = scheme.lower(), _topic(parts.path, said)
-    plain = redact(f"{scheme}://{parts.netloc}/{topic}")
+    plain = redact_address(f"{scheme}://{parts.netloc}/{topic}")
     return Broker(plain, host, port or PORTS[scheme], scheme == "mqtts", topic, user, password)
 
 

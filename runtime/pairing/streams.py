@@ -79,6 +79,7 @@ class Streams:
         self._left_ns = None if seconds is None else round(seconds * 1e9)
         self._end_ns: int | None = None
         self._undelivered: list[Pair] = []
+        self._peeked: list[Pair] = []
         self.turned_ns = clock()
         """When the loop last looked for a pair: every few milliseconds, pair or not, where it lives."""
         self._apart = Apart()
@@ -108,6 +109,23 @@ class Streams:
                 yield self._undelivered.pop(0)
         if self._crash is not None:
             raise self._crash
+
+    def peek(self) -> Pair | None:
+        """The pair that comes next, if it is there already; called by whoever iterates, between two pairs.
+
+        It is not delivered by that and counts for nothing: in ``latest`` a newer one may still come instead,
+        and the end may come first.
+        """
+        if self._undelivered:
+            return self._undelivered[0]
+        with self._changed:
+            # Behind a failure not all that is ready comes; _next_pairs() decides that.
+            if self._crash is None and self._failed is None and not self._stop.is_set():
+                self._peeked += self.synchroniser.ready(self._clock())
+                self._changed.notify_all()
+            if not self._peeked:
+                return None
+            return self._peeked[-1 if self._mode == "latest" else 0]
 
     def states(self, now_ns: int) -> dict[rig.Role, CameraState]:
         """How each camera is at ``now_ns``; safe from any thread."""
@@ -147,9 +165,9 @@ class Streams:
                 self._sources[role].close()
         self._timing.close()
         with self._changed:
-            for pair in self._undelivered:
+            for pair in (*self._undelivered, *self._peeked):
                 self.synchroniser.supersede(pair, "left")
-            self._undelivered = []
+            self._undelivered, self._peeked = [], []
             self.synchroniser.close()
 
     def __enter__(self) -> Streams:
@@ -166,7 +184,8 @@ class Streams:
         with self._changed:
             if self._crash is not None:
                 return None
-            pairs = self.synchroniser.ready(self._clock())
+            pairs = [*self._peeked, *self.synchroniser.ready(self._clock())]
+            self._peeked = []
             if self.live and (reason := self._apart.told(self._clock(), shown=bool(pairs))) is not None:
                 log.warning("%s", reason)
             if self._failed is not None:

@@ -115,7 +115,7 @@ def _fused(streams: Streams, plan: Plan, report: Report) -> Iterator[Result]:
         report.paired(pair)
         if plan.controls is not None:
             plan.controls.apply(plan.fuser)
-        result = plan.fuser.fuse(pair, report.stage)
+        result = plan.fuser.fuse(pair, report.stage, streams.peek)
         if result is None:
             report.skipped()
             continue

@@ -13,7 +13,7 @@ from types import TracebackType
 
 from tdfusion_edge.errors import SinkError, TdfusionError
 from tdfusion_edge.frames import Frame
-from tdfusion_edge.redact import redact
+from tdfusion_edge.redact import redact, redact_address
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.recording import rig_file
 from tdfusion_edge.runtime.recording.files import CameraFile, codec_of
@@ -237,7 +237,7 @@ class Recorder:
         assert self._piece is not None
         path = self._folder / FOLDERS[role] / f"{self._stamp}.mkv"
         piece = Piece(
-            version=VERSION, recording=self._name, role=role, camera=redact(camera),
+            version=VERSION, recording=self._name, role=role, camera=redact_address(camera),
             begun_ns=self._piece.begun_ns, begun_utc_ns=self._piece.begun_utc_ns,
             origin_ns=self._piece.origin_ns,
         )  # fmt: skip

@@ -16,7 +16,7 @@ import numpy as np
 
 from tdfusion_edge.errors import InputMissing, RequestError, TdfusionError
 from tdfusion_edge.frames import Frame
-from tdfusion_edge.redact import redact
+from tdfusion_edge.redact import redact_address
 from tdfusion_edge.runtime.rig import Camera, Role
 from tdfusion_edge.runtime.sources import uri as addresses
 from tdfusion_edge.runtime.sources.base import Source, Wrapped
@@ -90,12 +90,12 @@ def open_source(
     # A simulation has options of its own, which it reads from the text.
     address = str(uri) if uri.scheme == "sim" else uri
     opened = cast(
-        Callable[[], Source], partial(opener, redact(name), address, epoch_ns=epoch_ns, clock=clock)
+        Callable[[], Source], partial(opener, redact_address(name), address, epoch_ns=epoch_ns, clock=clock)
     )
     if first is not None:
-        source: Source = SupervisedSource(redact(name), opened, first=first, clock=clock)
+        source: Source = SupervisedSource(redact_address(name), opened, first=first, clock=clock)
     else:
-        source = opened() if kind in _UNSUPERVISED else supervised(redact(name), opened, clock=clock)
+        source = opened() if kind in _UNSUPERVISED else supervised(redact_address(name), opened, clock=clock)
     if crop is not None:
         source = Cropped(source, crop)
     offset_ns = round(camera.offset_ms * 1_000_000)

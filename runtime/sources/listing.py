@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from tdfusion_edge.errors import RequestError, TdfusionError
 from tdfusion_edge.images import natural_order
-from tdfusion_edge.redact import redact
+from tdfusion_edge.redact import redact_address
 from tdfusion_edge.runtime.rig import Rig
 from tdfusion_edge.runtime.sources import plugins, uri
 from tdfusion_edge.text import few
@@ -118,7 +118,7 @@ def _line(path: Path) -> str:
 
 
 def _in_rig(name: str, address: str, devices: dict[str, CameraInfo]) -> CameraInfo:
-    shown = redact(address)
+    shown = redact_address(address)
     try:
         parsed = uri.parse(address)
     except RequestError as error:

@@ -27,7 +27,7 @@ from typing import Literal
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from tdfusion_edge.errors import InputMissing, RequestError
-from tdfusion_edge.redact import redact
+from tdfusion_edge.redact import redact, redact_address
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.sources import plugins
 
@@ -73,7 +73,8 @@ class SourceUri:
             # A camera on the network is set up in its own pages. What size it has may be said all the same.
             if "fps" in added:
                 raise RequestError(
-                    f"{redact(str(self))}: a stream from the network has the rate that its camera gives it",
+                    f"{redact_address(str(self))}: a stream from the network has the rate that its camera "
+                    "gives it",
                     expected="no fps in the rig",
                     hint="Remove it, and set the rate in the camera.",
                 )
@@ -81,7 +82,7 @@ class SourceUri:
         for key, value in added.items():
             if self.query.get(key, value) != value:
                 raise RequestError(
-                    f"{redact(str(self))}: {key} is given twice",
+                    f"{redact_address(str(self))}: {key} is given twice",
                     expected=f"'{self.query[key]}' as in the address",
                     got=f"'{value}' in the rig",
                     hint="Remove one of the two.",
@@ -100,7 +101,7 @@ class SourceUri:
                 near = difflib.get_close_matches(key, known, n=1)
                 options = f"Options: {', '.join(known)}." if known else "It takes no options."
                 raise RequestError(
-                    f"{redact(str(self))}: unknown option '{key}'",
+                    f"{redact_address(str(self))}: unknown option '{key}'",
                     hint=f"Did you mean '{near[0]}'?" if near else options,
                 )
 
@@ -195,7 +196,8 @@ class SourceUri:
         user, at, rest = self.path.partition("@")
         if self.scheme not in NETWORK or not at or not user or ":" in user:
             raise RequestError(
-                f"{redact(str(self))}: a password from a file is for an address with a user and no password",
+                f"{redact_address(str(self))}: a password from a file is for an address with a user and "
+                "no password",
                 expected="an address such as rtsp://admin@10.0.0.5/live",
             )
         return replace(self, path=f"{user}:{quote(password, safe='')}@{rest}")
@@ -214,7 +216,7 @@ class SourceUri:
             ) from None
 
     def _wrong(self, key: str, expected: str, got: str) -> RequestError:
-        return RequestError(f"{redact(str(self))}: bad {key}", expected=expected, got=f"'{got}'")
+        return RequestError(f"{redact_address(str(self))}: bad {key}", expected=expected, got=f"'{got}'")
 
 
 def parse(text: str) -> SourceUri:
@@ -254,7 +256,7 @@ def _plain(text: str) -> SourceUri:
 def _pipeline(text: str) -> SourceUri:
     if text[4:].startswith("//"):
         raise RequestError(
-            f"{redact(text)}: a pipeline's address has no slashes",
+            f"{redact_address(text)}: a pipeline's address has no slashes",
             expected="gst: and elements, such as gst:videotestsrc is-live=true",
         )
     if not text[4:].strip():
@@ -265,7 +267,7 @@ def _pipeline(text: str) -> SourceUri:
 def _unknown(scheme: str, text: str) -> RequestError:
     near = difflib.get_close_matches(scheme, (*SCHEMES, *plugins.installed()), n=1)
     return RequestError(
-        f"{redact(text)}: unknown kind of source '{redact(scheme)}://'",
+        f"{redact_address(text)}: unknown kind of source '{redact(scheme)}://'",
         expected=_known(),
         hint=f"Did you mean '{near[0]}:{'' if near[0] == 'gst' else '//'}'?" if near else None,
     )
@@ -282,14 +284,14 @@ def _remote(scheme: str, rest: str, text: str) -> SourceUri:
     options = _options(fragment, marked=bool(mark), text=text, begin="#")
     if not path or any(sign <= " " or sign == "\x7f" for sign in path):
         raise RequestError(
-            f"{redact(text)}: names no stream",
+            f"{redact_address(text)}: names no stream",
             expected=f"an address such as {scheme}://admin:password@10.0.0.5/live, without blanks",
         )
     host = _HOST.match(path)
     # "admin:pa/ss@cam" ends its host at the slash, so that "pa" stands where a port would.
     if host is None or not (host["name"] or host["six"]):
         raise RequestError(
-            f"{redact(text)}: its host cannot be read",
+            f"{redact_address(text)}: its host cannot be read",
             expected=f"an address such as {scheme}://admin:password@10.0.0.5:554/live",
             hint="In user and password '/' is written %2F, '?' %3F, '#' %23, ':' %3A, '@' %40 and '%' %25.",
         )
@@ -307,12 +309,12 @@ def _options(query: str, *, marked: bool, text: str, begin: str = "?") -> dict[s
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=marked)
     except ValueError:
         raise RequestError(
-            f"{redact(text)}: options cannot be read",
+            f"{redact_address(text)}: options cannot be read",
             expected=f"{begin}key=value&key=value",
             got=f"'{begin}{redact(query) if begin == '?' else '...'}'",
         ) from None
     if len(dict(pairs)) < len(pairs):
-        raise RequestError(f"{redact(text)}: an option is given twice")
+        raise RequestError(f"{redact_address(text)}: an option is given twice")
     return dict(pairs)
 
 
@@ -322,13 +324,15 @@ def _with_query(scheme: str, rest: str, text: str) -> SourceUri:
     if not path:
         examples = {"file": "file:///data/ir.mkv", "v4l2": "v4l2:///dev/video0", "sim": "sim://ir"}
         example = examples.get(scheme, f"{scheme}://0")
-        raise RequestError(f"{redact(text)}: names no source", expected=f"an address such as {example}")
+        raise RequestError(
+            f"{redact_address(text)}: names no source", expected=f"an address such as {example}"
+        )
     if scheme == "v4l2" and not path.startswith("/"):
         raise RequestError(
-            f"{redact(text)}: names no device",
+            f"{redact_address(text)}: names no device",
             expected="v4l2:///dev/video0, with three slashes",
             hint="List what is there: tdfusion-edge cameras",
         )
     if "\0" in unquote(path):
-        raise RequestError(f"{redact(text)}: names no file", expected="a path without NUL", got="%00")
+        raise RequestError(f"{redact_address(text)}: names no file", expected="a path without NUL", got="%00")
     return SourceUri(scheme, unquote(path), options)

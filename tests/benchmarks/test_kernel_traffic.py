@@ -36,6 +36,10 @@ def test_camera_to_picture_takes_two_megabytes_at_most(
     # 16 pixels of a product may lie in two rows of a tile, whose banks nobody can choose.
     assert 1 <= figures["nv12 to bgr, passes a matrix"] <= 1.25
     assert figures["nv12 to bgr, largest error of the luma"] <= 2e-3
+    # Luma and BGR once, three planes of 416x320 in float32; scores and the boxes whose score counts.
+    seen = (640 * 480 * (4 + 3) + 416 * 320 * 3 * 4) / MEGA
+    assert seen < figures["what a detector sees, memory"] < 1.1 * seen
+    assert 2730 * 3 * 4 / MEGA < figures["boxes of a detector, memory"] < 0.05
 
 
 @pytest.mark.slow

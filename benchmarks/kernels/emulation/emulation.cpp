@@ -259,6 +259,17 @@ static const Kernel KERNELS[] = {
     EDGE_KERNEL(16, 32),
     {"thermal", sizeof(tdfusion::ThermalParameters), tdfusion::THERMAL_THREADS, sizeof(tdfusion::Shared),
      [] { thermal(*static_cast<const tdfusion::ThermalParameters*>(given)); }},
+    {"edge_unit", sizeof(tdfusion::UnitParameters), tdfusion::UnitTile::THREADS, tdfusion::UnitTile::BYTES,
+     [] { edge_unit(*static_cast<const tdfusion::UnitParameters*>(given)); }},
+    {"edge_unit_plain", sizeof(tdfusion::UnitParameters), tdfusion::UnitTile::THREADS, tdfusion::UnitTile::BYTES,
+     [] {
+         const auto& p = *static_cast<const tdfusion::UnitParameters*>(given);
+         edge_unit_plain(p.infrared, p.visible, p.weights, p.height, p.width, p.fused);
+     }},
+    {"shrink", sizeof(tdfusion::ShrinkParameters), tdfusion::SHRINK_THREADS, 0,
+     [] { shrink(*static_cast<const tdfusion::ShrinkParameters*>(given)); }},
+    {"boxes", sizeof(tdfusion::BoxesParameters), tdfusion::BOXES_THREADS, sizeof(tdfusion::BoxesShared),
+     [] { boxes(*static_cast<const tdfusion::BoxesParameters*>(given)); }},
 };
 
 #endif

@@ -127,10 +127,24 @@ inline unsigned atomicAdd(unsigned* pointer, unsigned value) {
     return before;
 }
 
-inline int atomicMin(int* pointer, int value) {
-    const int before = *pointer;
+template <class Value>
+inline Value atomicMin(Value* pointer, Value value) {
+    const Value before = *pointer;
     if (value < before) *pointer = value;
     return before;
+}
+
+template <class Value>
+inline Value atomicMax(Value* pointer, Value value) {
+    const Value before = *pointer;
+    if (value > before) *pointer = value;
+    return before;
+}
+
+inline unsigned __float_as_uint(float value) {
+    unsigned bits;
+    std::memcpy(&bits, &value, 4);
+    return bits;
 }
 
 template <class Value>

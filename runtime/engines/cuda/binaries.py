@@ -15,8 +15,18 @@ from tdfusion_edge.files import write_aside
 
 FOLDER = Path(__file__).resolve().parent / "kernels"
 SOURCE = "all.cu"
+PLUGIN_SOURCE = "unit.cu"
 MANIFEST = "kernels.json"
 BUILD = "python -m tdfusion_edge.runtime.engines.cuda.build  # needs nvcc, and no GPU"
+
+
+class Ptx(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The kernel that a plugin of TensorRT takes along, for the driver to compile."""
+
+    file: str
+    sha256: str
+    family: int
+    """Compute capability from which on it runs."""
 
 
 class Binary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,6 +40,7 @@ class Binary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Compute capabilities with code of their own; for what is newer the driver compiles it."""
     sources: str
     """sha256 over the sources that it was made of."""
+    ptx: tuple[Ptx, ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,6 +92,20 @@ def image_for(driver: tuple[int, int], capability: int, folder: Path = FOLDER) -
     return _unchanged(binary_for(driver, capability, folder), folder)
 
 
+def ptx_for(driver: tuple[int, int], capability: int, folder: Path = FOLDER) -> bytes:
+    """What a driver is to compile for a plugin: of the newest family that the GPU has.
+
+    Raises:
+        EngineError: as :func:`binary_for`, or this set has none.
+    """
+    best = binary_for(driver, capability, folder)
+    fitting = [one for one in best.ptx if one.family <= capability]
+    if not fitting:
+        raise EngineError(f"{best.file} was compiled without what a plugin needs", hint=BUILD)
+    one = max(fitting, key=lambda one: one.family)
+    return _read(one.file, one.sha256, folder)
+
+
 def binary_for(driver: tuple[int, int], capability: int, folder: Path = FOLDER) -> Binary:
     """What the manifest says of the fat binary that a driver is to load, and whose file is unchanged.
 
@@ -118,18 +143,23 @@ def _unchanged(best: Binary, folder: Path) -> bytes:
     Raises:
         EngineError: it is not what the manifest says.
     """
+    raw = _read(best.file, best.sha256, folder)
+    if best.sources != sources_digest(folder):
+        raise EngineError(f"{best.file} was compiled of other sources than these", hint=BUILD)
+    return raw
+
+
+def _read(name: str, sha256: str, folder: Path) -> bytes:
     try:
-        raw = (folder / best.file).read_bytes()
+        raw = (folder / name).read_bytes()
     except OSError as error:
         raise EngineError(f"the compiled kernels cannot be read: {error}", hint=BUILD) from error
     digest = hashlib.sha256(raw).hexdigest()
-    if digest != best.sha256:
+    if digest != sha256:
         raise EngineError(
-            f"{best.file} was changed since it was compiled",
-            expected=f"sha256 {best.sha256}",
+            f"{name} was changed since it was compiled",
+            expected=f"sha256 {sha256}",
             got=digest,
             hint=BUILD,
         )
-    if best.sources != sources_digest(folder):
-        raise EngineError(f"{best.file} was compiled of other sources than these", hint=BUILD)
     return raw

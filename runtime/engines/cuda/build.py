@@ -22,10 +22,20 @@ from typing import NamedTuple
 from tdfusion_edge.console import say
 from tdfusion_edge.errors import EngineError, TdfusionError
 from tdfusion_edge.files import write_aside
-from tdfusion_edge.runtime.engines.cuda.binaries import FOLDER, SOURCE, Binary, manifest_with, sources_digest
+from tdfusion_edge.runtime.engines.cuda.binaries import (
+    FOLDER,
+    PLUGIN_SOURCE,
+    SOURCE,
+    Binary,
+    Ptx,
+    manifest_with,
+    sources_digest,
+)
 
 TARGETS = (75, 80, 86, 87, 89, 90, 110, 120)
 """Compute capabilities: Turing, A100, RTX 30, Orin, RTX 40, H100 and H200, Thor, RTX 50."""
+PLUGIN_FAMILIES = (75, 80)
+"""What PTX is made of for a plugin: the way without tensor cores, and the one with them."""
 FAMILIES = (75, 80, 90)
 """What the code of a target is translated from: the newest that is not newer, for these three differ in what
 the kernels use. A GPU that is newer than all targets gets the last one's, from its driver."""
@@ -132,12 +142,27 @@ def build(nvcc: str, folder: Path = FOLDER) -> Binary:
     finally:
         aside.unlink(missing_ok=True)
     write_aside(folder / name, raw)
+    ptx = tuple(
+        _plugin_ptx(nvcc, f"plugin-cuda{major}-{family}.ptx", family, folder) for family in PLUGIN_FAMILIES
+    )
     binary = Binary(
         file=name, sha256=hashlib.sha256(raw).hexdigest(), cuda=(major, minor), targets=targets,
-        sources=sources_digest(folder),
+        sources=sources_digest(folder), ptx=ptx,
     )  # fmt: skip
     manifest_with(binary, folder)
     return binary
+
+
+def _plugin_ptx(nvcc: str, name: str, family: int, folder: Path) -> Ptx:
+    aside = folder / f".{name}.new"
+    command = [nvcc, "-std=c++17", "-O3", "-ptx", f"-arch=compute_{family}", "-o", str(aside)]
+    try:
+        _run([*command, str(folder / PLUGIN_SOURCE)])
+        raw = aside.read_bytes()
+    finally:
+        aside.unlink(missing_ok=True)
+    write_aside(folder / name, raw)
+    return Ptx(file=name, sha256=hashlib.sha256(raw).hexdigest(), family=family)
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:

@@ -1,5 +1,8 @@
 """From the cameras' pictures to the fused one, for a Fuser: one launch, and heads on the luma behind it.
 
+A detector whose engine runs on the GPU looks there, and its boxes come back with the picture
+(:mod:`~tdfusion_edge.runtime.engines.cuda.detector`); the luma then stays on the GPU.
+
 The launch (:mod:`~tdfusion_edge.runtime.engines.cuda.path`) holds range, registration, border, network,
 stretch and colour. The limits of the thermal range live on the GPU for ``percentile``, and for ``auto`` with
 16 bits. For the other modes the CPU says gain and offset with every pair, from a sample of it. Two things
@@ -10,6 +13,7 @@ visible without a registration, for its pixels are averaged.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,15 +21,21 @@ import numpy as np
 import numpy.typing as npt
 
 from tdfusion_edge.color import U8, is_grey, split
-from tdfusion_edge.frames import Frame
+from tdfusion_edge.errors import TdfusionError
+from tdfusion_edge.frames import Frame, Image
+from tdfusion_edge.result import Findings
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.engines.base import Engine
+from tdfusion_edge.runtime.engines.cuda.detector import Found, Looking, looking_of
 from tdfusion_edge.runtime.engines.cuda.engine import KEEP, CudaEngine
+from tdfusion_edge.runtime.engines.cuda.form import Form
 from tdfusion_edge.runtime.engines.cuda.parameters import BGR, GREY
-from tdfusion_edge.runtime.engines.cuda.path import Form, PicturePath
 from tdfusion_edge.runtime.engines.cuda.path import Fused as Made
+from tdfusion_edge.runtime.engines.cuda.path import PicturePath, numbers_of
 from tdfusion_edge.runtime.executors.base import Fused, Timed
 from tdfusion_edge.runtime.executors.staged import Staged
+from tdfusion_edge.runtime.heads import kind_of
+from tdfusion_edge.runtime.heads.boxes.run import Detector
 from tdfusion_edge.runtime.picture.alignment import Aligner, Present
 from tdfusion_edge.runtime.picture.border import Border
 from tdfusion_edge.runtime.picture.range import smoothing_share
@@ -41,6 +51,23 @@ class _Key(NamedTuple):
     grey: bool
     inverse: tuple[float, ...] | None
     """From visible pixels to infrared ones; it changes where the rig is moved to another distance."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Expected:
+    """A pair that is uploaded."""
+
+    infrared: Frame
+    visible: Frame
+    key: _Key
+
+    def __eq__(self, other: object) -> bool:
+        """The same frames, and not such that look alike."""
+        if not isinstance(other, _Expected):
+            return NotImplemented
+        return self.infrared is other.infrared and self.visible is other.visible and self.key == other.key
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 @dataclass(eq=False)
@@ -72,6 +99,9 @@ class CameraPath:
     ) -> None:
         self._engine, self._aligner, self._staged, self._thermal = engine, aligner, staged, thermal
         self._colours = colours
+        self._detector = staged.only("boxes")
+        self._looking: Looking | None = None
+        self._expected: _Expected | None = None
         self._open: OrderedDict[_Key, _Open] = OrderedDict()
 
     @staticmethod
@@ -86,31 +116,56 @@ class CameraPath:
         warp, _ = self._aligner.placed(present.infrared.size, present.visible_size)
         return warp.inverse is not None or warp.infrared == warp.visible
 
-    def fuse(self, present: Present, stretch: Stretch, timed: Timed) -> Fused:
+    def fuse(
+        self, present: Present, stretch: Stretch, timed: Timed, ahead: Callable[[], None] = lambda: None
+    ) -> Fused:
         """One launch, or two for the first picture of a stretch: its limits come of it."""
         infrared, visible = present.infrared, present.visible
         assert infrared is not None
         assert visible is not None
         time_ns = present.pair.time_ns
         with timed("network"):
-            made = self._made(infrared, visible, stretch)
+            if stretch.mode == "temporal" and not stretch.begun:
+                stretch.follow(self._made(infrared, visible, stretch).measured, time_ns)
+            made = self._made(infrared, visible, stretch, ahead)
             if stretch.mode == "temporal":
-                if not stretch.begun:
-                    stretch.follow(made.measured, time_ns)
-                    made = self._made(infrared, visible, stretch)
                 stretch.follow(made.measured, time_ns)
             picture = made.planes[0]
             # The next pair overwrites what this one's results lie in.
             grey = visible.image.ndim == 3 and is_grey(visible.image)
             shown = (picture[..., 0] if grey else picture).copy()
             luma = None if made.luma is None else made.luma.copy()
+        if made.found is not None:
+            return Fused(shown, self._judged(made.found, timed), None)
         if luma is None:
             return Fused(shown, {}, None)
         chroma = split(visible.image)[1] if self._colours else None
         return Fused(shown, self._staged.find(luma, chroma, timed), luma)
 
+    def expect(self, infrared: Frame, visible: Frame) -> None:
+        """Upload a pair whose size has come before; what fails is told when its turn has come."""
+        self._expected = None
+        try:
+            counts, key = self._counted(infrared, visible)
+            if key in self._open:
+                self._open[key].path.upload({"infrared": counts, "visible": visible.image})
+                self._expected = _Expected(infrared, visible, key)
+        except TdfusionError:
+            return
+
+    def _judged(self, found: Found, timed: Timed) -> Findings:
+        """What overlaps is compared on the CPU."""
+        head = self._detector
+        assert isinstance(head, Detector)
+        with timed(kind_of("boxes").stage):
+            proposals, low, high, finite = found
+            return {
+                "boxes": head.judge(proposals, low=low, high=high, finite=finite, threshold=head.threshold)
+            }
+
     def forget(self) -> None:
         """The next pair begins the limits of the range anew."""
+        self._expected = None
         for one in self._open.values():
             one.seen_ns = None
 
@@ -119,21 +174,31 @@ class CameraPath:
         while self._open:
             self._open.popitem()[1].path.close()
 
-    def _made(self, infrared: Frame, visible: Frame, stretch: Stretch) -> Made:
+    def _counted(self, infrared: Frame, visible: Frame) -> tuple[Image, _Key]:
+        """The counts of an infrared frame, and which path serves the pair."""
         counts = self._aligner.counts(infrared)
         inverse = self._aligner.placed(infrared.size, visible.size)[0].inverse
-        key = _Key(
+        return counts, _Key(
             infrared.size, counts.dtype == np.uint16, visible.size, visible.image.ndim == 2,
             None if inverse is None else tuple(inverse.ravel().tolist()),
         )  # fmt: skip
+
+    def _made(
+        self, infrared: Frame, visible: Frame, stretch: Stretch, ahead: Callable[[], None] = lambda: None
+    ) -> Made:
+        counts, key = self._counted(infrared, visible)
         correction = None if self._follows(key.deep) else self._aligner.correction(infrared)
         one = self._opened(key)
         share = 1.0
         if one.seen_ns is not None:
             share = smoothing_share((infrared.time_ns - one.seen_ns) / 1e9, self._thermal.smoothing_s)
-        pictures = {"infrared": counts, "visible": visible.image}
-        one.path.submit(pictures, stretch.limits, share, correction or (1.0, 0.0))
+        there, self._expected = self._expected == _Expected(infrared, visible, key), None
+        if not there:
+            one.path.upload({"infrared": counts, "visible": visible.image})
+        threshold = self._detector.threshold if isinstance(self._detector, Detector) else 1.0
+        one.path.launch(numbers_of(stretch.limits, share, correction or (1.0, 0.0), threshold))
         one.seen_ns = infrared.time_ns
+        ahead()
         return one.path.take()
 
     def _follows(self, deep: bool) -> bool:
@@ -146,9 +211,11 @@ class CameraPath:
                 self._open.popitem(last=False)[1].path.close()
             border = self._aligner.placed(key.infrared, key.visible)[1]
             colour = GREY if key.grey else BGR
+            if self._looking is None:  # here, since it may build an engine, which takes minutes
+                self._looking = looking_of(self._detector)
             form = Form(
                 key.visible, key.infrared, infrared_bytes=2 if key.deep else 1, visible=colour, fused=colour,
-                luma=self._staged.looks,
+                luma=self._staged.looks and self._looking is None,
                 percentiles=self._thermal.limits if self._follows(key.deep) else None,
                 corrected=not self._follows(key.deep) and self._thermal.mode != "camera",
                 inverse=key.inverse,
@@ -156,8 +223,9 @@ class CameraPath:
             engine = self._engine
             assert engine.weights is not None
             path = PicturePath(
-                engine.device, engine.image, engine.weights, form, slots=1, share=_shares(border)
-            )
+                engine.device, engine.image, engine.weights, form, share=_shares(border),
+                looking=self._looking,
+            )  # fmt: skip
             self._open[key] = _Open(path)
         self._open.move_to_end(key)
         return self._open[key]

@@ -103,6 +103,14 @@ class CudaPython:
         self._streams.append(self._do("cuStreamCreate", _NON_BLOCKING))
         return self._streams[-1]
 
+    def number_of(self, stream: Handle) -> int:
+        """As :class:`~tdfusion_edge.runtime.engines.cuda.device.Device` says."""
+        return int(stream)
+
+    def stream_of(self, number: int) -> Handle:
+        """As :class:`~tdfusion_edge.runtime.engines.cuda.device.Device` says."""
+        return self._cuda.CUstream(number)
+
     def open_event(self) -> Handle:
         """As :class:`~tdfusion_edge.runtime.engines.cuda.device.Device` says."""
         self._enter()

@@ -73,6 +73,12 @@ class Device(Protocol):
     def open_stream(self) -> Handle:
         """A stream that does not wait for the default one."""
 
+    def number_of(self, stream: Handle) -> int:
+        """The number by which other libraries know a stream."""
+
+    def stream_of(self, number: int) -> Handle:
+        """A stream of another library, by its number; it stays that one's."""
+
     def open_event(self) -> Handle:
         """An event that takes the time."""
 

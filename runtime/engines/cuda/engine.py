@@ -19,9 +19,10 @@ from tdfusion_edge.errors import EngineError
 from tdfusion_edge.runtime.engines.base import Array, OnProgress, Tensor, check_inputs, tensors_of
 from tdfusion_edge.runtime.engines.cuda.binaries import image_for
 from tdfusion_edge.runtime.engines.cuda.device import Device, open_device
+from tdfusion_edge.runtime.engines.cuda.form import Form
 from tdfusion_edge.runtime.engines.cuda.graph import read
 from tdfusion_edge.runtime.engines.cuda.parameters import GREY
-from tdfusion_edge.runtime.engines.cuda.path import Form, PicturePath
+from tdfusion_edge.runtime.engines.cuda.path import PicturePath
 from tdfusion_edge.runtime.engines.cuda.restormer.path import NetworkPath, Weights, packed
 from tdfusion_edge.runtime.engines.cuda.restormer.recognise import network_of
 from tdfusion_edge.runtime.engines.cuda.weights import edge_of, pack

@@ -50,10 +50,10 @@ def read(raw: bytes) -> OnnxGraph:
         EngineError: the bytes are no such file, or its weights lie elsewhere.
     """
     try:
-        graphs = [value for number, value in _fields(memoryview(raw)) if number == 7]
+        graphs = [value for number, value in fields(memoryview(raw)) if number == 7]
         (graph,) = graphs
         nodes, constants = [], {}
-        for number, value in _fields(_message(graph)):
+        for number, value in fields(_message(graph)):
             if number == 1:
                 nodes.append(_node(_message(value)))
             elif number == 5:
@@ -64,15 +64,24 @@ def read(raw: bytes) -> OnnxGraph:
     return OnnxGraph(tuple(nodes), constants)
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, Field]]:
-    """Number and value of each field of a message."""
+def fields(message: memoryview) -> Iterator[tuple[int, Field]]:
+    """Number and value of each field of a protobuf message.
+
+    Raises:
+        ValueError, IndexError: it is none.
+    """
+    return ((number, value) for number, value, _ in placed_fields(message))
+
+
+def placed_fields(message: memoryview) -> Iterator[tuple[int, Field, int]]:
+    """Number and value of each field of a protobuf message, and where it ends; raises as :func:`fields`."""
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
         kind = key & 7
         if kind == _VARINT:
             value, at = _varint(message, at)
-            yield key >> 3, value
+            yield key >> 3, value, at
             continue
         if kind == _BYTES:
             size, at = _varint(message, at)
@@ -82,7 +91,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, Field]]:
             raise ValueError(f"a field of kind {kind}")
         if at + size > len(message):
             raise ValueError("it is cut off")
-        yield key >> 3, message[at : at + size]
+        yield key >> 3, message[at : at + size], at + size
         at += size
 
 
@@ -130,7 +139,7 @@ def _node(message: memoryview) -> Node:
     inputs: list[str] = []
     outputs: list[str] = []
     kind, attributes = "", {}
-    for number, value in _fields(message):
+    for number, value in fields(message):
         if number == 1:
             inputs.append(_text(value))
         elif number == 2:
@@ -145,7 +154,7 @@ def _node(message: memoryview) -> Node:
 
 def _attribute(message: memoryview) -> tuple[str, int | float | str | tuple[int, ...]]:
     name, scalar, many = "", None, []
-    for number, value in _fields(message):
+    for number, value in fields(message):
         if number == 1:
             name = _text(value)
         elif number == 2:
@@ -162,7 +171,7 @@ def _attribute(message: memoryview) -> tuple[str, int | float | str | tuple[int,
 def _tensor(message: memoryview) -> tuple[str, Weights]:
     shape: list[int] = []
     name, kind, raw, floats, numbers, elsewhere = "", 0, None, b"", [], False
-    for number, value in _fields(message):
+    for number, value in fields(message):
         if number == 1:
             shape += _numbers(value)
         elif number == 2:

@@ -99,3 +99,36 @@ class ThermalParameters(ctypes.Structure):
         )),
         ("profile_ranks", ctypes.c_int32 * PROFILE),
     )  # fmt: skip
+
+
+class UnitParameters(ctypes.Structure):
+    """One launch of ``edge_unit``."""
+
+    _fields_ = (
+        *((name, _Address) for name in ("infrared", "visible", "weights", "fused")),
+        *((name, ctypes.c_int32) for name in ("height", "width")),
+    )  # fmt: skip
+
+
+class ShrinkParameters(ctypes.Structure):
+    """One launch of ``shrink``."""
+
+    _fields_ = (
+        *((name, _Address) for name in (
+            "luma", "visible", "row_first", "row_weights", "column_first", "column_weights",
+            "seen", "seen_chroma",
+        )),
+        *((name, ctypes.c_int32) for name in (
+            "width", "visible_pitch", "seen_width", "seen_height", "row_taps", "column_taps"
+        )),
+    )  # fmt: skip
+
+
+class BoxesParameters(ctypes.Structure):
+    """One launch of ``boxes``."""
+
+    _fields_ = (
+        *((name, _Address) for name in ("boxes", "scores", "threshold", "found")),
+        *((name, ctypes.c_float) for name in ("scale_x", "scale_y", "picture_width", "picture_height")),
+        *((name, ctypes.c_int32) for name in ("anchors", "classes", "most")),
+    )  # fmt: skip

@@ -1,5 +1,8 @@
 """From camera pictures to the fused one on a GPU: two launches a pair, the next pair on its way meanwhile.
 
+Where a detector's engine runs on the GPU as well, a launch before it and one behind it go with it
+(:mod:`~tdfusion_edge.runtime.engines.cuda.detector`), and boxes come back with the picture.
+
 A slot holds what one pair needs. While the kernels work on one slot's pair, the next slot's is copied to the
 GPU and the last one's picture back, each on a stream of its own; events order them. Where GPU and CPU share
 their memory nothing is copied: the kernels read and write the slot's page-locked memory. Memory is taken
@@ -12,7 +15,6 @@ import contextlib
 import ctypes
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -20,75 +22,32 @@ import numpy.typing as npt
 
 from tdfusion_edge.errors import EngineError
 from tdfusion_edge.runtime.engines.base import Array
-from tdfusion_edge.runtime.engines.cuda import thermal
+from tdfusion_edge.runtime.engines.cuda import detector, thermal
+from tdfusion_edge.runtime.engines.cuda.detector import Found, Looking
 from tdfusion_edge.runtime.engines.cuda.device import Device, Handle, HostMemory
+from tdfusion_edge.runtime.engines.cuda.form import Form, inputs_of, outputs_of
 from tdfusion_edge.runtime.engines.cuda.parameters import (
     BGR,
     BINS,
     GREY,
-    NV12,
     THERMAL_STATE,
-    YUYV,
+    BoxesParameters,
     EdgeParameters,
+    ShrinkParameters,
     ThermalParameters,
 )
 from tdfusion_edge.runtime.engines.cuda.tiles import THREADS, Plan, plan
 from tdfusion_edge.runtime.picture.range import sample_step
 
 F32 = npt.NDArray[np.float32]
-BYTES = {GREY: 1, BGR: 3, NV12: 1, YUYV: 2}
-"""Of a pixel; of NV12 those of its lumas."""
 SLOTS = 2
+NUMBERS_BYTES = 24
+"""Limits, share, correction and threshold of a pair."""
 POINTED = (
     *("infrared", "visible", "chroma", "share", "weights", "fused", "fused_chroma", "luma"),
     *("histogram", "measured"),
 )
 """Addresses among the parameters of `edge` that a slot or the path has memory for under the same name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What goes in and what comes out; one path serves one form."""
-
-    size: tuple[int, int]
-    """Width and height of the visible picture and of the fused one, pixels."""
-    infrared_size: tuple[int, int]
-    infrared_bytes: int = 1
-    """Of a count: 1 or 2."""
-    visible: int = BGR
-    """GREY, BGR, NV12 or YUYV."""
-    fused: int | None = BGR
-    """GREY, BGR or NV12; None: no picture."""
-    luma: bool = False
-    """Whether the fused luma before the stretch is wanted."""
-    percentiles: tuple[float, float] | None = None
-    """Of infrared counts, 0 to 100, that become 0 and 255; None: they are levels, or :attr:`corrected`."""
-    corrected: bool = False
-    """Whether gain and offset from counts to levels come with every pair."""
-    limited_range: bool = False
-    """Of NV12 and YUYV: lumas are 16 to 235, as video has them."""
-    inverse: tuple[float, ...] | None = None
-    """Homography from visible pixels to infrared ones, row by row; None: they are the same pixels."""
-
-    def __post_init__(self) -> None:
-        if self.inverse is None and self.infrared_size != self.size:
-            raise EngineError(
-                "infrared of another size needs a homography",
-                expected=f"{self.size}",
-                got=f"{self.infrared_size}",
-            )
-        if self.visible == YUYV and self.size[0] % 2:
-            raise EngineError("YUYV pictures have an even width", got=str(self.size[0]))
-        if self.percentiles is not None and self.corrected:
-            raise EngineError("infrared has percentiles for its range, or a correction with every pair")
-        if self.infrared_bytes == 2 and self.percentiles is None and not self.corrected:
-            raise EngineError("16-bit infrared needs percentiles for its range, or a correction")
-
-    def planes(self, kind: int) -> tuple[tuple[int, int], ...]:
-        """Rows and bytes a row of a picture's planes."""
-        width, height = self.size
-        first = (height, width * BYTES[kind])
-        return (first, (-(-height // 2), -(-width // 2) * 2)) if kind == NV12 else (first,)
 
 
 class Fused(NamedTuple):
@@ -99,6 +58,8 @@ class Fused(NamedTuple):
     luma: F32 | None
     measured: tuple[float, float]
     """Stretch limits that this picture alone would have, in fused luma."""
+    found: Found | None = None
+    """What the detector proposes, in arrays of its own; None where none looks."""
 
 
 class _Slot(NamedTuple):
@@ -106,6 +67,7 @@ class _Slot(NamedTuple):
     device: dict[str, int]
     edge: EdgeParameters
     thermal: ThermalParameters | None
+    look: tuple[ShrinkParameters, BoxesParameters] | None
     uploaded: Handle
     computed: Handle
     downloaded: Handle
@@ -123,6 +85,8 @@ class PicturePath:
         slots: Pairs that may be on their way.
         share: uint8 (H, W), how much of the fused luma counts at the border of infrared's view, 0 outside
             of it; None where infrared sees everything.
+        looking: A detector that looks at each fused luma; its engine stays the caller's to close. It takes
+            colours of BGR alone.
 
     Raises:
         EngineError: the GPU has too little memory, or the kernels are not for it.
@@ -137,14 +101,24 @@ class PicturePath:
         *,
         slots: int = SLOTS,
         share: npt.NDArray[np.uint8] | None = None,
+        looking: Looking | None = None,
     ) -> None:
+        if looking is not None and looking.colour and form.visible not in (GREY, BGR):
+            raise EngineError("a detector that sees colours", expected="pictures in BGR, or grey ones")
         self._device, self.form = device, form
         self.plan: Plan = plan(*form.size, device.gpu.limits)
         self._edge = device.kernel(image, self.plan.tile.kernel, self.plan.tile.shared_bytes)
         self._thermal = device.kernel(image, thermal.KERNEL, thermal.SHARED_BYTES)
+        self._looking = looking
+        if looking is not None:
+            self._shrink = device.kernel(image, detector.SHRINK, 0)
+            self._boxes = device.kernel(image, detector.BOXES, detector.BOXES_SHARED)
         self._addresses: list[int] = []
         self._hosts: list[HostMemory] = []
-        self._inputs, self._outputs = _inputs_of(form), _outputs_of(form)
+        self._inputs, self._outputs = inputs_of(form), outputs_of(form)
+        if looking is not None:
+            self._outputs["found"] = detector.FOUND_BYTES
+            self._taps = detector.shrink_constants(form.size, looking)
         try:
             self._upload, self._compute, self._download = (device.open_stream() for _ in range(3))
             self._constants = self._put_constants({"weights": weights, "share": share})
@@ -154,6 +128,7 @@ class PicturePath:
             raise
         self._waiting: deque[_Slot] = deque()
         self._next = 0
+        self._uploaded = False
 
     def submit(
         self,
@@ -161,6 +136,7 @@ class PicturePath:
         limits: Sequence[float],
         share: float = 1.0,
         correction: tuple[float, float] = (1.0, 0.0),
+        threshold: float = 1.0,
     ) -> None:
         """Put a pair on its way.
 
@@ -171,6 +147,22 @@ class PicturePath:
             share: Of the way to their target that the limits of the thermal range cover since the last pair;
                 1 begins a new stream.
             correction: Gain and offset from counts to levels, where the form has such.
+            threshold: Only scores of the detector above it count.
+
+        Raises:
+            EngineError: pictures of another form, all slots are on their way, or the GPU failed.
+        """
+        numbers = numbers_of(limits, share, correction, threshold)
+        self.upload(pictures)
+        self.launch(numbers)
+
+    def upload(self, pictures: Mapping[str, Array]) -> None:
+        """The first half of :meth:`submit`: bring a pair's pictures to the GPU, while others are computed.
+
+        A pair that is uploaded and was not launched makes way for the next one that is.
+
+        Args:
+            pictures: As there.
 
         Raises:
             EngineError: pictures of another form, all slots are on their way, or the GPU failed.
@@ -180,16 +172,37 @@ class PicturePath:
             raise EngineError(
                 f"{len(self._slots)} pairs are on their way", expected="a take() before the next one"
             )
-        if set(pictures) != set(self._inputs) - {"numbers"}:
+        if set(pictures) != set(self._inputs):
             raise EngineError("pictures", expected=", ".join(self._inputs), got=", ".join(pictures))
-        numbers = np.array([*limits, share, *correction], np.float32)
-        if not (np.isfinite(numbers).all() and numbers[1] > numbers[0]):
-            raise EngineError("limits of the stretch", expected="the second above the first", got=str(limits))
-        for name, given in {**pictures, "numbers": numbers}.items():
-            array, memory = np.ascontiguousarray(given), slot.host[name].array
+        arrays = {name: np.ascontiguousarray(given) for name, given in pictures.items()}
+        for name, array in arrays.items():
             if array.nbytes != self._inputs[name]:
                 raise EngineError(f"{name}", expected=f"{self._inputs[name]} bytes", got=f"{array.nbytes}")
-            memory[: array.nbytes] = array.reshape(-1).view(np.uint8)
+        device, copied = self._device, not self._device.gpu.integrated
+        if copied and self._uploaded:  # its pages are still being read
+            device.await_event(slot.uploaded)
+        for name, array in arrays.items():
+            slot.host[name].array[: array.nbytes] = array.reshape(-1).view(np.uint8)
+            if copied:
+                device.copy_in(slot.device[name], slot.host[name].array[: array.nbytes], self._upload)
+        if copied:
+            device.record(slot.uploaded, self._upload)
+        self._uploaded = True
+
+    def launch(self, numbers: npt.NDArray[np.float32]) -> None:
+        """The second half: have the pair computed that was uploaded last.
+
+        Args:
+            numbers: What :func:`numbers_of` gives.
+
+        Raises:
+            EngineError: none was uploaded, or the GPU failed.
+        """
+        if not self._uploaded:
+            raise EngineError("no pair was uploaded")
+        slot = self._slots[self._next]
+        slot.host["numbers"].array[: numbers.nbytes] = numbers.view(np.uint8)
+        self._uploaded = False
         self._queue(slot)
         self._waiting.append(slot)
         self._next = (self._next + 1) % len(self._slots)
@@ -217,23 +230,27 @@ class PicturePath:
             planes = (planes[0].reshape(height, width, 3),)
         luma = got["luma"].view(np.float32).reshape(height, width) if self.form.luma else None
         low, high = got["measured"].view(np.float32).tolist()
-        return Fused(planes, luma, (low, high))
+        looking = self._looking
+        found = None if looking is None else detector.found_of(got["found"], looking.classes)
+        return Fused(planes, luma, (low, high), found)
 
     def close(self) -> None:
         """Wait for what is on its way and give all memory back; safe to call twice."""
         try:
             while self._waiting:
                 self._device.await_event(self._waiting.popleft().downloaded)
+            if self._uploaded:
+                self._uploaded = False
+                self._device.await_event(self._slots[self._next].uploaded)
         finally:
             self._release()
 
     def _queue(self, slot: _Slot) -> None:
         device = self._device
         if not device.gpu.integrated:
-            for name, size in self._inputs.items():
-                device.copy_in(slot.device[name], slot.host[name].array[:size], self._upload)
-            device.record(slot.uploaded, self._upload)
             device.wait(self._compute, slot.uploaded)
+            numbers = slot.host["numbers"].array[:NUMBERS_BYTES]
+            device.copy_in(slot.device["numbers"], numbers, self._compute)
         if not device.captures:
             self._launch(slot)
         else:
@@ -242,6 +259,11 @@ class PicturePath:
                 self._launch(slot)
                 slot.graph.append(device.end_capture(self._compute))
             device.launch_graph(slot.graph[0], self._compute)
+        if self._looking is not None and slot.look is not None:
+            # Not in the graph: not every engine of a library can be noted in one.
+            self._looking.engine.enqueue(device.number_of(self._compute))
+            sizes = 1, detector.BOXES_THREADS, detector.BOXES_SHARED
+            device.launch(self._boxes, *sizes, slot.look[1], self._compute)
         if device.gpu.integrated:
             device.record(slot.downloaded, self._compute)
             return
@@ -257,6 +279,9 @@ class PicturePath:
             self._device.launch(self._thermal, *size, slot.thermal, self._compute)
         shared = self.plan.tile.shared_bytes
         self._device.launch(self._edge, self.plan.blocks, THREADS, shared, slot.edge, self._compute)
+        if self._looking is not None and slot.look is not None:
+            sizes = detector.shrink_blocks(self._looking), detector.SHRINK_THREADS, 0
+            self._device.launch(self._shrink, *sizes, slot.look[0], self._compute)
 
     def _put_constants(self, arrays: Mapping[str, Array | None]) -> dict[str, int]:
         constants = {
@@ -264,6 +289,10 @@ class PicturePath:
             "thermal": self._allocate(8),
             "histogram": self._allocate(4 * (BINS + 1)),
         }
+        if self._looking is not None:
+            arrays = {**arrays, **self._taps}
+            if not self.form.luma:  # it stays on the GPU
+                constants["luma"] = self._allocate(4 * self.form.size[0] * self.form.size[1])
         for name, array in arrays.items():
             if array is None:
                 continue
@@ -274,15 +303,29 @@ class PicturePath:
         return constants
 
     def _slot(self) -> _Slot:
-        sizes = {**self._inputs, **self._outputs}
+        sizes = {**self._inputs, "numbers": NUMBERS_BYTES, **self._outputs}
         host = {name: self._allocate_host(size) for name, size in sizes.items()}
         if self._device.gpu.integrated:
             device = {name: memory.address for name, memory in host.items()}
         else:
             device = {name: self._allocate(size) for name, size in sizes.items()}
         uploaded, computed, downloaded = (self._device.open_event() for _ in range(3))
-        edge, ranged = self._parameters({**self._constants, **device})
-        return _Slot(host, device, edge, ranged, uploaded, computed, downloaded, [])
+        at = {**self._constants, **device}
+        edge, ranged = self._parameters(at)
+        look = self._look_parameters(at)
+        return _Slot(host, device, edge, ranged, look, uploaded, computed, downloaded, [])
+
+    def _look_parameters(self, at: Mapping[str, int]) -> tuple[ShrinkParameters, BoxesParameters] | None:
+        if self._looking is None:
+            return None
+        shrink = detector.shrink_parameters(self.form.size, self._looking, self._taps)
+        shrink.luma = at["luma"]
+        shrink.visible = at["visible"] if self.form.visible == BGR else 0
+        for name in self._taps:
+            setattr(shrink, name, at[name])
+        boxes = detector.boxes_parameters(self.form.size, self._looking)
+        boxes.threshold, boxes.found = at["numbers"] + 20, at["found"]
+        return shrink, boxes
 
     def _parameters(self, at: Mapping[str, int]) -> tuple[EdgeParameters, ThermalParameters | None]:
         form = self.form
@@ -329,21 +372,21 @@ class PicturePath:
                 self._device.free_host(self._hosts.pop())
 
 
-def _inputs_of(form: Form) -> dict[str, int]:
-    """Bytes of what goes in, by the kernels' names."""
-    width, height = form.infrared_size
-    sizes = {"infrared": width * height * form.infrared_bytes}
-    for name, (rows, columns) in zip(("visible", "chroma"), form.planes(form.visible), strict=False):
-        sizes[name] = rows * columns
-    return {**sizes, "numbers": 20}
+def numbers_of(
+    limits: Sequence[float], share: float, correction: tuple[float, float], threshold: float
+) -> npt.NDArray[np.float32]:
+    """What the kernels read of a pair beside its pictures, float32 (6,).
 
+    Args:
+        limits: As :meth:`PicturePath.submit` says, and so below.
+        share: Likewise.
+        correction: Likewise.
+        threshold: Likewise.
 
-def _outputs_of(form: Form) -> dict[str, int]:
-    """Bytes of what comes out."""
-    sizes = {"measured": 8}
-    if form.fused is not None:
-        for name, (rows, columns) in zip(("fused", "fused_chroma"), form.planes(form.fused), strict=False):
-            sizes[name] = rows * columns
-    if form.luma:
-        sizes["luma"] = 4 * form.size[0] * form.size[1]
-    return sizes
+    Raises:
+        EngineError: the limits are none.
+    """
+    numbers = np.array([*limits, share, *correction, threshold], np.float32)
+    if not (np.isfinite(numbers).all() and numbers[1] > numbers[0]):
+        raise EngineError("limits of the stretch", expected="the second above the first", got=str(limits))
+    return numbers

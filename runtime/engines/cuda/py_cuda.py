@@ -100,6 +100,15 @@ class PyCuda:
         with self._current("Stream") as cuda:
             return cuda.Stream(_NON_BLOCKING)
 
+    def number_of(self, stream: Handle) -> int:
+        """As :class:`~tdfusion_edge.runtime.engines.cuda.device.Device` says."""
+        return int(stream.handle)
+
+    def stream_of(self, number: int) -> Handle:
+        """As :class:`~tdfusion_edge.runtime.engines.cuda.device.Device` says."""
+        with self._current("ExternalStream") as cuda:
+            return cuda.ExternalStream(number)
+
     def open_event(self) -> Handle:
         """As :class:`~tdfusion_edge.runtime.engines.cuda.device.Device` says."""
         with self._current("Event") as cuda:

@@ -78,12 +78,30 @@ def strongly_typed(trt: Any) -> bool:
     return hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
 
 
-def network_flags(trt: Any) -> int:
-    """For ``create_network``: strong typing where it exists, else that the batch is an axis."""
+def network_flags(trt: Any, *, ahead: bool = False) -> int:
+    """For ``create_network``: strong typing where it exists, else that the batch is an axis.
+
+    Args:
+        trt: The library.
+        ahead: Whether plugins are to be compiled ahead of time, where they can be.
+    """
     flag = trt.NetworkDefinitionCreationFlag
+    more = 1 << int(flag.PREFER_AOT_PYTHON_PLUGINS) if ahead else 0
     if strongly_typed(trt):
-        return 1 << int(flag.STRONGLY_TYPED)  # the bit moved between versions
-    return 1 << int(flag.EXPLICIT_BATCH)
+        return more | 1 << int(flag.STRONGLY_TYPED)  # the bit moved between versions
+    return more | 1 << int(flag.EXPLICIT_BATCH)
+
+
+def takes_plugins(trt: Any) -> bool:
+    """Whether a plugin can be written in Python, as a class with version 3 of their interface (10.3)."""
+    return hasattr(trt.INetworkDefinition, "add_plugin_v3") and hasattr(trt, "IPluginCreatorV3One")
+
+
+def takes_ahead_plugins(trt: Any) -> bool:
+    """Whether a plugin can be given as PTX, by ``tensorrt.plugin`` (10.9)."""
+    flags = trt.NetworkDefinitionCreationFlag
+    known = hasattr(trt, "QuickPluginCreationRequest") and hasattr(flags, "PREFER_AOT_PYTHON_PLUGINS")
+    return takes_plugins(trt) and known
 
 
 def largest_opset(trt: Any) -> int | None:

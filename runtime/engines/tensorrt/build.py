@@ -22,7 +22,7 @@ from tdfusion_edge.bundle import Graph
 from tdfusion_edge.errors import EngineError
 from tdfusion_edge.runtime.engines.agreement import Outside, listed, require_agreement
 from tdfusion_edge.runtime.engines.base import Tensor
-from tdfusion_edge.runtime.engines.tensorrt import bindings
+from tdfusion_edge.runtime.engines.tensorrt import bindings, plugins
 from tdfusion_edge.runtime.engines.tensorrt.log import Log
 from tdfusion_edge.runtime.engines.tensorrt.store.request import Request
 
@@ -35,6 +35,7 @@ FLOATING = {"fp32": {"FLOAT"}, "fp16": {"FLOAT", "HALF"}, "int8": {"FLOAT", "HAL
 NEEDED = {"fp32": "FLOAT", "fp16": "HALF", "int8": "INT8"}
 MOVES = frozenset({"CONSTANT", "CAST", "IDENTITY", "SHUFFLE", "SLICE", "CONCATENATION"})
 """Layers that compute nothing: a half-precision tensor that is only stored makes no FP16 network."""
+PLUGIN = frozenset({"PLUGIN_V3"})
 
 ELSEWHERE = re.compile(rb"(?:\x08|\x88[\x80-\xff]{0,8}[\x00-\x7f])location")
 """ONNX names the file of a weight under this key. However deep in the graph it is, before a string of
@@ -77,9 +78,13 @@ def build(
     refuse_weak_types(trt, title, request)
     if graph is not None:
         refuse_new_opset(trt, title, graph.opset)
+    if request.plugins:
+        onnx = plugins.without_function(onnx)
+        plugins.register(trt, request.plugins, capability_of(request))
     logger = log.attach(trt)
     builder = bindings.started(title, lambda: trt.Builder(logger), log)
-    network = builder.create_network(bindings.network_flags(trt))
+    ahead = plugins.is_ahead(request.plugins)
+    network = builder.create_network(bindings.network_flags(trt, ahead=ahead))
     parse(trt, title, network, onnx, logger)
     check_outside(title, network, request, graph)
     check_precision(network, request)
@@ -95,6 +100,11 @@ def build(
             hint="Where memory is what it lacks: --workspace MIB, or stop what else uses the GPU.",
         )
     return bytes(memoryview(plan)), None if cache is None else bytes(memoryview(cache.serialize()))
+
+
+def capability_of(request: Request) -> int:
+    """Of the GPU that an engine is for, 87 for sm_87."""
+    return int(request.targets[0].removeprefix("sm_"))
 
 
 def refuse_other_files(onnx: bytes) -> None:
@@ -156,7 +166,8 @@ def parse(trt: Any, title: str, network: Any, onnx: bytes, logger: Any) -> None:
     if parser.parse(onnx):
         return
     errors = [_worded(parser.get_error(index)) for index in range(parser.num_errors)]
-    raise EngineError(f"{title} cannot parse the graph: {'; '.join(errors) or 'no reason given'}")
+    said = "; ".join(errors) or "no reason given"
+    raise EngineError(f"{title} cannot parse the graph: {said}", hint=plugins.missing(said, building=True))
 
 
 def _worded(error: Any) -> str:
@@ -223,6 +234,7 @@ def check_precision(network: Any, request: Request) -> None:
                 hint="Ask for the precision that the bundle names for this graph.",
             )
         computes |= kind == NEEDED[asked] and layer.type.name not in MOVES
+        computes |= asked == "fp16" and layer.type.name in PLUGIN  # ours, which has halves inside
     if not computes and asked != "fp32":  # a graph of masks and indices alone is as good as float32
         raise EngineError(
             f"the graph is not {asked}",

@@ -23,9 +23,17 @@ import numpy as np
 from tdfusion_edge.bundle import Graph, Precision
 from tdfusion_edge.errors import EngineError
 from tdfusion_edge.runtime.engines.agreement import Outside, require_agreement
-from tdfusion_edge.runtime.engines.base import Array, OnProgress, Tensor, check_inputs, tensors_of
-from tdfusion_edge.runtime.engines.tensorrt import bindings
+from tdfusion_edge.runtime.engines.base import (
+    Array,
+    OnDevice,
+    OnProgress,
+    Tensor,
+    check_inputs,
+    tensors_of,
+)
+from tdfusion_edge.runtime.engines.tensorrt import bindings, plugins
 from tdfusion_edge.runtime.engines.tensorrt.bindings import Flavour
+from tdfusion_edge.runtime.engines.tensorrt.build import capability_of
 from tdfusion_edge.runtime.engines.tensorrt.builder import build_in
 from tdfusion_edge.runtime.engines.tensorrt.device import Buffer, Device, Gpu, open_device
 from tdfusion_edge.runtime.engines.tensorrt.device.probe import gpu_here
@@ -60,6 +68,14 @@ class Opened:
     device: Device
     runtime: Any
     """The library's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An :class:`~tdfusion_edge.runtime.engines.base.OnDevice` over memory of its engine."""
+
+    addresses: Mapping[str, int]
+    enqueue: Callable[[int], None]
 
 
 class TensorRtEngine:
@@ -134,16 +150,39 @@ class TensorRtEngine:
         given = {name: (array.dtype, array.shape) for name, array in inputs.items()}
         check_inputs(self._inputs, given, least=1)
         with self._lock:
-            if self._closed:
-                raise EngineError("the engine is closed")
+            self._require_open()
             loaded = self._for({name: array.shape for name, array in inputs.items()})
             return self._pass(loaded, inputs, self._ready().device)
+
+    def on_device(self) -> OnDevice:
+        """As :class:`~tdfusion_edge.runtime.engines.base.DeviceEngine` says."""
+        if any(None in tensor.shape for tensor in self._inputs):
+            # With several shapes one could be unloaded while somebody still has its addresses.
+            raise EngineError(
+                "a graph that is run where its inputs lie", expected="one size", got="free axes"
+            )
+        with self._lock:
+            self._require_open()
+            loaded = self._for({tensor.name: cast(tuple[int, ...], tensor.shape) for tensor in self._inputs})
+        addresses = {name: buffer.address for name, buffer in loaded.buffers.items()}
+        return Placed(addresses, partial(self._enqueue, loaded))
 
     def close(self) -> None:
         """Release memory; safe to call twice, waits for a pass in another thread."""
         with self._lock:
             self._closed = True
             self._give_way()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise EngineError("the engine is closed")
+
+    def _enqueue(self, loaded: Loaded, stream: int) -> None:
+        with self._lock:
+            self._require_open()
+            self._log.clear()
+            if not loaded.context.execute_async_v3(stream):
+                raise EngineError(f"{self._title} failed: {self._log.summary()}")
 
     def _ready(self) -> Opened:
         """The GPU and the library's runtime, from the first engine on."""
@@ -222,12 +261,17 @@ class TensorRtEngine:
     def _deserialised(self, request: Request) -> Any:
         while True:
             plan, fresh = self._plan(request)
+            runtime = self._ready().runtime
+            if request.plugins and not plugins.is_ahead(request.plugins):
+                plugins.register(self._trt, request.plugins, capability_of(request))
             self._log.clear()
-            engine = self._ready().runtime.deserialize_cuda_engine(plan)
+            engine = runtime.deserialize_cuda_engine(plan)
             if engine is not None:
                 return engine
             if fresh:
-                raise EngineError(f"{self._title} cannot load the engine: {self._log.summary()}")
+                said = self._log.summary()
+                hint = plugins.missing(said, building=False)
+                raise EngineError(f"{self._title} cannot load the engine: {said}", hint=hint)
             # It is what was built, and yet no good: the driver was changed, for example.
             self._store.remove(request.key())
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from tdfusion_edge.bundle import Graph
 from tdfusion_edge.color import U8
-from tdfusion_edge.detections import Detections, found_in
+from tdfusion_edge.detections import Detections, Proposals, best_of, found_in
 from tdfusion_edge.errors import BundleError, EngineError, RequestError
 from tdfusion_edge.runtime.engines import Engine
 from tdfusion_edge.runtime.engines.agreement import listed, require_agreement
@@ -40,8 +40,15 @@ class Detector:
         if not 0 <= threshold <= 1:
             raise RequestError("score threshold", expected="0 to 1", got=f"{threshold:g}")
         self.names, self.threshold = names, threshold
-        self._engine = engine
+        self.engine = engine
         self._inputs = _inputs(graph, engine, len(names))
+        self.seen = self._inputs.width, self._inputs.height
+        """Width and height of what it sees, pixels."""
+        self.colour = graph.takes_chroma
+        """Whether it sees colours."""
+        rows = {tensor.name: tensor.shape for tensor in engine.outputs}["boxes"][1]
+        self.proposals: int | None = rows
+        """How many boxes it proposes; None where that is not known before it has run."""
 
     def find(self, luma: U8 | F32, chroma: U8 | None = None) -> Detections:
         """What a picture shows.
@@ -62,7 +69,7 @@ class Detector:
             EngineError: the graph fails or gives what are no boxes and scores.
         """
         given = self._inputs.of(luma, chroma)
-        boxes, scores = _boxes_and_scores(self._engine.run(given), len(self.names))
+        boxes, scores = _boxes_and_scores(self.engine.run(given), len(self.names))
         try:
             return found_in(
                 boxes,
@@ -73,11 +80,36 @@ class Detector:
                 threshold=self.threshold,
             )
         except ValueError as error:
-            raise EngineError(f"the detector's output cannot be used: {error}") from error
+            raise _unusable(error) from error
+
+    def judge(
+        self, proposals: Proposals, *, low: float, high: float, finite: bool, threshold: float
+    ) -> Detections:
+        """What :meth:`find` gives, of proposals that were taken where the engine ran.
+
+        Args:
+            proposals: In pixels of the picture.
+            low: Lowest of all scores.
+            high: Highest of all scores.
+            finite: Whether no score is NaN or infinite.
+            threshold: By which they were taken.
+
+        Raises:
+            EngineError: as there.
+        """
+        require_range("detector", low, high, finite=finite)
+        try:
+            return best_of(proposals, self.names, threshold=threshold)
+        except ValueError as error:
+            raise _unusable(error) from error
 
     def close(self) -> None:
         """Release the engine; safe to call twice."""
-        self._engine.close()
+        self.engine.close()
+
+
+def _unusable(error: ValueError) -> EngineError:
+    return EngineError(f"the detector's output cannot be used: {error}")
 
 
 def _boxes_and_scores(output: Mapping[str, npt.NDArray[np.float32]], classes: int) -> tuple[F32, F32]:
@@ -102,8 +134,27 @@ def require_scores(graph: str, scores: F32) -> None:
             outside [0, 1].
     """
     low, high = (float(scores.min()), float(scores.max())) if scores.size else (0.0, 0.0)
-    if not (low >= -ROUNDED and high <= 1 + ROUNDED):  # nor where they are NaN
-        finite = bool(np.isfinite(scores).all())
+    if not _are_scores(low, high):
+        require_range(graph, low, high, finite=bool(np.isfinite(scores).all()))
+
+
+def _are_scores(low: float, high: float) -> bool:
+    return low >= -ROUNDED and high <= 1 + ROUNDED  # not where they are NaN
+
+
+def require_range(graph: str, low: float, high: float, *, finite: bool) -> None:
+    """Refuse scores that are none by what is known of all of them.
+
+    Args:
+        graph: Its name.
+        low: The lowest.
+        high: The highest.
+        finite: Whether none is NaN or infinite.
+
+    Raises:
+        EngineError: as :func:`require_scores`.
+    """
+    if not (finite and _are_scores(low, high)):
         raise EngineError(
             f"the {graph} graph's scores cannot be used",
             expected="finite scores from 0 to 1",

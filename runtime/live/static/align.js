@@ -20,7 +20,8 @@ export class Aligner {
     this.sizes = null;
     this.homography = null;
     this.file = null;
-    this.trying = false;
+    this.trying = false; // somebody does
+    this.ours = false; // what is tried is this page's
     this.stills = {};
     for (const role of ROLES) {
       this.stills[role] = new Still(at(`still-${role}`), {
@@ -89,7 +90,11 @@ export class Aligner {
         this.stills[role].show(await createImageBitmap(new Blob([raw], { type: role === "infrared" ? "image/png" : "image/jpeg" })));
       }
       const sizes = JSON.stringify(ROLES.map((role) => head[role].size));
-      if (this.sizes !== null && this.sizes !== sizes) this.points = this.past = []; // of other pictures
+      if (this.sizes !== null && this.sizes !== sizes) { // points of other pictures
+        this.points = [];
+        this.past = [];
+        this.later();
+      }
       this.sizes = sizes;
       this.homography = head.homography;
       this.render();
@@ -133,12 +138,17 @@ export class Aligner {
     this.asked += 1;
     clearTimeout(this.timer);
     if (this.whole.length >= LEAST) this.timer = setTimeout(() => this.ask("/align/try"), 120);
-    else if (this.trying) this.timer = setTimeout(() => this.back(), 120);
+    else if (this.ours) this.timer = setTimeout(() => this.back(), 120);
     this.render();
   }
 
   async ask(path) {
+    clearTimeout(this.timer); // a try that still waits would come after what is saved now
     const number = this.asked += 1;
+    if (!at("align-distance").validity.valid) { // a comma, or nothing that is a distance
+      this.refuse("The distance is a number of metres, 0.05 to 100000, or left empty.");
+      return null;
+    }
     const wish = this.wish();
     const [answer, made] = await post(path, wish);
     if (number !== this.asked) return null; // the points are others by now
@@ -146,7 +156,7 @@ export class Aligner {
       error: made.error };
     if (answer) {
       this.homography = made.homography;
-      this.trying = true;
+      this.trying = this.ours = true;
       at("align-back").disabled = false;
     }
     this.render();
@@ -161,19 +171,20 @@ export class Aligner {
     at("align-command").textContent = made.command || "";
     for (const id of ["align-command", "align-copy"]) at(id).hidden = !made.command;
     if (good && made.file) {
-      this.trying = false;
+      this.trying = this.ours = false;
       at("align-back").disabled = true;
     }
     at("align-saved").textContent = good && made.file ? `Saved to ${made.file}. It holds for every run from now on.`
       : good ? "No rig file holds these cameras. This command makes one, once this run has ended:"
-        : "Not saved. The points are in this command:";
+        : made.command ? "Not saved. The points are in this command:" : "Not saved.";
   }
 
   async back() {
+    clearTimeout(this.timer);
     const [good, made] = await post("/align/back", {});
     if (!good) { this.refuse(made.error); return; }
     this.asked += 1;
-    this.trying = false;
+    this.trying = this.ours = false;
     at("trying").hidden = true;
     at("align-back").disabled = true;
     this.fit = null;

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, cast, get_args
 
 from tdfusion_edge.errors import InputMissing, RequestError
-from tdfusion_edge.redact import redact
+from tdfusion_edge.redact import redact, redact_address
 from tdfusion_edge.runtime.sources.network.stamps import Times
 from tdfusion_edge.runtime.sources.uri import SourceUri
 
@@ -86,4 +86,4 @@ def _one_of(uri: SourceUri, key: str, known: tuple[str, ...], default: str) -> s
 
 
 def _wrong(uri: SourceUri, key: str, expected: str, got: str) -> RequestError:
-    return RequestError(f"{redact(str(uri))}: bad {key}", expected=expected, got=f"'{redact(got)}'")
+    return RequestError(f"{redact_address(str(uri))}: bad {key}", expected=expected, got=f"'{redact(got)}'")

@@ -36,6 +36,8 @@ ADDRESSES = {
     "a header without a colon": f"Authorization Basic {SECRET}",
     "a bearer": f"Bearer {SECRET}",
     "a camera's option": f"v4l2:///dev/video0?password={SECRET}",
+    "a network option of two words": f"http://127.0.0.1:9/live?password=top {SECRET}",
+    "a camera's option of two words": f"v4l2:///dev/video0?password=top {SECRET}",
     "a simulation's option": f"sim://ir?password={SECRET}",
     "a file's host": f"file://admin:{SECRET}@host/a.mp4",
     "two addresses": f"rtsp://127.0.0.1:9/a|rtsp://admin:{SECRET}@127.0.0.1:9/b",

@@ -11,7 +11,11 @@ import numpy as np
 
 from benchmarks.kernels.emulator import Library
 from tdfusion_edge.errors import EngineError
-from tdfusion_edge.runtime.engines.cuda.parameters import EdgeParameters, ThermalParameters
+from tdfusion_edge.runtime.engines.cuda.parameters import (
+    EdgeParameters,
+    ThermalParameters,
+    UnitParameters,
+)
 
 ATTRIBUTES = {
     "COMPUTE_CAPABILITY_MAJOR": 8,
@@ -25,7 +29,12 @@ ATTRIBUTES = {
 
 
 def sized(kernel: str) -> int:
-    return ctypes.sizeof(ThermalParameters if kernel == "thermal" else EdgeParameters)
+    kinds = {"thermal": ThermalParameters, "edge_unit": UnitParameters}
+    return ctypes.sizeof(kinds.get(kernel, EdgeParameters))
+
+
+class CUstream(int):
+    """A stream of cuda-python: it is made of a number, and gives it back."""
 
 
 class Code(enum.IntEnum):
@@ -43,6 +52,7 @@ class Driver:
     CUdevice_attribute = SimpleNamespace(**{f"CU_DEVICE_ATTRIBUTE_{name}": name for name in ATTRIBUTES})
     CUfunction_attribute = SimpleNamespace(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES=8)
     CUstreamCaptureMode = staticmethod(int)
+    CUstream = CUstream
 
     def __init__(self, library: Library, *, devices: int = 1, integrated: bool = True) -> None:
         self.library, self.devices, self.integrated = library, devices, integrated
@@ -127,7 +137,7 @@ class Driver:
 
     def _cuStreamCreate(self, flags: int) -> Any:  # noqa: N802
         assert flags == 1
-        return object()
+        return CUstream(0x50)
 
     def _cuEventCreate(self, flags: int) -> Any:  # noqa: N802
         return object()
@@ -159,7 +169,7 @@ class Driver:
     ) -> Any:
         stream, pointers, extra = rest
         assert (gy, gz, by, bz, extra) == (1, 1, 1, 1, 0)
-        assert stream is not None
+        assert isinstance(stream, CUstream)
         assert shared <= function["shared"]
         at = ctypes.c_void_p.from_address(pointers).value
         assert at is not None
@@ -260,7 +270,11 @@ class PyCudaDriver:
 
     def Stream(self, flags: int) -> Any:  # noqa: N802
         assert flags == 1
-        return SimpleNamespace(wait_for_event=lambda event: self.inside())
+        return SimpleNamespace(wait_for_event=lambda event: self.inside(), handle=0x50)
+
+    def ExternalStream(self, number: int) -> Any:  # noqa: N802
+        self.inside()
+        return SimpleNamespace(handle=number)
 
     def Event(self) -> Any:  # noqa: N802
         self.inside()

@@ -28,6 +28,8 @@ from tdfusion_edge.runtime.engines.cuda.cuda_python import CudaPython
 from tdfusion_edge.runtime.engines.cuda.device import PROVIDERS, Device, open_device
 from tdfusion_edge.runtime.engines.cuda.path import PicturePath
 from tdfusion_edge.runtime.engines.cuda.py_cuda import PyCuda
+from tdfusion_edge.runtime.engines.cuda.unit import UnitKernel
+from tdfusion_edge.runtime.engines.cuda.weights import WEIGHT_BYTES
 from tdfusion_edge.runtime.engines.providers import Provider
 
 __all__ = ["library"]
@@ -198,3 +200,26 @@ class FakeMetadata:
 def test_pycuda_is_used_by_its_public_names() -> None:
     source = Path(py_cuda.__file__).read_text()
     assert not re.findall(r"cuda\._\w+", source)
+
+
+@pytest.mark.parametrize("kind", ["cuda-python", "pycuda"])
+def test_a_stream_is_known_by_its_number(library: Library, kind: str) -> None:
+    """Ours to others, and theirs to us: a plugin launches on one that TensorRT opened."""
+    device, driver = made(kind, library, integrated=True)
+    assert device.number_of(device.open_stream()) == 0x50
+    assert device.number_of(device.stream_of(0x77)) == 0x77
+    kernel = UnitKernel(lambda: device, lambda version, capability: b"fatbin")
+    size = (20, 32)
+    at = {name: device.allocate(4 * 640) for name in ("infrared", "visible", "fused")}
+    at["weights"] = device.allocate(WEIGHT_BYTES)
+    for name in ("infrared", "visible"):
+        driver.memory[at[name]].view(np.float32)[:] = np.float32(1)
+    driver.memory[at["weights"]][:] = weights()
+    kernel.fuse(at["infrared"], at["visible"], at["weights"], at["fused"], size, 0x77)
+    assert driver.memory[at["fused"]].view(np.float32).max() == 1
+    assert driver.memory[at["fused"]].view(np.float32).min() > 0.5
+
+
+def test_a_stream_of_the_real_library_is_made_of_a_number() -> None:
+    cuda = pytest.importorskip("cuda.bindings.driver", reason="pip install cuda-bindings")
+    assert int(cuda.CUstream(0x7F0000001234)) == 0x7F0000001234

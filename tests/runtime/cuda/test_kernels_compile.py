@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tdfusion_edge.runtime.engines.cuda.binaries import (
     image_for,
     manifest,
     manifest_with,
+    ptx_for,
     sources_digest,
 )
 from tdfusion_edge.runtime.engines.cuda.build import TARGETS, build, known_targets, main, version_of
@@ -48,7 +50,8 @@ MOST_REGISTERS = {
     **{(HEAD_KERNEL, sm): 80 for sm in TARGETS},
     # Three blocks of 256 threads fit a multiprocessor of the Ampere and Ada generations, two any other.
     **{(tile.kernel, sm): 80 if 80 <= sm < 90 else 96 for tile in TILES for sm in TARGETS},
-    **{("thermal", sm): 64 for sm in TARGETS},
+    **{(name, sm): 96 for name in ("edge_unit", "edge_unit_plain") for sm in TARGETS},
+    **{(name, sm): 64 for name in ("thermal", "boxes", "shrink") for sm in TARGETS},
 }
 MOST_SHARED = {
     75: 65_536,
@@ -90,6 +93,18 @@ def test_all_kernels_compile_for_all_gpus_without_spills(
     assert over == []
     major, minor = version_of(NVCC)
     raw = image_for((major, minor), 87, folder)
+    ptx = {capability: ptx_for((major, minor), capability, folder) for capability in (75, 87, 120)}
+    assert ptx[87] == ptx[120] != ptx[75]
+    assert b".target sm_80" in ptx[87]
+    assert b"mma.sync" in ptx[87]
+    assert b"mma.sync" not in ptx[75]
+    for (
+        text
+    ) in ptx.values():  # the parameters stand side by side, and no more shared memory than any GPU gives
+        assert re.search(rb"\.entry edge_unit_plain\((?:\s*\.param[^,)]*,){5}\s*\.param[^,)]*\)", text)
+    (folder / binary.ptx[0].file).write_bytes(b"other")
+    with pytest.raises(EngineError, match="changed since it was compiled"):
+        ptx_for((major, minor), 75, folder)
     damaged = folder / binary.file
     damaged.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
     with pytest.raises(EngineError, match="changed since it was compiled"):

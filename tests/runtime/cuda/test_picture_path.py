@@ -16,8 +16,9 @@ from benchmarks.kernels import emulator
 from tdfusion_edge.errors import EngineError
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.engines.cuda.device import Gpu
+from tdfusion_edge.runtime.engines.cuda.form import Form
 from tdfusion_edge.runtime.engines.cuda.parameters import BGR, NV12
-from tdfusion_edge.runtime.engines.cuda.path import Form, PicturePath
+from tdfusion_edge.runtime.engines.cuda.path import PicturePath
 from tdfusion_edge.runtime.picture.range import ThermalRange, scale_to_8bit, smoothing_share
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to build the kernels with")

@@ -379,3 +379,14 @@ def test_a_distance_moves_the_stream_where_the_rig_tells_how(desk: Desk, fuser: 
     desk.post("try", {"points": picked(8), "distance_m": 12.0})
     assert desk.controls.settings.distance_m == 12.0
     desk.controls.apply(fuser)
+
+
+def test_points_without_a_distance_tell_that_other_distances_are_lost(desk: Desk) -> None:
+    desk.still()
+    assert desk.controls.settings.nearest_m is not None
+    _, fitted = desk.post("try", {"points": picked(8)})
+    assert desk.controls.settings.nearest_m is None
+    assert any("other distances" in remark for remark in fitted["remarks"])
+    _, fitted = desk.post("try", {"points": picked(8), "distance_m": 4.0})
+    assert desk.controls.settings.nearest_m is not None
+    assert not any("other distances" in remark for remark in fitted["remarks"])

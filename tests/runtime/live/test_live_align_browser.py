@@ -190,3 +190,65 @@ def test_a_finger_picks_and_a_slider_of_distance_moves(
     )
     assert small == 0
     assert tab.console == []
+
+
+def test_what_is_saved_at_once_is_told_and_other_pages_keep_their_trials(
+    running: tuple[Served, Path], tabs: Callable[[], Tab]
+) -> None:
+    run, path = running
+    tab = tabs()
+    tab.size(1280, 860)
+    opened(tab, run)
+    controls = run.controls
+    assert controls is not None
+    before = controls.registration
+    for x, y in PLACES:
+        click(tab, "infrared", x, y)
+        click(tab, "visible", 2 * x + 0.5, 2 * y + 0.5)
+    tab.until("document.getElementById('align-figures').textContent.includes('RMS')")
+    tried = controls.registration
+    assert tried != before
+
+    other = tabs()  # which has too few points to try anything, and takes nothing back
+    other.size(1280, 860)
+    opened(other, run)
+    other.until("!document.getElementById('align-back').disabled")
+    click(other, "infrared", 30, 40)
+    other.until("document.querySelectorAll('#pairs li').length === 1")
+    other.value("new Promise((done) => { setTimeout(() => fetch('/align/still').then(done), 250); })")
+    assert controls.registration == tried
+
+    tab.value(
+        "{ const one = document.getElementById('align-distance'); one.value = '0.01';"
+        " one.dispatchEvent(new Event('change', {bubbles: true})); }"
+    )
+    tab.until("document.getElementById('align-word').textContent.includes('a number of metres')", 5)
+    assert tab.value("document.getElementById('align-save').disabled")
+    tab.value(  # a distance that is typed is taken as the button is pressed
+        "{ const one = document.getElementById('align-distance'); one.value = '5';"
+        " one.dispatchEvent(new Event('change', {bubbles: true}));"
+        " document.getElementById('align-save').click(); }"
+    )
+    tab.until("document.getElementById('align-saved').textContent.includes('Saved to rig.toml')", 5)
+    tab.value("new Promise((done) => { setTimeout(() => fetch('/align/still').then(done), 250); })")
+    assert tab.value("fetch('/status.json').then((a) => a.json()).then((s) => !s.alignment.trying)")
+    made = rig.read(path).registration
+    assert made is not None
+    assert made.distance_m == 5
+
+    tab.value(  # the page outlives the run; the next one has cameras of another size
+        "{ const real = window.fetch; window.fetch = async (...asked) => {"
+        " const raw = await (await real(...asked)).arrayBuffer();"
+        " if (asked[0] !== '/align/still') return new Response(raw);"
+        " const length = new DataView(raw).getUint32(0);"
+        " const told = new TextDecoder().decode(new Uint8Array(raw, 4, length));"
+        " const head = told.replace('[640,480]', '[480,640]');"
+        " const made = new Uint8Array(raw); made.set(new TextEncoder().encode(head), 4);"
+        " return new Response(made); }; document.getElementById('align-fresh').click(); }"
+    )
+    tab.until("document.querySelectorAll('#pairs li').length === 0")
+    click(tab, "infrared", 30, 40)
+    click(tab, "visible", 60, 80)
+    tab.until("document.querySelectorAll('#pairs li').length === 1", 5)
+    assert "…" not in rows(tab)[0]
+    assert tab.console == []

@@ -247,3 +247,52 @@ def test_a_silent_live_camera_does_not_hold_up_the_end() -> None:
     both.close()
     assert silent.closed
     assert not any(thread.is_alive() for thread in both._threads.values())
+
+
+def test_a_look_ahead_changes_nothing_in_every_mode() -> None:
+    times = [i * 33.3 for i in range(50)]
+    seen, ahead = [], []
+    with streams(Script("ir", frames("ir", times)), Script("vis", frames("vis", times))) as both:
+        for pair in both:
+            seen.append(pair.time_ns)
+            following = both.peek()
+            again = both.peek()
+            assert again is None or following is None or again is following
+            ahead.append(None if following is None else following.time_ns)
+        counts = both.synchroniser.counts
+    assert seen == [round(time * MS) for time in times]
+    assert all(one in (None, later) for one, later in zip(ahead[:-1], seen[1:], strict=True))
+    assert ahead[-1] is None
+    assert counts["visible"]["unmatched"] == counts["infrared"]["unmatched"] == 0
+
+
+def test_in_latest_a_newer_pair_may_come_instead_of_the_one_that_was_seen() -> None:
+    """What was looked at and did not come is counted once, as superseded; at the end, as left."""
+    times = [i * 33.3 for i in range(8)]
+    both = streams(Script("ir", frames("ir", times)), Script("vis", frames("vis", times)), mode="latest")
+    with both:
+        for thread in both._threads.values():
+            thread.join()
+        iterator = iter(both)
+        first = next(iterator)
+        assert first.time_ns == round(times[-1] * MS)
+        assert both.peek() is None
+    counts = {role: dict(both.figures()[0][role]) for role in ("infrared", "visible")}
+    assert counts["visible"]["superseded"] == counts["infrared"]["superseded"] == 7
+
+    both = streams(Script("ir", frames("ir", times)), Script("vis", frames("vis", times)), mode="latest")
+    with both:
+        for thread in both._threads.values():
+            thread.join()
+        seen = both.peek()
+        assert seen is not None
+        assert seen.time_ns == round(times[-1] * MS)
+        assert next(iter(both)) is seen
+    assert both.figures()[0]["visible"]["superseded"] == 7
+
+    both = streams(Script("ir", frames("ir", times)), Script("vis", frames("vis", times)))
+    with both:
+        for thread in both._threads.values():
+            thread.join()
+        assert both.peek() is not None
+    assert both.figures()[0]["visible"]["left"] == 8

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import threading
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from trt_requests import asked_of
 
 from tdfusion_edge.errors import BundleError, EngineError
 from tdfusion_edge.runtime.engines import Progress
+from tdfusion_edge.runtime.engines.base import DeviceEngine
 from tdfusion_edge.runtime.engines.onnxruntime import OnnxRuntimeEngine
 from tdfusion_edge.runtime.engines.tensorrt.device import Gpu
 from tdfusion_edge.runtime.engines.tensorrt.runner import KEEP, TensorRtEngine, TensorRtRtxEngine
@@ -330,3 +332,41 @@ def test_a_graph_with_weights_elsewhere_never_comes_to_the_library(engines: Path
     with pytest.raises(EngineError, match="lies in another file"):
         bench.engine.run({"infrared": pictures()["infrared"]})
     assert list(engines.iterdir()) == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_graph_of_one_size_runs_where_its_inputs_lie(engines: Path, version: str) -> None:
+    """Others put the inputs there and take the outputs away, on a stream that they know the number of."""
+    bench, reference = Bench(engines, version, graphs.in_colour()), OnnxRuntimeEngine(graphs.in_colour())
+    random = np.random.default_rng(0)
+    given = {tensor.name: random.random(tensor.shape, np.float32) for tensor in bench.engine.inputs}  # type: ignore[arg-type]
+    assert isinstance(bench.engine, DeviceEngine)
+    placed = bench.engine.on_device()
+    for name, array in given.items():
+        ctypes.memmove(bench.device.at(placed.addresses[name], array.nbytes), array.ctypes.data, array.nbytes)
+    placed.enqueue(bench.device.stream)
+    assert len(bench.device.queue) == 1  # no copy, and nobody waits
+    bench.device.synchronise()
+    wanted = reference.run(given)
+    for name, array in wanted.items():
+        got = np.empty_like(array)
+        ctypes.memmove(got.ctypes.data, bench.device.at(placed.addresses[name], got.nbytes), got.nbytes)
+        np.testing.assert_array_equal(got, array)
+        np.testing.assert_array_equal(bench.engine.run(given)[name], array)
+    bench.engine.close()
+    with pytest.raises(EngineError, match="closed"):
+        placed.enqueue(0)
+    with pytest.raises(EngineError, match="closed"):
+        bench.engine.on_device()
+
+
+def test_a_graph_of_many_sizes_is_not_run_there_and_a_refusal_is_told(
+    engines: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(EngineError, match="expected one size, got free axes"):
+        Bench(engines).engine.on_device()
+    bench = Bench(engines, onnx=graphs.in_colour())
+    placed = bench.engine.on_device()
+    monkeypatch.setattr(bench.trt.IExecutionContext, "execute_async_v3", lambda self, stream: False)
+    with pytest.raises(EngineError, match="failed: it gave no reason"):
+        placed.enqueue(bench.device.stream)

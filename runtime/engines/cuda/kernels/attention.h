@@ -22,8 +22,8 @@ struct Attention {
     // For the small launch: temperatures of all heads, and the projection (out, in of the same stream), floats.
     static constexpr int INPUTS = Kind::APART ? 16 : Kind::CHANNELS;
     static constexpr int FOLD_FLOATS = Kind::HEADS + Kind::CHANNELS * INPUTS;
-    using Mixing = std::conditional_t<Kind::APART, Diagonal<Kind::CHANNELS / 8, Kind::CHANNELS / 16>,
-                                      Dense<Kind::CHANNELS / 8, Kind::CHANNELS / 16>>;
+    using Mixing = typename Chosen<Kind::APART, Diagonal<Kind::CHANNELS / 8, Kind::CHANNELS / 16>,
+                                   Dense<Kind::CHANNELS / 8, Kind::CHANNELS / 16>>::Type;
 };
 
 template <class Kind, int HEIGHT, int WIDTH>

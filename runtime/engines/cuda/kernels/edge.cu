@@ -3,13 +3,15 @@
 // Source: our own network (train/models/edge.py). A block works on one tile after another: both pictures come into
 // shared memory once, features and gains never leave it, and the picture goes out by whole words. The weights are
 // staged once a block, so that as few blocks as fill the GPU are launched. Nothing is allocated and nothing waits.
+#pragma once
+
 #include "compose.h"
 
 namespace tdfusion {
 
-template <class T>
-__device__ __forceinline__ void edge(const EdgeParameters& p) {
-    DYNAMIC_SHARED(shared);
+// All tiles of a picture; `load` brings the two pictures of one into shared memory.
+template <class T, class Load>
+__device__ __forceinline__ void edge_tiles(const EdgeParameters& p, unsigned char* shared, const Load& load) {
     for (int index = threadIdx.x; index < WEIGHT_BYTES / 16; index += T::THREADS) {
         ITERATION();
         reinterpret_cast<uint4*>(shared)[index] = LOAD(reinterpret_cast<const uint4*>(p.weights) + index);
@@ -22,7 +24,7 @@ __device__ __forceinline__ void edge(const EdgeParameters& p) {
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
         place.row = tile / across * T::HEIGHT;
         place.column = tile % across * T::WIDTH;
-        load_tile<T>(p, place, shared);
+        load(place);
         __syncthreads();
         stem<T>(shared, place);
         __syncthreads();
@@ -34,6 +36,19 @@ __device__ __forceinline__ void edge(const EdgeParameters& p) {
         __syncthreads();
         store_tile<T>(p, place, shared);
     }
+}
+
+template <class T>
+struct FromCameras {
+    const EdgeParameters& p;
+    unsigned char* shared;
+    __device__ __forceinline__ void operator()(const Place& place) const { load_tile<T>(p, place, shared); }
+};
+
+template <class T>
+__device__ __forceinline__ void edge(const EdgeParameters& p) {
+    DYNAMIC_SHARED(shared);
+    edge_tiles<T>(p, shared, FromCameras<T>{p, shared});
     if (p.histogram) measure<T>(p, shared);
 }
 

@@ -95,4 +95,41 @@ struct ThermalParameters {
     int profile_ranks[19];          // of the percentiles 5, 10, ... 95
 };
 
+// One launch of `edge_unit`: the fusion network alone, as a node of a graph that another library runs.
+struct UnitParameters {
+    const float* infrared;          // float32 (height, width), whole levels of 8 bits divided by 255
+    const float* visible;           // likewise
+    const unsigned char* weights;   // as weights.py packs them, at a multiple of 16
+    float* fused;                   // float32 (height, width)
+    int height, width;
+};
+
+// One launch of `shrink`: the fused luma, and the visible picture's chroma, at the size that a detector sees. Every
+// row and column of what it sees is a sum of `*_taps` neighbouring ones of the picture.
+struct ShrinkParameters {
+    const float* luma;              // float32 (height, width), the fused luma
+    const unsigned char* visible;   // uint8 B G R; null: no colours
+    const int* row_first;           // of each row that is seen, the first row of the picture that counts
+    const float* row_weights;       // and the weights from there on, (seen_height, row_taps)
+    const int* column_first;
+    const float* column_weights;
+    float* seen;                    // float32 (seen_height, seen_width)
+    float* seen_chroma;             // float32 (2, seen_height, seen_width), Cr then Cb in [0, 1]; null: none is wanted
+    int width, visible_pitch;
+    int seen_width, seen_height;
+    int row_taps, column_taps;
+};
+
+// One launch of `boxes`: what a detector proposes, in pixels of the picture, as far as its score is high enough.
+struct BoxesParameters {
+    const float* boxes;             // float32 (anchors, 4), x1 y1 x2 y2 in pixels of what the detector saw
+    const float* scores;            // float32 (anchors, classes)
+    const float* threshold;         // only scores above it count
+    unsigned* found;                // FOUND_HEAD words, then FOUND_ROW words a proposal
+    float scale_x, scale_y;         // from those pixels to the picture's
+    float picture_width, picture_height;
+    int anchors, classes;
+    int most;                       // proposals that there is room for; of more the best are taken
+};
+
 }  // namespace tdfusion

@@ -3,8 +3,6 @@
 // Source: TDFusion, CVPR 2025 (arXiv 2412.03240), section 3.3; its blocks are Restormer's (arXiv 2111.09881).
 #pragma once
 
-#include <type_traits>
-
 #include "parameters.h"
 #include "portable.h"
 
@@ -25,6 +23,16 @@ struct Decoder {
 struct Merge {
     static constexpr int CHANNELS = 32, HIDDEN = 128, HEADS = 16;
     static constexpr bool NORMAL = false, APART = true;  // no LayerNorm; values do not leave their stream
+};
+
+// One of two types: what the standard library has for it, a compiler that runs on the device does not have.
+template <bool FIRST, class One, class Other>
+struct Chosen {
+    using Type = One;
+};
+template <class One, class Other>
+struct Chosen<false, One, Other> {
+    using Type = Other;
 };
 
 // Where a tile begins, and how large the picture is.

@@ -15,7 +15,7 @@ import msgspec
 
 from tdfusion_edge.bundle import Precision
 from tdfusion_edge.config import Table
-from tdfusion_edge.runtime.engines.tensorrt import bindings
+from tdfusion_edge.runtime.engines.tensorrt import bindings, plugins
 from tdfusion_edge.runtime.engines.tensorrt.bindings import Flavour
 from tdfusion_edge.runtime.engines.tensorrt.device import Gpu
 
@@ -52,6 +52,8 @@ class Request(Table, frozen=True, kw_only=True):
     """That the engine was built under; empty likewise. No part of the key: an engine of another one is
     built anew in the place of the old."""
     route: Route = "onnx"
+    plugins: str = ""
+    """How our own kernel is in it, and the digest of its sources; empty where it is not."""
 
     def key(self) -> str:
         """Name of the engine in the store: a digest of all of this but the driver, 64 hex digits."""
@@ -116,4 +118,5 @@ def request_for(
         memory_gib=0 if own is None else own.memory_gib,
         driver="" if own is None else own.driver,
         route=route,
+        plugins=plugins.asked_by(plugins.way_of(trt, onnx)),
     )
