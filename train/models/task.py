@@ -61,8 +61,6 @@ class TaskNetwork(nn.Module, ABC):
     colour: bool = False
     """Whether it sees the fused luma in the visible picture's colours; :meth:`forward` and
     :meth:`graph_output` then take the chroma as a second argument."""
-    rates: Mapping[str, float] = {}
-    """Modules that learn at another rate, by name: the share of the learning rate that is theirs."""
     outputs: ClassVar[Mapping[str, Output]] = {}
     """What :meth:`graph_output` gives, by the names and in the order of its fields."""
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, distributed, nn
 
 from tdfusion_edge.train.meta import Parameters, gradients, trainable
-from tdfusion_edge.train.models.task import TaskNetwork
 
 
 class Stepper:
     """Adam, or gradient descent, on one network.
 
     Args:
-        network: What is trained; modules of a task network may have rates of their own.
+        network: What is trained.
         rate: Learning rate.
         amp: ``bfloat16`` lets :meth:`autocast` compute in it where PyTorch holds that safe. (Its range is
             that of float32, so that no gradient has to be scaled.)
@@ -39,7 +38,11 @@ class Stepper:
         momentum: float = 0.0,
     ) -> None:
         self.network, self._amp = network, amp
-        groups = _groups(network, rate, decay)
+        learning = trainable(network).values()
+        matrices = [p for p in learning if p.ndim > 1]
+        others = [p for p in learning if p.ndim <= 1]
+        groups = [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+        groups = [group for group in groups if group["params"]]
         self.optimiser: torch.optim.Optimizer = (
             torch.optim.SGD(groups, rate, momentum=momentum)
             if kind == "sgd"
@@ -95,18 +98,3 @@ def average_buffers(networks: Mapping[str, nn.Module]) -> None:
     }
     for name, mean in average(buffers).items() if buffers else ():
         buffers[name].copy_(mean)
-
-
-def _groups(network: nn.Module, rate: float, decay: float) -> list[dict[str, Any]]:
-    """Parameters with the same rate and weight decay; those with the whole rate come first."""
-    shares = network.rates if isinstance(network, TaskNetwork) else {}
-    of_share: dict[float, list[Tensor]] = {1.0: []}
-    for name, parameter in trainable(network).items():
-        share = next((one for module, one in shares.items() if name.startswith(f"{module}.")), 1.0)
-        of_share.setdefault(share, []).append(parameter)
-    groups = []
-    for share, learning in of_share.items():
-        matrices, others = [p for p in learning if p.ndim > 1], [p for p in learning if p.ndim <= 1]
-        groups.append({"params": matrices, "lr": share * rate, "weight_decay": decay})
-        groups.append({"params": others, "lr": share * rate, "weight_decay": 0.0})
-    return [group for group in groups if group["params"]]

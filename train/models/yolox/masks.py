@@ -42,12 +42,12 @@ class YOLOXMasks(MaskNetwork):
         norm: Whether YOLOX's convolutions have a batch norm; ``pretrained`` needs false.
         colour: Whether it sees the luma in the visible picture's colours, as COCO's pictures have them.
         class_weights: How much a pixel of each class counts in the loss, above 0; None: all alike.
-        trunk_rate: What share of the learning rate is YOLOX's own, above 0: at a rate at which the decoder,
-            which always starts afresh, begins to learn, what COCO taught is lost.
+        frozen: Whether YOLOX's part stays as it was read: the decoder, which always starts afresh, needs a rate
+            at which what COCO taught is lost. Gradients still pass through it to the picture.
 
     Raises:
         InputMissing: there is no file of weights.
-        ConfigError: there is no such size, or weights, classes, rate or ``norm`` do not fit.
+        ConfigError: there is no such size, or weights, classes or ``norm`` do not fit.
     """
 
     stride = 32
@@ -60,21 +60,17 @@ class YOLOXMasks(MaskNetwork):
         norm: bool = True,
         colour: bool = False,
         class_weights: Sequence[float] | None = None,
-        trunk_rate: float = 1.0,
+        frozen: bool = False,
     ) -> None:
         super().__init__()
         require_classes(classes, "the network yolox_masks")
         self.class_weights = _weights(class_weights, classes)
         self.colour = colour
-        if not 0 < trunk_rate < math.inf:
-            raise ConfigError(
-                "trunk_rate of the network yolox_masks", expected="above 0", got=str(trunk_rate)
-            )
-        self.rates = {"trunk": trunk_rate}
         self.trunk = YOLOX(len(NAMES), size, pretrained, norm=norm, colour=colour)
         # Nothing would train them, and they would be in every checkpoint.
         for name in DETECTION:
             delattr(self.trunk, name)
+        self.trunk.requires_grad_(not frozen)
         stride2 = SIZES[size].width
         widths = (2 * stride2, 4 * stride2, 4 * stride2, 8 * stride2)
         self.levels = nn.ModuleList(nn.Conv2d(width, WIDTH, 1) for width in widths)
