@@ -39,7 +39,7 @@ def small(recipe: Recipe, fusion: Path) -> Recipe:
     options = dict(recipe.strategy_options)
     changes: dict[str, Any] = {"data": sources()}
     if recipe.task is not None:
-        masked = recipe.task.network == "segformer"
+        masked = recipe.task.network in ("segformer", "yolox_masks")
         classes = CLASSES if masked else CLASSES[1:]
         of_classes = ("class_weights", "pretrained", "coco")
         own = {key: value for key, value in recipe.task.network_options.items() if key not in of_classes}

@@ -14,12 +14,12 @@ from torch.nn import functional as F
 
 from tdfusion_edge.errors import ConfigError
 from tdfusion_edge.install import install_command
+from tdfusion_edge.train.models.mask_logits import MaskLogits
 from tdfusion_edge.train.models.segformer import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     SIZES,
     SegFormer,
-    SegFormerOutput,
 )
 from tdfusion_edge.train.models.task import MaskPrediction
 
@@ -71,14 +71,14 @@ def test_the_loss_is_the_mean_over_the_pixels_that_count(network: SegFormer) -> 
     logits[0, :, 0] = torch.tensor([[2.0, 2.0], [0.0, 0.0], [0.0, 0.0]])
     mask = torch.tensor([[[0, 0, 255, 1], [255, 255, 255, 255]]])
     right, wrong = -np.log(np.e**2 / (np.e**2 + 2)), -np.log(1 / (np.e**2 + 2))
-    loss = network.loss(SegFormerOutput(logits), mask)
+    loss = network.loss(MaskLogits(logits), mask)
     assert loss.keys() == {"loss"}
     assert float(loss["loss"]) == pytest.approx((2 * right + wrong) / 3, abs=1e-6)
 
 
 def test_a_mask_in_which_nothing_counts_costs_nothing(network: SegFormer) -> None:
     logits = torch.randn(1, CLASSES, 8, 8, requires_grad=True)
-    loss = network.loss(SegFormerOutput(logits), torch.full((1, 32, 32), 255))["loss"]
+    loss = network.loss(MaskLogits(logits), torch.full((1, 32, 32), 255))["loss"]
     loss.backward()
     assert float(loss.detach()) == 0
     assert logits.grad is not None
@@ -219,4 +219,4 @@ def test_the_loss_agrees_with_torchs_own_mean(network: SegFormer) -> None:
     mask[:, :10] = 255
     large = F.interpolate(logits, (32, 32), mode="bilinear", align_corners=False)
     expected = F.cross_entropy(large, mask, ignore_index=255)
-    assert torch.allclose(network.loss(SegFormerOutput(logits), mask)["loss"], expected, atol=1e-6)
+    assert torch.allclose(network.loss(MaskLogits(logits), mask)["loss"], expected, atol=1e-6)

@@ -57,4 +57,4 @@ def test_a_mask_networks_graph_gives_the_class_with_the_largest_score() -> None:
 
 def test_this_packages_networks_are_of_a_kind() -> None:
     kinds = {name: build_task(name, {}, CLASSES).labels for name in TASK_NETWORKS}
-    assert kinds == {"yolo": "boxes", "yolox": "boxes", "segformer": "mask"}
+    assert kinds == {"yolo": "boxes", "yolox": "boxes", "yolox_masks": "mask", "segformer": "mask"}

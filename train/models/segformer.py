@@ -17,16 +17,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tdfusion_edge.errors import ConfigError
 from tdfusion_edge.install import imported
+from tdfusion_edge.train.models.mask_logits import MaskLogits, enlarged, mask_loss, require_classes
 from tdfusion_edge.train.models.task import MaskNetwork, MaskPrediction
 
-IGNORE = 255
-"""Class of the pixels that do not count."""
-SCALE = 4
-"""The input is so many times as high and wide as the logits."""
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """How pictures in [0, 1] were normalised for the published weights; red, green, blue."""
 
@@ -46,13 +42,6 @@ SIZES: Mapping[str, Size] = MappingProxyType(
         "b2": Size((64, 128, 320, 512), (3, 4, 6, 3), 768),
     }
 )
-
-
-class SegFormerOutput(NamedTuple):
-    """What SegFormer's loss is made of."""
-
-    logits: Tensor
-    """(B, C, H / 4, W / 4) float32."""
 
 
 class SegFormer(MaskNetwork):
@@ -76,8 +65,7 @@ class SegFormer(MaskNetwork):
         super().__init__()
         if size not in SIZES:
             raise ConfigError("size of SegFormer", expected=f"one of {', '.join(SIZES)}", got=repr(size))
-        if not 2 <= classes <= IGNORE:
-            raise ConfigError("classes of SegFormer", expected=f"2 to {IGNORE}", got=str(classes))
+        require_classes(classes, "SegFormer")
         transformers = _transformers()
         options = {**SIZES[size]._asdict(), "num_labels": classes, "attn_implementation": "eager"}
         with _quiet(transformers):
@@ -87,27 +75,23 @@ class SegFormer(MaskNetwork):
             else:
                 self.network = _load(transformers, Path(pretrained), options)
 
-    def forward(self, luma: Tensor, chroma: Tensor | None = None) -> SegFormerOutput:
+    def forward(self, luma: Tensor, chroma: Tensor | None = None) -> MaskLogits:
         """(B, 1, H, W) float in [0, 1] to logits; H and W are multiples of 32, and colours have no effect."""
         del chroma
-        return SegFormerOutput(self.network(luma).logits)
+        return MaskLogits(self.network(luma).logits)
 
-    def loss(self, output: SegFormerOutput, targets: Tensor) -> Mapping[str, Tensor]:
+    def loss(self, output: MaskLogits, targets: Tensor) -> Mapping[str, Tensor]:
         """Mean cross entropy over the pixels that count; 0 where none does.
 
         Args:
             output: What :meth:`forward` gave.
             targets: (B, H, W) int64 classes, 255 for a pixel that does not count.
         """
-        logits = F.interpolate(output.logits, targets.shape[-2:], mode="bilinear", align_corners=False)
-        total = F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum")
-        # A mean over no pixel would be NaN, and one batch without labels would end a training.
-        return {"loss": total / (targets != IGNORE).sum().clamp(min=1)}
+        return {"loss": mask_loss(output, targets)}
 
-    def decode(self, output: SegFormerOutput) -> MaskPrediction:
+    def decode(self, output: MaskLogits) -> MaskPrediction:
         """Logits at the size of the input."""
-        logits = F.interpolate(output.logits, scale_factor=float(SCALE), mode="bilinear", align_corners=False)
-        return MaskPrediction(logits)
+        return enlarged(output)
 
 
 def _transformers() -> Any:

@@ -45,6 +45,7 @@ TASK_NETWORKS: Mapping[str, str] = MappingProxyType(
     {
         "yolo": "tdfusion_edge.train.models.yolo:YOLO",
         "yolox": "tdfusion_edge.train.models.yolox.network:YOLOX",
+        "yolox_masks": "tdfusion_edge.train.models.yolox.masks:YOLOXMasks",
         "segformer": "tdfusion_edge.train.models.segformer:SegFormer",
     }
 )

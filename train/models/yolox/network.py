@@ -50,6 +50,19 @@ SIZES: Mapping[str, Size] = MappingProxyType(
 """``pico`` is ours, half as wide as ``nano``: no published weights fit it."""
 
 
+class Features(NamedTuple):
+    """Four levels of features, before the way down; N is the size's width."""
+
+    x2: Tensor
+    """(B, 2 N, H / 4, W / 4) of the backbone."""
+    y3: Tensor
+    """(B, 4 N, H / 8, W / 8), the end of the way up."""
+    n4: Tensor
+    """(B, 4 N, H / 16, W / 16)."""
+    n5: Tensor
+    """(B, 8 N, H / 32, W / 32)."""
+
+
 class YOLOX(BoxNetwork):
     """Detector on fused luma, or on the colour picture that luma and chroma make.
 
@@ -125,18 +138,28 @@ class YOLOX(BoxNetwork):
         Raises:
             RequestError: another shape.
         """
-        require_luma(luma, "yolox")
-        x3 = self.stage3(self.stage2(self.stem(picture(luma, chroma))))
-        x4 = self.stage4(x3)
-        n5 = self.narrow5(self.stage5(x4))
-        n4 = self.narrow4(self.up4(torch.cat((F.interpolate(n5, scale_factor=2.0), x4), dim=1)))
-        y3 = self.up3(torch.cat((F.interpolate(n4, scale_factor=2.0), x3), dim=1))
+        _, y3, n4, n5 = self.features(luma, chroma)
         y4 = self.down4(torch.cat((self.shrink3(y3), n4), dim=1))
         y5 = self.down5(torch.cat((self.shrink4(y4), n5), dim=1))
         levels = (y3, y4, y5)
         found = zip(*(head(x) for head, x in zip(self.heads, levels, strict=True)), strict=True)
         boxes, objectness, rows = (torch.cat(parts, dim=1) for parts in found)
         return RawBoxes(boxes, objectness[..., 0], self._merged(rows), *cells(levels))
+
+    def features(self, luma: Tensor, chroma: Tensor | None = None) -> Features:
+        """What backbone and the way up the pyramid see; the arguments are those of :meth:`forward`.
+
+        Raises:
+            RequestError: another shape.
+        """
+        require_luma(luma, "yolox")
+        x2 = self.stage2(self.stem(picture(luma, chroma)))
+        x3 = self.stage3(x2)
+        x4 = self.stage4(x3)
+        n5 = self.narrow5(self.stage5(x4))
+        n4 = self.narrow4(self.up4(torch.cat((F.interpolate(n5, scale_factor=2.0), x4), dim=1)))
+        y3 = self.up3(torch.cat((F.interpolate(n4, scale_factor=2.0), x3), dim=1))
+        return Features(x2, y3, n4, n5)
 
     def decode(self, output: RawBoxes) -> BoxPrediction:
         """Boxes in pixels of the input, and objectness times class score, both in float32."""
