@@ -42,8 +42,8 @@ class YOLOXMasks(MaskNetwork):
         norm: Whether YOLOX's convolutions have a batch norm; ``pretrained`` needs false.
         colour: Whether it sees the luma in the visible picture's colours, as COCO's pictures have them.
         class_weights: How much a pixel of each class counts in the loss, above 0; None: all alike.
-        frozen: Whether YOLOX's part stays as it was read: the decoder, which always starts afresh, needs a rate
-            at which what COCO taught is lost. Gradients still pass through it to the picture.
+        frozen: Whether YOLOX's part stays as it was read: the decoder, which always starts afresh, needs a
+            rate at which what COCO taught is lost. Gradients still pass through it to the picture.
 
     Raises:
         InputMissing: there is no file of weights.
