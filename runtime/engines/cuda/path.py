@@ -11,7 +11,6 @@ once, and the CPU waits in :meth:`PicturePath.take` alone.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,7 @@ from tdfusion_edge.runtime.engines.cuda import detector, thermal
 from tdfusion_edge.runtime.engines.cuda.detector import Found, Looking
 from tdfusion_edge.runtime.engines.cuda.device import Device, Handle, HostMemory
 from tdfusion_edge.runtime.engines.cuda.form import Form, inputs_of, outputs_of
+from tdfusion_edge.runtime.engines.cuda.held import Held
 from tdfusion_edge.runtime.engines.cuda.parameters import (
     BGR,
     BINS,
@@ -113,8 +113,7 @@ class PicturePath:
         if looking is not None:
             self._shrink = device.kernel(image, detector.SHRINK, 0)
             self._boxes = device.kernel(image, detector.BOXES, detector.BOXES_SHARED)
-        self._addresses: list[int] = []
-        self._hosts: list[HostMemory] = []
+        self._held = Held(device)
         self._inputs, self._outputs = inputs_of(form), outputs_of(form)
         if looking is not None:
             self._outputs["found"] = detector.FOUND_BYTES
@@ -124,7 +123,7 @@ class PicturePath:
             self._constants = self._put_constants({"weights": weights, "share": share})
             self._slots = [self._slot() for _ in range(slots)]
         except BaseException:
-            self._release()
+            self._held.release()
             raise
         self._waiting: deque[_Slot] = deque()
         self._next = 0
@@ -243,7 +242,7 @@ class PicturePath:
                 self._uploaded = False
                 self._device.await_event(self._slots[self._next].uploaded)
         finally:
-            self._release()
+            self._held.release()
 
     def _queue(self, slot: _Slot) -> None:
         device = self._device
@@ -285,30 +284,30 @@ class PicturePath:
 
     def _put_constants(self, arrays: Mapping[str, Array | None]) -> dict[str, int]:
         constants = {
-            "state": self._allocate(4 * THERMAL_STATE),
-            "thermal": self._allocate(8),
-            "histogram": self._allocate(4 * (BINS + 1)),
+            "state": self._held.allocate(4 * THERMAL_STATE),
+            "thermal": self._held.allocate(8),
+            "histogram": self._held.allocate(4 * (BINS + 1)),
         }
         if self._looking is not None:
             arrays = {**arrays, **self._taps}
             if not self.form.luma:  # it stays on the GPU
-                constants["luma"] = self._allocate(4 * self.form.size[0] * self.form.size[1])
+                constants["luma"] = self._held.allocate(4 * self.form.size[0] * self.form.size[1])
         for name, array in arrays.items():
             if array is None:
                 continue
-            memory = self._allocate_host(array.nbytes)
+            memory = self._held.allocate_host(array.nbytes)
             memory.array[:] = array.reshape(-1).view(np.uint8)
-            constants[name] = self._allocate(array.nbytes)
+            constants[name] = self._held.allocate(array.nbytes)
             self._device.copy_in(constants[name], memory.array, self._compute)
         return constants
 
     def _slot(self) -> _Slot:
         sizes = {**self._inputs, "numbers": NUMBERS_BYTES, **self._outputs}
-        host = {name: self._allocate_host(size) for name, size in sizes.items()}
+        host = {name: self._held.allocate_host(size) for name, size in sizes.items()}
         if self._device.gpu.integrated:
             device = {name: memory.address for name, memory in host.items()}
         else:
-            device = {name: self._allocate(size) for name, size in sizes.items()}
+            device = {name: self._held.allocate(size) for name, size in sizes.items()}
         uploaded, computed, downloaded = (self._device.open_event() for _ in range(3))
         at = {**self._constants, **device}
         edge, ranged = self._parameters(at)
@@ -353,23 +352,6 @@ class PicturePath:
         ranged.infrared, ranged.state, ranged.thermal = at["infrared"], at["state"], at["thermal"]
         ranged.elapsed_share = at["numbers"] + 8
         return p, ranged
-
-    def _allocate(self, size: int) -> int:
-        self._addresses.append(self._device.allocate(size))
-        return self._addresses[-1]
-
-    def _allocate_host(self, size: int) -> HostMemory:
-        self._hosts.append(self._device.allocate_host(size))
-        return self._hosts[-1]
-
-    def _release(self) -> None:
-        # A lost GPU refuses that too; what is to be told of it was told before.
-        while self._addresses:
-            with contextlib.suppress(EngineError):
-                self._device.free(self._addresses.pop())
-        while self._hosts:
-            with contextlib.suppress(EngineError):
-                self._device.free_host(self._hosts.pop())
 
 
 def numbers_of(

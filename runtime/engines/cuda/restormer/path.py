@@ -6,15 +6,14 @@ once. Where GPU and CPU share their memory, the ends read and write page-locked 
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tdfusion_edge.errors import EngineError
-from tdfusion_edge.runtime.engines.cuda.device import Device, Handle, HostMemory
+from tdfusion_edge.runtime.engines.cuda.device import Device, Handle
+from tdfusion_edge.runtime.engines.cuda.held import Held
 from tdfusion_edge.runtime.engines.cuda.parameters import (
     ApplyParameters,
     FoldParameters,
@@ -164,8 +163,7 @@ class NetworkPath:
 
     def __init__(self, device: Device, image: bytes, weights: Weights, size: tuple[int, int]) -> None:
         self._device, self._size = device, size
-        self._addresses: list[int] = []
-        self._hosts: list[HostMemory] = []
+        self._held = Held(device)
         made = program(weights, size, device.gpu.limits)
         pixels = size[0] * size[1]
         try:
@@ -173,12 +171,12 @@ class NetworkPath:
             names = {(step.kernel, step.shared_bytes) for step in made.steps}
             kernels = {key: device.kernel(image, *key) for key in names}
             self._ends = {"infrared": pixels, "visible": pixels, "luma": 4 * pixels}
-            self._host = {name: self._allocate_host(count) for name, count in self._ends.items()}
-            at = {name: self._allocate(count) for name, count in made.scratch.items()}
+            self._host = {name: self._held.allocate_host(count) for name, count in self._ends.items()}
+            at = {name: self._held.allocate(count) for name, count in made.scratch.items()}
             at |= {name: self._put(array) for name, array in made.constants.items()}
             for name, count in self._ends.items():
                 shared = device.gpu.integrated
-                at[name] = self._host[name].address if shared else self._allocate(count)
+                at[name] = self._host[name].address if shared else self._held.allocate(count)
             self._at = at
             self._launches = [
                 _placed(step, kernels[step.kernel, step.shared_bytes], at) for step in made.steps
@@ -224,32 +222,18 @@ class NetworkPath:
 
     def close(self) -> None:
         """Give all memory back; safe to call twice."""
-        # A lost GPU refuses that too; what is to be told of it was told before.
-        while self._addresses:
-            with contextlib.suppress(EngineError):
-                self._device.free(self._addresses.pop())
-        while self._hosts:
-            with contextlib.suppress(EngineError):
-                self._device.free_host(self._hosts.pop())
+        self._held.release()
 
     def _queue(self) -> None:
         for kernel, blocks, shared, parameters in self._launches:
             self._device.launch(kernel, blocks, THREADS, shared, parameters, self._stream)
 
     def _put(self, array: U8) -> int:
-        host = self._allocate_host(array.nbytes)
+        host = self._held.allocate_host(array.nbytes)
         host.array[:] = array
-        address = self._allocate(array.nbytes)
+        address = self._held.allocate(array.nbytes)
         self._device.copy_in(address, host.array, self._stream)
         return address
-
-    def _allocate(self, size: int) -> int:
-        self._addresses.append(self._device.allocate(size))
-        return self._addresses[-1]
-
-    def _allocate_host(self, size: int) -> HostMemory:
-        self._hosts.append(self._device.allocate_host(size))
-        return self._hosts[-1]
 
 
 def _placed(step: _Step, kernel: Handle, at: dict[str, int]) -> tuple[Handle, int, int, ctypes.Structure]:
