@@ -163,7 +163,7 @@ def fused_pictures(graph: bytes, pairs: Pairs) -> Fused:
 
         def seen(pair: LabelledPair) -> Picture:
             fused = engine.run(unit_inputs(pair.infrared, pair.visible))["fused"][0, 0]
-            return Picture(fused, pair.chroma)
+            return Picture(fused, pair.chroma, pair.infrared)
 
         some = pairs.measured[:IN_RANGE], pairs.calibrating
         ranges, calibration = ([seen(pair) for pair in part] for part in some)

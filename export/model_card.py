@@ -98,6 +98,7 @@ def _finds(task: Task, threshold: float) -> str:
     kind, view = task.kind, task.view
     does = kind.finds.format(classes=", ".join(map(_cell, view.classes)), threshold=threshold)
     sees = "the fused luma in the visible picture's colours" if task.network.colour else "the fused luma"
+    sees += ", and infrared beside it" if task.network.infrared else ""
     return (
         f"{kind.title.capitalize()} {_trained(task.header, 'task')}. Sees {sees}, not stretched, at\n"
         f"{view.width}x{view.height} pixels, {does}{PICTURES[task.matched]}"

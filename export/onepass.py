@@ -61,7 +61,7 @@ class OnePass(nn.Module):
 
     Args:
         fusion: Takes and gives float32 (1, 1, H, W) in [0, 1].
-        detector: A task network that gives boxes, on luma alone or with chroma; None leaves boxes out.
+        detector: A task network that gives boxes, whatever it sees; None leaves boxes out.
         view: The detector's size and classes; needed with one.
         size: Width and height in pixels. The graph serves all sizes that the detector's picture is made of by
             as many halvings; :func:`size_range` says which.
@@ -100,7 +100,8 @@ class OnePass(nn.Module):
         if self.detector is None:
             return FusedOutput(picture, measured)
         chroma = self.resized(self.chroma(colour)) if self.detector.colour else None
-        found = self.detector.decode(self.detector.look(self.resized(fused), chroma))
+        warm = self.resized(infrared.float()[None, None] / 255) if self.detector.infrared else None
+        found = self.detector.decode(self.detector.look(self.resized(fused), chroma, warm))
         # Two numbers instead of a tensor of them: the exporter would keep the example's size in it for ever.
         rows, columns = visible.shape[0] / self.seen[0], visible.shape[1] / self.seen[1]
         boxes = found.boxes.float()

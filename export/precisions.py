@@ -56,6 +56,8 @@ class Picture(NamedTuple):
     """(H, W), fused, in [0, 1]."""
     chroma: npt.NDArray[np.uint8] | None
     """(2, H, W), Cr then Cb around 128, of the visible picture; None where it is grey."""
+    infrared: npt.NDArray[np.uint8]
+    """(H, W), aligned."""
 
 
 class Fused(NamedTuple):
@@ -64,9 +66,9 @@ class Fused(NamedTuple):
     ranges: Sequence[Picture]
     calibration: Sequence[Picture]
 
-    def at(self, width: int, height: int, *, colour: bool = False) -> Real:
-        """What a network of this size gets of them, which sees colours or not."""
-        return Real(*(task_feeds(some, width, height, colour=colour) for some in self))
+    def at(self, width: int, height: int, planes: Collection[str]) -> Real:
+        """What a network of this size gets of them, which sees these planes."""
+        return Real(*(task_feeds(some, width, height, planes) for some in self))
 
 
 def in_precisions(
@@ -105,6 +107,6 @@ def in_precisions(
     return graphs
 
 
-def task_feeds(fused: Sequence[Picture], width: int, height: int, *, colour: bool) -> list[Feeds]:
+def task_feeds(fused: Sequence[Picture], width: int, height: int, planes: Collection[str]) -> list[Feeds]:
     """What a task network's graph takes for each picture, as the runtime gives it."""
-    return [Inputs(width, height, colour=colour).of(*picture) for picture in fused]
+    return [Inputs(width, height, planes).of(*picture) for picture in fused]

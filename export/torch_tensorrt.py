@@ -33,7 +33,7 @@ from tdfusion_edge.errors import EngineError
 from tdfusion_edge.export.fold import folded
 from tdfusion_edge.export.fp16 import half
 from tdfusion_edge.export.fusion import example
-from tdfusion_edge.export.heads.graph import Looking, example_folded
+from tdfusion_edge.export.heads.graph import example_folded, looking
 from tdfusion_edge.export.networks import Chosen
 from tdfusion_edge.install import install_command
 from tdfusion_edge.runtime.engines import Choice
@@ -180,7 +180,7 @@ def network_of(chosen: Chosen, name: str, precision: Precision) -> nn.Module:
         fusion = folded(chosen.fusion.network, example())
         return _Fusing(half(fusion) if precision == "fp16" else fusion).eval()
     head = example_folded(chosen.heads[name])
-    return Looking(half(head) if precision == "fp16" else head).eval()
+    return looking(half(head) if precision == "fp16" else head).eval()
 
 
 class _Fusing(nn.Module):

@@ -266,17 +266,18 @@ class Fuser:
         """
         return self._staged.luma(infrared, visible)
 
-    def find(self, luma: U8 | F32, chroma: U8 | None = None) -> Findings:
+    def find(self, luma: U8 | F32, chroma: U8 | None = None, infrared: U8 | F32 | None = None) -> Findings:
         """What the heads find in any picture, by their kind.
 
         Args:
             luma: uint8 (H, W) or float32 (H, W) in [0, 1].
             chroma: uint8 (2, H, W), Cr then Cb around 128, for heads that see colours; None: grey.
+            infrared: (H, W) as ``luma``, for heads that see it beside a picture of both sensors.
 
         Raises:
             EngineError: a head failed.
         """
-        return self._staged.find(luma, chroma)
+        return self._staged.find(luma, chroma, infrared)
 
     def move(self, distance_m: float) -> None:
         """Let infrared lie on visible at another distance, from the next pair on; safe from any thread.

@@ -50,3 +50,5 @@ PLAIN: Mapping[str, Plain] = MappingProxyType(
 """By name."""
 GREY = ("infrared",)
 """Those without colour; the others are seen in those of the visible picture."""
+OF_ONE = ("infrared", "visible")
+"""Those of one sensor: whoever looks at them is to see nothing of the other."""

@@ -9,7 +9,7 @@ from typing import TypeAlias, cast
 import torch
 from torch import nn
 
-from tdfusion_edge import checkpoint
+from tdfusion_edge import checkpoint, plain
 from tdfusion_edge.color import U8
 from tdfusion_edge.errors import RequestError
 from tdfusion_edge.pairs import LabelledPair
@@ -38,6 +38,11 @@ def fuse(network: nn.Module, sample: LabelledPair) -> U8:
         fused = network(to_tensor(sample.infrared).to(device), to_tensor(sample.visible).to(device)).fused
         # A user's network may leave [0, 1]; uint8 would wrap white to black.
         return cast(U8, fused[0, 0].clamp(0, 1).mul(255).round().to(torch.uint8).cpu().numpy())
+
+
+def unfused(sample: LabelledPair) -> U8:
+    """What a task network that has no fusion network beside it sees: the mean of both sensors."""
+    return plain.mean(sample.infrared, sample.visible)
 
 
 def load_fusion(path: Path) -> Fuser:

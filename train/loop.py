@@ -83,7 +83,8 @@ def _evaluate(training: Training, step: int, best_score: float, log: Log) -> flo
     damaged = _damaged(training.feed)
     if training.leads:
         networks = {role: training.strategy.networks[role] for role in training.strategy.named}
-        figures = validate(networks, training.validation, training.recipe.task)
+        picture = training.strategy.picture
+        figures = validate(networks, training.validation, training.recipe.task, picture)
         text = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
         logger.info("step %d of %d: %s", step, training.steps, text)
         if damaged:
@@ -93,8 +94,8 @@ def _evaluate(training: Training, step: int, best_score: float, log: Log) -> flo
         keep(training, step, figures, is_best=score > best_score)
         best_score = max(score, best_score)
         keep_state(training, step, damaged, best_score)
-        picture = sheets.draw_sheet(networks, training.validation, training.recipe.task)
-        sheets.write_sheet(training.output / SHEETS / f"step_{step:06d}.png", picture)
+        sheet = sheets.draw_sheet(networks, training.validation, training.recipe.task, picture)
+        sheets.write_sheet(training.output / SHEETS / f"step_{step:06d}.png", sheet)
     if distributed.is_initialized():
         distributed.barrier()
     return best_score

@@ -14,13 +14,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from tdfusion_edge import plain
 from tdfusion_edge.color import U8
 from tdfusion_edge.files import write_aside
 from tdfusion_edge.pairs import Boxes, LabelledPair
 from tdfusion_edge.train.data.sheet import colour_of
 from tdfusion_edge.train.data.tensors import to_tensor
-from tdfusion_edge.train.fusing import fuse
+from tdfusion_edge.train.fusing import Fuser, fuse, unfused
 from tdfusion_edge.train.models.task import TaskNetwork, task_of
 from tdfusion_edge.train.modes import in_mode
 from tdfusion_edge.train.recipe import Task
@@ -39,20 +38,25 @@ Colour: TypeAlias = tuple[int, int, int]
 WHITE: Colour = (255, 255, 255)
 
 
-def draw_sheet(networks: Mapping[str, nn.Module], samples: Sequence[LabelledPair], task: Task | None) -> U8:
+def draw_sheet(
+    networks: Mapping[str, nn.Module],
+    samples: Sequence[LabelledPair],
+    task: Task | None,
+    alone: Fuser = unfused,
+) -> U8:
     """Up to :data:`ROWS` pairs as the networks see them now; their modes are put back.
 
     Args:
-        networks: ``fusion``, ``loss`` and ``task``, or some of them; a task network alone sees the
-            mean of both sensors.
+        networks: ``fusion``, ``loss`` and ``task``, or some of them.
         samples: Pairs; labels are drawn thin and white below what was found.
         task: The recipe's.
+        alone: What a task network alone sees of a pair.
 
     Returns:
         (H, W, 3) BGR.
     """
     with in_mode(list(networks.values()), training=False):
-        rows = [_tiles(networks, samples[index], task) for index in spread(len(samples))]
+        rows = [_tiles(networks, samples[index], task, alone) for index in spread(len(samples))]
     band = np.zeros((BAND, WIDTH * len(rows[0]), 3), np.uint8)
     for column, title in enumerate(rows[0]):
         _write(band, title, (column * WIDTH + 4, BAND - 5), WHITE)
@@ -73,10 +77,12 @@ def spread(count: int) -> list[int]:
     return sorted({round(index) for index in np.linspace(0, count - 1, ROWS)})
 
 
-def _tiles(networks: Mapping[str, nn.Module], sample: LabelledPair, task: Task | None) -> dict[str, U8]:
+def _tiles(
+    networks: Mapping[str, nn.Module], sample: LabelledPair, task: Task | None, alone: Fuser
+) -> dict[str, U8]:
     """The pictures of one row by title, all of one size."""
     fusion, loss, found_by = networks.get("fusion"), networks.get("loss"), task_of(networks)
-    picture = fuse(fusion, sample) if fusion is not None else plain.mean(sample.infrared, sample.visible)
+    picture = fuse(fusion, sample) if fusion is not None else alone(sample)
     tiles: dict[str, U8] = {}
     if fusion is not None:
         tiles = {
@@ -90,7 +96,7 @@ def _tiles(networks: Mapping[str, nn.Module], sample: LabelledPair, task: Task |
         if found_by.labels == "boxes":
             tiles["found (labels white)"] = _boxes(found_by, picture, sample, task)
         else:
-            tiles["found"] = _mask(segment(found_by, picture, task, sample.chroma), picture)
+            tiles["found"] = _mask(segment(found_by, picture, sample, task), picture)
             if sample.mask is not None:
                 tiles["labels"] = _mask(sample.mask, picture)
     return tiles
@@ -121,7 +127,7 @@ def _boxes(network: TaskNetwork, picture: U8, sample: LabelledPair, task: Task) 
     scale = tile.shape[1] / picture.shape[1]
     for box in (sample.boxes or Boxes.none()).corners:
         _rectangle(tile, box * scale, WHITE)
-    found = detect(network, picture, task, SURE, chroma=sample.chroma)
+    found = detect(network, picture, sample, task, SURE)
     for box, score, number in zip(found.boxes, found.scores, found.class_ids, strict=True):
         colour = colour_of(int(number))
         left, top = _rectangle(tile, box * scale, colour)

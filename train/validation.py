@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tdfusion_edge import detection_scores, mask_scores, plain
+from tdfusion_edge import detection_scores, mask_scores
 from tdfusion_edge.color import U8
 from tdfusion_edge.detection_scores import Truth
 from tdfusion_edge.detections import Detections, found_in
@@ -18,7 +18,7 @@ from tdfusion_edge.metrics import evaluate, mean
 from tdfusion_edge.pairs import Boxes, LabelledPair
 from tdfusion_edge.resize import as_seen, resized_planes
 from tdfusion_edge.train.data.tensors import chroma_tensor
-from tdfusion_edge.train.fusing import fuse
+from tdfusion_edge.train.fusing import Fuser, fuse, unfused
 from tdfusion_edge.train.models.task import BoxPrediction, MaskPrediction, TaskNetwork, task_of
 from tdfusion_edge.train.modes import in_mode
 from tdfusion_edge.train.recipe import Task
@@ -27,14 +27,18 @@ Prediction = TypeVar("Prediction", BoxPrediction, MaskPrediction)
 
 
 def validate(
-    networks: Mapping[str, nn.Module], samples: Sequence[LabelledPair], task: Task | None
+    networks: Mapping[str, nn.Module],
+    samples: Sequence[LabelledPair],
+    task: Task | None,
+    alone: Fuser = unfused,
 ) -> dict[str, float]:
     """Metrics by name, over whole pictures and without any stretch.
 
     Args:
-        networks: ``fusion``, ``task`` or both; a task network alone sees the mean of both sensors.
+        networks: ``fusion``, ``task`` or both.
         samples: Labelled if there is a task network.
         task: The recipe's.
+        alone: What a task network alone sees of a pair.
     """
     fusion, seer = networks.get("fusion"), task_of(networks)
     scorer = None if task is None or seer is None else TaskScorer(seer, task)
@@ -43,7 +47,7 @@ def validate(
         # One pair at a time: of a large data set neither the pairs nor their pictures need fit in memory.
         for sample in samples:
             if fusion is None:
-                picture = plain.mean(sample.infrared, sample.visible)
+                picture = alone(sample)
             else:
                 picture = fuse(fusion, sample)
                 fused_scores.append(evaluate(picture, sample.infrared, sample.visible))
@@ -71,10 +75,10 @@ class TaskScorer:
     def add(self, picture: U8, sample: LabelledPair) -> None:
         """Let T look at one picture in the pair's colours, and compare what it finds with the labels."""
         if self._boxes:
-            self._found.append(detect(self._network, picture, self._task, chroma=sample.chroma))
+            self._found.append(detect(self._network, picture, sample, self._task))
             self._truths.append(Truth(*(sample.boxes or Boxes.none())))
         elif sample.mask is not None:
-            predicted = segment(self._network, picture, self._task, sample.chroma)
+            predicted = segment(self._network, picture, sample, self._task)
             self._matrix += mask_scores.confusion(sample.mask, predicted, len(self._task.classes))
 
     def figures(self) -> dict[str, float]:
@@ -94,13 +98,15 @@ class TaskScorer:
 def detect(
     network: TaskNetwork,
     picture: U8,
+    pair: LabelledPair,
     task: Task,
     threshold: float = detection_scores.THRESHOLD,
-    *,
-    chroma: U8 | None = None,
 ) -> Detections:
-    """What T finds in one 8-bit picture (H, W) in colours (2, H, W), boxes in its pixels."""
-    output = _run(network, picture, chroma, task, BoxPrediction)
+    """What T finds in one 8-bit picture (H, W) of a pair, boxes in its pixels.
+
+    Beside the picture it sees of the pair's colours and infrared what it takes.
+    """
+    output = _run(network, picture, pair, task, BoxPrediction)
     return found_in(
         output.boxes[0].float().cpu().numpy(),
         output.scores[0].float().cpu().numpy(),
@@ -111,23 +117,27 @@ def detect(
     )
 
 
-def segment(network: TaskNetwork, picture: U8, task: Task, chroma: U8 | None = None) -> U8:
-    """Class of every pixel of one 8-bit picture (H, W) in colours (2, H, W), uint8 (H, W)."""
-    output = _run(network, picture, chroma, task, MaskPrediction)
+def segment(network: TaskNetwork, picture: U8, pair: LabelledPair, task: Task) -> U8:
+    """Class of every pixel of one 8-bit picture (H, W) of a pair, uint8 (H, W), seen as by :func:`detect`."""
+    output = _run(network, picture, pair, task, MaskPrediction)
     full = nn.functional.interpolate(output.logits.float(), picture.shape, mode="bilinear")
     return cast(U8, full[0].argmax(dim=0).to(torch.uint8).cpu().numpy())
 
 
 def _run(
-    network: TaskNetwork, picture: U8, chroma: U8 | None, task: Task, kind: type[Prediction]
+    network: TaskNetwork, picture: U8, pair: LabelledPair, task: Task, kind: type[Prediction]
 ) -> Prediction:
     device = next(network.parameters()).device
-    luma = torch.from_numpy(as_seen(picture, task.width, task.height))[None, None].to(device)
+
+    def luma(plane: U8) -> Tensor:
+        return torch.from_numpy(as_seen(plane, task.width, task.height))[None, None].to(device)
+
     colours: Tensor | None = None
-    if network.colour and chroma is not None:
+    if network.colour and (chroma := pair.chroma) is not None:
         colours = chroma_tensor([resized_planes(chroma, task.width, task.height)])
+        colours = None if colours is None else colours.to(device)
     with torch.inference_mode():
-        output = network.decode(network.look(luma, None if colours is None else colours.to(device)))
+        output = network.decode(network.look(luma(picture), colours, luma(pair.infrared)))
     if not isinstance(output, kind):
         raise ConfigError(
             "what the task network's decode() gives", expected=kind.__name__, got=type(output).__name__

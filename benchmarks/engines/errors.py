@@ -93,7 +93,7 @@ class Mixed:
     def look(self, infrared: U8, visible: Image) -> Looked:
         """What they make of an aligned pair."""
         fused = self._fusion.look(infrared, visible).fused
-        return Looked(fused, self._heads.find(fused))
+        return Looked(fused, self._heads.find(fused, infrared=infrared))
 
 
 def of_bundle(opened: Bundle, given: Material) -> dict[str, Gap]:

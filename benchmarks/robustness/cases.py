@@ -88,5 +88,6 @@ def outcome(fuser: Fuser, pairs: Sequence[LabelledPair], index: int, case: Case,
     else:
         seen = fuser.luma(worse.infrared, worse.visible)
         picture = Stretch("none").apply(seen, 0)
-    found = fuser.find(seen, worse.chroma).get("boxes") if fuser.heads else None
+    warm = None if case.kind == "missing" else worse.infrared
+    found = fuser.find(seen, worse.chroma, warm).get("boxes") if fuser.heads else None
     return Outcome(evaluate(picture, clean.infrared, clean.visible), found)

@@ -34,8 +34,8 @@ BOXES = Labels(format="yolo", path="labels/fusion", classes=CLASSES)
 MASKS = Labels(format="mask", path="masks")
 """In the classes of the head that is scored."""
 
-Find: TypeAlias = Callable[[U8 | F32, U8 | None], Any]
-"""A luma and chroma to findings of one kind."""
+Find: TypeAlias = Callable[[U8 | F32, U8 | None, U8 | None], Any]
+"""A luma, chroma and infrared to findings of one kind."""
 
 
 class Looker(NamedTuple):
@@ -97,7 +97,7 @@ def _quality(
             fused = row(pair)
             scores.append(evaluate(fused.picture, pair.infrared, pair.visible))
             for looker in lookers:
-                found = looker.find(fused.luma, pair.chroma if fused.coloured else None)
+                found = looker.find(fused.luma, *fused.beside(pair))
                 tallies[looker].append(kind.tally(Seen(pair, found)))
     metrics = {key: round(value, SCORE_DIGITS) for key, value in mean(scores)._asdict().items()}
     found_by = [_detected(name, looker, kind.score(some), len(pairs)) for looker, some in tallies.items()]
@@ -148,5 +148,5 @@ def _miou(name: str, row: Row, find: Find, classes: tuple[str, ...], args: argpa
     tallies = []
     for pair in watched(pairs, len(pairs), f"masks of {name}"):
         fused = row(pair)
-        tallies.append(kind.tally(Seen(pair, find(fused.luma, pair.chroma))))
+        tallies.append(kind.tally(Seen(pair, find(fused.luma, *fused.beside(pair)))))
     return Figure(name=f"{name}: mIoU", value=round(kind.score(tallies).miou, SCORE_DIGITS), unit="share")

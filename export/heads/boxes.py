@@ -31,9 +31,9 @@ def compare(network: TaskNetwork, graph: bytes, view: TaskView) -> Gap:
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     edges = np.array([view.width, view.height] * 2, np.float32)
     boxes_px, score = 0.0, 0.0
-    for given in pictures(view, colour=network.colour):
+    for given in pictures(view, network.planes):
         with torch.inference_mode():
-            wanted = network.graph_output(*map(torch.from_numpy, given.values()))
+            wanted = network.graph_output(**{name: torch.from_numpy(one) for name, one in given.items()})
         boxes, scores = (tensor.numpy() for tensor in wanted)
         got = session.run(list(BoxPrediction._fields), given)
         require_finite(KIND.title, boxes, scores, *got)

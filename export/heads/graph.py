@@ -8,7 +8,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from tdfusion_edge.bundle import CHROMA, Graph, HeadInfo, Parity, Precision, TensorInfo
+from tdfusion_edge.bundle import CHROMA, INFRARED, PLANES, Graph, HeadInfo, Parity, Precision, TensorInfo
 from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.errors import ExportError
 from tdfusion_edge.export.fold import folded
@@ -24,11 +24,12 @@ from tdfusion_edge.train.models.task import Output, TaskNetwork
 CONTENT = {
     "luma": "fused luma in [0, 1] as the fusion graph gives it, the whole picture resized",
     CHROMA: "Cr then Cb of the visible picture in [0, 1], 128 / 255 where it is grey, resized likewise",
+    INFRARED: "infrared in [0, 1], hot is bright, aligned, resized likewise; without one, the luma once more",
 }
 
 
 class Looking(nn.Module):
-    """A task network as its graph has it: the fused luma in, and chroma if it sees colours; the outputs out.
+    """A task network as its graph has it: what it sees in, the outputs out.
 
     The names of the parameters become those of the inputs.
     """
@@ -37,9 +38,26 @@ class Looking(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, luma: Tensor, chroma: Tensor | None = None) -> tuple[Tensor, ...]:
-        """(1, 1, h, w) and maybe (1, 2, h, w), float32 in [0, 1], to what the network's ``outputs`` names."""
-        return self.network.graph_output(*(given for given in (luma, chroma) if given is not None))
+    def forward(
+        self, luma: Tensor, chroma: Tensor | None = None, infrared: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """The network's ``planes``, float32 in [0, 1], to what its ``outputs`` names."""
+        seen = (chroma, infrared)
+        beside = {name: one for name, one in zip(tuple(PLANES)[1:], seen, strict=True) if one is not None}
+        return self.network.graph_output(luma, **beside)
+
+
+class LookingInGrey(Looking):
+    """One that sees infrared beside the fused luma, and no colours."""
+
+    def forward(self, luma: Tensor, infrared: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        """As :meth:`Looking.forward`."""
+        return self.network.graph_output(luma, infrared=infrared)
+
+
+def looking(network: TaskNetwork) -> Looking:
+    """A task network as its graph has it."""
+    return LookingInGrey(network) if network.infrared and not network.colour else Looking(network)
 
 
 def head_part(
@@ -63,7 +81,7 @@ def head_part(
     graphs = in_precisions(
         plain,
         lambda one: head_onnx(one, view, opset),
-        fused.at(view.width, view.height, colour=network.colour),
+        fused.at(view.width, view.height, network.planes),
         precisions,
         kind.stay_float,
     )
@@ -90,9 +108,8 @@ def example_folded(task: Task) -> TaskNetwork:
 
 
 def example(network: TaskNetwork, view: TaskView) -> tuple[Tensor, ...]:
-    """What the network is exported with: a luma, and chroma if it sees colours."""
-    planes = (1, 2) if network.colour else (1,)
-    return tuple(torch.zeros(1, count, view.height, view.width) for count in planes)
+    """What the network is exported with, a tensor of each of its planes."""
+    return tuple(torch.zeros(1, PLANES[name], view.height, view.width) for name in network.planes)
 
 
 def head_onnx(network: TaskNetwork, view: TaskView, opset: int = OPSET) -> bytes:
@@ -105,8 +122,8 @@ def head_onnx(network: TaskNetwork, view: TaskView, opset: int = OPSET) -> bytes
             something else than it says it does.
     """
     given = example(network, view)
-    names = tuple(CONTENT)[: len(given)]
-    model = to_onnx(Looking(network), given, names, tuple(network.outputs), opset=opset)
+    names = network.planes
+    model = to_onnx(looking(network), given, names, tuple(network.outputs), opset=opset)
     _require_read(names, model)
     gives = {tensor.name: tensor for tensor in described(model.graph.output)}
     if not _fits(network.outputs, gives, view):
@@ -131,7 +148,7 @@ def _require_read(names: tuple[str, ...], model: onnx.ModelProto) -> None:
             "the graph of a task network does not read all that the network says it sees",
             expected=" and ".join(names),
             got=f"no use of {' and '.join(unread)}",
-            hint="A network that looks at the fused luma alone has colour = False.",
+            hint="A network that looks at the fused luma alone has colour = False and infrared = False.",
         )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from tdfusion_edge.bundle import CHROMA
+from tdfusion_edge.bundle import CHROMA, INFRARED
 from tdfusion_edge.checkpoint import TaskView
 from tdfusion_edge.errors import ExportError
 from tdfusion_edge.export.graph import smooth_pair
@@ -60,20 +60,23 @@ class Kind(NamedTuple):
     compare: Compare
 
 
-def pictures(view: TaskView, *, colour: bool = False) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
+def pictures(view: TaskView, planes: Collection[str]) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
     """:data:`PICTURES` smooth random pictures of the head's size, as its graph takes them.
 
     Args:
         view: The head's.
-        colour: Whether it sees colours.
+        planes: Names of what it sees, of :data:`tdfusion_edge.bundle.PLANES`.
 
     Yields:
-        ``luma`` (1, 1, h, w) float32 in [0, 1] and, with colour, ``chroma`` (1, 2, h, w) likewise.
+        By these names (1, 1, h, w) float32 in [0, 1], chroma (1, 2, h, w).
     """
     for seed in range(PICTURES):
-        given = {"luma": smooth_pair(view.height, view.width, seed)[0]}
-        if colour:
+        luma, infrared = smooth_pair(view.height, view.width, seed)
+        given = {"luma": luma}
+        if CHROMA in planes:
             given[CHROMA] = np.concatenate(smooth_pair(view.height, view.width, PICTURES + seed), axis=1)
+        if INFRARED in planes:
+            given[INFRARED] = infrared
         yield given
 
 

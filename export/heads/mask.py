@@ -38,9 +38,11 @@ def compare(network: TaskNetwork, graph: bytes, view: TaskView) -> Gap:
     """
     session, scores = _with_scores(graph)
     worst, same = 0.0, []
-    for given in pictures(view, colour=network.colour):
+    for given in pictures(view, network.planes):
         with torch.inference_mode():
-            prediction = network.decode(network(*map(torch.from_numpy, given.values())))
+            prediction = network.decode(
+                network(**{name: torch.from_numpy(one) for name, one in given.items()})
+            )
         want = cast(MaskPrediction, prediction).logits.numpy()
         _require_shape(want, view)
         mask, got = session.run(["mask", scores], given)

@@ -17,7 +17,7 @@ from tdfusion_edge.images import by_stem, read_luma8
 from tdfusion_edge.metrics import Scores, evaluate, mean
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.pairs.reader import require_equal_sizes
-from tdfusion_edge.plain import GREY, PLAIN, Plain
+from tdfusion_edge.plain import GREY, OF_ONE, PLAIN, Plain
 from tdfusion_edge.result import Findings
 from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.heads import kind_of
@@ -28,9 +28,10 @@ Fuse: TypeAlias = Callable[[LabelledPair], U8]
 """A pair to fused luma, uint8 (H, W)."""
 
 
-Look: TypeAlias = Callable[[U8 | F32, U8 | None], Findings]
-"""A luma, uint8 (H, W) or float32 (H, W) in [0, 1], and chroma, uint8 (2, H, W) or None where it is to be
-seen in grey, to what heads find in them, by their kind."""
+Look: TypeAlias = Callable[[U8 | F32, U8 | None, U8 | None], Findings]
+"""A luma, uint8 (H, W) or float32 (H, W) in [0, 1]; chroma, uint8 (2, H, W) or None where it is to be
+seen in grey; and infrared, uint8 (H, W) or None where the luma is of one sensor, to what heads find, by their
+kind."""
 
 
 class Fused(NamedTuple):
@@ -42,6 +43,12 @@ class Fused(NamedTuple):
     """What the heads see: of a network, its output before the stretch."""
     coloured: bool = True
     """Whether heads that see colours see it in those of the visible picture; in grey otherwise."""
+    both: bool = True
+    """Whether it is of both sensors; heads that see infrared beside it do so only then."""
+
+    def beside(self, pair: LabelledPair) -> tuple[U8 | None, U8 | None]:
+        """The chroma and the infrared picture of its pair that heads may see beside it."""
+        return pair.chroma if self.coloured else None, pair.infrared if self.both else None
 
 
 Row: TypeAlias = Callable[[LabelledPair], Fused]
@@ -89,29 +96,33 @@ def _measured(pair: LabelledPair, fused: Fused, look: Look | None) -> Measured:
     require_equal_sizes(pair.name, "fused", fused.picture, pair.visible)
     findings: Findings = {}
     if look is not None:
-        findings = look(fused.luma, pair.chroma if fused.coloured else None)
+        findings = look(fused.luma, *fused.beside(pair))
     tallies = {kind: kind_of(kind).tally(Seen(pair, found)) for kind, found in findings.items()}
     return Measured(pair.name, evaluate(fused.picture, pair.infrared, pair.visible), tallies)
 
 
-def as_row(fuse: Fuse, *, coloured: bool = True) -> Row:
+def as_row(fuse: Fuse, *, coloured: bool = True, both: bool = True) -> Row:
     """A row whose pictures are shown and seen as they are.
 
     Args:
         fuse: Makes the luma.
         coloured: Whether heads that see colours see it in those of the visible picture.
+        both: Whether the pictures are of both sensors.
     """
 
     def row(pair: LabelledPair) -> Fused:
         picture = fuse(pair)
-        return Fused(picture, picture, coloured)
+        return Fused(picture, picture, coloured, both)
 
     return row
 
 
 def baselines() -> dict[str, Row]:
     """The rows of :data:`~tdfusion_edge.plain.PLAIN`, by name."""
-    return {name: as_row(of_pair(plain), coloured=name not in GREY) for name, plain in PLAIN.items()}
+    return {
+        name: as_row(of_pair(plain), coloured=name not in GREY, both=name not in OF_ONE)
+        for name, plain in PLAIN.items()
+    }
 
 
 def of_pair(plain: Plain) -> Fuse:
@@ -133,9 +144,9 @@ def look_of(fuser: Fuser, kind: str) -> Look:
     """What a bundle's head of one kind finds, for several threads."""
     lock = Lock()  # its input buffer is made once
 
-    def look(luma: U8 | F32, chroma: U8 | None) -> Findings:
+    def look(luma: U8 | F32, chroma: U8 | None, infrared: U8 | None) -> Findings:
         with lock:
-            return {kind: fuser.heads[kind].find(luma, chroma)}
+            return {kind: fuser.heads[kind].find(luma, chroma, infrared)}
 
     return look
 

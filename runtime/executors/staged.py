@@ -47,7 +47,11 @@ class Staged:
         alone = infrared if visible is None else visible
         assert alone is not None  # a pair has at least one frame
         # A head that was trained on fused pictures finds less in one sensor's; the result says so.
-        findings = self.find(alone if fused is None else fused, chroma, timed)
+        if fused is None:
+            findings = self.find(alone, chroma, timed=timed)
+        else:
+            assert infrared is not None  # it was fused
+            findings = self.find(fused, chroma, self._beside(infrared, aligned.border), timed)
         with timed("compose"):
             shown = alone if fused is None else stretch.apply(fused, aligned.pair.time_ns)
             return Fused(merge(shown, chroma), findings, fused)
@@ -57,7 +61,7 @@ class Staged:
         visible_luma, chroma = split(visible)
         fused = self.luma(infrared, visible_luma)
         shown = Stretch("none").apply(fused, 0)
-        return Looked(fused, self.find(fused, chroma), merge(shown, chroma))
+        return Looked(fused, self.find(fused, chroma, infrared), merge(shown, chroma))
 
     def luma(self, infrared: U8, visible: U8) -> F32:
         """The fused luma, float32 (H, W), of two lumas, uint8 (H, W); safe in several threads at once.
@@ -76,19 +80,32 @@ class Staged:
         """The head of a kind, where it is the only one."""
         return self._heads[kind] if set(self._heads) == {kind} else None
 
-    def find(self, picture: U8 | F32, chroma: U8 | None = None, timed: Timed = untimed) -> Findings:
+    def find(
+        self,
+        picture: U8 | F32,
+        chroma: U8 | None = None,
+        infrared: U8 | F32 | None = None,
+        timed: Timed = untimed,
+    ) -> Findings:
         """What the heads find, by their kind.
 
         Args:
             picture: Luma, uint8 (H, W) or float32 (H, W) in [0, 1].
             chroma: uint8 (2, H, W) as :func:`tdfusion_edge.color.split` gives it; None: grey.
+            infrared: (H, W) as ``picture``; None where that is not of both sensors.
             timed: Times the stage of each head.
         """
         found: dict[str, Any] = {}
         for kind, head in self._heads.items():
             with timed(self._stages[kind]):
-                found[kind] = head.find(picture, chroma)
+                found[kind] = head.find(picture, chroma, infrared)
         return found
+
+    def _beside(self, infrared: U8, border: Border | None) -> U8 | F32:
+        """Infrared as heads see it beside what was just fused, at a border passing into visible."""
+        if border is None or self._buffers is None:
+            return infrared
+        return border.blend(*(buffer[0, 0] for buffer in self._buffers))
 
     def _fused(self, infrared: U8, visible: U8, border: Border | None) -> F32:
         """float32 (H, W), by way of buffers that are made once a size; blended at a border."""

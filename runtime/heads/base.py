@@ -24,7 +24,7 @@ class Head(Protocol):
     names: tuple[str, ...]
     """What it tells apart."""
 
-    def find(self, luma: U8 | F32, chroma: U8 | None = None) -> Any:
+    def find(self, luma: U8 | F32, chroma: U8 | None = None, infrared: U8 | F32 | None = None) -> Any:
         """What a picture shows.
 
         Args:
@@ -32,6 +32,8 @@ class Head(Protocol):
                 the stretch, as in the training. Of a single sensor, its own luma.
             chroma: uint8 (2, H, W), Cr then Cb around 128: the visible picture's colours; None where it
                 is grey or not there. A head that was trained on luma alone ignores it.
+            infrared: (H, W) as ``luma``, aligned with it; None where that is of one sensor. A head that was
+                trained without it ignores it.
 
         Raises:
             EngineError: the graph fails, or gives what cannot be used.

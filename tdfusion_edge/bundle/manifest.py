@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
@@ -13,7 +15,11 @@ FUSION = "fusion"
 ONE_PASS = "onepass"  # noqa: S105 (no password)
 """Name of the graph that holds fusion network and boxes head in one."""
 CHROMA = "chroma"
-"""Name of the second input of a head's graph that sees colours."""
+"""Name of the input of a head's graph that sees colours."""
+INFRARED = "infrared"
+"""Name of the input of a head's graph that sees infrared beside the fused luma."""
+PLANES: Mapping[str, int] = MappingProxyType({"luma": 1, CHROMA: 2, INFRARED: 1})
+"""Channels of everything that a head's graph may take, by the inputs' names and in their order."""
 
 SCORE_THRESHOLD = 0.25
 """What counts as found where a bundle does not say."""
@@ -78,6 +84,11 @@ class Graph(Table, frozen=True, kw_only=True):
     def takes_chroma(self) -> bool:
         """Whether it sees the visible picture's colours beside a luma, as a head may."""
         return any(tensor.name == CHROMA for tensor in self.inputs)
+
+    @property
+    def takes_infrared(self) -> bool:
+        """Whether it sees infrared beside a fused luma, as a head may."""
+        return any(tensor.name == INFRARED for tensor in self.inputs)
 
     @property
     def sizes_in_words(self) -> str:

@@ -131,7 +131,7 @@ def test_a_detector_that_sees_colours_sees_the_visible_picture_s(size: tuple[int
     infrared, visible = pair(size[1], size[0])
     plain, coloured = run(infrared, visible), run(infrared, visible, colour=True)
     assert torch.equal(coloured.scores[:, 0], plain.scores[:, 0])
-    expected = Inputs(VIEW.width, VIEW.height, colour=True).of(*split(visible))["chroma"][0]
+    expected = Inputs(VIEW.width, VIEW.height, ("luma", "chroma")).of(*split(visible))["chroma"][0]
     # On white noise: the runtime rounds to 8 bits at every halving, and once more at the end.
     difference = np.abs(coloured.scores[0, 1:].numpy() - expected.reshape(2, -1))
     assert difference.max() <= 1.6 / 255

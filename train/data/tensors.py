@@ -14,6 +14,7 @@ from tdfusion_edge.pairs import Boxes
 from tdfusion_edge.resize import halvings
 from tdfusion_edge.train.data.augment import View
 from tdfusion_edge.train.data.types import BoxTargets, TaskView
+from tdfusion_edge.train.models.task import TaskNetwork
 
 
 def collate(
@@ -66,6 +67,18 @@ def shown(fused: Tensor, view: TaskView) -> Tensor:
     if fused.shape[-2:] == (height, width):
         return fused
     return F.interpolate(fused, (height, width), mode="bilinear", align_corners=False)
+
+
+def seen_by(network: TaskNetwork, luma: Tensor, view: TaskView) -> tuple[Tensor | None, ...]:
+    """What T is called with: a luma at the size that it sees, and what of the view it sees beside it.
+
+    Args:
+        network: T.
+        luma: (B, 1, h, w), as :func:`shown` gives it.
+        view: What the luma was made of. Where a sensor is missing infrared is the luma once more.
+    """
+    infrared = shown(view.infrared, view) if network.infrared else None
+    return network.arguments(luma, view.chroma, infrared)
 
 
 def box_targets(views: Sequence[View]) -> BoxTargets:

@@ -75,9 +75,11 @@ class SegFormer(MaskNetwork):
             else:
                 self.network = _load(transformers, Path(pretrained), options)
 
-    def forward(self, luma: Tensor, chroma: Tensor | None = None) -> MaskLogits:
+    def forward(
+        self, luma: Tensor, chroma: Tensor | None = None, infrared: Tensor | None = None
+    ) -> MaskLogits:
         """(B, 1, H, W) float in [0, 1] to logits; H and W are multiples of 32, and colours have no effect."""
-        del chroma
+        del chroma, infrared
         return MaskLogits(self.network(luma).logits)
 
     def loss(self, output: MaskLogits, targets: Tensor) -> Mapping[str, Tensor]:

@@ -1,6 +1,6 @@
 """What every task network T takes and gives.
 
-A task network sees the fused luma, and where it says so the visible picture's chroma beside it. It subclasses
+A task network sees the fused luma, and visible's chroma and infrared where it says so. It subclasses
 :class:`BoxNetwork` or :class:`MaskNetwork` by what it gives; a kind of its own subclasses
 :class:`TaskNetwork`. Its class is called with ``classes=N`` and the recipe's options.
 """
@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from tdfusion_edge.bundle import CHROMA, INFRARED
 from tdfusion_edge.errors import ConfigError
 
 
@@ -61,25 +62,42 @@ class TaskNetwork(nn.Module, ABC):
     colour: bool = False
     """Whether it sees the fused luma in the visible picture's colours; :meth:`forward` and
     :meth:`graph_output` then take the chroma as a second argument."""
+    infrared: bool = False
+    """Whether it sees infrared beside the fused luma; :meth:`forward` and :meth:`graph_output` then take it
+    as a third argument."""
     outputs: ClassVar[Mapping[str, Output]] = {}
     """What :meth:`graph_output` gives, by the names and in the order of its fields."""
 
     @abstractmethod
-    def forward(self, luma: Tensor, chroma: Tensor | None = None) -> Any:
+    def forward(self, luma: Tensor, chroma: Tensor | None = None, infrared: Tensor | None = None) -> Any:
         """A picture to whatever :meth:`loss` and :meth:`decode` take.
 
         Args:
             luma: (B, 1, H, W) float in [0, 1].
             chroma: (B, 2, H, W) float in [0, 1], Cr then Cb around 128 / 255; None for a grey picture. It is
                 given to networks alone that say :attr:`colour`.
+            infrared: (B, 1, H, W) float in [0, 1], hot is bright, aligned; None where the luma is not of both
+                sensors. It is given to networks alone that say :attr:`infrared`.
         """
 
-    def look(self, luma: Tensor, chroma: Tensor | None) -> Any:
-        """:meth:`forward`, given the chroma only where the network sees colours."""
-        return self(*self.arguments(luma, chroma))
+    @property
+    def planes(self) -> tuple[str, ...]:
+        """Names of what it sees, keys of :data:`tdfusion_edge.bundle.PLANES` in their order."""
+        return ("luma", *((CHROMA,) if self.colour else ()), *((INFRARED,) if self.infrared else ()))
 
-    def arguments(self, luma: Tensor, chroma: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Of :meth:`forward`: the chroma is left out where the network sees no colours."""
+    def look(self, luma: Tensor, chroma: Tensor | None = None, infrared: Tensor | None = None) -> Any:
+        """:meth:`forward`, given no more than what the network sees."""
+        return self(*self.arguments(luma, chroma, infrared))
+
+    def arguments(
+        self, luma: Tensor, chroma: Tensor | None = None, infrared: Tensor | None = None
+    ) -> tuple[Tensor | None, ...]:
+        """Of :meth:`forward`: without what the network does not see.
+
+        Where it sees infrared and there is none, the luma stands in its place, as in the runtime.
+        """
+        if self.infrared:
+            return luma, chroma if self.colour else None, luma if infrared is None else infrared
         return (luma, chroma) if self.colour else (luma,)
 
     @abstractmethod
@@ -97,7 +115,9 @@ class TaskNetwork(nn.Module, ABC):
         """Predictions from what :meth:`forward` gave, by operations that ONNX has."""
 
     @abstractmethod
-    def graph_output(self, luma: Tensor, chroma: Tensor | None = None) -> tuple[Tensor, ...]:
+    def graph_output(
+        self, luma: Tensor, chroma: Tensor | None = None, infrared: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """What :meth:`forward` takes to the outputs of the exported graph, a named tuple."""
 
 
@@ -120,9 +140,11 @@ class BoxNetwork(TaskNetwork):
     def decode(self, output: Any) -> BoxPrediction:
         """Boxes and scores from what :meth:`forward` gave, by operations that ONNX has."""
 
-    def graph_output(self, luma: Tensor, chroma: Tensor | None = None) -> BoxPrediction:
+    def graph_output(
+        self, luma: Tensor, chroma: Tensor | None = None, infrared: Tensor | None = None
+    ) -> BoxPrediction:
         """What :meth:`forward` takes to boxes and scores."""
-        return self.decode(self.look(luma, chroma))
+        return self.decode(self.look(luma, chroma, infrared))
 
 
 class MaskNetwork(TaskNetwork):
@@ -141,10 +163,14 @@ class MaskNetwork(TaskNetwork):
     def decode(self, output: Any) -> MaskPrediction:
         """Class scores of every pixel from what :meth:`forward` gave, by operations that ONNX has."""
 
-    def graph_output(self, luma: Tensor, chroma: Tensor | None = None) -> MaskOutput:
+    def graph_output(
+        self, luma: Tensor, chroma: Tensor | None = None, infrared: Tensor | None = None
+    ) -> MaskOutput:
         """What :meth:`forward` takes to the class with the largest score at every pixel."""
         # By way of float: TensorRT makes uint8 of floating-point numbers alone.
-        return MaskOutput(self.decode(self.look(luma, chroma)).logits.argmax(1).float().to(torch.uint8))
+        return MaskOutput(
+            self.decode(self.look(luma, chroma, infrared)).logits.argmax(1).float().to(torch.uint8)
+        )
 
 
 TASK_BASES = f"{__name__}.{BoxNetwork.__name__} or {MaskNetwork.__name__}"

@@ -140,17 +140,18 @@ class YOLO(BoxNetwork):
         for head in self.box_heads:
             nn.init.constant_(head[-1].bias, 1.0)  # type: ignore[index]
 
-    def forward(self, luma: Tensor, chroma: Tensor | None = None) -> RawBoxes:
+    def forward(self, luma: Tensor, chroma: Tensor | None = None, infrared: Tensor | None = None) -> RawBoxes:
         """Detect.
 
         Args:
             luma: (B, 1, H, W) float in [0, 1]; H and W multiples of 32.
             chroma: Of no effect: it sees luma alone.
+            infrared: Likewise.
 
         Raises:
             RequestError: another shape.
         """
-        del chroma
+        del chroma, infrared
         require_luma(luma, "yolo")
         x3 = self.stage3(self.stage2(luma))
         x4 = self.stage4(x3)

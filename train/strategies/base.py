@@ -9,8 +9,10 @@ from torch import nn
 from torch.optim import Optimizer
 
 from tdfusion_edge.checkpoint import Network
+from tdfusion_edge.color import U8
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.train.data.feed import Feed
+from tdfusion_edge.train.fusing import unfused
 
 
 class Strategy(ABC):
@@ -54,6 +56,14 @@ class Strategy(ABC):
         reads a pair at use, that pair may be read in another thread than the step's.
         """
         return samples
+
+    def picture(self, pair: LabelledPair) -> U8:
+        """What a T that has no F beside it is judged on, of a pair from :meth:`prepare`: both sensors' mean.
+
+        Returns:
+            uint8 (H, W).
+        """
+        return unfused(pair)
 
     def seen(self, pair: LabelledPair, *, alone: bool = False) -> LabelledPair:
         """One pair as the networks see it: what :meth:`prepare` makes of it.

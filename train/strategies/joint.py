@@ -13,7 +13,7 @@ from tdfusion_edge.checkpoint import Network
 from tdfusion_edge.config import Table, convert
 from tdfusion_edge.errors import ConfigError
 from tdfusion_edge.train.data.feed import Feed
-from tdfusion_edge.train.data.tensors import shown
+from tdfusion_edge.train.data.tensors import seen_by, shown
 from tdfusion_edge.train.fusing import start_task
 from tdfusion_edge.train.losses import fusion_loss
 from tdfusion_edge.train.meta import gradients, trainable
@@ -59,7 +59,7 @@ class Joint(Strategy):
         with self._f.autocast(batch.infrared):
             fused = self.fusion(batch.infrared, batch.visible).fused
             seen = shown(self.fusion(view.infrared, view.visible).fused, view)
-            output = self.task.look(seen, view.chroma)
+            output = self.task(*seen_by(self.task, seen, view))
         clean, alone = batch.sources.pair, batch.sources.alone
         looks = fusion_loss(fused.float(), *clean, self._loss.weight_infrared, self._loss, alone)
         losses = self.task.loss(output, view.targets)

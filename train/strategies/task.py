@@ -23,9 +23,9 @@ from tdfusion_edge.errors import ConfigError, InputMissing, RequestError
 from tdfusion_edge.images import by_stem, read_luma8
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.pairs.lazy import mapped
-from tdfusion_edge.plain import GREY, PLAIN
+from tdfusion_edge.plain import GREY, OF_ONE, PLAIN
 from tdfusion_edge.train.data.feed import Feed
-from tdfusion_edge.train.data.tensors import shown
+from tdfusion_edge.train.data.tensors import seen_by, shown
 from tdfusion_edge.train.data.types import TaskView
 from tdfusion_edge.train.fusing import Fuser, load_fusion, start_task
 from tdfusion_edge.train.recipe import Fraction, Recipe
@@ -82,13 +82,16 @@ class TaskOnly(Strategy):
         self._picked: Fuser | None = None
 
     def prepare(self, samples: Sequence[LabelledPair]) -> Sequence[LabelledPair]:
-        """The same labels with the one picture that T sees in the place of both sensors."""
+        """The same labels with the one picture that T sees in the place of both sensors.
+
+        Of infrared too, unless T sees that beside the picture.
+        """
         if self.options.picture == "blend":
             return samples
         return mapped(samples, self.seen)
 
     def seen(self, pair: LabelledPair, *, alone: bool = False) -> LabelledPair:
-        """A pair with the one picture that T sees in the place of both sensors."""
+        """A pair with the one picture that T sees, as :meth:`prepare` has it."""
         if alone or self.options.picture == "blend":
             return pair
         if self._picked is None:
@@ -101,7 +104,14 @@ class TaskOnly(Strategy):
                 got="{1}x{0}".format(*picked.shape),
             )
         grey = self.options.picture in GREY
-        return pair._replace(infrared=picked, visible=picked, colour=None if grey else pair.colour)
+        colour = None if grey else pair.colour
+        if self._live.infrared and self.options.picture not in OF_ONE:
+            return pair._replace(visible=picked, colour=colour)
+        return pair._replace(infrared=picked, visible=picked, colour=colour)
+
+    def picture(self, pair: LabelledPair) -> U8:
+        """The one that T sees; of a blend the mean."""
+        return super().picture(pair) if self.options.picture == "blend" else pair.visible
 
     def step(self, number: int, feed: Feed) -> dict[str, float]:
         """One Adam step; returns the task network's losses."""
@@ -121,7 +131,7 @@ class TaskOnly(Strategy):
 
     def losses(self, luma: Tensor, view: TaskView) -> Mapping[str, Tensor]:
         """What T is told about pictures (B, 1, h, w) of a view; ``loss`` is minimised."""
-        return self._live.loss(self._live.look(luma, view.chroma), view.targets)
+        return self._live.loss(self._live(*seen_by(self._live, luma, view)), view.targets)
 
     def _follow(self, number: int) -> None:
         """Move the kept weights towards the live ones; faster in the beginning, when those are far off."""
@@ -152,5 +162,5 @@ class TaskOnly(Strategy):
                 checkpoint.of_role(checkpoint.read(path)[1], "fusion")
             )
             return fuser
-        plain = PLAIN["average" if options.picture == "mean" else options.picture]
-        return lambda sample: plain(sample.infrared, sample.visible)
+        made = PLAIN["average" if options.picture == "mean" else options.picture]
+        return lambda sample: made(sample.infrared, sample.visible)

@@ -28,7 +28,7 @@ from tdfusion_edge.checkpoint import Network
 from tdfusion_edge.config import Table, convert
 from tdfusion_edge.errors import ConfigError
 from tdfusion_edge.train.data.feed import Feed
-from tdfusion_edge.train.data.tensors import shown
+from tdfusion_edge.train.data.tensors import seen_by, shown
 from tdfusion_edge.train.data.types import Batch, BoxTargets, Sources, TaskView
 from tdfusion_edge.train.fusing import start_task
 from tdfusion_edge.train.losses import fusion_loss
@@ -152,7 +152,7 @@ class TDFusionStrategy(Strategy):
 
         def outer(virtual: Parameters) -> Tensor:
             fused = functional_call(self.fusion, virtual, (view.infrared, view.visible)).fused
-            seen = self.task.arguments(shown(fused, view), view.chroma)
+            seen = seen_by(self.task, shown(fused, view), view)
             return self.task.loss(functional_call(self.task, task, seen), view.targets)["loss"]
 
         with (
@@ -204,7 +204,7 @@ class TDFusionStrategy(Strategy):
         """Step T on the pictures as F fuses them now; no gradient goes back into F."""
         seen = self._seen(view)
         with self._t.autocast(seen):
-            losses = self.task.loss(self.task.look(seen, view.chroma), view.targets)
+            losses = self.task.loss(self.task(*seen_by(self.task, seen, view)), view.targets)
         self._t.step(losses["loss"])
         return {f"task {name}": value.item() for name, value in losses.items()}
 
@@ -213,11 +213,10 @@ class TDFusionStrategy(Strategy):
         return virtual_task(
             self.task,
             self._t.optimiser,
-            self._seen(view),
+            seen_by(self.task, self._seen(view), view),
             view.targets,
             step=self.options.task_step,
             average=average,
-            chroma=view.chroma,
         )
 
     def _seen(self, view: TaskView) -> Tensor:

@@ -19,23 +19,21 @@ from tdfusion_edge.train.models.task import TaskNetwork
 def virtual_task(
     task: TaskNetwork,
     optimiser: torch.optim.Optimizer,
-    luma: Tensor,
+    seen: tuple[Tensor | None, ...],
     targets: Any,
     *,
     step: Literal["sgd", "adam", "none"],
     average: Average,
-    chroma: Tensor | None = None,
 ) -> Parameters:
-    """Parameters and buffers of T after one step on ``luma``.
+    """Parameters and buffers of T after one step on what it sees.
 
     Args:
         task: T; in training mode it normalises by this batch, and its running statistics stay.
         optimiser: T's; its rate is taken, and for ``adam`` its moments.
-        luma: (B, 1, h, w), fused.
+        seen: What T is called with, as :func:`~tdfusion_edge.train.data.tensors.seen_by` gives it.
         targets: Their labels.
         step: Which step.
         average: Averages gradients over processes.
-        chroma: Their colours, (B, 2, h, w); None: grey.
     """
     parameters = {name: part.detach() for name, part in trainable(task).items()}
     buffers = {name: part.clone() for name, part in task.named_buffers()}
@@ -44,7 +42,7 @@ def virtual_task(
     at = {name: part.requires_grad_() for name, part in parameters.items()}
     # The running statistics would be updated in place: in a copy that is thrown away.
     spare = {name: part.clone() for name, part in buffers.items()}
-    output = functional_call(task, {**at, **spare}, task.arguments(luma, chroma))
+    output = functional_call(task, {**at, **spare}, seen)
     gradient = average(gradients(task.loss(output, targets)["loss"], at))
     owners = trainable(task)
     move = _adam if step == "adam" else _plain

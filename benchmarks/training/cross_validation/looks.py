@@ -21,7 +21,7 @@ from tdfusion_edge.errors import InputMissing, RequestError
 from tdfusion_edge.export.networks import load_network
 from tdfusion_edge.images import by_stem, read_luma8
 from tdfusion_edge.pairs import Boxes, LabelledPair, Labels, PairSource, open_pairs
-from tdfusion_edge.plain import GREY, PLAIN
+from tdfusion_edge.plain import GREY, OF_ONE, PLAIN
 from tdfusion_edge.runtime.heads.boxes.foreign.run import open_detector
 from tdfusion_edge.train.fusing import load_fusion
 from tdfusion_edge.train.models.task import TaskNetwork
@@ -34,7 +34,8 @@ CLASSES = ("person", "bicycle", "car")
 LABELS = Labels(format="yolo", path="labels/fusion", classes=CLASSES)
 
 Fuse: TypeAlias = Callable[[LabelledPair], U8]
-Find: TypeAlias = Callable[[U8, U8 | None], Detections]
+Find: TypeAlias = Callable[[U8, LabelledPair], Detections]
+"""What is found in a picture of a pair, in whose colours it is seen."""
 
 
 class Picture(NamedTuple):
@@ -48,6 +49,11 @@ class Picture(NamedTuple):
     def grey(self) -> bool:
         """Whether it is seen without the visible picture's colours."""
         return self.row in GREY
+
+    def beside(self, pair: LabelledPair, made: U8) -> LabelledPair:
+        """The pair as a detector may see it beside the picture that was made of it."""
+        pair = pair._replace(colour=None) if self.grey else pair
+        return pair._replace(infrared=made) if self.row in OF_ONE else pair
 
 
 class Look(NamedTuple):
@@ -79,7 +85,8 @@ def matches_of(look: Look, data: Path, work: Path) -> Matches:
     fuse, find = _fuse(look.picture, data), _find(look.detector)
     parts = []
     for pair in watched(pairs, len(pairs), look.name):
-        found = find(fuse(pair), None if look.picture.grey else pair.chroma)
+        made = fuse(pair)
+        found = find(made, look.picture.beside(pair, made))
         parts.append(match(found, pair.boxes or Boxes.none(), len(CLASSES)))
     matches = joined(parts)
     save(path, matches)
@@ -110,7 +117,8 @@ def _fuse(picture: Picture, data: Path) -> Fuse:
 
 def _find(path: Path) -> Find:
     if path.suffix == ".onnx":
-        return open_detector(path, CLASSES, threshold=THRESHOLD).find
+        detector = open_detector(path, CLASSES, threshold=THRESHOLD)
+        return lambda luma, pair: detector.find(luma, pair.chroma)
     header, weights = checkpoint.read(path)
     recipe = convert(header.settings, Recipe, name=f"{path} (settings)")
     if recipe.task is None or recipe.task.classes != CLASSES or "task" not in header.networks:
@@ -118,7 +126,7 @@ def _find(path: Path) -> Find:
     network = load_network(path, header, weights, "task")
     assert isinstance(network, TaskNetwork)  # what that role loads
     task = recipe.task
-    return lambda luma, chroma: detect(network, luma, task, chroma=chroma)
+    return lambda luma, pair: detect(network, luma, pair, task)
 
 
 def _digest(look: Look, data: Path) -> str:

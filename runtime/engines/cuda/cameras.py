@@ -140,7 +140,7 @@ class CameraPath:
         if luma is None:
             return Fused(shown, {}, None)
         chroma = split(visible.image)[1] if self._colours else None
-        return Fused(shown, self._staged.find(luma, chroma, timed), luma)
+        return Fused(shown, self._staged.find(luma, chroma, timed=timed), luma)
 
     def expect(self, infrared: Frame, visible: Frame) -> None:
         """Upload a pair whose size has come before; what fails is told when its turn has come."""

@@ -25,8 +25,8 @@ class Detector:
     """A detector graph at work; its input buffer is made once, so one stream at a time.
 
     Args:
-        graph: What the manifest says about it: takes ``luma`` (1, 1, h, w) and maybe ``chroma`` (1, 2, h, w),
-            gives ``boxes`` (1, A, 4) and ``scores`` (1, A, C).
+        graph: What the manifest says about it: takes ``luma`` (1, 1, h, w), maybe ``chroma`` (1, 2, h, w)
+            and maybe ``infrared`` (1, 1, h, w), gives ``boxes`` (1, A, 4) and ``scores`` (1, A, C).
         engine: The graph, loaded; closed by :meth:`close`.
         names: C class names.
         threshold: Only scores above it count, 0 to 1.
@@ -46,11 +46,13 @@ class Detector:
         """Width and height of what it sees, pixels."""
         self.colour = graph.takes_chroma
         """Whether it sees colours."""
+        self.infrared = graph.takes_infrared
+        """Whether it sees infrared beside the fused luma."""
         rows = {tensor.name: tensor.shape for tensor in engine.outputs}["boxes"][1]
         self.proposals: int | None = rows
         """How many boxes it proposes; None where that is not known before it has run."""
 
-    def find(self, luma: U8 | F32, chroma: U8 | None = None) -> Detections:
+    def find(self, luma: U8 | F32, chroma: U8 | None = None, infrared: U8 | F32 | None = None) -> Detections:
         """What a picture shows.
 
         The whole picture is resized to the detector's size as in the training, its aspect changed where
@@ -61,6 +63,8 @@ class Detector:
                 the detector was trained without the stretch. Of a single sensor, its own luma.
             chroma: uint8 (2, H, W), Cr then Cb around 128: the visible picture's colours; None where it is
                 grey. Of no effect on a detector that was trained on luma.
+            infrared: (H, W) as ``luma``, aligned with it; None where that is of one sensor. Of no effect on a
+                detector that was trained without it.
 
         Returns:
             Boxes in pixels of ``luma``, cut at its edges.
@@ -68,7 +72,7 @@ class Detector:
         Raises:
             EngineError: the graph fails or gives what are no boxes and scores.
         """
-        given = self._inputs.of(luma, chroma)
+        given = self._inputs.of(luma, chroma, infrared)
         boxes, scores = _boxes_and_scores(self.engine.run(given), len(self.names))
         try:
             return found_in(

@@ -37,7 +37,7 @@ class Segmenter:
         self._engine = engine
         self._inputs = _inputs(graph, names)
 
-    def classes_of(self, luma: U8 | F32, chroma: U8 | None = None) -> U8:
+    def classes_of(self, luma: U8 | F32, chroma: U8 | None = None, infrared: U8 | F32 | None = None) -> U8:
         """The class of every pixel.
 
         The whole picture is resized to the network's size as in the training, its aspect changed where the
@@ -48,6 +48,8 @@ class Segmenter:
                 the stretch. Of a single sensor, its own luma.
             chroma: uint8 (2, H, W), Cr then Cb around 128: the visible picture's colours; None where it is
                 grey. Of no effect on a network that was trained on luma.
+            infrared: (H, W) as ``luma``, aligned with it; None where that is of one sensor. Of no effect on a
+                network that was trained without it.
 
         Returns:
             uint8 (h, w) of the network's size, each the place of a class in ``names``.
@@ -56,7 +58,7 @@ class Segmenter:
             EngineError: the graph fails or gives what is no mask of these classes.
         """
         width, height = self._inputs.width, self._inputs.height
-        mask = self._engine.run(self._inputs.of(luma, chroma))["mask"]
+        mask = self._engine.run(self._inputs.of(luma, chroma, infrared))["mask"]
         if mask.shape != (1, height, width) or int(mask.max()) >= len(self.names):
             raise EngineError(
                 "the segmentation's output cannot be used",
@@ -65,9 +67,9 @@ class Segmenter:
             )
         return np.asarray(mask[0], np.uint8)
 
-    def find(self, luma: U8 | F32, chroma: U8 | None = None) -> Mask:
+    def find(self, luma: U8 | F32, chroma: U8 | None = None, infrared: U8 | F32 | None = None) -> Mask:
         """The class of every pixel with the names, by :meth:`classes_of`."""
-        return Mask(self.classes_of(luma, chroma), self.names)
+        return Mask(self.classes_of(luma, chroma, infrared), self.names)
 
     def close(self) -> None:
         """Release the engine; safe to call twice."""

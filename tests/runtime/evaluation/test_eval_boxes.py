@@ -254,8 +254,8 @@ def test_rows_in_8_bits_and_in_floats_are_seen_alike(finder_bundle: bundle.Bundl
             "network": lambda pair: Fused(pair.visible, pair.visible / np.float32(255)),
         }
 
-        def noted(luma: Any, chroma: Any) -> Any:
-            found.append((luma.dtype, look(luma, chroma)["boxes"].to_rows()))
+        def noted(luma: Any, chroma: Any, infrared: Any) -> Any:
+            found.append((luma.dtype, look(luma, chroma, infrared)["boxes"].to_rows()))
             return {}
 
         measure([pair], rows, noted)
@@ -271,9 +271,13 @@ def test_the_detector_sees_what_comes_before_the_stretch(street: Path, detector_
     assert sorted(set(fused.picture.ravel().tolist())) == [0, 255]
     assert fused.luma.dtype == np.float32
     assert np.allclose(fused.luma[[0, 63]].T, [50 / 255, 20 / 255])
-    seen = []
-    pairs = open_pairs(street, PairSource(names=("3N", "1D")))
-    measure(pairs, {"": row}, lambda luma, chroma: seen.append(luma) or {})  # type: ignore[func-returns-value]
+    seen: list[Any] = []
+
+    def noted(luma: Any, *beside: Any) -> Any:
+        seen.append(luma)
+        return {}
+
+    measure(open_pairs(street, PairSource(names=("3N", "1D"))), {"": row}, noted)
     assert len(seen) == 2
     assert all(luma.dtype == np.float32 for luma in seen)
 

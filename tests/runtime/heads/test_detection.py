@@ -262,12 +262,14 @@ def test_boxes_outside_the_picture_are_cut_or_left_out() -> None:
 def test_what_stands_alone_is_looked_at_as_it_is(mean_bundle: bundle.Bundle) -> None:
     """The head sees the fused luma, float32 before the stretch, or the 8 bits of the sensor that is there."""
     seen: list[Any] = []
+    beside: list[Any] = []
 
     class Eye:
         names = ("a",)
 
-        def find(self, luma: Any, chroma: Any = None) -> Detections:
+        def find(self, luma: Any, chroma: Any = None, infrared: Any = None) -> Detections:
             seen.append(luma)
+            beside.append(infrared)
             return Detections.empty()
 
         def close(self) -> None:
@@ -286,3 +288,5 @@ def test_what_stands_alone_is_looked_at_as_it_is(mean_bundle: bundle.Bundle) -> 
     np.testing.assert_allclose(seen[0], (infrared.astype(float) + visible) / 510, atol=1e-6)
     assert seen[1] is visible
     assert seen[2] is infrared
+    assert beside[0] is infrared
+    assert beside[1:] == [None, None]

@@ -99,7 +99,7 @@ def test_a_head_of_luma_alone_gets_the_same_with_and_without_colours(size: tuple
     random = np.random.default_rng(0)
     luma, chroma = (random.integers(0, 256, (*n, *size[::-1]), np.uint8) for n in ((), (2,)))
     for picture in (luma, luma / np.float32(255)):
-        plain, coloured = Inputs(WIDTH, HEIGHT), Inputs(WIDTH, HEIGHT, colour=True)
+        plain, coloured = Inputs(WIDTH, HEIGHT), Inputs(WIDTH, HEIGHT, ("luma", "chroma"))
         given = plain.of(picture, chroma)
         assert list(given) == ["luma"]
         want = given["luma"].copy()

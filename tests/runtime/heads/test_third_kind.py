@@ -41,7 +41,7 @@ class Meter:
     def __init__(self, engine: Engine, names: tuple[str, ...]) -> None:
         self._engine, self.names = engine, names
 
-    def find(self, luma: Any, chroma: Any = None) -> Brightness:
+    def find(self, luma: Any, chroma: Any = None, infrared: Any = None) -> Brightness:
         unit = luma if luma.dtype == np.float32 else luma / np.float32(255)
         seen = cv2.resize(unit, (32, 24), interpolation=cv2.INTER_AREA)[None, None]
         return Brightness(float(self._engine.run({"luma": seen})["mean"][0]))

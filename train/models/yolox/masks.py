@@ -31,7 +31,7 @@ DETECTION = ("heads", "shrink3", "down4", "shrink4", "down5")
 
 
 class YOLOXMasks(MaskNetwork):
-    """T for masks, on fused luma or on the colour picture that luma and chroma make.
+    """T for masks, on fused luma or the colour picture that luma and chroma make, with infrared added or not.
 
     Args:
         classes: How many classes a pixel may have, the background among them; 2 to 255.
@@ -41,6 +41,7 @@ class YOLOXMasks(MaskNetwork):
             starts afresh.
         norm: Whether YOLOX's convolutions have a batch norm; ``pretrained`` needs false.
         colour: Whether it sees the luma in the visible picture's colours, as COCO's pictures have them.
+        infrared: How much of infrared is in the luma that it looks at, as YOLOX has it.
         class_weights: How much a pixel of each class counts in the loss, above 0; None: all alike.
         frozen: Whether YOLOX's part stays as it was read: the decoder, which always starts afresh, needs a
             rate at which what COCO taught is lost. Gradients still pass through it to the picture.
@@ -59,14 +60,15 @@ class YOLOXMasks(MaskNetwork):
         pretrained: str | None = None,
         norm: bool = True,
         colour: bool = False,
+        infrared: float = 0.0,
         class_weights: Sequence[float] | None = None,
         frozen: bool = False,
     ) -> None:
         super().__init__()
         require_classes(classes, "the network yolox_masks")
         self.class_weights = _weights(class_weights, classes)
-        self.colour = colour
-        self.trunk = YOLOX(len(NAMES), size, pretrained, norm=norm, colour=colour)
+        self.trunk = YOLOX(len(NAMES), size, pretrained, norm=norm, colour=colour, infrared=infrared)
+        self.colour, self.infrared = colour, self.trunk.infrared
         # Nothing would train them, and they would be in every checkpoint.
         for name in DETECTION:
             delattr(self.trunk, name)
@@ -84,19 +86,21 @@ class YOLOXMasks(MaskNetwork):
         nn.init.normal_(self.last.weight, std=FIRST)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
-    def forward(self, luma: Tensor, chroma: Tensor | None = None) -> MaskLogits:
+    def forward(
+        self, luma: Tensor, chroma: Tensor | None = None, infrared: Tensor | None = None
+    ) -> MaskLogits:
         """Score the classes of every 4x4 pixels.
 
         Args:
             luma: (B, 1, H, W) float in [0, 1]; H and W multiples of 32.
             chroma: (B, 2, H, W) float in [0, 1], Cr and Cb around 128 / 255; None for a grey picture.
+            infrared: (B, 1, H, W) float in [0, 1], where it is added; None: the luma as it is.
 
         Raises:
             RequestError: another shape.
         """
-        finest, *coarser = (
-            level(x) for level, x in zip(self.levels, self.trunk.features(luma, chroma), strict=True)
-        )
+        seen = self.trunk.features(luma, chroma, infrared)
+        finest, *coarser = (level(x) for level, x in zip(self.levels, seen, strict=True))
         for x, growth in zip(coarser, GROWTH[1:], strict=True):
             finest = finest + F.interpolate(
                 x, scale_factor=float(growth), mode="bilinear", align_corners=False

@@ -29,7 +29,7 @@ from tdfusion_edge.train.models.yolox.blocks import Blocks, Focus
 from tdfusion_edge.train.models.yolox.coco import rows_of
 from tdfusion_edge.train.models.yolox.head import Head, cells
 from tdfusion_edge.train.models.yolox.loss import RawBoxes, box_losses, decoded
-from tdfusion_edge.train.models.yolox.picture import picture
+from tdfusion_edge.train.models.yolox.picture import picture, share_of
 from tdfusion_edge.train.models.yolox.weights import load_onnx
 
 
@@ -64,7 +64,7 @@ class Features(NamedTuple):
 
 
 class YOLOX(BoxNetwork):
-    """Detector on fused luma, or on the colour picture that luma and chroma make.
+    """Detector on fused luma, or the colour picture that luma and chroma make, with infrared added or not.
 
     Args:
         classes: Number of classes.
@@ -78,6 +78,8 @@ class YOLOX(BoxNetwork):
             is another network than the one that was learned.
         l1: Whether the loss has the L1 term of the paper's last epochs.
         colour: Whether it sees the luma in the visible picture's colours, as COCO's pictures have them.
+        infrared: Share s of infrared in the luma that it looks at, (1 - s) fused + s infrared, from 0 (the
+            fused luma alone) to below 1. A picture for eyes has less infrared than a detector wants.
 
     Raises:
         InputMissing: there is no file of weights.
@@ -95,7 +97,9 @@ class YOLOX(BoxNetwork):
         norm: bool = True,
         l1: bool = False,
         colour: bool = False,
+        infrared: float = 0.0,
     ) -> None:
+        share = share_of(infrared, "yolox")
         if size not in SIZES:
             raise ConfigError("size of the network yolox", expected=f"one of {', '.join(SIZES)}", got=size)
         if pretrained is not None and norm:
@@ -106,6 +110,7 @@ class YOLOX(BoxNetwork):
         rows = None if coco is None else rows_of(coco, classes)
         self.groups = [1] * classes if rows is None else [len(group) for group in rows]
         self.l1, self.colour = l1, colour
+        self.share, self.infrared = share, share > 0
         width, n, depthwise = SIZES[size]
         blocks = Blocks(depthwise=depthwise, norm=norm)
         w2, w3, w4, w5 = (width * 2**step for step in range(1, 5))
@@ -128,17 +133,18 @@ class YOLOX(BoxNetwork):
         if pretrained is not None:
             load_onnx(self, Path(pretrained), size, rows)
 
-    def forward(self, luma: Tensor, chroma: Tensor | None = None) -> RawBoxes:
+    def forward(self, luma: Tensor, chroma: Tensor | None = None, infrared: Tensor | None = None) -> RawBoxes:
         """Detect.
 
         Args:
             luma: (B, 1, H, W) float in [0, 1]; H and W multiples of 32.
             chroma: (B, 2, H, W) float in [0, 1], Cr and Cb around 128 / 255; None for a grey picture.
+            infrared: (B, 1, H, W) float in [0, 1], where it is added; None: the luma as it is.
 
         Raises:
             RequestError: another shape.
         """
-        _, y3, n4, n5 = self.features(luma, chroma)
+        _, y3, n4, n5 = self.features(luma, chroma, infrared)
         y4 = self.down4(torch.cat((self.shrink3(y3), n4), dim=1))
         y5 = self.down5(torch.cat((self.shrink4(y4), n5), dim=1))
         levels = (y3, y4, y5)
@@ -146,13 +152,18 @@ class YOLOX(BoxNetwork):
         boxes, objectness, rows = (torch.cat(parts, dim=1) for parts in found)
         return RawBoxes(boxes, objectness[..., 0], self._merged(rows), *cells(levels))
 
-    def features(self, luma: Tensor, chroma: Tensor | None = None) -> Features:
+    def features(
+        self, luma: Tensor, chroma: Tensor | None = None, infrared: Tensor | None = None
+    ) -> Features:
         """What backbone and the way up the pyramid see; the arguments are those of :meth:`forward`.
 
         Raises:
             RequestError: another shape.
         """
         require_luma(luma, "yolox")
+        if infrared is not None:
+            require_luma(infrared, "yolox")
+            luma = (1 - self.share) * luma + self.share * infrared
         x2 = self.stage2(self.stem(picture(luma, chroma)))
         x3 = self.stage3(x2)
         x4 = self.stage4(x3)

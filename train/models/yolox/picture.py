@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tdfusion_edge.color import NEUTRAL
-from tdfusion_edge.errors import RequestError
+from tdfusion_edge.errors import ConfigError, RequestError
 
 RED, GREEN, BLUE = 0.299, 0.587, 0.114
 """What each gives to the luma."""
@@ -36,3 +36,16 @@ def picture(luma: Tensor, chroma: Tensor | None = None) -> Tensor:
     red, blue = 2 * (1 - RED) * (chroma[:, :1] - GREY), 2 * (1 - BLUE) * (chroma[:, 1:] - GREY)
     green = (RED * red + BLUE * blue) / -GREEN
     return (luma + torch.cat((blue, green, red), dim=1)).clamp(0, 1) * 255
+
+
+def share_of(infrared: float, network: str) -> float:
+    """The option ``infrared`` of a network, once it is one.
+
+    Raises:
+        ConfigError: it is no share from 0 to below 1.
+    """
+    if isinstance(infrared, bool) or not 0 <= infrared < 1:
+        raise ConfigError(
+            f"infrared of the network {network}", expected="a share from 0 to below 1", got=str(infrared)
+        )
+    return float(infrared)

@@ -30,7 +30,7 @@ from tdfusion_edge.errors import ConfigError
 from tdfusion_edge.pairs import LabelledPair
 from tdfusion_edge.pairs.lazy import mapped
 from tdfusion_edge.train.data.feed import Feed
-from tdfusion_edge.train.data.tensors import shown
+from tdfusion_edge.train.data.tensors import seen_by, shown
 from tdfusion_edge.train.data.types import Batch, TaskView
 from tdfusion_edge.train.fusing import start_task
 from tdfusion_edge.train.meta import Parameters, trainable
@@ -149,7 +149,7 @@ class BDLFusionStrategy(Strategy):
         with torch.no_grad():
             seen = shown(self.fusion(view.infrared, view.visible).fused, view)
         with self._steppers["task"].autocast(seen):
-            losses = self.task.loss(self.task.look(seen, view.chroma), view.targets)
+            losses = self.task.loss(self.task(*seen_by(self.task, seen, view)), view.targets)
         self._steppers["task"].step(losses["loss"])
         return {f"task {name}": value.item() for name, value in losses.items()}
 
@@ -225,7 +225,7 @@ class BDLFusionStrategy(Strategy):
         """On whole pictures: l = L_t, and U = L_t on the other batch."""
 
         def task_loss(view: TaskView, fused: Tensor, learned: Parameters) -> Tensor:
-            seen = self.task.arguments(shown(fused, view), view.chroma)
+            seen = seen_by(self.task, shown(fused, view), view)
             return self.task.loss(functional_call(self.task, learned, seen), view.targets)["loss"]
 
         def above(at: Parameters, learned: Parameters) -> Tensor:

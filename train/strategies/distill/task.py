@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tdfusion_edge.errors import ConfigError
 from tdfusion_edge.text import CLASSES, few
+from tdfusion_edge.train.data.tensors import seen_by
 from tdfusion_edge.train.data.types import TaskView
 from tdfusion_edge.train.fusing import task_network
 from tdfusion_edge.train.models.task import BoxPrediction, MaskPrediction, TaskNetwork
@@ -64,10 +65,10 @@ class TaskDistill(TaskOnly):
 
     def losses(self, luma: Tensor, view: TaskView) -> Mapping[str, Tensor]:
         """The labels' losses, and the teacher's terms as ``teacher ...``; ``loss`` has all of them."""
-        output = self._live.look(luma, view.chroma)
+        output = self._live(*seen_by(self._live, luma, view))
         labelled = self._live.loss(output, view.targets)
         with torch.no_grad():
-            taught = self.teacher.decode(self.teacher.look(luma, view.chroma))
+            taught = self.teacher.decode(self.teacher(*seen_by(self.teacher, luma, view)))
         with torch.autocast(luma.device.type, enabled=False):  # logarithms of probabilities
             found = self._live.decode(output)
             told = box_terms(found, taught) if isinstance(found, BoxPrediction) else mask_terms(found, taught)
@@ -85,6 +86,11 @@ def _refuse_other_findings(student: TaskNetwork, teacher: TaskNetwork, size: tup
         raise ConfigError(
             "the teacher sees colours and the student none",
             hint="Set [task.network_options] colour = true, or take another teacher.",
+        )
+    if teacher.infrared and not student.infrared:
+        raise ConfigError(
+            "the teacher sees infrared beside the picture and the student does not",
+            hint="Give [task.network_options] infrared a share, or take another teacher.",
         )
     found = []
     for network in (student, teacher):

@@ -96,7 +96,7 @@ class ForeignDetector:
         self.family = self._recognised()
         """How it takes pictures and tells of boxes."""
 
-    def find(self, luma: U8 | F32, chroma: U8 | None = None) -> Detections:
+    def find(self, luma: U8 | F32, chroma: U8 | None = None, infrared: U8 | F32 | None = None) -> Detections:
         """What a picture shows.
 
         The picture is made as large as the detector's input holds, its aspect kept, beside grey.
@@ -104,6 +104,7 @@ class ForeignDetector:
         Args:
             luma: uint8 (H, W), or float32 (H, W) in [0, 1].
             chroma: uint8 (2, H, W), Cr then Cb around 128, the colours to see the luma in; None: grey.
+            infrared: Of no effect: it sees the picture alone.
 
         Returns:
             Boxes in pixels of ``luma``, cut at its edges.
@@ -111,6 +112,7 @@ class ForeignDetector:
         Raises:
             EngineError: the graph fails or gives what are no boxes and scores.
         """
+        del infrared
         picture = merge(
             np.asarray(luma, np.uint8) if luma.dtype == np.uint8 else scale_to_8bit(luma, 0, 1), chroma
         )
