@@ -67,8 +67,8 @@ def test_it_looks_at_both_by_their_shares(kind: type[YOLOX] | type[YOLOXMasks], 
         assert not torch.allclose(getattr(seer.look(luma, chroma), first), getattr(got, first))
 
 
-@pytest.mark.parametrize("share", [-0.1, 1, 1.5, float("nan"), True])
-def test_what_is_no_share_is_refused(share: float) -> None:
+@pytest.mark.parametrize("share", [-0.1, 1, 1.5, float("nan"), True, ".5"])
+def test_what_is_no_share_is_refused(share: Any) -> None:
     with pytest.raises(ConfigError, match="infrared of the network yolox"):
         YOLOX(3, infrared=share)
 
