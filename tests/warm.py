@@ -20,9 +20,7 @@ QUARTERS = ((0, 0, 20, 16), (20, 0, 40, 16), (0, 16, 20, 32), (20, 16, 40, 32))
 def warm_bundle(folder: Path, *, colour: bool = True) -> Path:
     """Written into a folder; ``colour``: whether the detector takes chroma too, and ignores it."""
     shipped = bundle.read(bundle.default_path())
-    fields = {
-        name: getattr(shipped.manifest, name) for name in ("name", "network", "strategy", "created", "license")
-    }
+    fields = {name: getattr(shipped.manifest, name) for name in ("name", "network", "strategy", "created")}
     fusion = shipped.manifest.graphs[bundle.FUSION]
     info = bundle.HeadInfo(kind="boxes", network="warm", classes=("warm",), score_threshold=0.1)
     planes = [name for name in PLANES if colour or name != "chroma"]

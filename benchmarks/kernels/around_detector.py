@@ -45,9 +45,7 @@ def around_detector(opened: Bundle, size: tuple[int, int], launched: Launched) -
     graph = opened.manifest.graphs["detector"]
     shapes: dict[str, Any] = {tensor.name: tensor.shape for tensor in (*graph.inputs, *graph.outputs)}
     (_, anchors, classes), (height, width) = shapes["scores"], shapes["luma"][2:]
-    looking = Looking(
-        Nowhere(), (width, height), graph.takes_chroma, graph.takes_infrared, anchors, classes
-    )
+    looking = Looking(Nowhere(), (width, height), graph.takes_chroma, graph.takes_infrared, anchors, classes)
     random = np.random.default_rng(0)
     constants = detector.shrink_constants(size, looking)
     shrink = {
