@@ -41,7 +41,7 @@ class Pair(NamedTuple):
     norm: nn.Module
 
 
-def folded(network: Network, example: tuple[Tensor, ...]) -> Network:
+def folded(network: Network, example: tuple[Tensor | None, ...]) -> Network:
     """A copy in evaluation mode that computes the same with fewer layers.
 
     A module with branches that only its training needs has a method ``reparameterised()``, which
@@ -68,7 +68,7 @@ def folded(network: Network, example: tuple[Tensor, ...]) -> Network:
     return made
 
 
-def conv_norm_pairs(network: nn.Module, example: tuple[Tensor, ...]) -> list[Pair]:
+def conv_norm_pairs(network: nn.Module, example: tuple[Tensor | None, ...]) -> list[Pair]:
     """The pairs of a network in evaluation mode that may be folded, in the order in which they run.
 
     Both must run once and be PyTorch's own classes, without hooks and parametrisations: what a user's

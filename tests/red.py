@@ -18,9 +18,14 @@ INPUTS = {"luma": (1, 1, HEIGHT, WIDTH), "chroma": (1, 2, HEIGHT, WIDTH)}
 FINDS = {"boxes": (1, 2, 4), "scores": (1, 2, 1)}
 
 
-def red_graph(*, colour: bool = True) -> bytes:
-    """A detector with a box at each of two places, whose score is the mean of Cr within it, or of luma."""
-    seen = "chroma" if colour else "luma"
+def red_graph(*, colour: bool = True, beside: str = "chroma") -> bytes:
+    """A detector with a box at each of two places, whose score is the mean of the first channel within it.
+
+    Args:
+        colour: Of what it sees beside the luma, Cr where that is chroma; otherwise of the luma alone.
+        beside: Name of what it sees beside the luma.
+    """
+    seen = beside if colour else "luma"
     nodes, ends = [], []
     for k, (x1, y1, x2, y2) in enumerate(PLACES):
         nodes += [
@@ -43,9 +48,9 @@ def red_graph(*, colour: bool = True) -> bytes:
     ]
     values = {
         name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-        for name, shape in (INPUTS | FINDS).items()
+        for name, shape in (INPUTS | FINDS | {"infrared": INPUTS["luma"]}).items()
     }
-    given = [values[name] for name in INPUTS if colour or name == "luma"]
+    given = [values[name] for name in ("luma", beside) if colour or name == "luma"]
     return _checked(nodes, given, [values[name] for name in FINDS], ends)
 
 
@@ -65,13 +70,13 @@ def red_mask_graph() -> bytes:
     return _checked(nodes, inputs, [mask], ends)
 
 
-def described(**shapes: tuple[int | str, ...]) -> bundle.Graph:
+def described(beside: str = "chroma", **shapes: tuple[int | str, ...]) -> bundle.Graph:
     """What a manifest says about the detector; ``shapes`` of tensors may be told otherwise."""
-    tensors = [tensor(name, shape) for name, shape in (INPUTS | FINDS | shapes).items()]
+    known = INPUTS | FINDS | {"infrared": INPUTS["luma"]} | shapes
     return bundle.Graph(
         files={"fp32": "detector.onnx"},
-        inputs=tuple(tensors[:2]),
-        outputs=tuple(tensors[2:]),
+        inputs=tuple(tensor(name, known[name]) for name in ("luma", beside)),
+        outputs=tuple(tensor(name, known[name]) for name in FINDS),
         minimum_size=HEIGHT,
         opset=18,
     )

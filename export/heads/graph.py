@@ -104,7 +104,9 @@ def head_part(
 
 def example_folded(task: Task) -> TaskNetwork:
     """The network with its batch norm folded, of the size that it is exported at."""
-    return folded(task.network, example(task.network, task.view))
+    network = task.network
+    given = dict(zip(network.planes, example(network, task.view), strict=True))
+    return folded(network, network.arguments(**given))
 
 
 def example(network: TaskNetwork, view: TaskView) -> tuple[Tensor, ...]:

@@ -5,6 +5,8 @@ Full-range BT.601 as in ``tdfusion_edge.color``, from its three weights; there O
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -38,14 +40,15 @@ def picture(luma: Tensor, chroma: Tensor | None = None) -> Tensor:
     return (luma + torch.cat((blue, green, red), dim=1)).clamp(0, 1) * 255
 
 
-def share_of(infrared: float, network: str) -> float:
+def share_of(infrared: object, network: str) -> float:
     """The option ``infrared`` of a network, once it is one.
 
     Raises:
         ConfigError: it is no share from 0 to below 1.
     """
-    if isinstance(infrared, bool) or not 0 <= infrared < 1:
+    number = infrared if isinstance(infrared, int | float) and not isinstance(infrared, bool) else math.nan
+    if not 0 <= number < 1:
         raise ConfigError(
-            f"infrared of the network {network}", expected="a share from 0 to below 1", got=str(infrared)
+            f"infrared of the network {network}", expected="a share from 0 to below 1", got=repr(infrared)
         )
-    return float(infrared)
+    return float(number)

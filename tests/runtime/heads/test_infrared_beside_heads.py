@@ -1,0 +1,122 @@
+"""Heads that see infrared beside the fused picture get the pair's own, aligned, where both sensors are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from red import CLASSES, HEIGHT, PLACES, WIDTH, described, red_graph
+
+from tdfusion_edge import bundle
+from tdfusion_edge.bundle import INFRARED, Bundle
+from tdfusion_edge.cli import main
+from tdfusion_edge.frames import Frame, Pair
+from tdfusion_edge.runtime import rig
+from tdfusion_edge.runtime.fuser import Fuser
+from tdfusion_edge.runtime.heads.inputs import Inputs
+
+SIZE = (2 * WIDTH, 2 * HEIGHT)
+COLD, WARM, LIT = 40, 220, 90
+
+
+def scene(*warm: int) -> tuple[Any, Any]:
+    """Infrared that is warm at the places where the detector looks, and visible of one level."""
+    infrared = np.full(SIZE[::-1], COLD, np.uint8)
+    for place in warm:
+        x1, y1, x2, y2 = (2 * side for side in PLACES[place])
+        infrared[y1:y2, x1:x2] = WARM
+    return infrared, np.full((*SIZE[::-1], 3), LIT, np.uint8)
+
+
+@pytest.fixture
+def warm_bundle(mean_bundle: Bundle, tmp_path: Path) -> Path:
+    """A head whose scores are the mean of infrared at two places; the fused picture is the mean of both."""
+    fields = {
+        name: getattr(mean_bundle.manifest, name) for name in ("name", "network", "strategy", "created")
+    }
+    info = bundle.HeadInfo(kind="boxes", network="warm", classes=CLASSES, score_threshold=0.0)
+    graphs = {**mean_bundle.manifest.graphs, "detector": described(beside=INFRARED)}
+    files = {**mean_bundle.files, "detector.onnx": red_graph(beside=INFRARED)}
+    bundle.write(tmp_path / "warm", fields | {"graphs": graphs, "heads": {"detector": info}}, files)
+    return tmp_path / "warm"
+
+
+def levels(found: Any) -> list[float]:
+    """Scores by place, in levels of 8 bits."""
+    order = np.argsort(found.boxes[:, 0])
+    return [round(255 * float(score), 1) for score in found.scores[order]]
+
+
+def test_it_sees_infrared_and_not_the_fused_picture(warm_bundle: Path) -> None:
+    with Fuser(warm_bundle, threads=1) as fuse:
+        for warm in ((0,), (1,), (), (0, 1)):
+            want = [WARM if place in warm else COLD for place in (0, 1)]
+            assert levels(fuse(*scene(*warm)).detections) == want
+
+
+def test_one_sensor_alone_stands_in_its_place(warm_bundle: Path) -> None:
+    infrared, visible = (Frame(image, 0, 0, "x") for image in scene(0))
+    with Fuser(warm_bundle, threads=1) as fuse:
+        for pair, want in (
+            (Pair(None, visible), [LIT, LIT]),
+            (Pair(infrared, visible), [WARM, COLD]),
+            (Pair(infrared, None), [WARM, COLD]),
+        ):
+            result = fuse.fuse(pair)
+            assert result is not None
+            assert levels(result.detections) == want
+
+
+def test_outside_of_infrared_s_view_it_sees_visible(warm_bundle: Path) -> None:
+    """A shift leaves the first place without infrared."""
+    shift = PLACES[1][0] - PLACES[0][0]
+    registration = rig.Registration(
+        homography=((1.0, 0.0, 2.0 * shift), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+        infrared_size=SIZE, visible_size=SIZE,
+    )  # fmt: skip
+    infrared, visible = scene(0, 1)
+    infrared[:] = WARM
+    with Fuser(warm_bundle, threads=1, registration=registration) as fuse:
+        left, right = levels(fuse(infrared, visible).detections)
+    assert left == LIT
+    assert WARM - 2 <= right <= WARM
+
+
+def test_inputs_are_filled_by_name_and_each_time_anew() -> None:
+    random = np.random.default_rng(0)
+    luma, other, infrared = (random.integers(0, 256, SIZE[::-1], np.uint8) for _ in range(3))
+    inputs = Inputs(WIDTH, HEIGHT, ("luma", INFRARED))
+    alone = Inputs(WIDTH, HEIGHT)
+    want = {name: alone.of(one)["luma"].copy() for name, one in (("luma", luma), ("infrared", infrared))}
+    got = inputs.of(luma, infrared=infrared)
+    assert list(got) == ["luma", "infrared"]
+    assert all(np.array_equal(got[name], want[name]) for name in want)
+    got = inputs.of(other)
+    assert np.array_equal(got["infrared"], got["luma"])
+    assert np.array_equal(got["luma"], alone.of(other)["luma"])
+    assert list(alone.of(luma, infrared=infrared)) == ["luma"]
+
+
+def test_rows_of_one_sensor_are_seen_without_the_other(
+    warm_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is warm is found in every picture of both, and in visible alone, all of one level, it is not."""
+    for part in ("ir", "vi", "labels"):
+        (tmp_path / part).mkdir()
+    for k, place in enumerate(PLACES):
+        infrared, visible = scene(k)
+        cv2.imwrite(str(tmp_path / "ir" / f"{k}.png"), infrared)
+        cv2.imwrite(str(tmp_path / "vi" / f"{k}.png"), visible)
+        x1, y1, x2, y2 = place
+        shares = (x1 + x2) / 2 / WIDTH, (y1 + y2) / 2 / HEIGHT, (x2 - x1) / WIDTH, (y2 - y1) / HEIGHT
+        (tmp_path / "labels" / f"{k}.txt").write_text(f"0 {' '.join(map(str, shares))}\n")
+    command = ["eval", str(warm_bundle), "--data", str(tmp_path), "--labels", "yolo:labels", "--baselines"]
+    assert main([*command, "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)["detection"]
+    both = ("mean", "average", "additive", "maximum", "infrared")
+    assert [scores[row]["map50"] for row in both] == [1] * len(both)
+    assert scores["visible"]["map50"] < 1
