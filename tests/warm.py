@@ -7,11 +7,10 @@ from typing import Any
 
 import onnx
 from onnx import TensorProto, helper
+from red import HEIGHT, WIDTH, tensor
 
 from tdfusion_edge import bundle
 
-WIDTH, HEIGHT = 40, 32
-"""Of what it sees."""
 PLANES = {"luma": 1, "chroma": 2, "infrared": 1}
 QUARTERS = ((0, 0, 20, 16), (20, 0, 40, 16), (0, 16, 20, 32), (20, 16, 40, 32))
 """Its four boxes; the score of each is the mean of infrared in it."""
@@ -40,10 +39,7 @@ def _shapes(planes: list[str]) -> dict[str, tuple[int, ...]]:
 
 
 def _described(planes: list[str]) -> bundle.Graph:
-    tensors = [
-        bundle.TensorInfo(name=name, dtype="float32", shape=shape, content=name)
-        for name, shape in _shapes(planes).items()
-    ]
+    tensors = [tensor(name, shape) for name, shape in _shapes(planes).items()]
     return bundle.Graph(
         files={"fp32": "detector.onnx"},
         inputs=tuple(tensors[:-2]),
