@@ -155,14 +155,14 @@ class Fuser:
             )
             self._from_cameras: FromCameras | None = None
             if takes_frames(ran, graphs, stretch=stretch):
-                graph_of = self.manifest.graphs
+                seen = [self.manifest.graphs[name] for name in self.manifest.heads]
                 self._from_cameras = camera_way(ran)(
                     ran.engine,
                     self._aligner,
                     self._staged,
                     thermal,
-                    colours=foreign is not None
-                    or any(graph_of[name].takes_chroma for name in self.manifest.heads),
+                    colours=foreign is not None or any(graph.takes_chroma for graph in seen),
+                    infrared=any(graph.takes_infrared for graph in seen),
                 )
                 stack.callback(self._from_cameras.close)
             self._closing = stack.pop_all()

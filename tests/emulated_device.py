@@ -35,10 +35,10 @@ WRITTEN = {
     "fold": {"mixing"},
     "apply": {"target"},
     "head": {"luma"},
-    "edge": {"fused", "fused_chroma", "luma", "histogram", "measured"},
+    "edge": {"fused", "fused_chroma", "luma", "aligned", "histogram", "measured"},
     "edge_unit": {"fused"},
     "thermal": {"state", "thermal"},
-    "shrink": {"seen", "seen_chroma"},
+    "shrink": {"seen", "seen_chroma", "seen_infrared"},
     "boxes": {"found"},
 }
 """What a kernel writes to, by its parameters; the rest it reads."""

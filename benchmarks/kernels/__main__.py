@@ -24,7 +24,7 @@ from benchmarks.kernels import emulator
 from benchmarks.kernels.around_detector import around_detector
 from benchmarks.schema import Figure, Results
 from benchmarks.script import Benchmark, Measured, add_bundle, add_count, main, parse_size
-from tdfusion_edge.bundle import FUSION, read
+from tdfusion_edge.bundle import FUSION, Bundle, read
 from tdfusion_edge.errors import WorkError
 from tdfusion_edge.runtime.engines.cuda.parameters import BGR, BINS, NV12, THERMAL_STATE, YUYV, EdgeParameters
 from tdfusion_edge.runtime.engines.cuda.thermal import KERNEL, SHARED_BYTES, THREADS, thermal_parameters
@@ -74,34 +74,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(args: argparse.Namespace) -> Measured:
     """Launch every case once."""
-    _, onnx = read(args.bundle).graph(FUSION, "fp32")
+    opened = read(args.bundle)
     facts: dict[str, str] = {}
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder:
         library = emulator.Library(emulator.build(Path(folder), emulator.QUICK))
         for name in args.case or CASES:
-            facts[f"{name}: launch"] = _edge(library, name, args, onnx, figures)
+            facts[f"{name}: launch"] = _edge(library, name, args, opened, figures)
         _thermal(library, args.size, figures)
-        for name, moved in around_detector(read(args.bundle), args.size, partial(_launched, library)).items():
+        for name, moved in around_detector(opened, args.size, partial(_launched, library)).items():
             figures += _figures(name, moved)
     return Measured(Results(figures=tuple(figures)), facts)
 
 
 def _edge(
-    library: emulator.Library, name: str, args: argparse.Namespace, onnx: bytes, figures: list[Figure]
+    library: emulator.Library, name: str, args: argparse.Namespace, opened: Bundle, figures: list[Figure]
 ) -> str:
+    _, onnx = opened.graph(FUSION, "fp32")
     prepared = prepared_edge(CASES[name], args.size, onnx, args.multiprocessors)
     moved = launched_edge(library, prepared)
     figures += _figures(name, moved)
     passes = round(moved.passes / moved.matrices, 3)
     figures.append(Figure(name=f"{name}, passes a matrix", value=passes, unit="of shared memory"))
-    width, height = args.size
-    luma = np.full((height, width), np.nan, np.float32)
-    launched_edge(library, prepared._replace(arrays={**prepared.arrays, "luma": luma}))
-    error = _error(CASES[name], onnx, prepared.arrays, luma)
+    seen = _seen(opened, args.size)
+    figures += _figures(
+        f"{name}, with what heads see",
+        launched_edge(library, prepared._replace(arrays={**prepared.arrays, **seen})),
+    )
+    error = _error(CASES[name], onnx, prepared.arrays, seen["luma"])
     figures.append(Figure(name=f"{name}, largest error of the luma", value=error, unit="of 1"))
     planned = prepared.plan
     return f"{planned.tile.kernel}, {planned.blocks} blocks: {planned.reason}"
+
+
+def _seen(opened: Bundle, size: tuple[int, int]) -> dict[str, Any]:
+    """Where `edge` stores what the bundle's heads see beside the picture: the luma, and maybe infrared."""
+    planes: dict[str, Any] = {"luma": np.full(size[::-1], np.nan, np.float32)}
+    if any(opened.manifest.graphs[name].takes_infrared for name in opened.manifest.heads):
+        planes["aligned"] = np.zeros(size[::-1], np.uint8)
+    return planes
 
 
 class Prepared(NamedTuple):

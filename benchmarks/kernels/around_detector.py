@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from benchmarks.kernels.emulator import Traffic
-from tdfusion_edge.bundle import CHROMA, Bundle
+from tdfusion_edge.bundle import CHROMA, INFRARED, Bundle
 from tdfusion_edge.runtime.engines.cuda import detector
 from tdfusion_edge.runtime.engines.cuda.detector import Looking
 
@@ -23,7 +23,9 @@ COUNTED = 1 / 50
 class Nowhere:
     """An engine that never runs; its memory is given with each launch."""
 
-    addresses: Mapping[str, int] = MappingProxyType(dict.fromkeys(("luma", CHROMA, "boxes", "scores"), 0))
+    addresses: Mapping[str, int] = MappingProxyType(
+        dict.fromkeys(("luma", CHROMA, INFRARED, "boxes", "scores"), 0)
+    )
 
     def enqueue(self, stream: int) -> None:
         """It is not asked to."""
@@ -43,7 +45,7 @@ def around_detector(opened: Bundle, size: tuple[int, int], launched: Launched) -
     graph = opened.manifest.graphs["detector"]
     shapes: dict[str, Any] = {tensor.name: tensor.shape for tensor in (*graph.inputs, *graph.outputs)}
     (_, anchors, classes), (height, width) = shapes["scores"], shapes["luma"][2:]
-    looking = Looking(Nowhere(), (width, height), graph.takes_chroma, anchors, classes)
+    looking = Looking(Nowhere(), (width, height), graph.takes_chroma, graph.takes_infrared, anchors, classes)
     random = np.random.default_rng(0)
     constants = detector.shrink_constants(size, looking)
     shrink = {
@@ -54,6 +56,9 @@ def around_detector(opened: Bundle, size: tuple[int, int], launched: Launched) -
     }
     if looking.colour:
         shrink["seen_chroma"] = np.zeros((2, height, width), np.float32)
+    if looking.infrared:
+        shrink["aligned"] = random.integers(0, 256, size[::-1], dtype=np.uint8)
+        shrink["seen_infrared"] = np.zeros((height, width), np.float32)
     corners = random.uniform(0, width / 2, (anchors, 2))
     boxes = {
         "boxes": np.concatenate((corners, corners + 20), axis=1).astype(np.float32),

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from built_kernels import built
+import warm
+from built_kernels import built, library
 
 from benchmarks.kernels import emulator, restormer
-from benchmarks.kernels.__main__ import BENCHMARK, MEGA
+from benchmarks.kernels.__main__ import BENCHMARK, MEGA, SECTOR, _launched
+from benchmarks.kernels.around_detector import around_detector
 from benchmarks.schema import read
 from benchmarks.script import main
+from tdfusion_edge.bundle import default_path
+from tdfusion_edge.bundle import read as read_bundle
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to build the kernels with")
 
@@ -36,10 +41,30 @@ def test_camera_to_picture_takes_two_megabytes_at_most(
     # 16 pixels of a product may lie in two rows of a tile, whose banks nobody can choose.
     assert 1 <= figures["nv12 to bgr, passes a matrix"] <= 1.25
     assert figures["nv12 to bgr, largest error of the luma"] <= 2e-3
-    # Luma and BGR once, three planes of 416x320 in float32; scores and the boxes whose score counts.
-    seen = (640 * 480 * (4 + 3) + 416 * 320 * 3 * 4) / MEGA
+    # Luma, BGR and maybe infrared once, as many planes in float32; scores and the boxes whose score counts.
+    graph = read_bundle(default_path()).manifest.graphs["detector"]
+    both = int(graph.takes_infrared)
+    planes = 640 * 480 * (4 + both) / MEGA
+    beside = figures["nv12 to bgr, with what heads see, memory"] - figures["nv12 to bgr, memory"]
+    assert beside == pytest.approx(planes, abs=2e-4)
+    shapes = {tensor.name: tensor.shape for tensor in graph.inputs}
+    height, width = shapes["luma"][2:]
+    seen = (640 * 480 * (4 + 3 + both) + int(height) * int(width) * (3 + both) * 4) / MEGA
     assert seen < figures["what a detector sees, memory"] < 1.1 * seen
     assert 2730 * 3 * 4 / MEGA < figures["boxes of a detector, memory"] < 0.05
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_infrared_that_a_detector_sees_is_read_once(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, colour: bool
+) -> None:
+    size = 2 * warm.WIDTH, 2 * warm.HEIGHT
+    opened = read_bundle(warm.warm_bundle(tmp_path, colour=colour))
+    moved = around_detector(opened, size, partial(_launched, library(tmp_path_factory)))
+    seen = moved["what a detector sees"]
+    assert SECTOR * seen.once_stored == warm.WIDTH * warm.HEIGHT * 4 * (4 if colour else 2)
+    read_once = size[0] * size[1] * (4 + 1 + (3 if colour else 0))
+    assert read_once < SECTOR * seen.once_loaded < 1.1 * read_once
 
 
 @pytest.mark.slow

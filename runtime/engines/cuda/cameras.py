@@ -86,6 +86,7 @@ class CameraPath:
         staged: Has the heads.
         thermal: How infrared becomes 8 bits.
         colours: Whether a head sees the visible picture's colours.
+        infrared: Whether a head sees infrared beside the fused luma.
     """
 
     def __init__(
@@ -96,9 +97,10 @@ class CameraPath:
         thermal: rig.ThermalRange,
         *,
         colours: bool,
+        infrared: bool,
     ) -> None:
         self._engine, self._aligner, self._staged, self._thermal = engine, aligner, staged, thermal
-        self._colours = colours
+        self._colours, self._infrared = colours, infrared
         self._detector = staged.only("boxes")
         self._looking: Looking | None = None
         self._expected: _Expected | None = None
@@ -135,12 +137,13 @@ class CameraPath:
             grey = visible.image.ndim == 3 and is_grey(visible.image)
             shown = (picture[..., 0] if grey else picture).copy()
             luma = None if made.luma is None else made.luma.copy()
+            levels = None if made.infrared is None else made.infrared.copy()
         if made.found is not None:
             return Fused(shown, self._judged(made.found, timed), None)
         if luma is None:
             return Fused(shown, {}, None)
         chroma = split(visible.image)[1] if self._colours else None
-        return Fused(shown, self._staged.find(luma, chroma, timed=timed), luma)
+        return Fused(shown, self._staged.find(luma, chroma, levels, timed), luma)
 
     def expect(self, infrared: Frame, visible: Frame) -> None:
         """Upload a pair whose size has come before; what fails is told when its turn has come."""
@@ -213,9 +216,10 @@ class CameraPath:
             colour = GREY if key.grey else BGR
             if self._looking is None:  # here, since it may build an engine, which takes minutes
                 self._looking = looking_of(self._detector)
+            here = self._staged.looks and self._looking is None  # heads look on the CPU
             form = Form(
                 key.visible, key.infrared, infrared_bytes=2 if key.deep else 1, visible=colour, fused=colour,
-                luma=self._staged.looks and self._looking is None,
+                luma=here, aligned=here and self._infrared,
                 percentiles=self._thermal.limits if self._follows(key.deep) else None,
                 corrected=not self._follows(key.deep) and self._thermal.mode != "camera",
                 inverse=key.inverse,

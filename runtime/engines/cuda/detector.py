@@ -1,7 +1,7 @@
 """A detector between two kernels of ours: its input is made on the GPU, and what it proposes is taken there.
 
-``shrink`` makes the fused luma, and chroma, as small as the detector sees them; the detector's own engine
-runs; ``boxes`` takes what counts. The kernels lie in ``kernels/shrink.cu`` and ``kernels/boxes.cu``.
+``shrink`` makes the fused luma, chroma and infrared as small as the detector sees them; the detector's own
+engine runs; ``boxes`` takes what counts. The kernels lie in ``kernels/shrink.cu`` and ``kernels/boxes.cu``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tdfusion_edge.bundle import CHROMA
+from tdfusion_edge.bundle import CHROMA, INFRARED
 from tdfusion_edge.detections import PROPOSALS, Proposals, scale_to
 from tdfusion_edge.resize import taps_of
 from tdfusion_edge.runtime.engines.base import Array, DeviceEngine, OnDevice
@@ -38,6 +38,8 @@ class Looking:
     """Width and height of what it sees, pixels."""
     colour: bool
     """Whether it sees chroma as well."""
+    infrared: bool
+    """Whether it sees infrared as well."""
     anchors: int
     """Boxes that it proposes."""
     classes: int
@@ -63,7 +65,8 @@ def looking_of(head: Head | None) -> Looking | None:
         return None
     if not isinstance(head.engine, DeviceEngine):
         return None
-    return Looking(head.engine.on_device(), head.seen, head.colour, head.proposals, len(head.names))
+    engine = head.engine.on_device()
+    return Looking(engine, head.seen, head.colour, head.infrared, head.proposals, len(head.names))
 
 
 def shrink_blocks(looking: Looking) -> int:
@@ -95,6 +98,7 @@ def shrink_parameters(
         width=size[0], visible_pitch=3 * size[0], seen_width=width, seen_height=height,
         row_taps=constants["row_weights"].shape[1], column_taps=constants["column_weights"].shape[1],
         seen=inputs["luma"], seen_chroma=inputs[CHROMA] if looking.colour else 0,
+        seen_infrared=inputs[INFRARED] if looking.infrared else 0,
     )  # fmt: skip
 
 

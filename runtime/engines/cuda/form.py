@@ -26,6 +26,8 @@ class Form:
     """GREY, BGR or NV12; None: no picture."""
     luma: bool = False
     """Whether the fused luma before the stretch is wanted."""
+    aligned: bool = False
+    """Whether the infrared that was fused is wanted, as levels at visible's pixels."""
     percentiles: tuple[float, float] | None = None
     """Of infrared counts, 0 to 100, that become 0 and 255; None: they are levels, or :attr:`corrected`."""
     corrected: bool = False
@@ -73,4 +75,6 @@ def outputs_of(form: Form) -> dict[str, int]:
             sizes[name] = rows * columns
     if form.luma:
         sizes["luma"] = 4 * form.size[0] * form.size[1]
+    if form.aligned:
+        sizes["aligned"] = form.size[0] * form.size[1]
     return sizes

@@ -26,7 +26,7 @@ class EdgeParameters(ctypes.Structure):
     _fields_ = (
         *((name, _Address) for name in (
             "infrared", "visible", "chroma", "share", "weights", "thermal", "limits",
-            "fused", "fused_chroma", "luma", "histogram", "measured",
+            "fused", "fused_chroma", "luma", "aligned", "histogram", "measured",
         )),
         ("inverse", ctypes.c_float * 9),
         *((name, ctypes.c_int32) for name in (
@@ -115,8 +115,8 @@ class ShrinkParameters(ctypes.Structure):
 
     _fields_ = (
         *((name, _Address) for name in (
-            "luma", "visible", "row_first", "row_weights", "column_first", "column_weights",
-            "seen", "seen_chroma",
+            "luma", "visible", "aligned", "row_first", "row_weights", "column_first", "column_weights",
+            "seen", "seen_chroma", "seen_infrared",
         )),
         *((name, ctypes.c_int32) for name in (
             "width", "visible_pitch", "seen_width", "seen_height", "row_taps", "column_taps"

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tdfusion_edge.color import U8
 from tdfusion_edge.errors import EngineError
 from tdfusion_edge.runtime.engines.base import Array
 from tdfusion_edge.runtime.engines.cuda import detector, thermal
@@ -44,7 +45,7 @@ SLOTS = 2
 NUMBERS_BYTES = 24
 """Limits, share, correction and threshold of a pair."""
 POINTED = (
-    *("infrared", "visible", "chroma", "share", "weights", "fused", "fused_chroma", "luma"),
+    *("infrared", "visible", "chroma", "share", "weights", "fused", "fused_chroma", "luma", "aligned"),
     *("histogram", "measured"),
 )
 """Addresses among the parameters of `edge` that a slot or the path has memory for under the same name."""
@@ -60,6 +61,8 @@ class Fused(NamedTuple):
     """Stretch limits that this picture alone would have, in fused luma."""
     found: Found | None = None
     """What the detector proposes, in arrays of its own; None where none looks."""
+    infrared: U8 | None = None
+    """The levels that were fused, uint8 (H, W), at a border passing into the visible luma; where wanted."""
 
 
 class _Slot(NamedTuple):
@@ -228,10 +231,11 @@ class PicturePath:
         if self.form.fused == BGR:
             planes = (planes[0].reshape(height, width, 3),)
         luma = got["luma"].view(np.float32).reshape(height, width) if self.form.luma else None
+        infrared = got["aligned"].reshape(height, width) if self.form.aligned else None
         low, high = got["measured"].view(np.float32).tolist()
         looking = self._looking
         found = None if looking is None else detector.found_of(got["found"], looking.classes)
-        return Fused(planes, luma, (low, high), found)
+        return Fused(planes, luma, (low, high), found, infrared)
 
     def close(self) -> None:
         """Wait for what is on its way and give all memory back; safe to call twice."""
@@ -290,8 +294,11 @@ class PicturePath:
         }
         if self._looking is not None:
             arrays = {**arrays, **self._taps}
+            pixels = self.form.size[0] * self.form.size[1]
             if not self.form.luma:  # it stays on the GPU
-                constants["luma"] = self._held.allocate(4 * self.form.size[0] * self.form.size[1])
+                constants["luma"] = self._held.allocate(4 * pixels)
+            if self._looking.infrared and not self.form.aligned:
+                constants["aligned"] = self._held.allocate(pixels)
         for name, array in arrays.items():
             if array is None:
                 continue
@@ -319,6 +326,7 @@ class PicturePath:
             return None
         shrink = detector.shrink_parameters(self.form.size, self._looking, self._taps)
         shrink.luma = at["luma"]
+        shrink.aligned = at["aligned"] if self._looking.infrared else 0
         shrink.visible = at["visible"] if self.form.visible == BGR else 0
         for name in self._taps:
             setattr(shrink, name, at[name])

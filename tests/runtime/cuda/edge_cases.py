@@ -82,6 +82,7 @@ class Prepared:
             self._plane((height + 1) // 2, (width + 1) // 2 * 2) if case.fused_format == NV12 else None
         )
         self.luma = np.full((height, width), np.nan, np.float32)
+        self.aligned = np.full((height, width), POISON, np.uint8)
         self.histogram = np.zeros(BINS + 1, np.uint32)
         self.measured = np.full(2, np.nan, np.float32)
 
@@ -105,7 +106,7 @@ class Prepared:
         buffers = {
             "infrared": infrared, "visible": visible, "weights": weights(case.strong),
             "limits": np.array(LIMITS, np.float32), "fused": self.fused, "luma": self.luma,
-            "histogram": self.histogram, "measured": self.measured,
+            "aligned": self.aligned, "histogram": self.histogram, "measured": self.measured,
         }  # fmt: skip
         if case.deep:
             gain = 255 / (COUNTS[1] - COUNTS[0])
@@ -191,15 +192,28 @@ def visible_luma(case: Case) -> Any:
     return np.clip(np.rint((y.astype(np.float32) - 16) * np.float32(255 / 219)), 0, 255).astype(np.uint8)
 
 
-def wanted_luma(case: Case) -> Any:
-    """The fused luma by the runtime's range, registration and border and the shipped graph."""
+def fused_levels(case: Case) -> tuple[Any, Any]:
+    """The two lumas, uint8 (H, W), that are fused: by the runtime's range, registration and border."""
     levels = scale_to_8bit(case.infrared, *COUNTS) if case.deep else case.infrared
     visible = visible_luma(case)
     if case.warp is not None:
-        border = Border(case.warp.valid)
-        levels = cv2.copyTo(visible, border.outside, case.warp.apply(levels))
-    fused = engine(case.strong).run(unit_inputs(levels, visible))["fused"][0, 0]
-    return fused if case.warp is None else border.blend(fused, visible * np.float32(1 / 255))
+        levels = cv2.copyTo(visible, Border(case.warp.valid).outside, case.warp.apply(levels))
+    return levels, visible
+
+
+def wanted_luma(case: Case) -> Any:
+    """The fused luma by the runtime's range, registration and border and the shipped graph."""
+    given = unit_inputs(*fused_levels(case))
+    fused = engine(case.strong).run(given)["fused"][0, 0]
+    return fused if case.warp is None else Border(case.warp.valid).blend(fused, given["visible"][0, 0])
+
+
+def wanted_aligned(case: Case) -> Any:
+    """The infrared levels, (H, W), that heads see beside it."""
+    levels, visible = fused_levels(case)
+    if case.warp is None:
+        return levels
+    return Border(case.warp.valid).blend(levels.astype(np.float32), visible.astype(np.float32))
 
 
 def wanted_limits(fused: Any) -> Any:

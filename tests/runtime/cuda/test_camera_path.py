@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from edge_cases import HOMOGRAPHY, WARPED
 from emulated_device import ORIN_NANO, EmulatedDevice
+from warm import QUARTERS, warm_bundle
 
 from tdfusion_edge import Fuser, cli
 from tdfusion_edge.errors import EngineError, RequestError
@@ -65,12 +67,31 @@ def street(
     return Pair(Frame(picture, time_ns, number, "ir"), Frame(visible, time_ns, number, "vis"))
 
 
-def both(**options: Any) -> tuple[Fuser, Fuser]:
+def both(source: str | Path = "edge", **options: Any) -> tuple[Fuser, Fuser]:
     """Our kernel from the cameras' pictures, and the reference network by network."""
     options = {"stretch": "none", **options}
-    return Fuser("edge", backend="cuda", **options), Fuser(
-        "edge", backend="onnxruntime", threads=1, **options
+    return Fuser(source, backend="cuda", **options), Fuser(
+        source, backend="onnxruntime", threads=1, **options
     )
+
+
+class Noting:
+    """An engine that keeps what it was given."""
+
+    def __init__(self, engine: Any, seen: list[dict[str, Any]]) -> None:
+        self._engine, self._seen = engine, seen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def run(self, inputs: Any) -> Any:
+        self._seen.append({name: array.copy() for name, array in inputs.items()})
+        return self._engine.run(inputs)
+
+
+def noting(seen: list[dict[str, Any]]) -> Callable[[str, Any], Any]:
+    """To instrument the detector with."""
+    return lambda name, engine: Noting(engine, seen) if name == "detector" else engine
 
 
 def compare(ours: Any, wanted: Any, *, edges: float = 0.0) -> None:
@@ -201,23 +222,8 @@ def test_one_sensor_alone_goes_the_other_way_and_the_stream_goes_on(device: Emul
 
 
 def test_heads_see_the_fused_luma_and_grey_stays_grey(device: EmulatedDevice) -> None:
-    seen: list[Any] = []
-
-    class Noting:
-        def __init__(self, engine: Any) -> None:
-            self._engine = engine
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._engine, name)
-
-        def run(self, inputs: Any) -> Any:
-            seen.append(inputs["luma"].copy())
-            return self._engine.run(inputs)
-
-    def noting(name: str, engine: Any) -> Any:
-        return Noting(engine) if name == "detector" else engine
-
-    ours, wanted = both(range=rig.ThermalRange(mode="camera"), instrument=noting)
+    seen: list[dict[str, Any]] = []
+    ours, wanted = both(range=rig.ThermalRange(mode="camera"), instrument=noting(seen))
     with ours, wanted:
         pair = street(0, deep=False)
         grey = np.repeat(pair.visible.image[..., :1], 3, axis=2)  # type: ignore[union-attr]
@@ -228,11 +234,74 @@ def test_heads_see_the_fused_luma_and_grey_stays_grey(device: EmulatedDevice) ->
         assert got.picture.ndim == reference.picture.ndim == 2
         compare(got, reference)
         assert len(got.detections) == len(reference.detections)
-    assert np.abs(seen[0] - seen[1]).max() < LUMA
+    assert np.abs(seen[0]["luma"] - seen[1]["luma"]).max() < LUMA
     with both(detect=False)[0] as alone:
         result = alone.fuse(pair)
         assert result is not None
         assert result.fused is None  # nobody looks at it, and it stays on the GPU
+
+
+PLACED = rig.Registration(homography=HOMOGRAPHY, infrared_size=WARPED[0], visible_size=WARPED[1])
+
+
+@pytest.mark.parametrize(
+    ("deep", "range", "registration", "levels"),
+    [
+        (False, rig.ThermalRange(mode="camera"), None, 1e-6),
+        (False, rig.ThermalRange(), None, 1.01),
+        (True, rig.ThermalRange(), None, 1.01),
+        (True, rig.ThermalRange(mode="linear", low=6900.0, high=8100.0), PLACED, 1.5),
+        (False, rig.ThermalRange(mode="camera"), PLACED, 1.5),
+    ],
+    ids=["camera", "auto of 8 bits", "auto of 16 bits", "linear with a border", "camera with a border"],
+)
+@pytest.mark.parametrize("colour", [True, False])
+def test_heads_see_infrared_beside_the_fused_luma(
+    device: EmulatedDevice,
+    tmp_path: Path,
+    deep: bool,
+    range: rig.ThermalRange,
+    registration: rig.Registration | None,
+    levels: float,
+    colour: bool,
+) -> None:
+    """The aligned one, as network by network: to so many levels, by how counts and places are rounded."""
+    seen: list[dict[str, Any]] = []
+    ours, wanted = both(
+        warm_bundle(tmp_path, colour=colour), range=range, registration=registration, instrument=noting(seen)
+    )
+    size, infrared = (SIZE, None) if registration is None else (WARPED[1], WARPED[0])
+    with ours, wanted:
+        assert "from the cameras' pictures" in str(ours)
+        for number in (0, 3):
+            pair = street(number, size, deep=deep, infrared=infrared)
+            got, reference = ours.fuse(pair), wanted.fuse(pair)
+            assert got is not None
+            assert reference is not None
+            mine, others = seen[-2:]
+            assert list(mine) == list(others) == ["luma", *(["chroma"] if colour else []), "infrared"]
+            for name, tolerance in (("luma", 6 * LUMA), ("chroma", 1e-6), ("infrared", levels / 255)):
+                if name in mine:
+                    assert np.abs(mine[name] - others[name]).max() <= tolerance, name
+            assert np.abs(mine["infrared"] - mine["luma"]).max() > 0.1  # it is not the luma once more
+            np.testing.assert_allclose(
+                np.sort(got.detections.scores), np.sort(reference.detections.scores), atol=levels / 255
+            )
+            assert len(got.detections) == len(QUARTERS)
+    assert sum(name.startswith("edge") for name in device.launched) == 2  # no pair went network by network
+
+
+def test_a_head_that_sees_infrared_gets_the_luma_where_it_is_alone(
+    device: EmulatedDevice, tmp_path: Path
+) -> None:
+    seen: list[dict[str, Any]] = []
+    with both(warm_bundle(tmp_path), visible_size=SIZE, instrument=noting(seen))[0] as ours:
+        pair = street(0, deep=True)
+        for one in (pair, Pair(None, pair.visible), pair):
+            ours.fuse(one)
+    whole, alone, again = seen
+    np.testing.assert_array_equal(alone["infrared"], alone["luma"])
+    np.testing.assert_array_equal(whole["infrared"], again["infrared"])
 
 
 def test_what_does_not_go_this_way(device: EmulatedDevice) -> None:

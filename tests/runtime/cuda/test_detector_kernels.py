@@ -25,6 +25,7 @@ from tdfusion_edge.resize import as_seen, resized_planes, taps_of
 from tdfusion_edge.runtime.engines.cuda import detector
 from tdfusion_edge.runtime.engines.cuda.detector import Looking
 from tdfusion_edge.runtime.heads.boxes.run import require_range, require_scores
+from tdfusion_edge.runtime.heads.inputs import Inputs
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to build the kernels with")
 
@@ -81,7 +82,7 @@ def proposals(seed: int, *, ties: bool = False, damage: float | None = None) -> 
 
 def taken(how: Any, boxes: Any, scores: Any, threshold: float, *, backwards: bool = False) -> detector.Found:
     """What the kernel gives."""
-    looking = Looking(Addressed({"boxes": boxes, "scores": scores}), SEEN, False, *scores.shape)
+    looking = Looking(Addressed({"boxes": boxes, "scores": scores}), SEEN, False, False, *scores.shape)
     p = detector.boxes_parameters(PICTURE, looking)
     found = np.full(detector.FOUND_BYTES, POISON, np.uint8)
     buffers = {
@@ -215,12 +216,18 @@ def test_rows_and_columns_are_those_of_the_one_way_to_a_smaller_picture(
     np.testing.assert_allclose(whole[0] @ luma @ whole[1].T, as_seen(luma, *seen), atol=3e-6)
 
 
-def seen_by(how: Any, luma: Any, visible: Any, *, colour: bool, backwards: bool = False) -> tuple[Any, Any]:
-    """What the kernel makes of a luma and a picture."""
-    seen = np.full(SEEN[::-1], np.nan, np.float32)
+def seen_by(
+    how: Any, luma: Any, visible: Any, infrared: Any = None, *, colour: bool, backwards: bool = False
+) -> tuple[Any, Any, Any]:
+    """What the kernel makes of a luma, a picture and infrared levels: luma, chroma and infrared."""
+    seen, warm = (np.full(SEEN[::-1], np.nan, np.float32) for _ in range(2))
     chroma = np.full((2, *SEEN[::-1]), np.nan, np.float32)
-    inputs = {"luma": seen, **({"chroma": chroma} if colour else {})}
-    looking = Looking(Addressed(inputs), SEEN, colour, ANCHORS, len(NAMES))
+    inputs = {"luma": seen}
+    if colour:
+        inputs["chroma"] = chroma
+    if infrared is not None:
+        inputs["infrared"] = warm
+    looking = Looking(Addressed(inputs), SEEN, colour, infrared is not None, ANCHORS, len(NAMES))
     size = luma.shape[1], luma.shape[0]
     constants = detector.shrink_constants(size, looking)
     p = detector.shrink_parameters(size, looking, constants)
@@ -229,8 +236,10 @@ def seen_by(how: Any, luma: Any, visible: Any, *, colour: bool, backwards: bool 
         buffers["visible"] = visible
     if colour:
         buffers["seen_chroma"] = chroma
+    if infrared is not None:
+        buffers.update(aligned=infrared, seen_infrared=warm)
     launch(how, detector.SHRINK, detector.shrink_blocks(looking), p, buffers, backwards=backwards)
-    return seen, chroma
+    return seen, chroma, warm
 
 
 @pytest.mark.parametrize("size", [(40, 30), (61, 47), (16, 12), (9, 7)])
@@ -238,8 +247,11 @@ def test_a_detector_sees_what_the_cpu_would_show_it(library: emulator.Library, s
     random = np.random.default_rng(1)
     luma = random.random(size[::-1], dtype=np.float32)
     visible = cv2.GaussianBlur(random.integers(0, 256, (*size[::-1], 3), dtype=np.uint8), (0, 0), 1)
-    seen, chroma = seen_by(library, luma, visible, colour=True)
+    levels = random.integers(0, 256, size[::-1], dtype=np.uint8)
+    seen, chroma, warm = seen_by(library, luma, visible, levels, colour=True)
     np.testing.assert_allclose(seen, as_seen(luma, *SEEN), atol=3e-6)
+    wanted = Inputs(*SEEN, ("luma", "infrared")).of(luma, infrared=levels)["infrared"][0, 0]
+    np.testing.assert_allclose(warm, wanted, atol=3e-6)
     planes = split(visible)[1]
     assert planes is not None
     # On the CPU every step is rounded to 8 bits; here none is.
@@ -250,15 +262,25 @@ def test_a_detector_sees_what_the_cpu_would_show_it(library: emulator.Library, s
 
 def test_grey_has_neutral_chroma_and_luma_can_be_alone(library: emulator.Library) -> None:
     luma = np.random.default_rng(2).random(PICTURE[::-1], dtype=np.float32)
-    _, chroma = seen_by(library, luma, None, colour=True)
+    _, chroma, _ = seen_by(library, luma, None, colour=True)
     np.testing.assert_allclose(chroma, 128 / 255, rtol=1e-6)
     grey = np.repeat(
         np.random.default_rng(3).integers(0, 256, (*PICTURE[::-1], 1), dtype=np.uint8), 3, axis=2
     )
-    _, chroma = seen_by(library, luma, grey, colour=True)
+    _, chroma, _ = seen_by(library, luma, grey, colour=True)
     np.testing.assert_allclose(chroma, 128 / 255, rtol=1e-6)
-    seen, untouched = seen_by(library, luma, grey, colour=False)
+    seen, untouched, unseen = seen_by(library, luma, grey, colour=False)
     np.testing.assert_allclose(seen, as_seen(luma, *SEEN), atol=3e-6)
+    assert np.isnan(untouched).all()
+    assert np.isnan(unseen).all()
+
+
+def test_infrared_can_be_seen_without_colours(library: emulator.Library) -> None:
+    luma = np.random.default_rng(2).random(PICTURE[::-1], dtype=np.float32)
+    levels = np.random.default_rng(4).integers(0, 256, PICTURE[::-1], dtype=np.uint8)
+    seen, untouched, warm = seen_by(library, luma, None, levels, colour=False)
+    np.testing.assert_allclose(seen, as_seen(luma, *SEEN), atol=3e-6)
+    np.testing.assert_allclose(warm, as_seen(levels, *SEEN), atol=3e-6)
     assert np.isnan(untouched).all()
 
 
@@ -279,5 +301,7 @@ def test_both_kernels_under_the_sanitizers(
         same(judged(found, 0.05), wanted)
     luma = np.random.default_rng(2).random((47, 61), dtype=np.float32)
     visible = np.random.default_rng(3).integers(0, 256, (47, 61, 3), dtype=np.uint8)
-    seen, _ = seen_by(how, luma, visible, colour=True, backwards=backwards)
+    levels = np.random.default_rng(4).integers(0, 256, luma.shape, dtype=np.uint8)
+    seen, _, warm = seen_by(how, luma, visible, levels, colour=True, backwards=backwards)
     np.testing.assert_allclose(seen, as_seen(luma, *SEEN), atol=3e-6)
+    np.testing.assert_allclose(warm, as_seen(levels, *SEEN), atol=3e-6)

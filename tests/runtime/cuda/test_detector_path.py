@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import built_kernels
 import numpy as np
 import pytest
 from emulated_device import DESKTOP, ORIN_NANO, EmulatedDevice
-from test_camera_path import street
+from test_camera_path import PLACED, WARPED, noting, street
+from warm import QUARTERS, warm_bundle
 
 from tdfusion_edge import Fuser
 from tdfusion_edge.errors import EngineError
@@ -99,7 +101,7 @@ def device(
     assert not made.memory
 
 
-def both(**options: Any) -> tuple[Fuser, Fuser]:
+def both(source: str | Path = "edge", **options: Any) -> tuple[Fuser, Fuser]:
     """The detector on the GPU, and on the CPU behind the same kernel."""
     options = {
         "stretch": "none",
@@ -108,7 +110,7 @@ def both(**options: Any) -> tuple[Fuser, Fuser]:
         "range": rig.ThermalRange(),
         **options,
     }
-    return Fuser("edge", backend="cuda-tensorrt", **options), Fuser("edge", backend="cuda", **options)
+    return Fuser(source, backend="cuda-tensorrt", **options), Fuser(source, backend="cuda", **options)
 
 
 def grey(pair: Pair) -> Pair:
@@ -139,6 +141,43 @@ def test_boxes_are_those_of_the_cpus_way(device: EmulatedDevice) -> None:
             np.testing.assert_array_equal(got.detections.class_ids, reference.detections.class_ids)
             assert np.abs(got.detections.scores - reference.detections.scores).max() < 1e-5
             assert np.abs(got.detections.boxes - reference.detections.boxes).max() < 1e-2
+
+
+@pytest.mark.parametrize("placed", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("colour", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_a_detector_on_the_gpu_sees_infrared(
+    device: EmulatedDevice, tmp_path: Path, placed: bool, colour: bool
+) -> None:
+    """What it is given there is what it gets network by network, to the rounding of a level."""
+    options: dict[str, Any] = {
+        "registration": PLACED if placed else None,
+        "range": rig.ThermalRange(mode="camera"),
+        "stretch": "none",
+        "threads": 1,
+    }
+    place, seen = warm_bundle(tmp_path, colour=colour), list[dict[str, Any]]()
+    ours = Fuser(place, backend="cuda-tensorrt", **options)
+    wanted = Fuser(place, backend="onnxruntime", instrument=noting(seen), **options)
+    with ours, wanted:
+        for number in (0, 3):
+            pair = (
+                street(number, WARPED[1], deep=False, infrared=WARPED[0])
+                if placed
+                else street(number, deep=False)
+            )
+            got, reference = ours.fuse(pair), wanted.fuse(pair)
+            assert got is not None
+            assert reference is not None
+            assert got.fused is None  # it stayed on the GPU
+            there = ours.heads["boxes"].engine.placed.array("infrared")  # type: ignore[attr-defined]
+            tolerance = 1.5 / 255 if placed else 3e-6
+            np.testing.assert_allclose(there, seen[-1]["infrared"], atol=tolerance, rtol=0)
+            assert np.abs(there - seen[-1]["luma"]).max() > 0.1  # it is not the luma once more
+            assert len(got.detections) == len(reference.detections) == len(QUARTERS)
+            np.testing.assert_allclose(
+                np.sort(got.detections.scores), np.sort(reference.detections.scores), atol=tolerance
+            )
+    assert device.launched.count("shrink") == 2
 
 
 @pytest.mark.slow

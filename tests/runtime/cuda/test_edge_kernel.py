@@ -18,6 +18,8 @@ from edge_cases import (
     Prepared,
     chroma,
     registered,
+    visible_luma,
+    wanted_aligned,
     wanted_limits,
     wanted_luma,
     wanted_picture,
@@ -25,6 +27,7 @@ from edge_cases import (
 
 from benchmarks.kernels import emulator
 from tdfusion_edge.runtime.engines.cuda.parameters import BGR, GREY, NV12, YUYV
+from tdfusion_edge.runtime.picture.border import Border
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to build the kernels with")
 
@@ -89,6 +92,20 @@ def test_the_picture_is_within_a_level(fused: dict[str, Prepared], name: str) ->
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_infrared_is_what_the_staged_way_shows_heads(fused: dict[str, Prepared], name: str) -> None:
+    """To the level; where it is registered, between two, and rounded to one at the border."""
+    case, got = CASES[name], fused[name].aligned
+    if case.warp is None:
+        np.testing.assert_array_equal(got, wanted_aligned(case))
+        return
+    outside = Border(case.warp.valid).outside > 0
+    np.testing.assert_array_equal(got[outside], visible_luma(case)[outside])
+    error = np.abs(got - wanted_aligned(case))
+    assert error.max() <= 1.5
+    assert error.mean() < 0.2
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_nothing_is_written_beside_the_picture(fused: dict[str, Prepared], name: str) -> None:
     assert (fused[name].guards == POISON).all()
     assert CASES[name].tight or fused[name].guards.size >= GUARD * CASES[name].size[1]
@@ -138,11 +155,28 @@ def test_every_tile_and_every_order_gives_the_same_bytes(
     for one in prepared[1:]:
         assert one.fused.tobytes() == prepared[0].fused.tobytes()
         assert one.luma.tobytes() == prepared[0].luma.tobytes()
+        assert one.aligned.tobytes() == prepared[0].aligned.tobytes()
         assert one.measured.tobytes() == prepared[0].measured.tobytes()
 
 
-def test_the_sanitizers_look_on(programs: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["odd", "registered"])
+def test_infrared_that_nobody_sees_costs_nothing(
+    programs: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    """And what is written beside is a byte a pixel, for which nothing more is read."""
+    with_it, without = (Prepared(CASES[name]) for _ in range(2))
+    launches = [one.launch("edge_16x16") for one in (with_it, without)]
+    del launches[1].buffers["aligned"]  # type: ignore[attr-defined]
+    moved = emulator.run(programs["tensor"], launches, tmp_path)
+    assert (without.aligned == POISON).all()
+    assert without.fused.tobytes() == with_it.fused.tobytes()
+    assert moved[0].loaded == moved[1].loaded
+    assert moved[0].stored == moved[1].stored + with_it.aligned.size
+
+
+@pytest.mark.parametrize("plane", ["luma", "aligned"])
+def test_the_sanitizers_look_on(programs: dict[str, Path], tmp_path: Path, plane: str) -> None:
     short = Prepared(CASES["colour"])
-    short.luma = np.zeros(short.luma.size - 1, np.float32)
+    setattr(short, plane, getattr(short, plane).reshape(-1)[:-1].copy())
     with pytest.raises(emulator.EngineError, match="heap-buffer-overflow"):
         emulator.run(programs["tensor"], [short.launch("edge_16x16")], tmp_path)

@@ -9,14 +9,22 @@ from typing import Any
 import built_kernels
 import numpy as np
 import pytest
-from edge_cases import COUNTS, LIMITS, Case, wanted_luma, wanted_picture, weights
+from edge_cases import (
+    COUNTS,
+    LIMITS,
+    Case,
+    wanted_aligned,
+    wanted_luma,
+    wanted_picture,
+    weights,
+)
 from emulated_device import DESKTOP, ORIN_NANO, EmulatedDevice
 
 from benchmarks.kernels import emulator
 from tdfusion_edge.errors import EngineError
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.engines.cuda.device import Gpu
-from tdfusion_edge.runtime.engines.cuda.form import Form
+from tdfusion_edge.runtime.engines.cuda.form import Form, outputs_of
 from tdfusion_edge.runtime.engines.cuda.parameters import BGR, NV12
 from tdfusion_edge.runtime.engines.cuda.path import PicturePath
 from tdfusion_edge.runtime.picture.range import ThermalRange, scale_to_8bit, smoothing_share
@@ -74,13 +82,29 @@ def test_nv12_goes_through(library: emulator.Library) -> None:
     case = Case((37, 25), NV12, NV12, limited_range=True)
     path = opened(
         EmulatedDevice(library),
-        Form((37, 25), (37, 25), visible=NV12, fused=NV12, luma=True, limited_range=True),
+        Form((37, 25), (37, 25), visible=NV12, fused=NV12, luma=True, aligned=True, limited_range=True),
     )
     path.submit(pictures(case), LIMITS)
     got = path.take()
     assert got.luma is not None
     assert np.abs(got.planes[0][..., None] - wanted_picture(case, got.luma)).max() <= 1
     np.testing.assert_array_equal(got.planes[1], case.chroma)
+    np.testing.assert_array_equal(got.infrared, case.infrared)
+
+
+@pytest.mark.parametrize("gpu", [DESKTOP, ORIN_NANO], ids=["copies", "shared memory"])
+def test_every_pair_comes_with_its_own_infrared(library: emulator.Library, gpu: Gpu) -> None:
+    """Where it is asked for, with or without the luma, and not otherwise."""
+    for luma in (True, False):
+        path = opened(EmulatedDevice(library, gpu), replace(COLOUR, luma=luma, aligned=True))
+        cases = [Case(SIZE, seed=number) for number in range(4)]
+        for number, case in enumerate(cases):
+            path.submit(pictures(case), LIMITS)
+            if number:
+                got = path.take()
+                np.testing.assert_array_equal(got.infrared, wanted_aligned(cases[number - 1]))
+                assert (got.luma is not None) == luma
+    assert "aligned" not in outputs_of(COLOUR)
 
 
 def test_limits_of_infrared_follow_over_pairs(library: emulator.Library) -> None:

@@ -62,7 +62,8 @@ __device__ __forceinline__ void paint(const EdgeParameters& p, const unsigned ch
     to[2] = static_cast<unsigned char>(level(red));
 }
 
-// The fused lumas of one cell's pixels that are in the picture.
+// The fused lumas of one cell's pixels that are in the picture. Where it is asked for, the infrared of these pixels is
+// stored as it goes by, for whoever is to see it beside them.
 template <class T>
 __device__ __forceinline__ void fuse_cell(const EdgeParameters& p, const Place& place, unsigned char* shared, int i, int j,
                                           float (&fused)[4]) {
@@ -85,11 +86,15 @@ __device__ __forceinline__ void fuse_cell(const EdgeParameters& p, const Place& 
         const float visible_gain = over * (before * a.y + (1.f - before) * b.y) + (1.f - over) * (before * c.y + (1.f - before) * d.y);
         const unsigned char* pair = shared + T::INPUT + 2 * ((2 * i + down + T::BEFORE) * T::INPUT_WIDTH + 2 * j + right + T::BEFORE);
         const float visible = pair[1] * (1.f / 255.f);
-        float value = fminf(infrared_gain * (pair[0] * (1.f / 255.f)) + visible_gain * visible, 1.f);
+        float infrared = pair[0] * (1.f / 255.f);
+        float value = fminf(infrared_gain * infrared + visible_gain * visible, 1.f);
         if (p.share) {
             const float share = LOAD(p.share + static_cast<long long>(y) * p.share_pitch + x) * (1.f / 255.f);
             value = value * share + visible * (1.f - share);
+            infrared = infrared * share + visible * (1.f - share);
         }
+        if (p.aligned)
+            STORE(p.aligned + static_cast<long long>(y) * p.width + x, static_cast<unsigned char>(level(255.f * infrared)));
         fused[pixel] = value;
     }
 }

@@ -19,6 +19,8 @@ struct EdgeParameters {
     unsigned char* fused;           // grey, B G R, or the lumas of NV12; null: none
     unsigned char* fused_chroma;    // NV12's pairs
     float* luma;                    // float32 (height, width), the fused luma before the stretch; null: none
+    unsigned char* aligned;         // uint8 (height, width), the infrared levels that were fused, at a border passing
+                                    // into the visible luma; null: none
     unsigned* histogram;            // BINS counts and one more of finished blocks, zero at first; null: no limits measured
     float* measured;                // the limits that this picture alone would have
     float inverse[9];               // homography from visible pixels to infrared ones
@@ -104,17 +106,19 @@ struct UnitParameters {
     int height, width;
 };
 
-// One launch of `shrink`: the fused luma, and the visible picture's chroma, at the size that a detector sees. Every
-// row and column of what it sees is a sum of `*_taps` neighbouring ones of the picture.
+// One launch of `shrink`: the fused luma, the visible picture's chroma and infrared, at the size that a detector sees.
+// Every row and column of what it sees is a sum of `*_taps` neighbouring ones of the picture.
 struct ShrinkParameters {
     const float* luma;              // float32 (height, width), the fused luma
     const unsigned char* visible;   // uint8 B G R; null: no colours
+    const unsigned char* aligned;   // uint8 (height, width), as `edge` stores it; read where `seen_infrared` is wanted
     const int* row_first;           // of each row that is seen, the first row of the picture that counts
     const float* row_weights;       // and the weights from there on, (seen_height, row_taps)
     const int* column_first;
     const float* column_weights;
     float* seen;                    // float32 (seen_height, seen_width)
     float* seen_chroma;             // float32 (2, seen_height, seen_width), Cr then Cb in [0, 1]; null: none is wanted
+    float* seen_infrared;           // float32 (seen_height, seen_width) in [0, 1]; null: none is wanted
     int width, visible_pitch;
     int seen_width, seen_height;
     int row_taps, column_taps;

@@ -1,4 +1,4 @@
-// What a detector sees of the fused picture: luma, and the visible picture's chroma, at the detector's size.
+// What a detector sees of the fused picture: luma, the visible picture's chroma, and infrared, at the detector's size.
 //
 // The weights come from the CPU, which has them from the one way in which this project makes pictures smaller
 // (tdfusion_edge/resize.py). Chroma is rounded to 8 bits a pixel as in tdfusion_edge/color.py, and never after that.
@@ -23,7 +23,7 @@ __device__ __forceinline__ void shrink_picture(const ShrinkParameters& p) {
         ITERATION();
         const int row = index / p.seen_width, column = index % p.seen_width;
         const int top = LOAD(p.row_first + row), left = LOAD(p.column_first + column);
-        float luma = 0.f, cr = 0.f, cb = 0.f;
+        float luma = 0.f, cr = 0.f, cb = 0.f, infrared = 0.f;
         for (int i = 0; i < p.row_taps; ++i) {
             const float down = LOAD(p.row_weights + row * p.row_taps + i);
             for (int j = 0; j < p.column_taps; ++j) {
@@ -31,6 +31,7 @@ __device__ __forceinline__ void shrink_picture(const ShrinkParameters& p) {
                 const float weight = down * LOAD(p.column_weights + column * p.column_taps + j);
                 const long long y = top + i, x = left + j;
                 luma += weight * LOAD(p.luma + y * p.width + x);
+                if (p.seen_infrared) infrared += weight * static_cast<float>(LOAD(p.aligned + y * p.width + x));
                 if (p.seen_chroma && p.visible) {
                     float own_cr, own_cb;
                     chroma_of(p.visible + y * p.visible_pitch + 3 * x, own_cr, own_cb);
@@ -40,6 +41,7 @@ __device__ __forceinline__ void shrink_picture(const ShrinkParameters& p) {
             }
         }
         STORE(p.seen + index, luma);
+        if (p.seen_infrared) STORE(p.seen_infrared + index, infrared * (1.f / 255.f));
         if (p.seen_chroma) {
             STORE(p.seen_chroma + index, p.visible ? cr * (1.f / 255.f) : NEUTRAL_CHROMA);
             STORE(p.seen_chroma + count + index, p.visible ? cb * (1.f / 255.f) : NEUTRAL_CHROMA);
