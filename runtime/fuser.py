@@ -157,13 +157,10 @@ class Fuser:
             if takes_frames(ran, graphs, stretch=stretch):
                 seen = [self.manifest.graphs[name] for name in self.manifest.heads]
                 self._from_cameras = camera_way(ran)(
-                    ran.engine,
-                    self._aligner,
-                    self._staged,
-                    thermal,
+                    ran.engine, self._aligner, self._staged, thermal,
                     colours=foreign is not None or any(graph.takes_chroma for graph in seen),
-                    infrared=any(graph.takes_infrared for graph in seen),
-                )
+                    infrared=foreign is None and any(graph.takes_infrared for graph in seen),
+                )  # fmt: skip
                 stack.callback(self._from_cameras.close)
             self._closing = stack.pop_all()
         head = self.heads.get("boxes")
