@@ -159,7 +159,7 @@ class Fuser:
                 self._from_cameras = camera_way(ran)(
                     ran.engine, self._aligner, self._staged, thermal,
                     colours=foreign is not None or any(graph.takes_chroma for graph in seen),
-                    infrared=foreign is None and any(graph.takes_infrared for graph in seen),
+                    infrared=any(graph.takes_infrared for graph in seen),
                 )  # fmt: skip
                 stack.callback(self._from_cameras.close)
             self._closing = stack.pop_all()
