@@ -69,14 +69,16 @@ def small(recipe: Recipe, fusion: Path) -> Recipe:
 
 @pytest.fixture(scope="module")
 def fusion(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint with a fusion network, beside one with a detector."""
+    """A checkpoint with a fusion network, beside one with a detector that sees what that of ``detector`` sees."""
     recipe = structs.replace(
         small(load_recipe("edge_fixed"), Path()), network_options={"width": 4, "depth": 1}
     )
     folder = tmp_path_factory.mktemp("fusion")
-    options = {"size": "pico", "colour": True}
+    task = small(load_recipe("detector"), Path()).task
+    assert task is not None
+    options = {**task.network_options, "size": "pico"}
     view = checkpoint.TaskView(classes=CLASSES[1:], height=32, width=32)
-    save(folder / "detector.safetensors", {"task": (YOLOX(1, **options), "yolox", options)}, task=view)  # type: ignore[arg-type]
+    save(folder / "detector.safetensors", {"task": (YOLOX(1, **options), "yolox", options)}, task=view)
     return trained(recipe, made, folder, steps=1)
 
 
