@@ -69,10 +69,12 @@ class Decoded(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, luma: Tensor, chroma: Tensor | None = None) -> BoxPrediction | MaskPrediction:
-        """(1, 1, H, W) in [0, 1], and (1, 2, H, W) if it sees colours, to a prediction."""
+    def forward(
+        self, luma: Tensor, chroma: Tensor | None = None, infrared: Tensor | None = None
+    ) -> BoxPrediction | MaskPrediction:
+        """The network's ``planes``, (1, 1 or 2, H, W) in [0, 1], to a prediction."""
         decode = cast(Callable[[object], BoxPrediction | MaskPrediction], self.network.decode)
-        return decode(self.network.look(luma, chroma))
+        return decode(self.network.look(luma, chroma, infrared))
 
 
 def edge() -> Edge:
@@ -98,22 +100,22 @@ def task(
 ) -> Case:
     """A task network with its decoding, on pictures of that size."""
     made = make()
-    planes = (1, 2) if made.colour else (1,)
+    planes = [bundle.PLANES[name] for name in made.planes]
     network = Decoded(_ready(made, precision, *planes))
     given = tuple(_picture(size[::-1], count) for count in planes)
-    return Case(network, given, ("luma", "chroma")[: len(planes)], tuple(outputs))
+    return Case(network, given, made.planes, tuple(outputs))
 
 
 def yolox() -> YOLOX:
     """The detector of the shipped bundle, with fresh weights."""
-    return YOLOX(len(CLASSES), size="nano", colour=True)
+    return YOLOX(len(CLASSES), size="nano", colour=True, infrared=0.55)
 
 
 def onepass(precision: Precision, size: tuple[int, int]) -> Case:
     """``edge`` and ``yolox`` nano as one graph; the detector sees 416x320, or a small picture as it is."""
     width, height = min(416, size[0]), min(320, size[1])
     view = TaskView(classes=CLASSES, height=height, width=width)
-    networks = _ready(edge(), precision, 1, 1), _ready(yolox(), precision, 1, 2)
+    networks = _ready(edge(), precision, 1, 1), _ready(yolox(), precision, 1, 2, 1)
     pictures = (torch.zeros(size[::-1], dtype=torch.uint8), torch.zeros(*size[::-1], 3, dtype=torch.uint8))
     inputs = ("infrared", "visible", "limits")
     return Case(

@@ -37,7 +37,7 @@ PAIR = ("infrared", "visible")
 NAMES = {
     "edge": (PAIR, FusionOutput._fields),
     "tdfusion": (PAIR, FusionOutput._fields),
-    "yolox_nano": (("luma", "chroma"), BoxPrediction._fields),
+    "yolox_nano": (("luma", "chroma", "infrared"), BoxPrediction._fields),
     "yolo_n": (("luma",), BoxPrediction._fields),
     "segformer_b0": (("luma",), MaskPrediction._fields),
     "onepass": ((*PAIR, "limits"), OnePassOutput._fields),
@@ -83,7 +83,7 @@ def test_the_graphs_of_a_bundle_are_its_own(name: str, part: str) -> None:
         graph, raw = opened.graph(part, precision)
         made = graph_of(name, precision, (640, 480), opened)
         assert (made[0], made[2]) == (raw, f"{graph.files[precision]} of the bundle")
-        assert made[1].keys() == {tensor.name for tensor in graph.inputs}
+        assert made[1].keys() == {tensor.name for tensor in graph.inputs} == set(NAMES[name][0])
 
 
 def test_every_network_is_here() -> None:
