@@ -149,6 +149,21 @@ DAMAGED = [
     for what, content in CONTENTS.items()
 ] + [Case("recipe: plain", train(RECIPE), ("right",), check=is_trained)]  # fmt: skip
 
+SEER = RECIPE.replace('"fixed"', '"task"') + """
+[strategy_options]
+picture = "mean"
+
+[task]
+network = "yolox"
+classes = ["a"]
+height = 32
+width = 32
+"""
+SHARES = [
+    Case(f"recipe: of infrared {value} beside the picture", train(SEER + f"[task.network_options]\ninfrared = {value}\n"), says="expected a share")
+    for value in ("-0.1", "1", "nan", "inf", "1e400", "true", '"half"', "[0.5]", "9223372036854775808")
+]  # fmt: skip
+
 SETTINGS = [
     Case(f"train --set {words}", train(RECIPE, "--set", text), says=r"\S")
     for words, text in {
@@ -192,4 +207,4 @@ PLACES = [Case(f"recipe that is {what}", special(make), says="recipe") for what,
     Case("train --resume of a state of zeros", _resumed(bytes(1000)), says="out|resume"),
 ]
 
-CASES = cases(VALUES, DAMAGED, SETTINGS, PLACES)
+CASES = cases(VALUES, DAMAGED, SHARES, SETTINGS, PLACES)
