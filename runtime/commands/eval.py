@@ -19,8 +19,8 @@ share of the labelled pixels. A checkpoint is exported first, because what is sc
 With --detector FILE.onnx that detector, unchanged, looks in place of the bundle's. It sees colours, and so
 does a head that was trained with them: the fused rows (the bundle, --compare, average, additive, maximum) and
 visible have those of the visible picture, infrared is grey. The classes of such a detector are those of
---detector-classes, or of --classes, or all 80. A head that was trained with infrared beside the picture sees it
-beside the fused rows; in those of one sensor it sees nothing of the other.
+--detector-classes, or of --classes, or all 80. A head that was trained with infrared beside the picture
+sees it beside the fused rows; in those of one sensor it sees nothing of the other.
 """
 
 from __future__ import annotations
