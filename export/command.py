@@ -16,6 +16,7 @@ on.
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import get_args
 
@@ -113,7 +114,7 @@ def main(args: argparse.Namespace) -> int:
     if build_engines is not None:
         build_engines()
     else:
-        say(f"next: tdfusion-edge run --bundle {args.output} --camera ir0,vis0")
+        say(f"next: tdfusion-edge run --bundle {shlex.quote(str(args.output))} --camera ir0,vis0")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -74,7 +75,8 @@ def _through_torch(args: argparse.Namespace, sizes: tuple[Size, ...]) -> Callabl
         for name in sorted(opened.manifest.graphs):
             if reason := why_left_out(opened.manifest, name):
                 say(f"left out: the {name} graph; {reason}")
-        here = "" if args.engine_cache is None else f" --engine-cache {args.engine_cache}"
-        say(f"next: tdfusion-edge verify {args.output} --backend {THROUGH_TORCH}{here}")
+        here = "" if args.engine_cache is None else f" --engine-cache {shlex.quote(str(args.engine_cache))}"
+        place = shlex.quote(str(args.output))
+        say(f"next: tdfusion-edge verify {place} --backend {THROUGH_TORCH}{here}")
 
     return build

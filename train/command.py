@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from datetime import timedelta
 from pathlib import Path
 
@@ -109,15 +110,16 @@ def main(args: argparse.Namespace) -> int:
 
 
 def exported_from(best: Path, recipe: Recipe) -> str:
-    """What a bundle with the networks of a training is made of: a detector needs a fusion network too.
+    """What a bundle with a training's networks is made of, for a shell: a detector needs a fusion network.
 
     Args:
         best: Checkpoint of the training.
         recipe: What was trained.
     """
     if "fusion" in checkpoint.read(best)[0].networks:
-        return str(best)
-    return f"{recipe.strategy_options.get('checkpoint', 'FUSION_CHECKPOINT')} {best}"
+        return shlex.quote(str(best))
+    fusion = str(recipe.strategy_options.get("checkpoint", "FUSION_CHECKPOINT"))
+    return shlex.join([fusion, str(best)])
 
 
 def joined(device: str) -> tuple[Share, str]:

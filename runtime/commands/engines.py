@@ -13,6 +13,7 @@ engine where it can be carried to it. --list shows what is kept, --prune removes
 from __future__ import annotations
 
 import argparse
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -153,10 +154,10 @@ def build_and_report(
         say(f"for {title} alone; copy {folder} with its rights to the device (rsync -a), and there:")
     words = [
         "tdfusion-edge run",
-        *([] if bundle_path is None else [f"--bundle {bundle_path}"]),
+        *([] if bundle_path is None else [f"--bundle {shlex.quote(str(bundle_path))}"]),
         f"--camera ir0,vis0 --backend {place.flavour}",
         *([] if precision is None else [f"--precision {precision}"]),
-        *([] if folder is None else [f"--engine-cache {folder}"]),
+        *([] if folder is None else [f"--engine-cache {shlex.quote(str(folder))}"]),
     ]
     say(f"next: {' '.join(words)}")
 

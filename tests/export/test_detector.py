@@ -82,13 +82,18 @@ def test_a_class_that_is_not_allowed_by_name_is_left_out(
     assert "nowhere:Detector" in " ".join(chosen.notes)
 
 
-def test_the_fusion_network_goes_alone_where_that_is_asked_for(fusion: Path, tmp_path: Path) -> None:
-    command = ["export", str(fusion), "-o", str(tmp_path / "bundle"), "--precision", "fp32", "--no-onepass"]
+def test_the_fusion_network_goes_alone_where_that_is_asked_for(
+    fusion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "the bundle"
+    command = ["export", str(fusion), "-o", str(place), "--precision", "fp32", "--no-onepass"]
     assert main([*command, "--network", FINDS, "--no-heads"]) == 0
-    manifest = bundle.read(tmp_path / "bundle").manifest
+    manifest = bundle.read(place).manifest
     assert set(manifest.graphs) == {"fusion"}
     assert manifest.heads == {}
     assert "--no-heads" in manifest.commands["export"]
+    next_line = f"next: tdfusion-edge run --bundle '{place}' --camera ir0,vis0"
+    assert capsys.readouterr().out.splitlines()[-1] == next_line
 
 
 def test_what_a_later_one_stands_in_for_is_not_built(fusion: Path, tmp_path: Path) -> None:

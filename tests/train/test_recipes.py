@@ -69,7 +69,7 @@ def small(recipe: Recipe, fusion: Path) -> Recipe:
 
 @pytest.fixture(scope="module")
 def fusion(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint with a fusion network, beside one with a detector that sees what that of ``detector`` sees."""
+    """A checkpoint with a fusion network, beside one with what the recipe ``detector`` makes."""
     recipe = structs.replace(
         small(load_recipe("edge_fixed"), Path()), network_options={"width": 4, "depth": 1}
     )

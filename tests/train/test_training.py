@@ -139,17 +139,19 @@ def test_the_command_trains_and_its_errors_are_of_the_right_kind(
     assert main(["train", "edge_fixed", *data]) == 2
     assert "there is no folder" in capsys.readouterr().err
     (tmp_path / "t.toml").write_text(TINY)
-    words = ["train", str(tmp_path / "t.toml"), *data, "-o", str(tmp_path / "out")]
+    words = ["train", str(tmp_path / "t.toml"), *data, "-o", str(tmp_path / "the out")]
     assert main([*words, "--device", "none"]) == 2
     assert "--device none cannot be used" in capsys.readouterr().err
     assert main([*words, "--steps", "0"]) == 2
-    with claimed([tmp_path / "out"]):
+    with claimed([tmp_path / "the out"]):
         assert main(words) == 2
         assert "is being written by another run" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "the out").exists()
     assert main([*words, "--set", "seed=4"]) == 0
-    assert "best checkpoint" in capsys.readouterr().out
-    header, _ = checkpoint.read(tmp_path / "out" / "best.safetensors")
+    best = tmp_path / "the out" / "best.safetensors"
+    told = capsys.readouterr().out
+    assert f"best checkpoint: {best}\nnext: tdfusion-edge export '{best}' -o BUNDLE\n" in told
+    header, _ = checkpoint.read(best)
     assert (header.changes, header.seed) == (("seed=4",), 4)
 
 
