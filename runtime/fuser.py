@@ -273,6 +273,7 @@ class Fuser:
 
         Raises:
             EngineError: a head failed.
+            RequestError: infrared is of another size, or of more than 8 bits.
         """
         return self._staged.find(luma, chroma, infrared)
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tdfusion_edge import color
 from tdfusion_edge.bundle import CHROMA, INFRARED, PLANES, Graph
 from tdfusion_edge.color import U8
+from tdfusion_edge.errors import RequestError
 from tdfusion_edge.resize import as_seen, resized_planes
 from tdfusion_edge.runtime.picture.units import UNIT
 
@@ -54,17 +55,32 @@ class Inputs:
         Returns:
             ``luma`` (1, 1, h, w) float32 in [0, 1], ``chroma`` (1, 2, h, w) likewise for a graph that
             sees colours, all 128 / 255 of a grey picture, and ``infrared`` as ``luma`` for one that sees it.
+
+        Raises:
+            RequestError: infrared of another size, or of more than 8 bits, for a graph that sees it.
         """
         self._given["luma"][0, 0] = as_seen(luma, self.width, self.height)
         if CHROMA in self._given:
             planes = NEUTRAL if chroma is None else resized_planes(chroma, self.width, self.height) * UNIT
             self._given[CHROMA][0] = planes
         if INFRARED in self._given:
-            seen = self._given["luma"][0, 0]
-            self._given[INFRARED][0, 0] = (
-                seen if infrared is None else as_seen(infrared, self.width, self.height)
-            )
+            beside = self._given["luma"][0, 0]
+            if infrared is not None:
+                _require_like(luma, infrared)
+                beside = as_seen(infrared, self.width, self.height)
+            self._given[INFRARED][0, 0] = beside
         return self._given
+
+
+def _require_like(luma: U8 | F32, infrared: U8 | F32) -> None:
+    """Refuse what would be stretched over the picture, or seen as white: a camera's own pixels or counts."""
+    if infrared.shape != luma.shape or infrared.dtype not in (np.uint8, np.float32):
+        raise RequestError(
+            "infrared beside a luma",
+            expected=f"uint8, or float32 in [0, 1], {luma.shape}",
+            got=f"{infrared.dtype} {infrared.shape}",
+            hint="result.infrared is infrared as it was fused.",
+        )
 
 
 def inputs_of(graph: Graph) -> Inputs | None:

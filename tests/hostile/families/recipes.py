@@ -149,7 +149,9 @@ DAMAGED = [
     for what, content in CONTENTS.items()
 ] + [Case("recipe: plain", train(RECIPE), ("right",), check=is_trained)]  # fmt: skip
 
-SEER = RECIPE.replace('"fixed"', '"task"') + """
+SEER = (
+    RECIPE.replace('"fixed"', '"task"')
+    + """
 [strategy_options]
 picture = "mean"
 
@@ -159,6 +161,7 @@ classes = ["a"]
 height = 32
 width = 32
 """
+)
 SHARES = [
     Case(f"recipe: of infrared {value} beside the picture", train(SEER + f"[task.network_options]\ninfrared = {value}\n"), says="expected a (share|finite number)")
     for value in ("-0.1", "1", "nan", "inf", "1e400", "true", '"half"', "[0.5]", "9223372036854775808")

@@ -14,6 +14,7 @@ from red import CLASSES, HEIGHT, PLACES, WIDTH, described, red_graph
 from tdfusion_edge import bundle
 from tdfusion_edge.bundle import INFRARED, Bundle
 from tdfusion_edge.cli import main
+from tdfusion_edge.errors import RequestError
 from tdfusion_edge.frames import Frame, Pair
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.fuser import Fuser
@@ -99,6 +100,18 @@ def test_inputs_are_filled_by_name_and_each_time_anew() -> None:
     assert np.array_equal(got["infrared"], got["luma"])
     assert np.array_equal(got["luma"], alone.of(other)["luma"])
     assert list(alone.of(luma, infrared=infrared)) == ["luma"]
+
+
+def test_a_camera_s_own_pixels_are_refused_beside_a_luma(warm_bundle: Path) -> None:
+    infrared, visible = scene(0)
+    luma = visible[..., 0]
+    counts, smaller = infrared.astype(np.uint16) * 100, infrared[::2, ::2]
+    with Fuser(warm_bundle, threads=1) as fuse:
+        for wrong in (counts, smaller):
+            with pytest.raises(RequestError, match="infrared beside a luma: expected uint8"):
+                fuse.find(luma, infrared=wrong)
+        assert levels(fuse.find(luma, infrared=infrared)["boxes"]) == [WARM, COLD]
+        assert levels(fuse.find(luma)["boxes"]) == [LIT, LIT]
 
 
 def test_rows_of_one_sensor_are_seen_without_the_other(
