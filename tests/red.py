@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import cv2
 import onnx
 from onnx import TensorProto, helper
 
@@ -80,6 +83,17 @@ def described(beside: str = "chroma", **shapes: tuple[int | str, ...]) -> bundle
         minimum_size=HEIGHT,
         opset=18,
     )
+
+
+def write_labelled(folder: Path, scenes: Sequence[tuple[Any, Any]]) -> None:
+    """``ir``, ``vi`` and YOLO ``labels`` of pairs, each with one object, at the place of its number."""
+    for part in ("ir", "vi", "labels"):
+        (folder / part).mkdir()
+    for k, (pair, (x1, y1, x2, y2)) in enumerate(zip(scenes, PLACES, strict=True)):
+        for side, picture in zip(("ir", "vi"), pair, strict=True):
+            cv2.imwrite(str(folder / side / f"{k}.png"), picture)
+        shares = (x1 + x2) / 2 / WIDTH, (y1 + y2) / 2 / HEIGHT, (x2 - x1) / WIDTH, (y2 - y1) / HEIGHT
+        (folder / "labels" / f"{k}.txt").write_text(f"0 {' '.join(map(str, shares))}\n")
 
 
 def tensor(name: str, shape: tuple[int | str, ...], dtype: str = "float32") -> bundle.TensorInfo:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ import pytest
 import torch
 from checkpoints import save
 from colour_pairs import SIZE, saved, scene
-from torch import Tensor, nn
+from telling import telling
 
 from tdfusion_edge import bundle, checkpoint
 from tdfusion_edge.bundle import ONE_PASS, Bundle, Precision
@@ -56,16 +56,9 @@ class Made(NamedTuple):
 
 
 def yolox(*, colour: bool) -> YOLOX:
-    """Never trained, with weights by which what differs in the picture neither fades nor grows on its way."""
+    """Never trained."""
     torch.manual_seed(0)
-    network = YOLOX(len(VIEW.classes), colour=colour, norm=False)
-    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
-    with torch.no_grad():
-        for layer in layers:
-            nn.init.normal_(layer.weight, std=1.5 / layer.weight[0].numel() ** 0.5)
-            nn.init.zeros_(cast(Tensor, layer.bias))
-        layers[0].weight.div_(100)  # of levels
-    return network.eval()
+    return telling(YOLOX(len(VIEW.classes), colour=colour, norm=False))
 
 
 @pytest.fixture(scope="module")

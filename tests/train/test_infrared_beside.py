@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from telling import telling
 from tiny import CLASSES, MASKS, recipe, sources
-from torch import Tensor, nn
+from torch import Tensor
 
 from tdfusion_edge.errors import ConfigError
 from tdfusion_edge.pairs import Boxes, LabelledPair
@@ -31,16 +32,6 @@ def planes() -> tuple[Tensor, Tensor, Tensor]:
     random = torch.Generator().manual_seed(3)
     luma, infrared = (torch.rand(2, 1, *SIZE, generator=random) for _ in range(2))
     return luma, torch.rand(2, 2, *SIZE, generator=random), infrared
-
-
-def telling(network: TaskNetwork) -> TaskNetwork:
-    """As a trained one: what it gives differs from place to place."""
-    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
-    with torch.no_grad():
-        for layer in layers:
-            nn.init.normal_(layer.weight, std=1.5 / layer.weight[0].numel() ** 0.5)
-        layers[0].weight.div_(100)  # of levels
-    return network.eval()
 
 
 def pico(kind: type[YOLOX] | type[YOLOXMasks], **options: Any) -> TaskNetwork:

@@ -190,3 +190,15 @@ def test_a_recipe_that_is_not_there_is_answered_with_those_that_are(tmp_path: Pa
 def test_the_command_says_it_with_exit_code_two(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "edge_fixed", "--data", str(made), "--set", "optimiser.bach=4"]) == 2
     assert "Did you mean 'batch'?" in capsys.readouterr().err
+
+
+def test_the_small_detector_is_shown_what_its_teacher_sees() -> None:
+    """Otherwise the distillation of one shipped recipe's checkpoint by the other would be refused."""
+    teacher, student = (load_recipe(name).task for name in ("detector", "detector_pico"))
+    assert teacher is not None
+    assert student is not None
+    for option in ("colour", "infrared"):
+        assert student.network_options[option] == teacher.network_options[option]
+    assert (student.classes, student.width, student.height) == (
+        teacher.classes, teacher.width, teacher.height,
+    )  # fmt: skip

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from msgspec.structs import replace
-from red import CLASSES, HEIGHT, PLACES, WIDTH, described, red_graph, red_mask_graph, tensor
+from red import CLASSES, HEIGHT, PLACES, WIDTH, described, red_graph, red_mask_graph, tensor, write_labelled
 
 from tdfusion_edge import bundle
 from tdfusion_edge.bundle import Bundle
@@ -151,14 +151,7 @@ def test_eval_reads_colours_for_a_head_that_sees_them(
     red_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without them all scores are equal, and half of the boxes are none."""
-    for part in ("ir", "vi", "labels"):
-        (tmp_path / part).mkdir()
-    for k, place in enumerate(PLACES):
-        cv2.imwrite(str(tmp_path / "ir" / f"{k}.png"), street()[..., 0])
-        cv2.imwrite(str(tmp_path / "vi" / f"{k}.png"), street(k))
-        x1, y1, x2, y2 = place
-        shares = (x1 + x2) / 2 / WIDTH, (y1 + y2) / 2 / HEIGHT, (x2 - x1) / WIDTH, (y2 - y1) / HEIGHT
-        (tmp_path / "labels" / f"{k}.txt").write_text(f"0 {' '.join(map(str, shares))}\n")
+    write_labelled(tmp_path, [(street()[..., 0], street(k)) for k in range(len(PLACES))])
     command = ["eval", str(red_bundle), "--data", str(tmp_path), "--labels", "yolo:labels", "--baselines"]
     assert main([*command, "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)["detection"]

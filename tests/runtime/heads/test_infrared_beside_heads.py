@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
-from red import CLASSES, HEIGHT, PLACES, WIDTH, described, red_graph
+from red import CLASSES, HEIGHT, PLACES, WIDTH, described, red_graph, write_labelled
 
 from tdfusion_edge import bundle
 from tdfusion_edge.bundle import INFRARED, Bundle
@@ -118,15 +117,7 @@ def test_rows_of_one_sensor_are_seen_without_the_other(
     warm_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What is warm is found in every picture of both, and in visible alone, all of one level, it is not."""
-    for part in ("ir", "vi", "labels"):
-        (tmp_path / part).mkdir()
-    for k, place in enumerate(PLACES):
-        infrared, visible = scene(k)
-        cv2.imwrite(str(tmp_path / "ir" / f"{k}.png"), infrared)
-        cv2.imwrite(str(tmp_path / "vi" / f"{k}.png"), visible)
-        x1, y1, x2, y2 = place
-        shares = (x1 + x2) / 2 / WIDTH, (y1 + y2) / 2 / HEIGHT, (x2 - x1) / WIDTH, (y2 - y1) / HEIGHT
-        (tmp_path / "labels" / f"{k}.txt").write_text(f"0 {' '.join(map(str, shares))}\n")
+    write_labelled(tmp_path, [scene(k) for k in range(len(PLACES))])
     command = ["eval", str(warm_bundle), "--data", str(tmp_path), "--labels", "yolo:labels", "--baselines"]
     assert main([*command, "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)["detection"]
