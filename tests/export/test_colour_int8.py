@@ -59,11 +59,12 @@ def test_int8_is_calibrated_in_colours(made: Made) -> None:
     task = choose([made.checkpoint], [FINDS]).heads["detector"]
     plain = example_folded(task)
     scales = {}
+    infrareds = [pair.infrared for pair in pairs]
     for name in ("colour", "grey"):
         chromas = [pair.chroma if name == "colour" else None for pair in pairs]
         assert name == "grey" or all(chroma is not None for chroma in chromas)
-        seen = Fused((), [Picture(*one) for one in zip(lumas, chromas, strict=True)])
-        real = seen.at(VIEW.width, VIEW.height, colour=True)
+        seen = Fused((), [Picture(*one) for one in zip(lumas, chromas, infrareds, strict=True)])
+        real = seen.at(VIEW.width, VIEW.height, ("luma", "chroma"))
         graphs = in_precisions(
             plain, lambda network: head_onnx(network, VIEW), real, ("int8",), task.kind.stay_float
         )

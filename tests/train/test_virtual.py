@@ -40,7 +40,7 @@ def snapshot(task: torch.nn.Module, optimiser: torch.optim.Optimizer) -> list[Te
 @pytest.mark.parametrize("steps", [0, 1, 7])
 def test_adam_is_the_step_of_pytorchs_adam(steps: int) -> None:
     task, stepper = trained(steps)
-    virtual = virtual_task(task, stepper.optimiser, LUMA, TARGETS, step="adam", average=same)
+    virtual = virtual_task(task, stepper.optimiser, (LUMA,), TARGETS, step="adam", average=same)
     reference = torch.optim.Adam(task.parameters(), 0.01)
     reference.load_state_dict(
         {**reference.state_dict(), "state": copy.deepcopy(stepper.optimiser.state_dict()["state"])}
@@ -59,7 +59,7 @@ def test_adam_is_the_step_of_pytorchs_adam(steps: int) -> None:
 
 def test_sgd_is_one_plain_step_down_the_gradient() -> None:
     task, stepper = trained(2)
-    virtual = virtual_task(task, stepper.optimiser, LUMA, TARGETS, step="sgd", average=same)
+    virtual = virtual_task(task, stepper.optimiser, (LUMA,), TARGETS, step="sgd", average=same)
     task.loss(task(LUMA), TARGETS)["loss"].backward()
     for name, part in task.named_parameters():
         assert part.grad is not None
@@ -73,7 +73,7 @@ def test_nothing_of_t_changes(step: Any) -> None:
     stepper = Stepper(task, 0.1)
     stepper.step(task.loss(task(LUMA), TARGETS)["loss"])
     before = snapshot(task, stepper.optimiser)
-    virtual = virtual_task(task, stepper.optimiser, LUMA, TARGETS, step=step, average=same)
+    virtual = virtual_task(task, stepper.optimiser, (LUMA,), TARGETS, step=step, average=same)
     after = snapshot(task, stepper.optimiser)
     assert len(before) == len(after)
     assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))
