@@ -137,7 +137,8 @@ class Fuser:
             )
             self.heads: Mapping[str, Head] = load.heads(score_threshold, foreign) if detect else {}
             """What looks at the fused picture, by kind."""
-            self._staged = Staged(fusion, self.heads)
+            infrared = any(graph.takes_infrared for graph in load.looking)
+            self._staged = Staged(fusion, self.heads, infrared=infrared)
             self._executor: Executor = self._staged
             if self._one_pass:
                 self._executor = OnePass(
@@ -155,11 +156,10 @@ class Fuser:
             )
             self._from_cameras: FromCameras | None = None
             if takes_frames(ran, graphs, stretch=stretch):
-                seen = [self.manifest.graphs[name] for name in self.manifest.heads]
                 self._from_cameras = camera_way(ran)(
                     ran.engine, self._aligner, self._staged, thermal,
-                    colours=foreign is not None or any(graph.takes_chroma for graph in seen),
-                    infrared=any(graph.takes_infrared for graph in seen),
+                    colours=foreign is not None or any(graph.takes_chroma for graph in load.looking),
+                    infrared=infrared,
                 )  # fmt: skip
                 stack.callback(self._from_cameras.close)
             self._closing = stack.pop_all()

@@ -85,6 +85,17 @@ def described(beside: str = "chroma", **shapes: tuple[int | str, ...]) -> bundle
     )
 
 
+def write_bundle(folder: Path, fusing: bundle.Bundle, beside: str = "chroma", threshold: float = 0.0) -> Path:
+    """The fusion network of ``fusing`` with the detector of :func:`red_graph` behind it, in ``folder``."""
+    manifest = fusing.manifest
+    info = bundle.HeadInfo(kind="boxes", network="red", classes=CLASSES, score_threshold=threshold)
+    fields = {name: getattr(manifest, name) for name in ("name", "network", "strategy", "created")}
+    graphs = {**manifest.graphs, "detector": described(beside=beside)}
+    files = {**fusing.files, "detector.onnx": red_graph(beside=beside)}
+    bundle.write(folder, fields | {"graphs": graphs, "heads": {"detector": info}}, files)
+    return folder
+
+
 def write_labelled(folder: Path, scenes: Sequence[tuple[Any, Any]]) -> None:
     """``ir``, ``vi`` and YOLO ``labels`` of pairs, each with one object, at the place of its number."""
     for part in ("ir", "vi", "labels"):

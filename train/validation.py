@@ -136,8 +136,9 @@ def _run(
     if network.colour and (chroma := pair.chroma) is not None:
         colours = chroma_tensor([resized_planes(chroma, task.width, task.height)])
         colours = None if colours is None else colours.to(device)
+    infrared = luma(pair.infrared) if network.infrared else None
     with torch.inference_mode():
-        output = network.decode(network.look(luma(picture), colours, luma(pair.infrared)))
+        output = network.decode(network.look(luma(picture), colours, infrared))
     if not isinstance(output, kind):
         raise ConfigError(
             "what the task network's decode() gives", expected=kind.__name__, got=type(output).__name__

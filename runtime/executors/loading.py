@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from tdfusion_edge.bundle import Bundle
+from tdfusion_edge.bundle import Bundle, Graph
 from tdfusion_edge.errors import BundleError, RequestError
 from tdfusion_edge.runtime import heads, rig
 from tdfusion_edge.runtime.engines import BACKENDS, Choice, Engine, OnProgress, Opened, open_graph
@@ -100,6 +100,8 @@ class Loader:
         self._on_progress, self._instrument = on_progress, instrument
         self.ran: Opened
         """What took the last graph."""
+        self.looking: list[Graph] = []
+        """Of the bundle's heads that were opened, without one that a foreign detector stands in for."""
 
     def __call__(self, name: str) -> Engine:
         """The engine of one graph; raises as :func:`~tdfusion_edge.runtime.engines.open_graph`."""
@@ -143,6 +145,7 @@ class Loader:
                     got=f"{info.kind} twice",
                 )
             if foreign is None or info.kind != "boxes":
+                self.looking.append(manifest.graphs[name])
                 found[info.kind] = kind_of(info.kind).open(
                     manifest.graphs[name], self._load(name, choice), info, threshold
                 )

@@ -26,10 +26,11 @@ class Staged:
     Args:
         fusion: The fusion graph, loaded.
         heads: What looks at the fused luma, by kind.
+        infrared: Whether one of them may see infrared beside it.
     """
 
-    def __init__(self, fusion: Engine, heads: Mapping[str, Head]) -> None:
-        self._fusion, self._heads = fusion, heads
+    def __init__(self, fusion: Engine, heads: Mapping[str, Head], *, infrared: bool = True) -> None:
+        self._fusion, self._heads, self._infrared = fusion, heads, infrared
         self._stages = {kind: kind_of(kind).stage for kind in heads}
         self._buffers: tuple[F32, F32] | None = None
 
@@ -101,8 +102,13 @@ class Staged:
                 found[kind] = head.find(picture, chroma, infrared)
         return found
 
-    def _beside(self, infrared: U8, border: Border | None) -> U8 | F32:
-        """Infrared as heads see it beside what was just fused, at a border passing into visible."""
+    def _beside(self, infrared: U8, border: Border | None) -> U8 | F32 | None:
+        """Infrared as heads see it beside what was just fused, at a border passing into visible.
+
+        None where no head sees it.
+        """
+        if not self._infrared:
+            return None
         if border is None or self._buffers is None:
             return infrared
         return border.blend(*(buffer[0, 0] for buffer in self._buffers))

@@ -18,6 +18,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def published(data: Path) -> Path:
+    """YOLOX-nano as it is published."""
+    path = data / "weights" / "yolox_nano" / "yolox_nano.onnx"
+    if not path.is_file():
+        pytest.skip(f"weights absent: {path}")
+    return path
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _forward_mode() -> None:
     """PyTorch's first forward-mode derivative calls its own ``torch.jit.script``, which it has deprecated."""

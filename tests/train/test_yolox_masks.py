@@ -31,14 +31,6 @@ CLASSES = 3
 VIEW = TaskView(classes=("ground", "person", "car"), height=64, width=96)
 
 
-@pytest.fixture(scope="module")
-def published(data: Path) -> Path:
-    path = data / "weights" / "yolox_nano" / "yolox_nano.onnx"
-    if not path.is_file():
-        pytest.skip(f"weights absent: {path}")
-    return path
-
-
 def pico(**options: object) -> YOLOXMasks:
     torch.manual_seed(0)
     return YOLOXMasks(CLASSES, "pico", norm=False, **options)  # type: ignore[arg-type]

@@ -24,14 +24,6 @@ from tdfusion_edge.train.models.yolox.network import YOLOX
 COCO = (("person",), ("bicycle",), ("car", "bus", "truck"))
 
 
-@pytest.fixture(scope="module")
-def published(data: Path) -> Path:
-    path = data / "weights" / "yolox_nano" / "yolox_nano.onnx"
-    if not path.is_file():
-        pytest.skip(f"weights absent: {path}")
-    return path
-
-
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_published_network_is_this_one(published: Path, seed: int) -> None:
     network = YOLOX(80, pretrained=str(published), norm=False).eval()

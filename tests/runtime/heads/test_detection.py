@@ -290,3 +290,7 @@ def test_what_stands_alone_is_looked_at_as_it_is(mean_bundle: bundle.Bundle) -> 
     assert seen[2] is infrared
     assert beside[0] is infrared
     assert beside[1:] == [None, None]
+    beside.clear()
+    unseen = Staged(OnnxRuntimeEngine(mean_bundle.graph("fusion")[1]), {"boxes": Eye()}, infrared=False)
+    unseen.fuse(Aligned(Pair(frame, frame), infrared, visible, None), Stretch("image"), untimed)
+    assert beside == [None]

@@ -10,7 +10,18 @@ import cv2
 import numpy as np
 import pytest
 from msgspec.structs import replace
-from red import CLASSES, HEIGHT, PLACES, WIDTH, described, red_graph, red_mask_graph, tensor, write_labelled
+from red import (
+    CLASSES,
+    HEIGHT,
+    PLACES,
+    WIDTH,
+    described,
+    red_graph,
+    red_mask_graph,
+    tensor,
+    write_bundle,
+    write_labelled,
+)
 
 from tdfusion_edge import bundle
 from tdfusion_edge.bundle import Bundle
@@ -39,14 +50,7 @@ def street(*red: int) -> Any:
 
 @pytest.fixture
 def red_bundle(mean_bundle: Bundle, tmp_path: Path) -> Path:
-    fields = {
-        name: getattr(mean_bundle.manifest, name) for name in ("name", "network", "strategy", "created")
-    }
-    info = bundle.HeadInfo(kind="boxes", network="red", classes=CLASSES, score_threshold=0.6)
-    graphs = {**mean_bundle.manifest.graphs, "detector": described()}
-    files = {**mean_bundle.files, "detector.onnx": red_graph()}
-    bundle.write(tmp_path / "red", fields | {"graphs": graphs, "heads": {"detector": info}}, files)
-    return tmp_path / "red"
+    return write_bundle(tmp_path / "red", mean_bundle, threshold=0.6)
 
 
 def test_colours_are_seen_at_their_place_and_not_beyond_their_picture(red_bundle: Path) -> None:

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from red import CLASSES, HEIGHT, PLACES, WIDTH, described, red_graph, write_labelled
+from red import HEIGHT, PLACES, WIDTH, write_bundle, write_labelled
 
-from tdfusion_edge import bundle
 from tdfusion_edge.bundle import INFRARED, Bundle
 from tdfusion_edge.cli import main
 from tdfusion_edge.errors import RequestError
@@ -18,6 +17,7 @@ from tdfusion_edge.frames import Frame, Pair
 from tdfusion_edge.runtime import rig
 from tdfusion_edge.runtime.fuser import Fuser
 from tdfusion_edge.runtime.heads.inputs import Inputs
+from tdfusion_edge.runtime.picture.border import Border
 
 SIZE = (2 * WIDTH, 2 * HEIGHT)
 COLD, WARM, LIT = 40, 220, 90
@@ -35,14 +35,7 @@ def scene(*warm: int) -> tuple[Any, Any]:
 @pytest.fixture
 def warm_bundle(mean_bundle: Bundle, tmp_path: Path) -> Path:
     """A head whose scores are the mean of infrared at two places; the fused picture is the mean of both."""
-    fields = {
-        name: getattr(mean_bundle.manifest, name) for name in ("name", "network", "strategy", "created")
-    }
-    info = bundle.HeadInfo(kind="boxes", network="warm", classes=CLASSES, score_threshold=0.0)
-    graphs = {**mean_bundle.manifest.graphs, "detector": described(beside=INFRARED)}
-    files = {**mean_bundle.files, "detector.onnx": red_graph(beside=INFRARED)}
-    bundle.write(tmp_path / "warm", fields | {"graphs": graphs, "heads": {"detector": info}}, files)
-    return tmp_path / "warm"
+    return write_bundle(tmp_path / "warm", mean_bundle, INFRARED)
 
 
 def levels(found: Any) -> list[float]:
@@ -124,3 +117,25 @@ def test_rows_of_one_sensor_are_seen_without_the_other(
     both = ("mean", "average", "additive", "maximum", "infrared")
     assert [scores[row]["map50"] for row in both] == [1] * len(both)
     assert scores["visible"]["map50"] < 1
+
+
+def test_nothing_is_blended_at_a_border_for_heads_that_do_not_see_it(
+    mean_bundle: Bundle, warm_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fused luma is, once a picture; infrared only beside it, for a head that takes it."""
+    blended: list[int] = []
+    blend = Border.blend
+
+    def counted(border: Border, *pictures: Any) -> Any:
+        blended.append(1)
+        return blend(border, *pictures)
+
+    monkeypatch.setattr(Border, "blend", counted)
+    registration = rig.Registration(
+        homography=((1.0, 0.0, 20.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)), infrared_size=SIZE, visible_size=SIZE
+    )
+    for path, times in ((write_bundle(tmp_path / "red", mean_bundle), 1), (warm_bundle, 2)):
+        blended.clear()
+        with Fuser(path, threads=1, registration=registration) as fuse:
+            fuse(*scene(0))
+        assert len(blended) == times
